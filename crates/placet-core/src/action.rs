@@ -1,0 +1,100 @@
+//! What an agent wants to do, in the one form that everything is judged on.
+//!
+//! Every door describes its request as an [`Action`]. Its resource comes in two readings: as it was addressed
+//! (`resource`, for people, the record and approvals) and as far as it is *known* (`known`): each part that is
+//! merely claimed is widened to a star there, so that an entry permits only if it covers whatever the claimed part
+//! might really be, and a deny matches if it could.
+//!
+//! Invariant: nothing here decides; nothing here is filled from an agent's word about itself.
+
+use crate::{
+    id::ConnectionId,
+    pattern::{ActionName, ResourcePattern, ResourceUri},
+    service::Effect,
+};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::{ops::Deref, sync::LazyLock};
+
+/// A service definition at one version, `name@version` on the wire.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ServiceVersion {
+    /// The service's name.
+    pub name: String,
+    /// Its version.
+    pub version: u64,
+}
+
+impl std::fmt::Display for ServiceVersion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}@{}", self.name, self.version)
+    }
+}
+
+/// The arguments of an action: a JSON object, held so that conditions read it in place.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Params(Value);
+
+impl Params {
+    /// The object as a value.
+    pub fn as_value(&self) -> &Value {
+        &self.0
+    }
+}
+
+impl From<Map<String, Value>> for Params {
+    fn from(members: Map<String, Value>) -> Self {
+        Self(Value::Object(members))
+    }
+}
+
+impl Deref for Params {
+    type Target = Map<String, Value>;
+
+    fn deref(&self) -> &Map<String, Value> {
+        static NONE: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
+        // It is made from an object alone.
+        self.0.as_object().unwrap_or(&NONE)
+    }
+}
+
+/// An action as it is judged.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Action {
+    /// What is done, for example `refunds.create`.
+    pub name: ActionName,
+    /// What it is done to, as addressed.
+    pub resource: ResourceUri,
+    /// What it is done to, as far as that is known: claimed parts are stars.
+    pub known: ResourcePattern,
+    /// The arguments, all of them. Claimed, but they are the effect itself.
+    pub params: Params,
+    /// The kind of effect, where an administrator's service definition states it.
+    pub effect: Option<Effect>,
+    /// The service that declares the action, where one does.
+    pub service: Option<ServiceVersion>,
+    /// The connection it would run through, where it is known already.
+    pub connection: Option<ConnectionId>,
+}
+
+impl Action {
+    /// An action that no service declares, as an agent's own door sees it: nothing of its resource is known.
+    pub fn undeclared(name: ActionName, resource: ResourceUri, params: Map<String, Value>) -> Self {
+        Self {
+            name,
+            resource,
+            known: ResourcePattern::everything(),
+            params: params.into(),
+            effect: None,
+            service: None,
+            connection: None,
+        }
+    }
+
+    /// An action whose resource is taken as given: addressed through a service, or stated by an administrator.
+    pub fn stated(name: ActionName, resource: ResourceUri, params: Map<String, Value>) -> Self {
+        let known = ResourcePattern::from_uri(&resource);
+        Self { name, resource, known, params: params.into(), effect: None, service: None, connection: None }
+    }
+}

@@ -1,0 +1,300 @@
+//! Approvals: a person's answer to one held request (DESIGN §6).
+//!
+//! An approval is bound to a keyed digest of everything that makes the request what it is ([`Binding`]); it lists
+//! every requirement of every rule that asked and is released when all are met. It is used once, inside the
+//! transaction that admits the request.
+//!
+//! Invariant: an approval changes state only through [`Approval::decide`] and [`Approval::use_up`], which consume it.
+
+use crate::{
+    id::{ActionId, AgentId, ApprovalId, GrantId, TaskId, UserId},
+    refusal::Code,
+    time::Timestamp,
+    user::{ADMINISTRATOR, APPROVER, User},
+};
+use aws_lc_rs::hmac;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::{collections::BTreeSet, fmt, time::Duration};
+
+/// How long a person has to answer where the rule doesn't say.
+pub const WITHIN: Duration = Duration::from_secs(30 * 60);
+
+/// Who may meet a requirement.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Approver {
+    /// Any user with the role (`role:support-lead`).
+    Role(String),
+    /// The user of this name (`user:ada`).
+    User(String),
+    /// No `by` was given: the grant's user, else any user with role `approver`.
+    Default,
+}
+
+/// What one rule asks for before the action may run.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Requirement {
+    /// `name@version` of the policy.
+    pub policy: String,
+    /// The rule's name.
+    pub rule: String,
+    /// Any one of these.
+    pub by: Vec<Approver>,
+    /// Seconds to answer, and the same again to use.
+    pub within: u64,
+}
+
+impl Requirement {
+    /// Whether `person` may answer it for a request on behalf of `user`.
+    pub fn may_be_met_by(&self, person: &User, user: Option<UserId>) -> bool {
+        self.by.iter().any(|approver| match approver {
+            Approver::Role(role) => person.has_role(role),
+            Approver::User(name) => person.name == *name,
+            Approver::Default => match user {
+                Some(user) => person.id == user || person.has_role(ADMINISTRATOR),
+                None => person.has_role(APPROVER),
+            },
+        })
+    }
+}
+
+impl fmt::Display for Approver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Role(role) => write!(f, "role:{role}"),
+            Self::User(name) => write!(f, "user:{name}"),
+            Self::Default => f.write_str("the grant's user, or an approver"),
+        }
+    }
+}
+
+/// Everything that an approval is bound to. A difference in any of it is a different request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Binding<'a> {
+    /// Acting agent.
+    pub agent: AgentId,
+    /// On whose behalf.
+    pub user: Option<UserId>,
+    /// For which task.
+    pub task: Option<TaskId>,
+    /// Under which grant.
+    pub grant: GrantId,
+    /// `service@version`.
+    pub service: &'a str,
+    /// `connection@generation`.
+    pub connection: &'a str,
+    /// HTTP method.
+    pub method: &'a str,
+    /// Origin and whole target, as it will be sent.
+    pub target: &'a str,
+    /// Content type of the body, or empty.
+    pub content_type: &'a str,
+    /// The whole body, or empty.
+    pub body: &'a [u8],
+    /// All parameters, as canonical text (those in the target too).
+    pub params: &'a [u8],
+    /// `policy@version` and rule of each requirement, in order.
+    pub requirements: &'a [Requirement],
+}
+
+/// The keyed digest of a [`Binding`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RequestDigest(pub [u8; 32]);
+
+impl Binding<'_> {
+    /// HMAC-SHA-256 over the members, each with its length before it, so that no two bindings share an input.
+    pub fn digest(&self, key: &hmac::Key) -> RequestDigest {
+        let mut context = hmac::Context::with_key(key);
+        let mut part = |bytes: &[u8]| {
+            context.update(&(bytes.len() as u64).to_be_bytes());
+            context.update(bytes);
+        };
+        part(b"placet approval v1");
+        part(self.agent.to_string().as_bytes());
+        part(self.user.map(|user| user.to_string()).unwrap_or_default().as_bytes());
+        part(self.task.map(|task| task.to_string()).unwrap_or_default().as_bytes());
+        part(self.grant.to_string().as_bytes());
+        for text in [self.service, self.connection, self.method, self.target, self.content_type] {
+            part(text.as_bytes());
+        }
+        part(self.body);
+        part(self.params);
+        for requirement in self.requirements {
+            part(requirement.policy.as_bytes());
+            part(requirement.rule.as_bytes());
+        }
+        let mut out = [0; 32];
+        out.copy_from_slice(context.sign().as_ref());
+        RequestDigest(out)
+    }
+}
+
+/// A person's answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It may run, once.
+    Approve,
+    /// It may not.
+    Deny,
+}
+
+/// One answer that was given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vote {
+    /// Who answered.
+    pub by: UserId,
+    /// The person's name, for display.
+    pub name: String,
+    /// What the answer was.
+    pub verdict: Verdict,
+    /// When.
+    pub at: Timestamp,
+    /// Indexes of the requirements that it met.
+    pub met: Vec<usize>,
+}
+
+/// Where an approval is in its life; expiry follows from the times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ApprovalState {
+    /// Waiting for people.
+    Pending,
+    /// All requirements are met; the agent may use it once.
+    Approved,
+    /// A person said no.
+    Denied,
+    /// It was used.
+    Used,
+    /// Nobody answered in time, or the answer was not used in time.
+    Expired,
+}
+
+impl ApprovalState {
+    /// As stored and on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Approved => "approved",
+            Self::Denied => "denied",
+            Self::Used => "used",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+/// One held request.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Approval {
+    /// Its id.
+    pub id: ApprovalId,
+    /// The held action's id.
+    pub action_id: ActionId,
+    /// The acting agent.
+    pub agent: AgentId,
+    /// On whose behalf.
+    pub user: Option<UserId>,
+    /// The grant whose end ends it.
+    pub grant: GrantId,
+    /// For which task.
+    pub task: Option<TaskId>,
+    /// Everything that a person is shown: agent, chain, task, action, resource, every argument, what it would cost.
+    pub shown: Value,
+    /// What has to be met, all of it.
+    pub requirements: Vec<Requirement>,
+    /// Answers so far.
+    pub votes: Vec<Vote>,
+    /// Stored state; see [`Approval::state_at`].
+    pub state: ApprovalState,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Until when it may be answered or, once approved, used.
+    pub expires: Timestamp,
+}
+
+/// Why an answer was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DecideError {
+    /// It is not waiting for an answer.
+    #[error("the approval is {}", .0.as_str())]
+    NotPending(ApprovalState),
+    /// None of its open requirements names this person.
+    #[error("the approval needs somebody else")]
+    NotYours,
+}
+
+impl Approval {
+    /// The state at `now`.
+    pub fn state_at(&self, now: Timestamp) -> ApprovalState {
+        match self.state {
+            ApprovalState::Pending | ApprovalState::Approved if self.expires <= now => ApprovalState::Expired,
+            state => state,
+        }
+    }
+
+    /// Indexes of the requirements that nobody has met yet.
+    pub fn open(&self) -> BTreeSet<usize> {
+        let met: BTreeSet<_> = self.votes.iter().flat_map(|vote| vote.met.iter().copied()).collect();
+        (0..self.requirements.len()).filter(|index| !met.contains(index)).collect()
+    }
+
+    /// Whether `person` may answer at all; used to decide who sees it.
+    pub fn concerns(&self, person: &User) -> bool {
+        person.has_role(ADMINISTRATOR)
+            || self.user == Some(person.id)
+            || self.requirements.iter().any(|requirement| requirement.may_be_met_by(person, self.user))
+    }
+
+    /// The approval after `person` answered. One "deny" of somebody who may answer ends it; "approve" meets every
+    /// open requirement that names the person.
+    ///
+    /// # Errors
+    /// [`DecideError`]; the approval is unchanged in the caller's hands only if it kept a copy.
+    pub fn decide(mut self, person: &User, verdict: Verdict, now: Timestamp) -> Result<Self, DecideError> {
+        match self.state_at(now) {
+            ApprovalState::Pending => {}
+            state => return Err(DecideError::NotPending(state)),
+        }
+        let met: Vec<_> = self
+            .open()
+            .into_iter()
+            .filter(|index| self.requirements.get(*index).is_some_and(|r| r.may_be_met_by(person, self.user)))
+            .collect();
+        if met.is_empty() {
+            return Err(DecideError::NotYours);
+        }
+        self.votes.push(Vote { by: person.id, name: person.name.clone(), verdict, at: now, met });
+        match verdict {
+            Verdict::Deny => self.state = ApprovalState::Denied,
+            Verdict::Approve if self.open().is_empty() => {
+                // As long as it could be answered, so long it can be used (DESIGN §6).
+                let within = self.requirements.iter().map(|r| r.within).min().unwrap_or(0);
+                self.state = ApprovalState::Approved;
+                self.expires = now.plus(Duration::from_secs(within));
+            }
+            Verdict::Approve => {}
+        }
+        Ok(self)
+    }
+
+    /// The approval after the request that it was given for was admitted.
+    ///
+    /// # Errors
+    /// The code with which the request is refused instead; for a pending one [`Code::ApprovalRequired`].
+    pub fn use_up(mut self, now: Timestamp) -> Result<Self, Code> {
+        match self.state_at(now) {
+            ApprovalState::Approved => {
+                self.state = ApprovalState::Used;
+                Ok(self)
+            }
+            ApprovalState::Pending => Err(Code::ApprovalRequired),
+            ApprovalState::Denied => Err(Code::ApprovalDenied),
+            ApprovalState::Used => Err(Code::ApprovalUsed),
+            ApprovalState::Expired => Err(Code::ApprovalExpired),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

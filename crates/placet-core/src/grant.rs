@@ -1,0 +1,280 @@
+//! Grants: nodes of delegated authority.
+//!
+//! A grant permits an action iff some scope **and** some tool **and** some resource (**and** some authorization
+//! detail, if it has any) permit it. A child never exceeds its parent in any dimension: [`Authority::narrow`] is
+//! the only way to make one, and it refuses what the parent doesn't cover, naming it (DESIGN §3.3). Limits are
+//! never compared: a child's are added to its ancestors'.
+//!
+//! Invariant: nothing here widens. Whether a grant is alive is a question about its whole chain ([`crate::chain`]).
+
+pub mod cover;
+
+use crate::{
+    action::Action,
+    id::{AgentId, ConnectionId, GrantId, TaskId, UserId},
+    ledger::Limit,
+    pattern::{ActionPattern, ResourcePattern},
+    scope::Scope,
+    time::Timestamp,
+};
+use cover::{AuthorizationDetail, uncovered};
+use serde::{Deserialize, Serialize};
+
+/// The deepest that a lineage may get unless its root says less.
+pub const MAX_DEPTH: u8 = 8;
+
+/// What a grant permits: the dimensions that narrowing compares.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Authority {
+    /// Scopes; an empty list permits nothing.
+    pub scope: Vec<Scope>,
+    /// Action patterns; an empty list permits nothing.
+    pub tools: Vec<ActionPattern>,
+    /// Resource patterns; an empty list permits nothing.
+    pub resources: Vec<ResourcePattern>,
+    /// The connections it reaches; absent: its user's and the organization's open ones.
+    pub connections: Option<Vec<ConnectionId>>,
+    /// RFC 9396 details; empty: no further bound.
+    pub authorization_details: Vec<AuthorizationDetail>,
+    /// Who may be shown its tokens (`aud`).
+    pub audience: Vec<String>,
+    /// Not before this.
+    pub not_before: Timestamp,
+    /// Not at or after this.
+    pub expires: Timestamp,
+    /// How many links may hang below the root, counted from it.
+    pub max_depth: u8,
+}
+
+/// A part of an authority that is asked for; what is left out is copied from the parent.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Request {
+    /// Asked scopes.
+    pub scope: Option<Vec<Scope>>,
+    /// Asked tools.
+    pub tools: Option<Vec<ActionPattern>>,
+    /// Asked resources.
+    pub resources: Option<Vec<ResourcePattern>>,
+    /// Asked connections.
+    pub connections: Option<Vec<ConnectionId>>,
+    /// Asked details.
+    pub authorization_details: Option<Vec<AuthorizationDetail>>,
+    /// Asked audience.
+    pub audience: Option<Vec<String>>,
+    /// Asked end.
+    pub expires: Option<Timestamp>,
+}
+
+/// What a request asked beyond its parent, by dimension, with the entries that exceed.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Exceeds {
+    /// Scopes or tools that no single entry of the parent covers (`invalid_scope`).
+    #[error("the parent does not grant {}: {}", if *tools { "the tool" } else { "the scope" }, entries.join(", "))]
+    Scope {
+        /// The entries that exceed.
+        entries: Vec<String>,
+        /// Whether they are tools rather than scopes.
+        tools: bool,
+    },
+    /// Resources, connections or audiences beyond the parent's (`invalid_target`).
+    #[error("the parent does not reach {what}: {}", entries.join(", "))]
+    Target {
+        /// `resource`, `connection` or `audience`.
+        what: &'static str,
+        /// The entries that exceed.
+        entries: Vec<String>,
+    },
+    /// Details that no single entry of the parent covers (`invalid_authorization_details`).
+    #[error("the parent has no authorization detail that covers entry {}", entries.join(", "))]
+    Details {
+        /// Indexes of the entries that exceed, as text.
+        entries: Vec<String>,
+    },
+    /// The lineage is as deep as its root allows (`invalid_grant`).
+    #[error("the lineage may not be deeper than {0}")]
+    Depth(u8),
+}
+
+impl Exceeds {
+    /// The `error` of the token endpoint (RFC 6749 §5.2, RFC 8707 §2, RFC 9396 §5).
+    pub const fn oauth(&self) -> &'static str {
+        match self {
+            Self::Scope { .. } => "invalid_scope",
+            Self::Target { .. } => "invalid_target",
+            Self::Details { .. } => "invalid_authorization_details",
+            Self::Depth(_) => "invalid_grant",
+        }
+    }
+}
+
+impl Authority {
+    /// The authority of a child that asks for `request`. A life that the request leaves out or that outlasts the
+    /// parent's ends with the parent's.
+    ///
+    /// # Errors
+    /// [`Exceeds`], naming the entries that the parent doesn't cover.
+    pub fn narrow(&self, request: &Request) -> Result<Self, Exceeds> {
+        let mut child = self.clone();
+        if let Some(asked) = &request.scope {
+            let over = uncovered(asked, &self.scope, Scope::covers);
+            if !over.is_empty() {
+                return Err(Exceeds::Scope { entries: texts(&over), tools: false });
+            }
+            child.scope.clone_from(asked);
+        }
+        if let Some(asked) = &request.tools {
+            let over = uncovered(asked, &self.tools, ActionPattern::covers);
+            if !over.is_empty() {
+                return Err(Exceeds::Scope { entries: texts(&over), tools: true });
+            }
+            child.tools.clone_from(asked);
+        }
+        if let Some(asked) = &request.resources {
+            let over = uncovered(asked, &self.resources, ResourcePattern::covers);
+            if !over.is_empty() {
+                return Err(Exceeds::Target { what: "resource", entries: texts(&over) });
+            }
+            child.resources.clone_from(asked);
+        }
+        if let Some(asked) = &request.connections {
+            let over =
+                self.connections.as_ref().map(|own| uncovered(asked, own, PartialEq::eq)).unwrap_or_default();
+            if !over.is_empty() {
+                return Err(Exceeds::Target { what: "connection", entries: texts(&over) });
+            }
+            child.connections = Some(asked.clone());
+        }
+        if let Some(asked) = &request.audience {
+            let over = uncovered(asked, &self.audience, PartialEq::eq);
+            if !over.is_empty() {
+                return Err(Exceeds::Target { what: "audience", entries: texts(&over) });
+            }
+            child.audience.clone_from(asked);
+        }
+        if let Some(asked) = &request.authorization_details {
+            // A parent without details is not bounded by any: each detail of the child is then a narrowing.
+            let exceeds = |detail: &AuthorizationDetail| {
+                !self.authorization_details.is_empty()
+                    && !self.authorization_details.iter().any(|own| own.covers(detail))
+            };
+            let entries: Vec<_> =
+                asked.iter().enumerate().filter(|(_, d)| exceeds(d)).map(|(i, _)| i.to_string()).collect();
+            // An empty list from a bounded parent would lift the bound.
+            if !entries.is_empty() || (asked.is_empty() && !self.authorization_details.is_empty()) {
+                return Err(Exceeds::Details { entries });
+            }
+            child.authorization_details.clone_from(asked);
+        }
+        if let Some(asked) = request.expires {
+            child.expires = asked.min(self.expires);
+        }
+        Ok(child)
+    }
+
+    /// The first dimension that doesn't permit `action`; `None` where all permit it.
+    pub fn missing(&self, action: &Action) -> Option<Missing> {
+        if !self.scope.iter().any(|scope| scope.permits(&action.name, &action.known)) {
+            return Some(Missing::Scope);
+        }
+        if !self.tools.iter().any(|tool| tool.matches(&action.name)) {
+            return Some(Missing::Tool);
+        }
+        if !self.resources.iter().any(|pattern| pattern.covers(&action.known)) {
+            return Some(Missing::Resource);
+        }
+        let details = &self.authorization_details;
+        if !details.is_empty()
+            && !details.iter().any(|d| d.permits(&action.name, &action.known, &action.params))
+        {
+            return Some(Missing::Detail);
+        }
+        match (&self.connections, action.connection) {
+            (Some(own), Some(connection)) if !own.contains(&connection) => Some(Missing::Connection),
+            _ => None,
+        }
+    }
+}
+
+/// The dimension of a grant that doesn't permit an action.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are the dimensions of Authority")]
+pub enum Missing {
+    Scope,
+    Tool,
+    Resource,
+    Detail,
+    Connection,
+}
+
+impl Missing {
+    /// The remedy's key: what the agent would need.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Scope => "scope",
+            Self::Tool => "tool",
+            Self::Resource => "resource",
+            Self::Detail => "authorization_details",
+            Self::Connection => "connection",
+        }
+    }
+}
+
+fn texts<T: std::fmt::Display>(entries: &[&T]) -> Vec<String> {
+    entries.iter().map(ToString::to_string).collect()
+}
+
+/// How a grant came to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// The root that registering an agent makes.
+    Registration,
+    /// A root that a person made for an agent, by `POST /v1/tasks`.
+    Person,
+    /// Obtained by the agent itself with its credential.
+    Agent,
+    /// Obtained by a child agent from its parent's access token; it ends with that token.
+    ParentToken,
+    /// Obtained by a child agent from a delegation token made for it.
+    Delegation,
+}
+
+/// When, by whom and why a grant was revoked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revoked {
+    /// When it committed.
+    pub at: Timestamp,
+    /// Who did it: an agent's or user's id, or `admin-token`.
+    pub by: String,
+    /// As given, at most 500 characters.
+    pub reason: Option<String>,
+}
+
+/// One node of delegated authority.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Grant {
+    /// Its id.
+    pub id: GrantId,
+    /// The root of its tree; its own id where it is one.
+    pub root: GrantId,
+    /// The grant it hangs from; none for a root.
+    pub parent: Option<GrantId>,
+    /// Links above it.
+    pub depth: u8,
+    /// The agent that holds it.
+    pub agent: AgentId,
+    /// The person on whose behalf (never set from an agent's request).
+    pub user: Option<UserId>,
+    /// The purpose; none for a registration grant.
+    pub task: Option<TaskId>,
+    /// What it permits.
+    pub authority: Authority,
+    /// Limits that are added to the ancestors'.
+    pub limits: Vec<Limit>,
+    /// How it came to be.
+    pub origin: Origin,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Set once, when it is revoked.
+    pub revoked: Option<Revoked>,
+}

@@ -1,0 +1,224 @@
+use super::*;
+use proptest::prelude::*;
+use serde_json::json;
+
+fn details(value: Value) -> Vec<AuthorizationDetail> {
+    AuthorizationDetail::parse_list(&value).unwrap()
+}
+
+fn detail(value: Value) -> AuthorizationDetail {
+    details(json!([value])).remove(0)
+}
+
+fn bound(text: &str) -> Bound {
+    Bound::new(serde_json::from_str(text).unwrap()).unwrap()
+}
+
+#[test]
+fn an_entry_is_covered_by_one_entry_or_not_at_all() {
+    let parse = |list: &[&str]| list.iter().map(|t| ResourcePattern::parse(t).unwrap()).collect::<Vec<_>>();
+    let (parent, child) = (parse(&["a://x/*", "a://y/**"]), parse(&["a://x/1", "a://*/1", "a://y"]));
+    let missing = uncovered(&child, &parent, ResourcePattern::covers);
+    assert_eq!(missing.iter().map(|p| p.as_str()).collect::<Vec<_>>(), ["a://*/1"]);
+    assert!(uncovered(&[], &parent, ResourcePattern::covers).is_empty());
+    assert_eq!(uncovered(&child, &[], ResourcePattern::covers).len(), 3);
+}
+
+#[test]
+fn cover_of_placet_actions() {
+    let parent = detail(json!({"type": "placet_action", "actions": ["refunds.*", "orders.read"],
+        "resources": ["order://customer:42/**"], "max": {"amount": 500}}));
+    let with = |change: Value| {
+        let mut value = json!({"type": "placet_action", "actions": ["refunds.create"],
+            "resources": ["order://customer:42/7"], "max": {"amount": 500}});
+        for (name, member) in change.as_object().unwrap() {
+            if member.is_null() {
+                value.as_object_mut().unwrap().remove(name);
+            } else {
+                value[name] = member.clone();
+            }
+        }
+        detail(value)
+    };
+    for narrower in [
+        json!({}),
+        json!({"actions": ["orders.read", "refunds.*"]}),
+        json!({"max": {"amount": 5e2}}),
+        json!({"max": {"amount": 1, "other": 7}}),
+        json!({"actions": []}),
+        json!({"resources": []}),
+    ] {
+        assert!(parent.covers(&with(narrower.clone())), "{narrower}");
+    }
+    for wider in [
+        json!({"actions": ["refunds.create", "orders.*"]}),
+        json!({"resources": null}),
+        json!({"resources": ["order://customer:42/7", "order://customer:4*/7"]}),
+        json!({"max": null}),
+        json!({"max": {"other": 1}}),
+        json!({"max": {"amount": serde_json::from_str::<Value>("500.00000000000000000000001").unwrap()}}),
+    ] {
+        assert!(!parent.covers(&with(wider.clone())), "{wider}");
+    }
+    let free = detail(json!({"type": "placet_action", "actions": ["**"]}));
+    assert!(free.covers(&parent) && !parent.covers(&free));
+    let everything = detail(json!({"type": "placet_action", "actions": ["*"], "resources": ["*"]}));
+    assert!(everything.covers(&free) && free.covers(&everything));
+}
+
+#[test]
+fn other_types_are_covered_by_equality_and_permit_nothing() {
+    let one = detail(json!({"type": "payment", "amount": 1}));
+    let two = detail(json!({"type": "payment", "amount": 2}));
+    let action = detail(json!({"type": "placet_action", "actions": ["*"]}));
+    assert!(one.covers(&one) && !one.covers(&two) && !action.covers(&one) && !one.covers(&action));
+    let name = ActionName::parse("a").unwrap();
+    assert!(!one.permits(&name, &ResourcePattern::everything(), &Map::new()));
+    assert!(action.permits(&name, &ResourcePattern::everything(), &Map::new()));
+}
+
+#[test]
+fn a_bounded_parameter_must_be_a_number_within_its_bound() {
+    let entry = detail(json!({"type": "placet_action", "actions": ["refunds.create"],
+        "resources": ["order://customer:42/*"], "max": {"amount": 500}}));
+    let permits = |action: &str, resource: &str, params: &str| {
+        let (action, resource) = (ActionName::parse(action), ResourcePattern::parse(resource));
+        entry.permits(&action.unwrap(), &resource.unwrap(), &serde_json::from_str(params).unwrap())
+    };
+    let (create, order) = ("refunds.create", "order://customer:42/7");
+    for params in [r#"{"amount": 500}"#, r#"{"amount": 500.000}"#, r#"{"amount": 5E+2, "x": 1}"#] {
+        assert!(permits(create, order, params), "{params}");
+    }
+    for params in [
+        "{}",
+        r#"{"amount": 500.0000000000000000000000000001}"#,
+        r#"{"amount": 1e400}"#,
+        r#"{"amount": 1e99999999999999999999}"#,
+        r#"{"amount": "5"}"#,
+        r#"{"amount": null}"#,
+        r#"{"amount": [5]}"#,
+        r#"{"Amount": 5}"#,
+    ] {
+        assert!(!permits(create, order, params), "{params}");
+    }
+    assert!(!permits("refunds.list", order, r#"{"amount": 5}"#));
+    assert!(!permits(create, "order://*/7", r#"{"amount": 5}"#));
+}
+
+#[test]
+fn errors_name_index_and_member() {
+    for (value, place) in [
+        (json!({}), "`authorization_details`"),
+        (json!([1]), "`authorization_details[0]`"),
+        (json!([{"type": "x"}, {"actions": []}]), "`authorization_details[1].type`"),
+        (json!([{"type": ""}]), "[0].type`"),
+        (json!([{"type": 3}]), "[0].type`"),
+        (json!([{"type": "placet_action"}]), "[0].actions`"),
+        (json!([{"type": "placet_action", "actions": "a"}]), "[0].actions`"),
+        (json!([{"type": "placet_action", "actions": ["a", "b..c"]}]), "[0].actions[1]`"),
+        (json!([{"type": "placet_action", "actions": [], "resources": null}]), "[0].resources`"),
+        (json!([{"type": "placet_action", "actions": [], "resources": ["a://b//c"]}]), "[0].resources[0]`"),
+        (json!([{"type": "placet_action", "actions": [], "max": 3}]), "[0].max`"),
+        (json!([{"type": "placet_action", "actions": [], "max": {"amount": "3"}}]), "[0].max.amount`"),
+        (json!([{"type": "placet_action", "actions": [], "locations": []}]), "[0].locations`"),
+    ] {
+        let error = AuthorizationDetail::parse_list(&value).unwrap_err().to_string();
+        assert!(error.contains(place), "{error} should name {place}");
+    }
+}
+
+#[test]
+fn json_is_written_back() {
+    for text in [
+        r#"{"type":"placet_action","actions":["a.*"],"resources":["a://b/**"],"max":{"amount":500.10}}"#,
+        r#"{"type":"placet_action","actions":["a"],"resources":[]}"#,
+        r#"{"type":"placet_action","actions":["a"]}"#,
+        r#"{"type":"other","n":1.50,"deep":{"x":[1e5]}}"#,
+    ] {
+        let read: AuthorizationDetail = serde_json::from_str(text).unwrap();
+        let written = serde_json::to_string(&read).unwrap();
+        let [one, two] = [text, &written].map(|t| serde_json::from_str::<Value>(t).unwrap());
+        assert_eq!(one, two);
+    }
+}
+
+#[test]
+fn numbers_compare_by_value() {
+    let rising = [
+        "-1e9999",
+        "-10",
+        "-9.5",
+        "-1",
+        "-0.5",
+        "-1e-9999",
+        "0",
+        "1e-9999",
+        "0.00099",
+        "0.001",
+        "0.5",
+        "0.51",
+        "1",
+        "1.0000000000000000000000001",
+        "9",
+        "9.99",
+        "10",
+        "10.5",
+        "99",
+        "100",
+        "12345678901234567890123",
+        "1e9999",
+    ];
+    for (i, one) in rising.iter().enumerate() {
+        for (j, another) in rising.iter().enumerate() {
+            assert_eq!(bound(one).cmp(&bound(another)), i.cmp(&j), "{one} {another}");
+        }
+    }
+    for group in [["1", "1.0", "1e0", "0.1E+1", "10e-1"], ["0", "-0", "0.0", "0e5", "-0.00e-7"]] {
+        assert!(group.iter().all(|text| bound(text) == bound(group[0])), "{group:?}");
+    }
+}
+
+fn small_detail() -> impl Strategy<Value = AuthorizationDetail> {
+    let actions = prop::collection::vec(prop::sample::select(vec!["a.x", "a.*", "**", "b", "*.x"]), 0..3);
+    let resources = prop::collection::vec(
+        prop::sample::select(vec!["s://m", "s://*", "s://m/**", "*", "s://m/1", "s://*/1", "s://**"]),
+        0..3,
+    );
+    let max = prop::collection::btree_map("[pq]", 0..3i32, 0..3);
+    (actions, prop::option::of(resources), max).prop_map(|(actions, resources, max)| {
+        let mut value = json!({"type": "placet_action", "actions": actions, "max": max});
+        if let Some(resources) = resources {
+            value["resources"] = resources.into();
+        }
+        detail(value)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3000))]
+
+    #[test]
+    fn what_a_covered_detail_permits_its_parent_permits(
+        parent in small_detail(),
+        child in small_detail(),
+        action in prop::sample::select(vec!["a.x", "a.y", "b", "c.x", "c.x.y"]),
+        resource in prop::sample::select(vec!["s://m", "s://n", "s://m/1", "s://n/1", "s://m/1/2", "t://m", "s://*/1"]),
+        params in prop::collection::btree_map("[pq]", 0..3i32, 0..3),
+    ) {
+        let action = ActionName::parse(action).unwrap();
+        let resource = ResourcePattern::parse(resource).unwrap();
+        let params = params.into_iter().map(|(name, value)| (name, value.into())).collect();
+        let (wide, narrow) = (parent.permits(&action, &resource, &params), child.permits(&action, &resource, &params));
+        prop_assert!(!parent.covers(&child) || !narrow || wide, "{parent:?} covers {child:?}");
+        prop_assert!(child.covers(&child));
+    }
+}
+
+proptest! {
+    #[test]
+    fn small_numbers_compare_as_integers_do(a in -2000i64..2000, b in -2000i64..2000, shift in 0usize..4) {
+        let zeros = "0".repeat(shift);
+        let (one, another) = (bound(&format!("{a}.{zeros}0e-2")), bound(&format!("{b}{zeros}e-{}", shift + 2)));
+        prop_assert_eq!(one.cmp(&another), a.cmp(&b));
+    }
+}

@@ -1,0 +1,109 @@
+//! Which counters an action is charged to, and by how much.
+//!
+//! Invariant: a (counter, window) is charged once per action, however many links reach it, by the largest amount
+//! and against the smallest maximum.
+
+use super::{AppliedLimit, explain, subject::Subject};
+use crate::{
+    cel::Fuel,
+    ledger::{By, Charge, Limit, Measure},
+    policy::{BoundLink, Charged, LimitOf, encoded},
+    refusal::{Code, Reason},
+};
+use std::{borrow::Cow, sync::Arc};
+
+/// The limits and charges of one action so far.
+#[derive(Default)]
+pub(super) struct Bill {
+    pub(super) limits: Vec<AppliedLimit>,
+    pub(super) charges: Vec<Charge>,
+}
+
+impl Bill {
+    /// Adds the limits of one rule or grant. A limit that can't be counted is a denial.
+    pub(super) fn add(
+        &mut self,
+        subject: &Subject<'_>,
+        fuel: &mut Fuel,
+        link: &BoundLink,
+        owner: (&Arc<str>, &Arc<str>),
+        limits: &[LimitOf],
+        denials: &mut Vec<Reason>,
+    ) {
+        for applied in limits {
+            let limit = &*applied.limit;
+            let amount = match amount(subject, fuel, link, applied, owner) {
+                Ok(amount) => amount,
+                Err(denial) => {
+                    denials.push(*denial);
+                    continue;
+                }
+            };
+            let by = By::as_str(limit.by);
+            let window = limit.per.window(subject.request.now, &limit.zone);
+            let index = self.index(owner, &applied.limit);
+            let mut charged = false;
+            for value in values(&link.charged, limit, subject) {
+                charged = true;
+                let counter = [&*applied.identity, &*encoded(&value)].concat();
+                let charge = Charge { counter, window, amount, max: limit.max(), limit: index };
+                self.charge(charge);
+            }
+            if !charged {
+                denials.push(explain::nobody_to_charge((owner.0, owner.1), by));
+            }
+        }
+    }
+
+    fn charge(&mut self, charge: Charge) {
+        let same = |other: &&mut Charge| other.counter == charge.counter && other.window == charge.window;
+        match self.charges.iter_mut().find(same) {
+            Some(other) => {
+                other.amount = other.amount.max(charge.amount);
+                other.max = other.max.min(charge.max);
+            }
+            None => self.charges.push(charge),
+        }
+    }
+
+    fn index(&mut self, (policy, rule): (&Arc<str>, &Arc<str>), limit: &Arc<Limit>) -> usize {
+        let known = self.limits.iter().position(|applied| Arc::ptr_eq(&applied.limit, limit));
+        known.unwrap_or_else(|| {
+            let applied = AppliedLimit { policy: policy.clone(), rule: rule.clone(), limit: limit.clone() };
+            self.limits.push(applied);
+            self.limits.len() - 1
+        })
+    }
+}
+
+/// The by-values, each the last part of a counter's name.
+fn values<'a>(
+    charged: &'a Charged,
+    limit: &Limit,
+    subject: &Subject<'a>,
+) -> impl Iterator<Item = Cow<'a, str>> {
+    // As far as the resource is known: a part that is merely claimed would give a fresh counter for the asking.
+    let resource = (limit.by == By::Resource)
+        .then(|| Cow::from(format!("resource:{}", subject.request.action.known.as_str())));
+    charged.values(limit.by).iter().map(|value| Cow::Borrowed(&**value)).chain(resource)
+}
+
+/// What the action adds, in the counter's units.
+fn amount(
+    subject: &Subject<'_>,
+    fuel: &mut Fuel,
+    link: &BoundLink,
+    applied: &LimitOf,
+    owner: (&Arc<str>, &Arc<str>),
+) -> Result<i64, Box<Reason>> {
+    let Measure::Sum { of, .. } = &applied.limit.measure else { return Ok(1) };
+    let refuse =
+        |code, detail: &str| Box::new(explain::amount(subject, link, (owner.0, owner.1), of, code, detail));
+    let number = of
+        .evaluate_number(&subject.variables(link, applied.reads), fuel)
+        .map_err(|_| refuse(Code::ConditionUnknown, "the amount that a limit sums can't be read"))?;
+    if number.is_zero() || number.is_negative() {
+        return Err(refuse(Code::ConditionFailed, "the amount that a limit sums must be above zero"));
+    }
+    number.to_millionths().map_err(|error| refuse(Code::ConditionFailed, &error.to_string()))
+}

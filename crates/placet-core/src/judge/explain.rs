@@ -1,0 +1,131 @@
+//! Reasons: which condition failed, what it saw, what would make it pass. Built only where something is refused.
+//!
+//! Invariant: every variable that a condition reads is among the observed, known or not, so that disclosure to
+//! agents can tell conditions over what they sent from all others.
+
+use super::subject::Subject;
+use crate::{
+    agent::Level,
+    approval::Requirement,
+    cel::{Bound, BoundOp, Conjunct, Expression, Why},
+    grant::Missing,
+    policy::{BoundLink, Condition, Policy, Rule},
+    refusal::{Code, Reason},
+};
+use serde_json::{Map, Value, json};
+
+/// The authority of a grant does not permit the action.
+pub(super) fn not_granted(missing: Missing, subject: &Subject<'_>) -> Reason {
+    let action = subject.request.action;
+    // Only what the agent sent itself: what the grant holds instead is not said.
+    let needed = match missing {
+        Missing::Scope | Missing::Tool => action.name.as_str().into(),
+        Missing::Resource => action.resource.as_str().into(),
+        Missing::Detail => true.into(),
+        Missing::Connection => action.connection.map_or(Value::Null, |id| id.to_string().into()),
+    };
+    let mut reason = Reason::of(Code::NotGranted);
+    reason.remedy.insert(missing.as_str().to_owned(), needed);
+    reason
+}
+
+/// An agent's level does not permit the effect.
+pub(super) fn above_level(subject: &Subject<'_>) -> Reason {
+    let effect = subject.request.action.effect;
+    let levels = [(Level::Restricted, "restricted"), (Level::Standard, "standard")];
+    let needed = levels.iter().find(|(level, _)| level.permits(effect)).map_or("elevated", |(_, word)| word);
+    let mut reason = Reason::of(Code::NotGranted);
+    reason.remedy.insert("level".to_owned(), needed.into());
+    reason
+}
+
+/// One conjunct of an allow rule or guard that is not true; `why` where it is unknown.
+pub(super) fn condition(
+    subject: &Subject<'_>,
+    link: &BoundLink,
+    (policy, rule): (&Policy, &Rule),
+    conjunct: &Conjunct,
+    why: Option<Why>,
+) -> Reason {
+    let code = if why.is_some() { Code::ConditionUnknown } else { Code::ConditionFailed };
+    let mut reason = Reason::of(code).from_rule(policy.label(), &*rule.name);
+    reason.expression = Some(conjunct.source().to_owned());
+    reason.observed = observed(subject, link, std::iter::once(conjunct));
+    if let Some(bound) = conjunct.bound() {
+        reason.remedy.extend(remedy(bound));
+    }
+    reason
+}
+
+/// A deny rule that matches.
+pub(super) fn forbidden(subject: &Subject<'_>, link: &BoundLink, policy: &Policy, rule: &Rule) -> Reason {
+    let mut reason = Reason::of(Code::Forbidden).from_rule(policy.label(), &*rule.name);
+    reason.expression = joined(&rule.when);
+    let conjuncts = rule.when.iter().flat_map(|condition| condition.expression.conjuncts());
+    reason.observed = observed(subject, link, conjuncts);
+    reason
+}
+
+/// A sum that can't be counted; `owner` is policy and rule, or grant and `limits`.
+pub(super) fn amount(
+    subject: &Subject<'_>,
+    link: &BoundLink,
+    owner: (&str, &str),
+    sum: &Expression,
+    code: Code,
+    detail: &str,
+) -> Reason {
+    let mut reason = Reason::of(code).from_rule(owner.0, owner.1).detail(detail);
+    reason.expression = Some(sum.source().to_owned());
+    reason.observed = observed(subject, link, sum.conjuncts().iter());
+    reason
+}
+
+/// A limit by somebody that the grant doesn't name.
+pub(super) fn nobody_to_charge(owner: (&str, &str), by: &str) -> Reason {
+    Reason::of(Code::ConditionUnknown)
+        .from_rule(owner.0, owner.1)
+        .detail(format!("a limit is counted by {by}, and the grant has no {by}"))
+}
+
+/// A requirement of a hold.
+pub(super) fn approval(
+    subject: &Subject<'_>,
+    link: &BoundLink,
+    requirement: &Requirement,
+    when: &[Condition],
+) -> Reason {
+    let mut reason = Reason::of(Code::ApprovalRequired).from_rule(&*requirement.policy, &*requirement.rule);
+    reason.expression = joined(when);
+    reason.observed =
+        observed(subject, link, when.iter().flat_map(|condition| condition.expression.conjuncts()));
+    reason
+}
+
+fn joined(conditions: &[Condition]) -> Option<String> {
+    let sources: Vec<_> = conditions.iter().map(|condition| condition.expression.source()).collect();
+    (!sources.is_empty()).then(|| sources.join(" && "))
+}
+
+fn observed<'c>(
+    subject: &Subject<'_>,
+    link: &BoundLink,
+    conjuncts: impl Iterator<Item = &'c Conjunct>,
+) -> Map<String, Value> {
+    conjuncts.flat_map(Conjunct::reads).map(|path| (path.to_string(), subject.observed(link, path))).collect()
+}
+
+/// `{"params.amount": {"max": 500}}`.
+fn remedy(bound: &Bound) -> Option<(String, Value)> {
+    let literal = &bound.literal;
+    let what = match bound.op {
+        BoundOp::AtMost => json!({ "max": literal }),
+        BoundOp::Below => json!({ "below": literal }),
+        BoundOp::AtLeast => json!({ "min": literal }),
+        BoundOp::Above => json!({ "above": literal }),
+        BoundOp::Equal => json!({ "equals": literal }),
+        BoundOp::NotEqual => json!({ "not": literal }),
+        BoundOp::In => json!({ "one_of": literal }),
+    };
+    Some((bound.path.to_string(), what))
+}

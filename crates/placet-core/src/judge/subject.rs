@@ -1,0 +1,136 @@
+//! The variables that conditions see.
+//!
+//! Invariant: of the resource only what is known; what an agent merely claims is absent, and so unknown.
+
+use super::Request;
+use crate::{
+    action::Action,
+    cel::{Activation, Root},
+    pattern::{Component, ResourcePattern},
+    policy::{BoundLink, Reads},
+};
+use serde_json::{Map, Value};
+use std::cell::OnceCell;
+
+/// The variables of one request; each is made when a rule first reads it.
+pub(super) struct Subject<'a> {
+    pub(super) request: &'a Request<'a>,
+    action: OnceCell<Value>,
+    resource: OnceCell<Value>,
+}
+
+impl<'a> Subject<'a> {
+    pub(super) fn new(request: &'a Request<'a>) -> Self {
+        Self { request, action: OnceCell::new(), resource: OnceCell::new() }
+    }
+
+    /// The variables that `reads` names, as a link sees them. `risk` is in none.
+    pub(super) fn variables<'s>(&'s self, link: &'s BoundLink, reads: Reads) -> Activation<'s> {
+        let mut variables = Activation::new();
+        for (root, value) in [
+            (Root::Agent, Some(&link.agent)),
+            (Root::User, link.user.as_ref()),
+            (Root::Task, link.task.as_ref()),
+            (Root::Grant, Some(&link.grant)),
+            (Root::Context, self.request.context),
+        ] {
+            if let Some(value) = value {
+                variables = variables.with(root, value);
+            }
+        }
+        let action = self.request.action;
+        if reads.has(Root::Params) {
+            variables = variables.with(Root::Params, action.params.as_value());
+        }
+        if reads.has(Root::Action) {
+            variables = variables.with(Root::Action, self.action.get_or_init(|| self::action(action)));
+        }
+        if reads.has(Root::Resource) {
+            variables = variables.with(Root::Resource, self.resource.get_or_init(|| resource(&action.known)));
+        }
+        variables.at(self.request.now)
+    }
+
+    /// A value by its path, for reasons; `Null` where it is not known.
+    pub(super) fn observed(&self, link: &BoundLink, path: &crate::cel::Path) -> Value {
+        let action = self.request.action;
+        let made;
+        let params;
+        let root = match path.root() {
+            Root::Params => {
+                params = path.fields().first().and_then(|name| action.params.get(&**name));
+                return descend(params, path.fields().get(1..).unwrap_or_default())
+                    .map_or(Value::Null, shown);
+            }
+            Root::Action => {
+                made = self::action(action);
+                Some(&made)
+            }
+            Root::Resource => {
+                made = resource(&action.known);
+                Some(&made)
+            }
+            Root::Agent => Some(&link.agent),
+            Root::User => link.user.as_ref(),
+            Root::Task => link.task.as_ref(),
+            Root::Grant => Some(&link.grant),
+            Root::Context => self.request.context,
+            Root::Now => return self.request.now.to_string().into(),
+            Root::Risk => None,
+        };
+        descend(root, path.fields()).map_or(Value::Null, shown)
+    }
+}
+
+fn descend<'v>(from: Option<&'v Value>, fields: &[Box<str>]) -> Option<&'v Value> {
+    fields.iter().try_fold(from?, |value, field| value.get(&**field))
+}
+
+/// The longest text that a reason repeats, in characters, and the largest list or map, in bytes of JSON.
+const LONGEST: usize = 200;
+
+/// The value as far as it fits a reason.
+fn shown(value: &Value) -> Value {
+    match value {
+        Value::String(text) if text.chars().nth(LONGEST).is_some() => {
+            text.chars().take(LONGEST).chain(['…']).collect::<String>().into()
+        }
+        Value::Array(items) if too_large(value) => format!("(a list of {} items)", items.len()).into(),
+        Value::Object(members) if too_large(value) => format!("(a map of {} members)", members.len()).into(),
+        Value::Number(number) if number.as_str().len() > LONGEST => "(a very long number)".into(),
+        _ => value.clone(),
+    }
+}
+
+fn too_large(value: &Value) -> bool {
+    value.to_string().len() > LONGEST
+}
+
+fn action(action: &Action) -> Value {
+    let mut members = Map::new();
+    members.insert("name".to_owned(), action.name.as_str().into());
+    if let Some(effect) = action.effect {
+        members.insert("effect".to_owned(), effect.as_str().into());
+    }
+    Value::Object(members)
+}
+
+/// The parts that are known whole.
+fn resource(known: &ResourcePattern) -> Value {
+    let mut members = Map::new();
+    if known.single().is_some() {
+        members.insert("uri".to_owned(), known.as_str().into());
+    }
+    if let Some(scheme) = known.scheme() {
+        members.insert("scheme".to_owned(), scheme.into());
+    }
+    if let Some(authority) = known.authority().and_then(Component::as_literal) {
+        members.insert("authority".to_owned(), authority.into());
+    }
+    if !known.has_rest()
+        && let Some(segments) = known.segments().iter().map(Component::as_literal).collect::<Option<Vec<_>>>()
+    {
+        members.insert("segments".to_owned(), segments.into());
+    }
+    Value::Object(members)
+}

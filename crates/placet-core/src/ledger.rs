@@ -1,0 +1,367 @@
+//! The arithmetic behind limits: which counter an action is charged to, by how much, and until when.
+//!
+//! A counter belongs to (policy, rule, limit, by-value, window): it keeps its count when the policy's next version
+//! only changes the maximum. Amounts are whole numbers: 1 for a `count`, millionths for a `sum`.
+//!
+//! Invariant: nothing here holds or changes a counter. The store does, inside the commit point, and it alone knows
+//! what is used.
+
+use crate::{cel::Expression, decimal::Decimal, time::Timestamp};
+use jiff::{Span, Zoned, tz::TimeZone};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::fmt;
+
+/// The span that a limit counts over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Per {
+    /// A calendar minute.
+    Minute,
+    /// A calendar hour.
+    Hour,
+    /// A calendar day in the limit's zone.
+    Day,
+    /// From Monday, in the limit's zone.
+    Week,
+    /// A calendar month in the limit's zone.
+    Month,
+    /// No window: the counter never starts anew.
+    Total,
+}
+
+impl Per {
+    /// The words of the policy language, for errors and suggestions.
+    pub const WORDS: &'static [(&'static str, Self)] = &[
+        ("minute", Self::Minute),
+        ("hour", Self::Hour),
+        ("day", Self::Day),
+        ("week", Self::Week),
+        ("month", Self::Month),
+        ("total", Self::Total),
+    ];
+
+    /// From its word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::WORDS.iter().find(|(known, _)| *known == word).map(|(_, per)| *per)
+    }
+
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        Self::WORDS.iter().find(|(_, per)| *per == self).map_or("total", |(word, _)| word)
+    }
+
+    /// The window that `now` lies in: `[start, end)`.
+    pub fn window(self, now: Timestamp, zone: &TimeZone) -> Window {
+        let at = now.to_jiff().to_zoned(zone.clone());
+        let bounds = match self {
+            Self::Total => None,
+            // Minutes and hours are cut in absolute time, so that a clock set back doesn't open a second window.
+            Self::Minute => return Window::fixed(now, 60_000_000),
+            Self::Hour => return Window::fixed(now, 3_600_000_000),
+            Self::Day => day(&at, 0, Span::new().days(1)),
+            Self::Week => {
+                let since_monday = i64::from(at.weekday().to_monday_zero_offset());
+                day(&at, since_monday, Span::new().weeks(1))
+            }
+            Self::Month => at.first_of_month().ok().and_then(|first| day(&first, 0, Span::new().months(1))),
+        };
+        match bounds {
+            Some((start, end)) => Window {
+                start: Timestamp::from_jiff(start.timestamp()),
+                end: Timestamp::from_jiff(end.timestamp()),
+            },
+            None => Window { start: Timestamp::from_micros(0), end: Timestamp::MAX },
+        }
+    }
+}
+
+/// Midnight `back` days before `at`, and that plus `span`, both in `at`'s zone with its daylight-saving rules.
+fn day(at: &Zoned, back: i64, span: Span) -> Option<(Zoned, Zoned)> {
+    let start = at.checked_sub(Span::new().try_days(back).ok()?).ok()?.start_of_day().ok()?;
+    let end =
+        start.date().checked_add(span).ok()?.to_zoned(start.time_zone().clone()).ok()?.start_of_day().ok()?;
+    Some((start, end))
+}
+
+/// A stretch of time, end exclusive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// The first moment.
+    pub start: Timestamp,
+    /// The first moment after it: when the counter starts anew.
+    pub end: Timestamp,
+}
+
+impl Window {
+    fn fixed(now: Timestamp, micros: i64) -> Self {
+        let start = now.as_micros().div_euclid(micros) * micros;
+        Self { start: Timestamp::from_micros(start), end: Timestamp::from_micros(start + micros) }
+    }
+}
+
+/// Whose counter an action is charged to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum By {
+    /// The agent that the link belongs to: ten children share their parent's five a day.
+    #[default]
+    Agent,
+    /// The grant's user; an action without one is denied as unknown.
+    User,
+    /// The task. Where the agent made it itself, also (agent, user).
+    Task,
+    /// The grant. Where its task was made by the agent itself, also (agent, user).
+    Grant,
+    /// The resource, as addressed.
+    Resource,
+}
+
+impl By {
+    /// The words of the policy language.
+    pub const WORDS: &'static [(&'static str, Self)] = &[
+        ("agent", Self::Agent),
+        ("user", Self::User),
+        ("task", Self::Task),
+        ("grant", Self::Grant),
+        ("resource", Self::Resource),
+    ];
+
+    /// From its word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::WORDS.iter().find(|(known, _)| *known == word).map(|(_, by)| *by)
+    }
+
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        Self::WORDS.iter().find(|(_, by)| *by == self).map_or("agent", |(word, _)| word)
+    }
+}
+
+/// What a limit measures, with its maximum.
+#[derive(Debug, Clone)]
+pub enum Measure {
+    /// How often, at most `max` times.
+    Count {
+        /// Times per window.
+        max: i64,
+    },
+    /// The sum of a number over the actions.
+    Sum {
+        /// What is summed.
+        of: Expression,
+        /// The most per window, in millionths.
+        max: i64,
+    },
+}
+
+/// A limit of a rule or of a grant.
+#[derive(Clone)]
+pub struct Limit {
+    /// What it measures.
+    pub measure: Measure,
+    /// Over which span.
+    pub per: Per,
+    /// Where days, weeks and months begin.
+    pub zone: TimeZone,
+    /// Whose counter.
+    pub by: By,
+}
+
+/// Why a limit can't be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct LimitError {
+    /// The member that is wrong.
+    pub member: &'static str,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+impl LimitError {
+    fn new(member: &'static str, message: impl Into<String>) -> Self {
+        Self { member, message: message.into() }
+    }
+}
+
+impl Limit {
+    /// Reads `{count, per, zone?, by?}` or `{sum, max, per, zone?, by?}`.
+    ///
+    /// # Errors
+    /// The member that is wrong and what it should be.
+    pub fn from_json(value: &Value) -> Result<Self, LimitError> {
+        let map = value.as_object().ok_or_else(|| LimitError::new("count", "a limit is a mapping"))?;
+        const KNOWN: &[&str] = &["count", "sum", "max", "per", "zone", "by"];
+        if let Some(unknown) = map.keys().find(|key| !KNOWN.contains(&key.as_str())) {
+            let message = format!("unknown member `{unknown}` of a limit; known: {}", KNOWN.join(", "));
+            return Err(LimitError::new("count", message));
+        }
+        let text = |member: &'static str| match map.get(member) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.as_str())),
+            Some(_) => Err(LimitError::new(member, format!("`{member}` is text"))),
+        };
+        let number = |member: &'static str| match map.get(member) {
+            Some(Value::Number(number)) => Decimal::parse(&number.to_string()).map(Some).map_err(|_| {
+                LimitError::new(member, format!("`{member}` is not a number that can be held exactly"))
+            }),
+            None => Ok(None),
+            Some(_) => Err(LimitError::new(member, format!("`{member}` is a number"))),
+        };
+        let measure = match (number("count")?, text("sum")?, number("max")?) {
+            (Some(count), None, None) => {
+                let max = count.to_i64().filter(|max| *max >= 0);
+                Measure::Count {
+                    max: max
+                        .ok_or_else(|| LimitError::new("count", "`count` is a whole number, 0 or more"))?,
+                }
+            }
+            (None, Some(of), Some(max)) => {
+                let of = Expression::parse(of).map_err(|error| LimitError::new("sum", error.message))?;
+                let max =
+                    max.to_millionths().map_err(|error| LimitError::new("max", format!("`max`: {error}")))?;
+                if max < 0 {
+                    return Err(LimitError::new("max", "`max` is 0 or more"));
+                }
+                Measure::Sum { of, max }
+            }
+            (Some(_), _, _) => {
+                return Err(LimitError::new("count", "`count` stands alone, without `sum` and `max`"));
+            }
+            _ => return Err(LimitError::new("count", "a limit has `count`, or `sum` with `max`")),
+        };
+        let per = text("per")?.ok_or_else(|| {
+            LimitError::new("per", "`per` is missing: minute, hour, day, week, month or total")
+        })?;
+        let per = Per::parse(per).ok_or_else(|| {
+            LimitError::new("per", format!("`{per}` is no span; use minute, hour, day, week, month or total"))
+        })?;
+        let zone = match text("zone")? {
+            None => TimeZone::UTC,
+            Some(name) => TimeZone::get(name).map_err(|_| {
+                LimitError::new("zone", format!("`{name}` is no IANA time zone, such as Europe/Paris"))
+            })?,
+        };
+        let by = match text("by")? {
+            None => By::Agent,
+            Some(word) => By::parse(word).ok_or_else(|| {
+                LimitError::new(
+                    "by",
+                    format!("`{word}` is unknown; use agent, user, task, grant or resource"),
+                )
+            })?,
+        };
+        Ok(Self { measure, per, zone, by })
+    }
+
+    /// What tells this limit from the others of its rule; the maximum is left out, so that changing it keeps the
+    /// counters.
+    pub fn identity(&self) -> String {
+        let what = match &self.measure {
+            Measure::Count { .. } => "count".to_owned(),
+            Measure::Sum { of, .. } => format!("sum {}", of.source()),
+        };
+        format!(
+            "{what} per {} {} by {}",
+            self.per.as_str(),
+            self.zone.iana_name().unwrap_or("UTC"),
+            self.by.as_str()
+        )
+    }
+
+    /// The maximum, in the counter's units.
+    pub fn max(&self) -> i64 {
+        match self.measure {
+            Measure::Count { max } | Measure::Sum { max, .. } => max,
+        }
+    }
+
+    /// A number of the counter's units as people read it.
+    pub fn shown(&self, units: i64) -> Value {
+        match self.measure {
+            Measure::Count { .. } => units.into(),
+            Measure::Sum { .. } => number(units),
+        }
+    }
+}
+
+/// Millionths as an exact JSON number of units.
+fn number(millionths: i64) -> Value {
+    let (sign, rest) = (if millionths < 0 { "-" } else { "" }, millionths.unsigned_abs());
+    let text = format!("{sign}{}.{:06}", rest / 1_000_000, rest % 1_000_000);
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    // The text is a number of JSON's grammar.
+    text.parse::<serde_json::Number>().map_or(Value::Null, Value::Number)
+}
+
+impl fmt::Debug for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} max {}", self.identity(), self.max())
+    }
+}
+
+impl PartialEq for Limit {
+    fn eq(&self, other: &Self) -> bool {
+        self.identity() == other.identity() && self.max() == other.max()
+    }
+}
+
+impl fmt::Display for Limit {
+    /// The limit as its author would write it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.measure {
+            Measure::Count { max } => write!(f, "count: {max}")?,
+            Measure::Sum { of, max } => write!(f, "sum: {}, max: {}", of.source(), number(*max))?,
+        }
+        write!(f, ", per: {}", self.per.as_str())
+    }
+}
+
+impl Serialize for Limit {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serde_json::Map::new();
+        match &self.measure {
+            Measure::Count { max } => _ = map.insert("count".into(), (*max).into()),
+            Measure::Sum { of, max } => {
+                map.insert("sum".into(), of.source().into());
+                map.insert("max".into(), number(*max));
+            }
+        }
+        map.insert("per".into(), self.per.as_str().into());
+        if let Some(zone) = self.zone.iana_name().filter(|name| *name != "UTC") {
+            map.insert("zone".into(), zone.into());
+        }
+        if self.by != By::Agent {
+            map.insert("by".into(), self.by.as_str().into());
+        }
+        map.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Limit {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::from_json(&Value::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+/// A counter that an action has to fit into, and by how much it is charged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Charge {
+    /// The counter: policy, rule, limit and by-value, as text.
+    pub counter: String,
+    /// The window it counts in.
+    pub window: Window,
+    /// What this action adds, in the counter's units; above zero for a `sum`.
+    pub amount: i64,
+    /// The most that the counter may reach.
+    pub max: i64,
+    /// Where the charge comes from, as an index into the judgement's `limits`.
+    pub limit: usize,
+}
+
+impl Charge {
+    /// Whether the counter can take it when `used` is used already.
+    pub fn fits(&self, used: i64) -> bool {
+        used.checked_add(self.amount).is_some_and(|after| after <= self.max)
+    }
+}

@@ -1,0 +1,33 @@
+//! The rules of Placet, without any effect: what a grant covers, what a policy says, what a decision is, how a
+//! token, a sealed secret and a record entry are made and checked.
+//!
+//! Invariant: no I/O, no clock, no ambient randomness, no SQL and no `async` in this crate.
+
+pub mod action;
+pub mod agent;
+pub mod approval;
+pub mod call;
+pub mod cel;
+pub mod chain;
+pub mod decimal;
+pub mod diagnostic;
+pub mod grant;
+pub mod id;
+pub mod json;
+pub mod judge;
+pub mod keys;
+pub mod ledger;
+pub mod password;
+pub mod pattern;
+pub mod policy;
+pub mod record;
+pub mod refusal;
+pub mod scope;
+pub mod seal;
+pub mod secret;
+pub mod service;
+pub mod task;
+pub mod time;
+pub mod token;
+pub mod user;
+pub mod yaml;

@@ -1,0 +1,122 @@
+//! Policies: versioned documents that say what agents may do (DESIGN §4).
+//!
+//! [`Policy::load`] reads and checks one document; [`PolicySet`] holds all that are in force;
+//! [`PolicySet::bind`] picks those that apply to the agents of one chain and fills their templates, so that
+//! [`crate::judge`] has nothing left to look up but the action.
+//!
+//! Invariant: what a document says and this version doesn't know is an error when loading. Nothing is ignored.
+
+mod bind;
+mod check;
+mod document;
+mod duration;
+#[cfg(test)]
+pub(crate) mod fixture;
+mod rule;
+mod selector;
+mod set;
+mod shadow;
+mod template;
+#[cfg(test)]
+mod tests;
+mod types;
+
+pub use bind::BoundPolicies;
+pub(crate) use bind::{BoundLink, BoundPolicy, Charged, encoded};
+pub(crate) use rule::{Condition, Kind, LimitOf, Reads, Rule};
+pub use set::PolicySet;
+
+use crate::{diagnostic::Diagnostic, pattern::ActionName, service::Service};
+use rule::Index;
+use selector::Selector;
+use std::{fmt, sync::Arc};
+use template::Template;
+
+/// A policy at one version, checked and compiled.
+pub struct Policy {
+    name: Arc<str>,
+    version: u64,
+    label: Arc<str>,
+    selector: Selector,
+    rules: Box<[Rule]>,
+    /// The templates of all rules; each entry of `on` knows its index.
+    templates: Box<[Template]>,
+    index: Index,
+    reads: Reads,
+}
+
+impl Policy {
+    /// Reads the YAML (or JSON) of one policy and checks it, also against the services that are in force: names and
+    /// types of parameters, and that nothing rests on what an agent merely claims (DESIGN §4, "Provenance").
+    /// `file` is what messages call the source. Answers the policy with its warnings.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, and the warnings, in the order of the source.
+    pub fn load(
+        source: &[u8],
+        file: Option<&str>,
+        version: u64,
+        services: &[&Service],
+    ) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
+        let (root, report) = crate::yaml::parse(source, file)?;
+        let policy = document::read(&root, &report, version);
+        if let Some(policy) = &policy {
+            shadow::check(policy, &report);
+            check::policy(policy, services, &report);
+        }
+        report.finish(policy)
+    }
+
+    /// The name, unique in an installation: `[A-Za-z0-9][A-Za-z0-9._-]{0,63}`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The version that it was loaded as.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// `name@version`.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// The same document as another version.
+    #[must_use]
+    pub fn with_version(mut self, version: u64) -> Self {
+        self.version = version;
+        self.label = format!("{}@{version}", self.name).into();
+        self
+    }
+
+    /// The names of its rules, in order.
+    pub fn rule_names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.rules.iter().map(|rule| &*rule.name)
+    }
+
+    pub(crate) fn label_arc(&self) -> &Arc<str> {
+        &self.label
+    }
+
+    /// The rules that name an action, in order.
+    pub(crate) fn candidates(&self, action: &ActionName) -> impl Iterator<Item = &Rule> {
+        let (indexes, exact) = self.index.find(action);
+        indexes
+            .iter()
+            .filter_map(|index| self.rules.get(*index))
+            .filter(move |rule| exact || rule.names(action))
+    }
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Policy").field("label", &self.label).field("rules", &self.rules.len()).finish()
+    }
+}
+
+/// Checks a service against the policies in force: the errors say which policy and rule it would make unsound.
+/// Warnings are left out: they belong to the policy's author.
+pub fn check_service(policies: &PolicySet, service: &Service) -> Vec<Diagnostic> {
+    check::service(policies, service)
+}

@@ -1,0 +1,251 @@
+//! The policies of one chain, ready to judge: chosen by agent, templates filled, everything that doesn't depend on
+//! the request computed.
+//!
+//! Invariant: owns all it needs, so it can be kept beside a verified token.
+
+use super::{
+    Policy,
+    rule::{LimitOf, Reads},
+};
+use crate::{
+    agent::Agent,
+    cel::Expression,
+    chain::{Chain, Link},
+    grant::Origin,
+    id::GrantId,
+    ledger::{By, Limit, Measure},
+    pattern::ResourcePattern,
+    task::TaskOrigin,
+};
+use serde_json::{Map, Value};
+use std::{borrow::Cow, fmt, fmt::Write as _, sync::Arc};
+
+/// What the policies in force say about the agents of one chain; made by [`super::PolicySet::bind`]. It belongs to
+/// that chain only, and to the state of its agents, users and tasks at that time.
+pub struct BoundPolicies {
+    pub(crate) leaf: GrantId,
+    /// Leaf first; adjacent links of one agent are one.
+    pub(crate) links: Box<[BoundLink]>,
+    /// `name@version` of each policy, each once.
+    pub(crate) labels: Arc<[Arc<str>]>,
+}
+
+/// The links of one agent that hang together.
+pub(crate) struct BoundLink {
+    /// The variables that don't depend on the request.
+    pub(crate) agent: Value,
+    pub(crate) user: Option<Value>,
+    pub(crate) task: Option<Value>,
+    pub(crate) grant: Value,
+    pub(crate) charged: Charged,
+    pub(crate) policies: Box<[BoundPolicy]>,
+    pub(crate) grants: Box<[GrantLimits]>,
+}
+
+/// A policy with its templates filled for one link.
+pub(crate) struct BoundPolicy {
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) filled: Box<[Option<ResourcePattern>]>,
+}
+
+/// The limits of one grant of the chain.
+pub(crate) struct GrantLimits {
+    pub(crate) id: Arc<str>,
+    /// What stands where a policy's limit names its rule: `limits`.
+    pub(crate) rule: Arc<str>,
+    pub(crate) limits: Box<[LimitOf]>,
+}
+
+/// Whose counters a link's actions are charged to, as the last part of a counter's name.
+pub(crate) struct Charged {
+    agent: [Box<str>; 1],
+    user: Box<[Box<str>]>,
+    task: Box<[Box<str>]>,
+    grant: Box<[Box<str>]>,
+}
+
+impl BoundPolicies {
+    pub(super) fn new(chain: &Chain, policies_of: impl Fn(&Agent) -> Vec<Arc<Policy>>) -> Self {
+        let runs = chain.links().chunk_by(|below, above| below.agent.id == above.agent.id);
+        let links: Box<[BoundLink]> = runs.filter_map(|run| BoundLink::new(run, &policies_of)).collect();
+        let mut labels: Vec<Arc<str>> =
+            links.iter().flat_map(|link| &link.policies).map(|bound| bound.policy.label.clone()).collect();
+        labels.sort_unstable();
+        labels.dedup();
+        Self { leaf: chain.leaf().grant.id, links, labels: labels.into() }
+    }
+
+    /// `name@version` of each policy that applies to an agent of the chain, sorted, each once.
+    pub fn labels(&self) -> &[Arc<str>] {
+        &self.labels
+    }
+
+    /// Whether some rule reads the parameters: a request whose parameters can't be read is then unknown.
+    pub fn reads_params(&self) -> bool {
+        let policies = self.links.iter().flat_map(|link| &link.policies);
+        let of_policies = policies.fold(Reads::default(), |reads, bound| reads.with(bound.policy.reads));
+        let grants = self.links.iter().flat_map(|link| &link.grants).flat_map(|grant| &grant.limits);
+        grants.fold(of_policies, |reads, applied| reads.with(applied.reads)).has(crate::cel::Root::Params)
+    }
+}
+
+impl fmt::Debug for BoundPolicies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BoundPolicies").field("leaf", &self.leaf).field("labels", &self.labels).finish()
+    }
+}
+
+impl BoundLink {
+    /// `run`: adjacent links of one agent, leaf first. The leafward stands for all.
+    fn new(run: &[Link], policies_of: impl Fn(&Agent) -> Vec<Arc<Policy>>) -> Option<Self> {
+        let link = run.first()?;
+        let policies = policies_of(&link.agent)
+            .into_iter()
+            .map(|policy| BoundPolicy {
+                filled: policy.templates.iter().map(|template| template.fill(link)).collect(),
+                policy,
+            })
+            .collect();
+        let limited = run.iter().filter(|link| !link.grant.limits.is_empty());
+        Some(Self {
+            agent: agent(&link.agent),
+            user: user(link),
+            task: task(link),
+            grant: object([
+                ("id", Some(link.grant.id.to_string().into())),
+                ("depth", Some(link.grant.depth.into())),
+                ("expires", Some(link.grant.authority.expires.to_string().into())),
+            ]),
+            charged: Charged::new(run, link),
+            policies,
+            grants: limited.map(GrantLimits::new).collect(),
+        })
+    }
+}
+
+impl GrantLimits {
+    fn new(link: &Link) -> Self {
+        let id: Arc<str> = link.grant.id.to_string().into();
+        let applied = |limit: &Limit| LimitOf::new(&format!("grant:{id}"), limit.clone(), None);
+        Self { limits: link.grant.limits.iter().map(applied).collect(), rule: "limits".into(), id }
+    }
+}
+
+impl LimitOf {
+    /// `of`: what the limit belongs to, encoded.
+    pub(super) fn new(of: &str, limit: Limit, sum: Option<crate::yaml::Node>) -> Self {
+        let reads = match &limit.measure {
+            Measure::Sum { of, .. } => Reads::of(Expression::conjuncts(of).iter()),
+            Measure::Count { .. } => Reads::default(),
+        };
+        Self {
+            identity: format!("{of}/{}/", encoded(&limit.identity())).into(),
+            limit: Arc::new(limit),
+            reads,
+            sum,
+        }
+    }
+}
+
+impl Charged {
+    fn new(run: &[Link], leaf: &Link) -> Self {
+        let agent = leaf.agent.id;
+        let user = leaf.grant.user;
+        // Who can mint tasks and grants at will would have a fresh counter each time.
+        let own = |link: &Link| {
+            let stated = link.task.as_ref().is_some_and(|task| task.origin == TaskOrigin::Person);
+            link.grant.task.is_some() && !stated
+        };
+        let shared: Option<Box<str>> = run.iter().any(own).then(|| {
+            let user = user.map_or_else(|| "-".to_owned(), |user| user.to_string());
+            format!("agent-user:{agent}+{user}").into()
+        });
+        let mut tasks: Vec<Box<str>> =
+            run.iter().filter_map(|link| link.grant.task).map(|task| format!("task:{task}").into()).collect();
+        tasks.sort_unstable();
+        tasks.dedup();
+        // The registration grant stands above all that the agent obtains: it is no purpose of its own.
+        let mut grants: Vec<Box<str>> = run
+            .iter()
+            .filter(|link| link.grant.origin != Origin::Registration || link.grant.id == leaf.grant.id)
+            .map(|link| format!("grant:{}", link.grant.id).into())
+            .collect();
+        if !tasks.is_empty() {
+            tasks.extend(shared.clone());
+        }
+        grants.extend(shared);
+        Self {
+            agent: [format!("agent:{agent}").into()],
+            user: user.map(|user| format!("user:{user}").into()).into_iter().collect(),
+            task: tasks.into(),
+            grant: grants.into(),
+        }
+    }
+
+    /// The by-values; none where there is nobody to charge. Not for [`By::Resource`], which depends on the request.
+    pub(crate) fn values(&self, by: By) -> &[Box<str>] {
+        match by {
+            By::Agent => &self.agent,
+            By::User => &self.user,
+            By::Task => &self.task,
+            By::Grant => &self.grant,
+            By::Resource => &[],
+        }
+    }
+}
+
+/// A part of a counter's name: no two parts are one text, and none has a slash.
+pub(crate) fn encoded(part: &str) -> Cow<'_, str> {
+    // Ids and most names have nothing to encode, and this runs for every charge.
+    if part.bytes().all(|byte| (0x20..0x7f).contains(&byte) && byte != b'/' && byte != b'%') {
+        return Cow::Borrowed(part);
+    }
+    let mut out = String::with_capacity(part.len());
+    for character in part.chars() {
+        if character == '/' || character == '%' || character.is_control() {
+            let mut bytes = [0; 4];
+            for byte in character.encode_utf8(&mut bytes).bytes() {
+                // Writing to a string does not fail.
+                let _ = write!(out, "%{byte:02X}");
+            }
+        } else {
+            out.push(character);
+        }
+    }
+    Cow::Owned(out)
+}
+
+fn object<const N: usize>(members: [(&str, Option<Value>); N]) -> Value {
+    let known = members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    Value::Object(known.collect::<Map<_, _>>())
+}
+
+fn agent(agent: &Agent) -> Value {
+    let labels = agent.labels.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str())));
+    object([
+        ("id", Some(agent.id.to_string().into())),
+        ("handle", Some(agent.handle.as_str().into())),
+        ("owner", agent.owner.as_deref().map(Value::from)),
+        ("labels", Some(Value::Object(labels.collect()))),
+    ])
+}
+
+fn user(link: &Link) -> Option<Value> {
+    let user = link.user.as_deref()?;
+    Some(object([
+        ("id", Some(user.id.to_string().into())),
+        ("name", Some(user.name.as_str().into())),
+        ("roles", Some(user.roles.iter().map(String::as_str).collect())),
+    ]))
+}
+
+/// Of a task that the agent made itself only the id: the rest is its own words.
+fn task(link: &Link) -> Option<Value> {
+    let id = link.grant.task?;
+    let stated = link.stated_task();
+    Some(object([
+        ("id", Some(id.to_string().into())),
+        ("label", stated.and_then(|task| task.label.as_deref()).map(Value::from)),
+        ("description", stated.and_then(|task| task.description.as_deref()).map(Value::from)),
+    ]))
+}

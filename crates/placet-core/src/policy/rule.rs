@@ -1,0 +1,217 @@
+//! Rules as they are judged, and the index that finds them by action.
+//!
+//! Invariant: immutable after loading.
+
+use crate::{
+    approval::Approver,
+    cel::{Conjunct, Expression, Root},
+    ledger::{Limit, Measure},
+    pattern::{ActionName, ActionPattern, ResourcePattern},
+    yaml::Node,
+};
+use std::{collections::HashMap, sync::Arc};
+
+/// What a rule does where it matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Grants.
+    Allow,
+    /// Forbids.
+    Deny,
+    /// Narrows what others grant.
+    Guard,
+}
+
+impl Kind {
+    /// All of them.
+    pub(super) const ALL: [Self; 3] = [Self::Allow, Self::Deny, Self::Guard];
+
+    /// The key of the rule.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+            Self::Guard => "guard",
+        }
+    }
+}
+
+/// One rule.
+#[derive(Debug)]
+pub(crate) struct Rule {
+    pub(crate) name: Arc<str>,
+    pub(crate) kind: Kind,
+    pub(super) actions: Box<[Named]>,
+    /// Absent: every resource.
+    pub(super) on: Option<Box<[On]>>,
+    pub(crate) when: Box<[Condition]>,
+    pub(crate) limits: Box<[LimitOf]>,
+    pub(crate) approve: Option<Approve>,
+    /// Which variables `when` reads.
+    pub(crate) reads: Reads,
+    /// Where it stands, for diagnostics.
+    pub(super) node: Node,
+}
+
+/// An action pattern and where it stands.
+#[derive(Debug)]
+pub(super) struct Named {
+    pub(super) pattern: ActionPattern,
+    pub(super) node: Node,
+}
+
+/// An entry of `on`.
+#[derive(Debug)]
+pub(super) struct On {
+    pub(super) what: OnWhat,
+    /// For checks that look at literals and stars only: what placeholders may become.
+    pub(super) samples: Box<[ResourcePattern]>,
+    pub(super) node: Node,
+}
+
+#[derive(Debug)]
+pub(super) enum OnWhat {
+    Pattern(ResourcePattern),
+    /// Index into the policy's templates.
+    Template(usize),
+}
+
+/// One entry of `when`.
+#[derive(Debug)]
+pub(crate) struct Condition {
+    pub(crate) expression: Expression,
+    /// Where it stands, for diagnostics.
+    pub(super) node: Node,
+}
+
+/// A limit with what counters need to know of it.
+#[derive(Debug)]
+pub(crate) struct LimitOf {
+    pub(crate) limit: Arc<Limit>,
+    /// Beginning of the counter's name, up to the by-value: the limit's identity within its rule, encoded.
+    pub(crate) identity: Box<str>,
+    /// Which variables the sum reads.
+    pub(crate) reads: Reads,
+    /// Where the sum stands, for diagnostics.
+    pub(super) sum: Option<Node>,
+}
+
+/// What a rule asks of people.
+#[derive(Debug)]
+pub(crate) struct Approve {
+    /// Empty: always.
+    pub(crate) when: Box<[Condition]>,
+    pub(crate) reads: Reads,
+    pub(crate) by: Box<[Approver]>,
+    /// In seconds.
+    pub(crate) within: u64,
+}
+
+/// A set of variables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Reads(u16);
+
+impl Reads {
+    pub(crate) fn of<'a>(conjuncts: impl Iterator<Item = &'a Conjunct>) -> Self {
+        let roots = conjuncts.flat_map(Conjunct::reads).map(|path| path.root());
+        Self(roots.fold(0, |set, root| set | 1 << (root as u16)))
+    }
+
+    pub(super) fn of_conditions(conditions: &[Condition]) -> Self {
+        Self::of(conditions.iter().flat_map(|condition| condition.expression.conjuncts()))
+    }
+
+    pub(crate) fn has(self, root: Root) -> bool {
+        self.0 & 1 << (root as u16) != 0
+    }
+
+    #[must_use]
+    pub(crate) fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl Rule {
+    /// Whether it names the action.
+    pub(crate) fn names(&self, action: &ActionName) -> bool {
+        self.actions.iter().any(|named| named.pattern.matches(action))
+    }
+
+    /// Whether its resources cover all that `known` may be. A template that was not filled covers nothing.
+    pub(crate) fn covers(&self, filled: &[Option<ResourcePattern>], known: &ResourcePattern) -> bool {
+        let Some(on) = &self.on else { return true };
+        on.iter().any(|entry| match &entry.what {
+            OnWhat::Pattern(pattern) => pattern.covers(known),
+            OnWhat::Template(index) => {
+                filled.get(*index).and_then(Option::as_ref).is_some_and(|pattern| pattern.covers(known))
+            }
+        })
+    }
+
+    /// Whether `known` may be one of its resources. A template that was not filled may be any.
+    pub(crate) fn touches(&self, filled: &[Option<ResourcePattern>], known: &ResourcePattern) -> bool {
+        let Some(on) = &self.on else { return true };
+        on.iter().any(|entry| match &entry.what {
+            OnWhat::Pattern(pattern) => pattern.intersects(known),
+            OnWhat::Template(index) => {
+                filled.get(*index).and_then(Option::as_ref).is_none_or(|pattern| pattern.intersects(known))
+            }
+        })
+    }
+
+    /// All expressions with where they stand: conditions, sums, and what decides on approval.
+    pub(super) fn expressions(&self) -> impl Iterator<Item = (&Expression, &Node, Use)> {
+        fn conditions(list: &[Condition]) -> impl Iterator<Item = (&Expression, &Node, Use)> {
+            list.iter().map(|condition| (&condition.expression, &condition.node, Use::Condition))
+        }
+        let sums = self.limits.iter().filter_map(|applied| match (&applied.limit.measure, &applied.sum) {
+            (Measure::Sum { of, .. }, Some(node)) => Some((of, node, Use::Sum)),
+            _ => None,
+        });
+        let approvals = self.approve.iter().flat_map(|approve| conditions(&approve.when));
+        conditions(&self.when).chain(sums).chain(approvals)
+    }
+}
+
+/// What an expression is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    Condition,
+    Sum,
+}
+
+/// Finds the rules of a policy by action.
+#[derive(Debug)]
+pub(super) struct Index {
+    /// For each name that stands in the policy without a star: all rules that name it, in order.
+    exact: HashMap<ActionName, Box<[usize]>>,
+    /// The rules with a star in one of their names, for all others.
+    open: Box<[usize]>,
+}
+
+impl Index {
+    pub(super) fn new(rules: &[Rule]) -> Self {
+        let names =
+            |rule: &Rule| rule.actions.iter().filter_map(|named| named.pattern.single()).collect::<Vec<_>>();
+        let all_for = |name: &ActionName| {
+            rules.iter().enumerate().filter(|(_, rule)| rule.names(name)).map(|(index, _)| index).collect()
+        };
+        let mut exact = HashMap::new();
+        for name in rules.iter().flat_map(names) {
+            let found = all_for(&name);
+            exact.entry(name).or_insert(found);
+        }
+        let has_star = |rule: &Rule| rule.actions.iter().any(|named| named.pattern.single().is_none());
+        let open =
+            rules.iter().enumerate().filter(|(_, rule)| has_star(rule)).map(|(index, _)| index).collect();
+        Self { exact, open }
+    }
+
+    /// The rules that may name the action, and whether they are known to.
+    pub(super) fn find(&self, action: &ActionName) -> (&[usize], bool) {
+        match self.exact.get(action) {
+            Some(found) => (found, true),
+            None => (&self.open, false),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! `applies_to`: which agents a policy is about.
+
+use crate::{
+    agent::Agent,
+    pattern::{Component, Piece},
+};
+
+/// All keys must hold, any item of a list.
+#[derive(Debug, Default)]
+pub(super) struct Selector {
+    /// Absent: every handle.
+    pub(super) agents: Option<Box<[Handle]>>,
+    /// Names with the values that will do.
+    pub(super) labels: Box<[(String, Box<[String]>)]>,
+}
+
+/// A pattern over handles; a star stands for any text, also in the middle.
+#[derive(Debug)]
+pub(super) struct Handle {
+    component: Component,
+    prefix: Box<str>,
+}
+
+impl Selector {
+    /// Whether the policy is about this agent.
+    pub(super) fn selects(&self, agent: &Agent) -> bool {
+        let named = |handles: &[Handle]| handles.iter().any(|handle| handle.component.matches(&agent.handle));
+        self.agents.as_deref().is_none_or(named)
+            && self.labels.iter().all(|(name, values)| {
+                agent.labels.get(name).is_some_and(|own| values.iter().any(|value| value == own))
+            })
+    }
+}
+
+impl Handle {
+    /// Reads `support-*`.
+    pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
+        const FORM: &str = "a handle has letters, digits, `.`, `_` and `-`, here also `*`";
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'*');
+        if text.is_empty() || !text.bytes().all(allowed) {
+            return Err(FORM);
+        }
+        if text.len() > 64 || text.bytes().filter(|byte| *byte == b'*').count() > crate::pattern::MAX_STARS {
+            return Err("a handle has at most 64 characters, here 16 of them stars");
+        }
+        let mut pieces = Vec::new();
+        for (index, literal) in text.split('*').enumerate() {
+            if index > 0 {
+                pieces.push(Piece::Star);
+            }
+            if !literal.is_empty() {
+                pieces.push(Piece::Literal(literal.to_owned()));
+            }
+        }
+        let prefix = text.split('*').next().unwrap_or_default().into();
+        Ok(Self { component: Component::from_pieces(pieces), prefix })
+    }
+
+    /// The handle, where it is one.
+    pub(super) fn single(&self) -> Option<&str> {
+        self.component.as_literal()
+    }
+
+    /// What every handle that it stands for begins with.
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+}

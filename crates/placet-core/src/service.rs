@@ -1,0 +1,274 @@
+//! The definition of an upstream: which actions it has, how each maps to HTTP, what each does to what
+//! (`DESIGN.md` §7 "Services", §2 "describe", §4 "Provenance in services").
+//!
+//! A door [describes](ServiceAction::describe) its request, so that it can be judged, and [renders](Service::render)
+//! it, so that it can be sent. Both come from the same definition, and a rendered call that does not
+//! [describe back](Service::describe_call) to its action is refused.
+//!
+//! Invariant: a value of a parameter stays in its place: it adds no segment, no query member and no body member
+//! that the definition does not name, and a part of a resource that is only claimed is never presented as known.
+
+mod call;
+mod effect;
+mod load;
+mod schema;
+mod template;
+mod value;
+
+pub use effect::{Effect, Provenance};
+pub use schema::ParamType;
+
+use crate::{
+    call::{Auth, Method},
+    diagnostic::{Diagnostic, nearest, quoted},
+    pattern::{ActionName, ResourcePattern, ResourceUri},
+};
+use schema::ParamsSchema;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use template::{PathTemplate, ResourceTemplate, Values};
+
+/// The longest target (path and query, encoded) that is rendered, in bytes.
+pub const MAX_TARGET: usize = 32 * 1024;
+/// The most actions that one service may have.
+pub const MAX_ACTIONS: usize = 1000;
+
+/// An upstream.
+#[derive(Debug, Clone)]
+pub struct Service {
+    name: String,
+    description: Option<String>,
+    origin: String,
+    base_path: String,
+    auth: Auth,
+    allow_private: bool,
+    actions: BTreeMap<ActionName, ServiceAction>,
+}
+
+/// One action of an upstream.
+#[derive(Debug, Clone)]
+pub struct ServiceAction {
+    name: ActionName,
+    description: Option<String>,
+    method: Method,
+    effect: Option<Effect>,
+    path: PathTemplate,
+    resource: ResourceTemplate,
+    binds: Vec<String>,
+    claimed: Vec<String>,
+    schema: Option<ParamsSchema>,
+    /// Every parameter there may be, sorted.
+    names: Vec<String>,
+    no_effect: Vec<u16>,
+    secret: Vec<String>,
+    encoded_slash: bool,
+}
+
+/// A request as it is judged.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Described {
+    /// What is acted on, as the request says.
+    pub resource: ResourceUri,
+    /// The same with a star for each part that is only claimed.
+    pub known: ResourcePattern,
+    /// The parameters, checked.
+    pub params: Map<String, Value>,
+}
+
+/// Why parameters are refused (`params_invalid`). Holds no value of a parameter.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ParamsInvalid {
+    /// JSON pointer of the parameter, where one is to blame.
+    pub pointer: Option<String>,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl Service {
+    /// Reads a definition; `file` is what messages call it. With the service come warnings.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it (and the warnings).
+    pub fn parse(source: &[u8], file: Option<&str>) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
+        load::service(source, file)
+    }
+
+    /// Its name: a letter `a-z`, then `a-z`, `0-9`, `_`, `-`; at most 64.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it is, for people.
+    pub fn description(&self) -> Option<&str> {
+        self.description.as_deref()
+    }
+
+    /// Scheme, host (lower case) and port as written in `base_url`: `https://api.example.com`.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The path of `base_url` without a slash at the end; often empty.
+    pub fn base_path(&self) -> &str {
+        &self.base_path
+    }
+
+    /// How it takes its credential.
+    pub fn auth(&self) -> &Auth {
+        &self.auth
+    }
+
+    /// Whether its host may be a private address.
+    pub fn allow_private(&self) -> bool {
+        self.allow_private
+    }
+
+    /// Its actions in the order of their names.
+    pub fn actions(&self) -> impl ExactSizeIterator<Item = &ServiceAction> {
+        self.actions.values()
+    }
+
+    /// The action of that name.
+    pub fn action(&self, name: &ActionName) -> Option<&ServiceAction> {
+        self.actions.get(name)
+    }
+}
+
+impl ServiceAction {
+    /// Its name, unique in an installation.
+    pub fn name(&self) -> &ActionName {
+        &self.name
+    }
+
+    /// What it does, for people.
+    pub fn description(&self) -> Option<&str> {
+        self.description.as_deref()
+    }
+
+    /// Its HTTP method.
+    pub fn method(&self) -> Method {
+        self.method
+    }
+
+    /// Its effect, if stated.
+    pub fn effect(&self) -> Option<Effect> {
+        self.effect
+    }
+
+    /// Statuses of upstream after which nothing has happened.
+    pub fn no_effect(&self) -> &[u16] {
+        &self.no_effect
+    }
+
+    /// Parameters of which the record keeps only commitments.
+    pub fn secret(&self) -> &[String] {
+        &self.secret
+    }
+
+    /// The JSON Schema of the parameters, as written.
+    pub fn params_schema(&self) -> Option<&Value> {
+        self.schema.as_ref().map(ParamsSchema::as_json)
+    }
+
+    /// Every parameter there may be, sorted.
+    pub fn params(&self) -> &[String] {
+        &self.names
+    }
+
+    /// The variables of the resource that are only claimed, sorted.
+    pub fn claimed(&self) -> &[String] {
+        &self.claimed
+    }
+
+    /// Where the value of a variable of the resource comes from; `None` if it is none.
+    pub fn provenance(&self, variable: &str) -> Option<Provenance> {
+        self.resource.variables().find(|name| *name == variable)?;
+        Some(if self.path.variables().any(|name| name == variable) {
+            Provenance::Addressed
+        } else if self.binds.iter().any(|name| name == variable) {
+            Provenance::Scoping
+        } else {
+            Provenance::Claimed
+        })
+    }
+
+    /// The claimed variable that an entry of a rule or grant with this pattern would rely on; `None` if it relies on
+    /// none, because it has a whole star there or can't match a resource of this action at all.
+    pub fn reads_claimed(&self, pattern: &ResourcePattern) -> Option<String> {
+        self.resource.reads_claimed(pattern, &self.claimed)
+    }
+
+    /// What is known about the type of a parameter (`["amount"]`) or of a member of one (`["to", "[]", "email"]`).
+    pub fn params_type(&self, path: &[&str]) -> ParamType {
+        let Some(first) = path.first() else { return ParamType::Map };
+        if !self.names.iter().any(|name| name == first) {
+            let near = nearest(first, self.names.iter().map(String::as_str));
+            return ParamType::Absent { nearest: near.map(str::to_owned) };
+        }
+        self.schema.as_ref().map_or(ParamType::Unknown, |schema| schema.kind(path))
+    }
+
+    /// Checks the parameters and says what is acted on.
+    ///
+    /// # Errors
+    /// If a member is not one of the action's, a variable of path or resource has no value or one that would not
+    /// stay in its segment, or the schema refuses them.
+    pub fn describe(&self, params: &Map<String, Value>) -> Result<Described, ParamsInvalid> {
+        if let Some(name) = params.keys().find(|name| self.names.binary_search(name).is_err()) {
+            let near = nearest(name, self.names.iter().map(String::as_str));
+            let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            return Err(ParamsInvalid::of(
+                name,
+                format!("`{}` has no parameter {}{hint}", self.name, quoted(name)),
+            ));
+        }
+        let values = self.values(params)?;
+        let params = Value::Object(params.clone());
+        if let Some(schema) = &self.schema {
+            schema.check(&params).map_err(|(pointer, message)| ParamsInvalid {
+                message: format!("{}: {message}", if pointer.is_empty() { "params" } else { &pointer }),
+                pointer: Some(pointer),
+            })?;
+        }
+        let refuse = |problem| ParamsInvalid::whole(format!("the resource is refused: {problem}"));
+        let resource = self.resource.fill(&values).map_err(refuse)?;
+        let known = self.resource.known(&values, &self.claimed).map_err(refuse)?;
+        let params = match params {
+            Value::Object(params) => params,
+            _ => Map::new(),
+        };
+        Ok(Described { resource, known, params })
+    }
+
+    /// The texts of the variables of path and resource.
+    fn values(&self, params: &Map<String, Value>) -> Result<Values, ParamsInvalid> {
+        let mut values = Values::new();
+        for name in self.path.variables().chain(self.resource.variables()) {
+            let Some(value) = params.get(name) else {
+                return Err(ParamsInvalid::of(name, format!("`{name}` is missing")));
+            };
+            let text = value::segment_text(value, self.encoded_slash)
+                .map_err(|problem| ParamsInvalid::of(name, format!("`{name}` is refused: {problem}")))?;
+            values.insert(name.to_owned(), text);
+        }
+        Ok(values)
+    }
+
+    fn in_path(&self, name: &str) -> bool {
+        self.path.variables().any(|variable| variable == name)
+    }
+}
+
+impl ParamsInvalid {
+    fn whole(message: String) -> Self {
+        Self { pointer: None, message }
+    }
+
+    fn of(name: &str, message: String) -> Self {
+        Self { pointer: Some(format!("/{}", name.replace('~', "~0").replace('/', "~1"))), message }
+    }
+}
+
+#[cfg(test)]
+mod tests;

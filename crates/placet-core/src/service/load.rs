@@ -1,0 +1,416 @@
+//! Reads the definition of a service and checks everything that can be known before the first request.
+
+use super::{
+    Effect, MAX_ACTIONS, PathTemplate, ResourceTemplate, Service, ServiceAction, schema::ParamsSchema,
+    template::TemplateError,
+};
+use crate::{
+    call::{Auth, Method},
+    diagnostic::{Diagnostic, Position, Report, quoted},
+    pattern::ActionName,
+    yaml::{self, MapReading, Node, Reading, Spanned, Yaml},
+};
+use std::collections::BTreeMap;
+
+const SERVICE_KEYS: &[&str] =
+    &["service", "description", "base_url", "auth", "allow_private", "encoded_slash", "actions"];
+const ACTION_KEYS: &[&str] = &[
+    "description",
+    "method",
+    "path",
+    "resource",
+    "binds",
+    "effect",
+    "params",
+    "no_effect",
+    "secret",
+    "encoded_slash",
+];
+const LATER_KEYS: &[&str] = &["stream", "response", "resolve"];
+const METHODS: [Method; 6] =
+    [Method::Get, Method::Head, Method::Post, Method::Put, Method::Patch, Method::Delete];
+
+/// Reads a definition.
+pub(super) fn service(
+    source: &[u8],
+    file: Option<&str>,
+) -> Result<(Service, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let (node, report) = yaml::parse(source, file)?;
+    let service = node.as_map(&report).and_then(|map| read(&map, &report));
+    report.finish(service)
+}
+
+fn read(map: &MapReading<'_>, report: &Report) -> Option<Service> {
+    finish(map, SERVICE_KEYS);
+    // Each part is read before any `?`, so that all mistakes are found.
+    let name = map.required("service").and_then(|it| name(&it));
+    let description = description(map);
+    let allow_private = flag(map, "allow_private");
+    let base = map.required("base_url").and_then(|it| base_url(&it, allow_private));
+    let auth = map.required("auth").and_then(|it| auth(&it));
+    let slash = flag(map, "encoded_slash");
+    let actions = map.required("actions").and_then(|it| actions(&it, slash, report));
+    let (origin, base_path) = base?;
+    Some(Service {
+        name: name?,
+        description,
+        origin,
+        base_path,
+        auth: auth?,
+        allow_private,
+        actions: actions?,
+    })
+}
+
+fn finish(map: &MapReading<'_>, known: &[&str]) {
+    let mut all = known.to_vec();
+    for key in LATER_KEYS {
+        if let Some(at) = map.key_position(key).filter(|_| !known.contains(key)) {
+            map.report().error(at, format!("`{key}` is not supported yet"));
+        }
+        if map.key_position(key).is_some() {
+            all.push(key);
+        }
+    }
+    map.finish(&all);
+}
+
+fn name(it: &Reading<'_>) -> Option<String> {
+    let text = it.string()?;
+    let allowed =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-';
+    let good = text.len() <= 64
+        && text.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase())
+        && text.bytes().all(allowed);
+    if !good {
+        it.error(format!(
+            "{} is no service name: a letter `a-z`, then `a-z`, `0-9`, `_` and `-`, at most 64",
+            quoted(text)
+        ));
+    }
+    good.then(|| text.to_owned())
+}
+
+fn description(map: &MapReading<'_>) -> Option<String> {
+    Some(map.optional("description")?.string()?.to_owned())
+}
+
+fn flag(map: &MapReading<'_>, key: &str) -> bool {
+    map.optional(key).and_then(|it| it.bool()).unwrap_or(false)
+}
+
+/// Origin and path.
+fn base_url(it: &Reading<'_>, allow_private: bool) -> Option<(String, String)> {
+    let text = it.string()?;
+    match split_url(text) {
+        Ok((scheme, authority, path)) => {
+            let host = authority.rsplit_once(':').map_or(authority.as_str(), |(host, _)| host);
+            let local = host == "localhost" || host.starts_with("127.") || authority.starts_with("[::1]");
+            if scheme == "http" && !local && !allow_private {
+                it.warning("`base_url` is not https: credential and data can be read on the way");
+            }
+            Some((format!("{scheme}://{authority}"), path))
+        }
+        Err(problem) => {
+            it.error(format!("`base_url` is refused: {problem}"));
+            None
+        }
+    }
+}
+
+fn split_url(text: &str) -> Result<(&str, String, String), &'static str> {
+    let form = "it has the form `https://host[:port][/path]`";
+    let (scheme, rest) = text.split_once("://").ok_or(form)?;
+    if scheme != "http" && scheme != "https" {
+        return Err("its scheme is `https` or `http`");
+    }
+    if rest.contains(['?', '#']) {
+        return Err("it has no query and no fragment");
+    }
+    if rest.contains('@') {
+        return Err("it holds no user name or password; the credential belongs to a connection");
+    }
+    let (authority, path) = match rest.split_once('/') {
+        Some((authority, path)) => (authority, format!("/{path}")),
+        None => (rest, String::new()),
+    };
+    let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, port)) => {
+            let _: std::net::Ipv6Addr = address.parse().map_err(|_| "`[…]` is no IPv6 address")?;
+            (None, port)
+        }
+        None => match authority.split_once(':') {
+            Some((host, _)) => (Some(host), authority.get(host.len()..).unwrap_or_default()),
+            None => (Some(authority), ""),
+        },
+    };
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.' || byte == b'_';
+    if host.is_some_and(|host| host.is_empty() || host.starts_with('.') || !host.bytes().all(letter)) {
+        return Err("its host has only letters, digits, `-`, `.` and `_` (international names as `xn--…`)");
+    }
+    if !port.is_empty() {
+        let digits = port.strip_prefix(':').filter(|it| it.bytes().all(|byte| byte.is_ascii_digit()));
+        if digits.and_then(|it| it.parse::<u16>().ok()).is_none_or(|port| port == 0) {
+            return Err("its port is a number from 1 to 65535");
+        }
+    }
+    let path = path.trim_end_matches('/');
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(&byte);
+    if !path.bytes().all(plain) || super::value::is_dotted(path) || path.contains("//") {
+        return Err("its path has only plain segments: none empty, `.` or `..`, nothing percent-encoded");
+    }
+    Ok((scheme, authority.to_ascii_lowercase(), path.to_owned()))
+}
+
+fn auth(it: &Reading<'_>) -> Option<Auth> {
+    const SUPPORTED: &[&str] = &["bearer", "header"];
+    let map = it.map()?;
+    match map.required("type")?.one_of(SUPPORTED)? {
+        "bearer" => {
+            map.finish(&["type"]);
+            Some(Auth::Bearer)
+        }
+        _ => {
+            map.finish(&["type", "name"]);
+            header_name(&map.required("name")?)
+        }
+    }
+}
+
+fn header_name(it: &Reading<'_>) -> Option<Auth> {
+    /// Headers that frame the message or that the gateway itself sets.
+    const RESERVED: &[&str] = &[
+        "connection",
+        "content-length",
+        "content-type",
+        "expect",
+        "host",
+        "keep-alive",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    let text = it.string()?;
+    // RFC 9110 §5.6.2.
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if text.is_empty() || text.len() > 128 || !text.bytes().all(token) {
+        it.error(format!("{} is no name of a header", quoted(text)));
+        return None;
+    }
+    let name = text.to_ascii_lowercase();
+    if RESERVED.contains(&name.as_str()) {
+        it.error(format!("{} can't carry a credential", quoted(text)));
+        return None;
+    }
+    Some(Auth::Header { name })
+}
+
+fn actions(it: &Reading<'_>, slash: bool, report: &Report) -> Option<BTreeMap<ActionName, ServiceAction>> {
+    let map = it.map()?;
+    let mut actions = BTreeMap::new();
+    let mut order: Vec<(&Spanned<String>, ActionName)> = Vec::new();
+    let count = map.entries().count();
+    if count > MAX_ACTIONS {
+        it.error(format!("a service has at most {MAX_ACTIONS} actions, not {count}"));
+        return None;
+    }
+    if count == 0 {
+        it.warning("the service has no actions");
+    }
+    for (key, value) in map.entries() {
+        let name = match ActionName::parse(&key.value) {
+            Ok(name) => Some(name),
+            Err(error) => {
+                report.error(key.position, error.to_string());
+                None
+            }
+        };
+        let read = value.map().and_then(|map| action(&map, key, name.clone(), slash));
+        if let Some((name, read)) = name.zip(read) {
+            order.push((key, name.clone()));
+            actions.insert(name, read);
+        }
+    }
+    for (index, (key, name)) in order.iter().enumerate() {
+        let clash = order.iter().take(index).find(|(_, other)| {
+            actions.get(name).zip(actions.get(other)).is_some_and(|(one, another)| same_place(one, another))
+        });
+        if let Some((first, other)) = clash {
+            report.error(
+                key.position,
+                format!(
+                    "`{name}` and `{other}` (at {}) can be the same call, and neither path is more literal",
+                    first.position
+                ),
+            );
+        }
+    }
+    Some(actions)
+}
+
+fn same_place(one: &ServiceAction, another: &ServiceAction) -> bool {
+    one.method == another.method
+        && one.path.overlaps(&another.path)
+        && one.path.literalness(&another.path).is_eq()
+}
+
+fn action(
+    map: &MapReading<'_>,
+    key: &Spanned<String>,
+    name: Option<ActionName>,
+    slash: bool,
+) -> Option<ServiceAction> {
+    finish(map, ACTION_KEYS);
+    let description = description(map);
+    let method = map.required("method").and_then(|it| method(&it));
+    let path = map.required("path").and_then(|it| template(&it, PathTemplate::parse));
+    let resource_at = map.required("resource");
+    let resource = resource_at.as_ref().and_then(|it| template(it, ResourceTemplate::parse));
+    let schema_at = map.optional("params");
+    let schema = schema_at.as_ref().map(|it| schema(it, map.report()));
+    let binds = names(map, "binds");
+    let secret = names(map, "secret");
+    let effect = effect(map, key);
+    let no_effect = map.optional("no_effect").map(|it| statuses(&it)).unwrap_or_default();
+    let slash = slash || flag(map, "encoded_slash");
+
+    let schema = match schema {
+        None => None,
+        Some(schema) => Some(schema?),
+    };
+    let (path, resource) = (path?, resource?);
+    let at = resource_at.map_or(key.position, |it| it.position());
+    let mut all: Vec<String> = path.variables().map(str::to_owned).collect();
+    all.extend(schema.iter().flat_map(ParamsSchema::properties).map(str::to_owned));
+    all.sort_unstable();
+    all.dedup();
+    check_names(map.report(), at, &resource, &path, &all, &binds, &secret);
+    let bound: Vec<String> = binds.into_iter().map(|bind| bind.value).collect();
+    let mut claimed: Vec<String> = resource
+        .variables()
+        .filter(|name| {
+            !path.variables().any(|other| other == *name) && !bound.iter().any(|bind| bind == name)
+        })
+        .map(str::to_owned)
+        .collect();
+    claimed.sort_unstable();
+    claimed.dedup();
+    Some(ServiceAction {
+        name: name?,
+        description,
+        method: method?,
+        effect,
+        path,
+        resource,
+        binds: bound,
+        claimed,
+        schema,
+        names: all,
+        no_effect,
+        secret: secret.into_iter().map(|it| it.value).collect(),
+        encoded_slash: slash,
+    })
+}
+
+fn check_names(
+    report: &Report,
+    resource_at: Position,
+    resource: &ResourceTemplate,
+    path: &PathTemplate,
+    all: &[String],
+    binds: &[Spanned<String>],
+    secret: &[Spanned<String>],
+) {
+    let known = || all.iter().map(String::as_str);
+    for variable in resource.variables().filter(|variable| !known().any(|name| name == *variable)) {
+        let message = format!("`{variable}` is no parameter: it stands neither in `path` nor in `params`");
+        report.add(Diagnostic::error(message).at(resource_at).suggest(variable, known()));
+    }
+    for bind in binds.iter().filter(|bind| !resource.variables().any(|name| name == bind.value)) {
+        let message = format!("`binds` names {}, which is no variable of `resource`", quoted(&bind.value));
+        report.add(Diagnostic::error(message).at(bind.position).suggest(&bind.value, resource.variables()));
+    }
+    for name in secret {
+        if !all.contains(&name.value) {
+            let message = format!("`secret` names {}, which is no parameter", quoted(&name.value));
+            report.add(Diagnostic::error(message).at(name.position).suggest(&name.value, known()));
+        } else if path.variables().chain(resource.variables()).any(|other| other == name.value) {
+            report.error(
+                name.position,
+                format!("{} stands in `path` or `resource` and so can't be secret", quoted(&name.value)),
+            );
+        }
+    }
+}
+
+fn method(it: &Reading<'_>) -> Option<Method> {
+    let word = it.one_of(&METHODS.map(Method::as_str))?;
+    METHODS.into_iter().find(|method| method.as_str() == word)
+}
+
+fn effect(map: &MapReading<'_>, key: &Spanned<String>) -> Option<Effect> {
+    let Some(it) = map.optional("effect") else {
+        let message = format!("{} has no `effect`; it counts as `money`", quoted(&key.value));
+        map.report().add(
+            Diagnostic::warning(message).at(key.position).help("state `read`, `write`, `delete` or `money`"),
+        );
+        return None;
+    };
+    Effect::from_word(it.one_of(&Effect::ALL.map(Effect::as_str))?)
+}
+
+fn statuses(it: &Reading<'_>) -> Vec<u16> {
+    let mut found: Vec<u16> = it
+        .list()
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|item| u16::try_from(item.integer(200, 599)?).ok())
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+fn names(map: &MapReading<'_>, key: &str) -> Vec<Spanned<String>> {
+    map.optional(key).and_then(|it| it.strings()).unwrap_or_default()
+}
+
+fn template<T>(it: &Reading<'_>, parse: impl Fn(&str) -> Result<T, TemplateError>) -> Option<T> {
+    match parse(it.string()?) {
+        Ok(template) => Some(template),
+        Err(error) => {
+            let at = it.node().position_within(error.offset);
+            it.report().error(at, format!("`{}` is refused: {}", it.name(), error.message));
+            None
+        }
+    }
+}
+
+fn schema(it: &Reading<'_>, report: &Report) -> Option<ParamsSchema> {
+    it.map()?;
+    match ParamsSchema::compile(yaml::to_json(it.node())) {
+        Ok(schema) => Some(schema),
+        Err(error) => {
+            report.error(place(it.node(), &error.pointer), error.message);
+            None
+        }
+    }
+}
+
+/// Where a JSON pointer leads, or the last thing on its way that exists.
+fn place(node: &Node, pointer: &str) -> Position {
+    let mut at = node;
+    for step in pointer.split('/').skip(1) {
+        let step = step.replace("~1", "/").replace("~0", "~");
+        let next = match &at.value {
+            Yaml::List(items) => step.parse::<usize>().ok().and_then(|index| items.get(index)),
+            _ => at.get(&step),
+        };
+        match next {
+            Some(next) => at = next,
+            None => break,
+        }
+    }
+    at.position
+}

@@ -1,0 +1,334 @@
+//! Tokens: access tokens (RFC 9068) and delegation tokens (DESIGN §3.7). A token only represents a grant.
+//!
+//! Both are JWTs signed by the installation; they differ in `typ` and `aud`, and each endpoint takes one kind.
+//! Verification checks the signature, type, issuer, audience and time; whether the grant is alive is a question
+//! for [`crate::chain`].
+//!
+//! Invariant: a token is never the source of authority; nothing decides by its claims but which grant to look up,
+//! and until when.
+
+use crate::{
+    agent::Agent,
+    chain::Chain,
+    grant::cover::AuthorizationDetail,
+    id::{AgentId, GrantId, TokenId},
+    keys::KeyRing,
+    refusal::{Code, Reason},
+    time::Timestamp,
+};
+use jsonwebtoken::{Algorithm, Header, Validation};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// How long an access token lives at most.
+pub const ACCESS_LIFETIME: Duration = Duration::from_secs(600);
+/// How long a delegation token can be presented.
+pub const DELEGATION_LIFETIME: Duration = Duration::from_secs(300);
+/// The longest token text that is looked at.
+pub const MAX_LENGTH: usize = 16 * 1024;
+
+const ACCESS_TYPE: &str = "at+jwt";
+const DELEGATION_TYPE: &str = "placet-delegation+jwt";
+
+/// An actor and those it acts for (RFC 8693 §4.1). Only the outermost acts; the others are for the record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor {
+    /// An agent's id.
+    pub sub: String,
+    /// The one that handed it the authority.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub act: Option<Box<Self>>,
+}
+
+impl Actor {
+    /// The agents of a chain, the acting one outermost; adjacent links of one agent are one actor.
+    pub fn of(chain: &Chain) -> Self {
+        let mut agents: Vec<&Agent> = Vec::new();
+        for link in chain.links() {
+            if agents.last().is_none_or(|last| last.id != link.agent.id) {
+                agents.push(&link.agent);
+            }
+        }
+        let nest = |inner: Option<Box<Self>>, agent: &Agent| {
+            Some(Box::new(Self { sub: agent.id.to_string(), act: inner }))
+        };
+        let actor = agents.iter().rev().fold(None, |inner, agent| nest(inner, agent));
+        actor.map_or_else(|| Self { sub: chain.agent().id.to_string(), act: None }, |actor| *actor)
+    }
+}
+
+/// The `task` claim.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskClaim {
+    /// The client's label, or the task's id.
+    pub id: String,
+    /// The same of the task that it is part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
+}
+
+/// The `grant` claim.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantClaim {
+    /// The grant that the token represents.
+    pub id: GrantId,
+    /// The root of its lineage.
+    pub root: GrantId,
+    /// Links above it.
+    pub depth: u8,
+}
+
+/// The claims of an access token (RFC 9068 §2.2).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AccessClaims {
+    /// The issuer.
+    pub iss: String,
+    /// The user on whose behalf, else the acting agent.
+    pub sub: String,
+    /// Who may be shown it.
+    pub aud: Vec<String>,
+    /// Seconds since the epoch, exclusive.
+    pub exp: i64,
+    /// Seconds since the epoch.
+    pub iat: i64,
+    /// The token's id.
+    pub jti: TokenId,
+    /// The acting agent.
+    pub client_id: AgentId,
+    /// Space-separated scopes.
+    pub scope: String,
+    /// RFC 9396 details, if the grant has any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub authorization_details: Vec<AuthorizationDetail>,
+    /// The acting agent and those that handed it authority.
+    pub act: Actor,
+    /// The task it is bound to.
+    pub task: TaskClaim,
+    /// The grant it represents.
+    pub grant: GrantClaim,
+}
+
+/// The claims of a delegation token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DelegationClaims {
+    /// The issuer.
+    pub iss: String,
+    /// The issuer again: it is presented at the token endpoint and nowhere else.
+    pub aud: String,
+    /// Seconds since the epoch, exclusive.
+    pub exp: i64,
+    /// Seconds since the epoch.
+    pub iat: i64,
+    /// The token's id; spent at its first use.
+    pub jti: TokenId,
+    /// The agent that delegates.
+    pub sub: AgentId,
+    /// The only agent that can present it.
+    pub child: AgentId,
+    /// The narrowed grant under which the child's will hang.
+    pub grant: GrantId,
+}
+
+/// Who issues and who is meant, for verification.
+#[derive(Debug, Clone, Copy)]
+pub struct Issuers<'a> {
+    /// Every issuer that this data directory has used; tokens of each stay valid.
+    pub known: &'a [String],
+}
+
+/// Signs `claims` as an access token.
+///
+/// # Errors
+/// `internal` where signing fails.
+pub fn sign_access(keys: &KeyRing, claims: &AccessClaims) -> Result<String, Reason> {
+    sign(keys, ACCESS_TYPE, claims)
+}
+
+/// Signs `claims` as a delegation token.
+///
+/// # Errors
+/// `internal` where signing fails.
+pub fn sign_delegation(keys: &KeyRing, claims: &DelegationClaims) -> Result<String, Reason> {
+    sign(keys, DELEGATION_TYPE, claims)
+}
+
+/// Verifies an access token's signature, `typ`, `iss` and time. Its audience is [`AccessClaims::aud`]: the caller
+/// compares it with what it is.
+///
+/// # Errors
+/// `token_invalid`, or `token_expired` for a token that was good once.
+pub fn verify_access(
+    keys: &KeyRing,
+    issuers: Issuers<'_>,
+    token: &str,
+    now: Timestamp,
+) -> Result<AccessClaims, Reason> {
+    let claims: AccessClaims = verify(keys, ACCESS_TYPE, token)?;
+    check(issuers, &claims.iss, claims.exp, now)?;
+    Ok(claims)
+}
+
+/// Verifies a delegation token's signature, `typ`, `iss`, `aud` and time. Whether it was spent is the store's to say.
+///
+/// # Errors
+/// `token_invalid`, or `token_expired` for a token that was good once.
+pub fn verify_delegation(
+    keys: &KeyRing,
+    issuers: Issuers<'_>,
+    token: &str,
+    now: Timestamp,
+) -> Result<DelegationClaims, Reason> {
+    let claims: DelegationClaims = verify(keys, DELEGATION_TYPE, token)?;
+    if claims.aud != claims.iss {
+        return Err(invalid("the token is meant for somebody else"));
+    }
+    check(issuers, &claims.iss, claims.exp, now)?;
+    Ok(claims)
+}
+
+fn sign<T: Serialize>(keys: &KeyRing, typ: &str, claims: &T) -> Result<String, Reason> {
+    let key = keys.signer();
+    let mut header = Header::new(Algorithm::EdDSA);
+    header.typ = Some(typ.to_owned());
+    header.kid = Some(key.kid().to_owned());
+    jsonwebtoken::encode(&header, claims, key.private())
+        .map_err(|_| Reason::of(Code::Internal).detail("signing failed"))
+}
+
+fn verify<T: serde::de::DeserializeOwned>(keys: &KeyRing, typ: &str, token: &str) -> Result<T, Reason> {
+    if token.len() > MAX_LENGTH {
+        return Err(invalid("the token is too long"));
+    }
+    let header = jsonwebtoken::decode_header(token).map_err(|_| invalid("the token is no JWT of ours"))?;
+    if header.typ.as_deref() != Some(typ) {
+        return Err(invalid("the token is of another kind"));
+    }
+    let key = header.kid.as_deref().and_then(|kid| keys.verifier(kid));
+    let key = key.ok_or_else(|| invalid("the token was signed by a key that is not ours"))?;
+    // Issuer, audience and time are checked against what the caller gives; the library would ask the system's clock.
+    let mut validation = Validation::new(Algorithm::EdDSA);
+    validation.validate_exp = false;
+    validation.validate_aud = false;
+    validation.required_spec_claims.clear();
+    let token = jsonwebtoken::decode::<T>(token, key, &validation)
+        .map_err(|_| invalid("the token's signature or claims are not valid"))?;
+    Ok(token.claims)
+}
+
+fn check(issuers: Issuers<'_>, iss: &str, exp: i64, now: Timestamp) -> Result<(), Reason> {
+    if !issuers.known.iter().any(|known| known == iss) {
+        return Err(invalid("the token is of another issuer"));
+    }
+    // No leeway: both clocks are the same one.
+    if Timestamp::from_seconds(exp) <= now {
+        return Err(Reason::of(Code::TokenExpired));
+    }
+    Ok(())
+}
+
+fn invalid(detail: &str) -> Reason {
+    Reason::of(Code::TokenInvalid).detail(detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::SigningKey;
+    use aws_lc_rs::{rand::SystemRandom, signature::Ed25519KeyPair};
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+    use proptest::prelude::*;
+
+    fn ring() -> KeyRing {
+        let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
+        KeyRing::new(vec![SigningKey::from_pkcs8(pkcs8.as_ref()).unwrap()]).unwrap()
+    }
+
+    fn claims() -> DelegationClaims {
+        let at = Timestamp::from_seconds(1000);
+        DelegationClaims {
+            iss: "http://a".into(),
+            aud: "http://a".into(),
+            exp: 1300,
+            iat: 1000,
+            jti: TokenId::from_parts(at, [1; 10]),
+            sub: AgentId::from_parts(at, [2; 10]),
+            child: AgentId::from_parts(at, [3; 10]),
+            grant: GrantId::from_parts(at, [4; 10]),
+        }
+    }
+
+    fn known() -> Vec<String> {
+        vec!["http://a".into()]
+    }
+
+    #[test]
+    fn what_was_signed_is_what_is_read() {
+        let (keys, known) = (ring(), known());
+        let token = sign_delegation(&keys, &claims()).unwrap();
+        let read = verify_delegation(&keys, Issuers { known: &known }, &token, Timestamp::from_seconds(1299))
+            .unwrap();
+        assert_eq!(read, claims());
+    }
+
+    #[test]
+    fn time_issuer_audience_and_kind_are_checked() {
+        let (keys, known) = (ring(), known());
+        let code = |token: &str, now| {
+            verify_delegation(&keys, Issuers { known: &known }, token, Timestamp::from_seconds(now))
+                .unwrap_err()
+                .code
+        };
+        let token = sign_delegation(&keys, &claims()).unwrap();
+        assert_eq!(code(&token, 1300), Code::TokenExpired);
+        for wrong in [
+            DelegationClaims { iss: "http://b".into(), aud: "http://b".into(), ..claims() },
+            DelegationClaims { aud: "http://b".into(), ..claims() },
+        ] {
+            assert_eq!(code(&sign_delegation(&keys, &wrong).unwrap(), 1000), Code::TokenInvalid);
+        }
+        // A delegation token is no access token, and the other way round.
+        let access = verify_access(&keys, Issuers { known: &known }, &token, Timestamp::from_seconds(1000));
+        assert_eq!(access.unwrap_err().code, Code::TokenInvalid);
+        assert_eq!(code(&sign(&keys, "at+jwt", &claims()).unwrap(), 1000), Code::TokenInvalid);
+        assert_eq!(code(&sign(&ring(), DELEGATION_TYPE, &claims()).unwrap(), 1000), Code::TokenInvalid);
+    }
+
+    #[test]
+    fn other_algorithms_are_refused() {
+        let (keys, known) = (ring(), known());
+        let token = sign_delegation(&keys, &claims()).unwrap();
+        let kid = keys.signer().kid();
+        let payload = token.split('.').nth(1).unwrap();
+        for alg in ["none", "HS256", "ES256", "RS256"] {
+            let header = format!(r#"{{"typ":"{DELEGATION_TYPE}","alg":"{alg}","kid":"{kid}"}}"#);
+            let forged =
+                format!("{}.{payload}.{}", URL_SAFE_NO_PAD.encode(header), token.split('.').nth(2).unwrap());
+            let read =
+                verify_delegation(&keys, Issuers { known: &known }, &forged, Timestamp::from_seconds(1000));
+            assert_eq!(read.unwrap_err().code, Code::TokenInvalid, "{alg}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_changed_character_is_found(at in 0usize..400, to in "[A-Za-z0-9_.-]") {
+            let (keys, known) = (ring(), known());
+            let token = sign_delegation(&keys, &claims()).unwrap();
+            let mut forged = token.clone();
+            let at = at % token.len();
+            forged.replace_range(at..=at, &to);
+            // The last character of a part may differ in bits that base64 ignores; then it is the same token or refused.
+            let read = verify_delegation(&keys, Issuers { known: &known }, &forged, Timestamp::from_seconds(1000));
+            if forged != token {
+                prop_assert!(read.is_err() || read.unwrap() == claims());
+            }
+        }
+
+        #[test]
+        fn no_text_panics(text in ".{0,200}") {
+            let known = known();
+            let read = verify_access(&ring(), Issuers { known: &known }, &text, Timestamp::default());
+            prop_assert!(read.is_err());
+        }
+    }
+}
