@@ -1,0 +1,175 @@
+//! Actions that were admitted: what is in flight, and what became of each.
+//!
+//! Invariant: a row is made only by an admission, and leaves `pending` exactly once.
+
+use crate::{
+    fault::Fault,
+    params,
+    sql::inserts,
+    statements,
+    tx::{Query, Row, Tx, Value},
+};
+use placet_core::{
+    id::{ActionId, AgentId, ConnectionId, GrantId, TaskId, UserId},
+    time::Timestamp,
+};
+
+statements! {
+    /// One action.
+    FIND = "SELECT id, agent, user_id, root_id, grant_id, task, connection, state, status, admitted, concluded
+            FROM actions WHERE id = ?1";
+    /// Whether there is one.
+    EXISTS = "SELECT 1 FROM actions WHERE id = ?1";
+    /// Those in flight below a root, oldest first.
+    IN_FLIGHT = "SELECT id, agent, user_id, root_id, grant_id, task, connection, state, status, admitted, concluded
+                 FROM actions WHERE root_id = ?1 AND state = 'pending' ORDER BY id";
+    /// All in flight, oldest first.
+    PENDING = "SELECT id, agent, user_id, root_id, grant_id, task, connection, state, status, admitted, concluded
+               FROM actions WHERE state = 'pending' ORDER BY id LIMIT ?1";
+}
+
+inserts! {
+    /// New actions.
+    ADMITTED[12] = "INSERT INTO actions (id, agent, user_id, root_id, grant_id, task, connection, state, status,
+                    admitted, charges, idempotency)";
+}
+
+/// Where an action is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ActionState {
+    /// Admitted; its effect may be happening.
+    Pending,
+    /// It succeeded.
+    Done,
+    /// It failed at upstream, or was never sent.
+    Failed,
+    /// Nobody knows: it may have happened.
+    Unknown,
+}
+
+impl ActionState {
+    /// As stored and on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// From its word.
+    pub(crate) fn parse(word: &str) -> Result<Self, Fault> {
+        let all = [Self::Pending, Self::Done, Self::Failed, Self::Unknown];
+        all.into_iter().find(|state| state.as_str() == word).ok_or(Fault::Unreadable("an action's state"))
+    }
+}
+
+/// An admitted action as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredAction {
+    /// Its id.
+    pub id: ActionId,
+    /// The acting agent.
+    pub agent: AgentId,
+    /// On whose behalf.
+    pub user: Option<UserId>,
+    /// The root of its grant's lineage.
+    pub root: GrantId,
+    /// The grant.
+    pub grant: GrantId,
+    /// The task.
+    pub task: Option<TaskId>,
+    /// The connection it went through.
+    pub connection: Option<ConnectionId>,
+    /// Where it is.
+    pub state: ActionState,
+    /// The upstream's HTTP status.
+    pub status: Option<u16>,
+    /// When it was admitted.
+    pub admitted: Timestamp,
+    /// When it was concluded.
+    pub concluded: Option<Timestamp>,
+}
+
+/// The action of this id.
+///
+/// # Errors
+/// What the engine met.
+pub fn find(query: &mut impl Query, id: ActionId) -> Result<Option<StoredAction>, Fault> {
+    query.one(&FIND, &params![id], read)
+}
+
+/// The actions that are in flight anywhere below a root grant, oldest first. For a subtree, keep those whose `grant`
+/// is in it.
+///
+/// # Errors
+/// What the engine met.
+pub fn in_flight(query: &mut impl Query, root: GrantId) -> Result<Vec<StoredAction>, Fault> {
+    query.query(&IN_FLIGHT, &params![root], read)
+}
+
+/// Up to `limit` actions in flight anywhere, oldest first.
+pub(crate) fn pending(query: &mut impl Query, limit: usize) -> Result<Vec<StoredAction>, Fault> {
+    query.query(&PENDING, &params![limit], read)
+}
+
+/// Whether an action with this id was admitted, in this group or before.
+pub(crate) fn exists(tx: &mut Tx<'_>, id: ActionId) -> Result<bool, Fault> {
+    let staged = tx.lease.actions.iter().any(|action| action.id == id);
+    Ok(staged || tx.one(&EXISTS, &params![id], |_| Ok(()))?.is_some())
+}
+
+/// A row to be written with the group.
+#[derive(Debug, Clone)]
+pub(crate) struct NewAction {
+    pub(crate) id: ActionId,
+    pub(crate) agent: AgentId,
+    pub(crate) user: Option<UserId>,
+    pub(crate) root: GrantId,
+    pub(crate) grant: GrantId,
+    pub(crate) task: Option<TaskId>,
+    pub(crate) connection: Option<ConnectionId>,
+    pub(crate) at: Timestamp,
+    pub(crate) charges: Option<Vec<u8>>,
+    pub(crate) idempotency: Option<[u8; 32]>,
+}
+
+/// Writes what was staged.
+pub(crate) fn write(tx: &mut Tx<'_>, new: &[NewAction]) -> Result<(), Fault> {
+    let mut values = Vec::with_capacity(new.len() * ADMITTED.columns());
+    for action in new {
+        values.extend([
+            Value::from(action.id),
+            action.agent.into(),
+            action.user.into(),
+            action.root.into(),
+            action.grant.into(),
+            action.task.into(),
+            action.connection.into(),
+            ActionState::Pending.as_str().into(),
+            Value::Null,
+            action.at.into(),
+            action.charges.as_ref().into(),
+            action.idempotency.as_ref().into(),
+        ]);
+    }
+    tx.insert(&ADMITTED, &values)
+}
+
+fn read(row: &Row<'_>) -> Result<StoredAction, Fault> {
+    let status = row.optional_integer(8)?.map(u16::try_from).transpose();
+    Ok(StoredAction {
+        id: row.id(0)?,
+        agent: row.id(1)?,
+        user: row.optional_id(2)?,
+        root: row.id(3)?,
+        grant: row.id(4)?,
+        task: row.optional_id(5)?,
+        connection: row.optional_id(6)?,
+        state: ActionState::parse(&row.text(7)?)?,
+        status: status.map_err(|_| Fault::Unreadable("an action's status"))?,
+        admitted: row.time(9)?,
+        concluded: row.optional_time(10)?,
+    })
+}

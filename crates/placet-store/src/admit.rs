@@ -1,0 +1,234 @@
+//! The commit point (DESIGN §2): in one transaction the versions are compared, the charges reserved, the approval
+//! consumed, the idempotency key bound, and the intent appended to the record. All or nothing, durable before any
+//! effect.
+//!
+//! Invariant: an [`Admitted`] is made here and nowhere else, after its commit; every check comes before the first
+//! change, so a refusal leaves nothing behind.
+
+pub use crate::idempotency::{Key, Replay};
+use crate::{
+    actions::{self, NewAction},
+    counters::{self, Exceeded, Taken},
+    fault::Fault,
+    idempotency::{self, Found},
+    params,
+    record::PreparedEntry,
+    statements,
+    store::Store,
+    tx::{Query as _, Tx},
+    versions::{self, Version},
+    writer::Lane,
+};
+use placet_core::{
+    id::{ActionId, AgentId, ApprovalId, ConnectionId, GrantId, TaskId, UserId},
+    ledger::Charge,
+    refusal::Code,
+    time::Timestamp,
+};
+
+statements! {
+    /// What an approval is bound to and where it is.
+    APPROVAL = "SELECT state, digest, expires FROM approvals WHERE id = ?1";
+    /// Uses it up.
+    USE_APPROVAL = "UPDATE approvals SET state = 'used', version = version + 1 WHERE id = ?1 AND state = 'approved'";
+}
+
+/// What is to be admitted.
+#[derive(Debug, Clone)]
+pub struct Admission {
+    /// The action's id, fresh.
+    pub action: ActionId,
+    /// The acting agent.
+    pub agent: AgentId,
+    /// On whose behalf.
+    pub user: Option<UserId>,
+    /// The root of the grant's lineage.
+    pub root: GrantId,
+    /// The grant.
+    pub grant: GrantId,
+    /// The task.
+    pub task: Option<TaskId>,
+    /// The connection that the effect goes through.
+    pub connection: Option<ConnectionId>,
+    /// When it is.
+    pub at: Timestamp,
+    /// Everything that the decision rested on, with the version it had.
+    pub versions: Vec<(Version, u64)>,
+    /// What it has to fit into.
+    pub charges: Vec<Charge>,
+    /// The approval that it uses, with the digest of this request.
+    pub approval: Option<(ApprovalId, [u8; 32])>,
+    /// The idempotency key that came with it.
+    pub idempotency: Option<Key>,
+    /// The `action.intent` entry.
+    pub intent: PreparedEntry,
+}
+
+/// The right to perform one action: it was admitted, and that is durable.
+#[derive(Debug)]
+pub struct Admitted {
+    action: ActionId,
+    charges: Vec<Charge>,
+}
+
+impl Admitted {
+    /// The action.
+    pub fn action(&self) -> ActionId {
+        self.action
+    }
+
+    /// What it was charged. Its row knows too: [`crate::Conclusion::give_back`] needs no list.
+    pub fn charges(&self) -> &[Charge] {
+        &self.charges
+    }
+}
+
+/// Why an action was not admitted. Nothing of it was kept.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Something that the decision rested on has changed since: judge again.
+    #[error("what the decision rested on has changed; judge again")]
+    Stale,
+    /// The idempotency key was used for a different request.
+    #[error("the idempotency key belongs to a different request")]
+    IdempotencyMismatch,
+    /// The request with this idempotency key is still being worked on.
+    #[error("a request with this idempotency key is in flight")]
+    IdempotencyInFlight,
+    /// The request was made before: this is what came of it.
+    #[error("the request was made before")]
+    Replay(Replay),
+    /// The approval can't be used; the code says why.
+    #[error("the approval can't be used: {}", .0.title())]
+    Approval(Code),
+    /// A charge doesn't fit.
+    #[error("limit {index} is used up: {used} used")]
+    Limit {
+        /// The charge's place in the list.
+        index: usize,
+        /// What was used before it, in the counter's units.
+        used: i64,
+    },
+    /// Storage failed.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+impl Store {
+    /// Admits one action, or refuses it; answers when that is durable.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub async fn admit(&self, admission: Admission) -> Result<Admitted, Refused> {
+        let answer = self.inner.writer.send(Lane::Begin, move |tx| admit(tx, admission))?;
+        answer.await.unwrap_or(Err(Refused::Fault(Fault::Closed)))
+    }
+}
+
+impl Store {
+    /// Whether a request with this idempotency key is the first, for one that won't be admitted yet: before people are
+    /// asked about what ran already.
+    ///
+    /// # Errors
+    /// [`Refused`]: `Stale`, or what the key was used for.
+    pub async fn first_use(
+        &self,
+        key: Key,
+        versions: Vec<(Version, u64)>,
+        at: Timestamp,
+    ) -> Result<(), Refused> {
+        let answer = self.inner.writer.send(Lane::Begin, move |tx| {
+            if !versions::unchanged(tx, &versions)? {
+                return Err(Refused::Stale);
+            }
+            unused(tx, &key, at)
+        })?;
+        answer.await.unwrap_or(Err(Refused::Fault(Fault::Closed)))
+    }
+}
+
+fn unused(tx: &mut Tx<'_>, key: &Key, at: Timestamp) -> Result<(), Refused> {
+    match idempotency::find(tx, key, at)? {
+        Found::Nothing => Ok(()),
+        Found::Other => Err(Refused::IdempotencyMismatch),
+        Found::InFlight => Err(Refused::IdempotencyInFlight),
+        Found::Same(replay) => Err(Refused::Replay(replay)),
+    }
+}
+
+fn admit(tx: &mut Tx<'_>, admission: Admission) -> Result<Admitted, Refused> {
+    check(tx, &admission)?;
+    // From here on things change: what fails now fails the group.
+    let action = admission.action;
+    keep(tx, admission)
+        .map_err(|fault| Refused::Fault(tx.doom(fault)))
+        .map(|charges| Admitted { action, charges })
+}
+
+fn check(tx: &mut Tx<'_>, admission: &Admission) -> Result<(), Refused> {
+    if !versions::unchanged(tx, &admission.versions)? {
+        return Err(Refused::Stale);
+    }
+    if let Some(key) = &admission.idempotency {
+        unused(tx, key, admission.at)?;
+    }
+    if let Some((approval, digest)) = &admission.approval {
+        usable(tx, *approval, digest, admission.at)?.map_err(Refused::Approval)?;
+    }
+    if let Err(Exceeded { index, used }) = counters::check(tx, &admission.charges)? {
+        return Err(Refused::Limit { index, used });
+    }
+    // An id that comes twice is the caller's mistake; it must not fail its neighbours' group.
+    if actions::exists(tx, admission.action)? {
+        return Err(Refused::Fault(Fault::Conflict("primary key")));
+    }
+    Ok(())
+}
+
+fn keep(tx: &mut Tx<'_>, admission: Admission) -> Result<Vec<Charge>, Fault> {
+    if let Some((approval, _)) = admission.approval
+        && tx.execute(&USE_APPROVAL, &params![approval])? != 1
+    {
+        return Err(Fault::Conflict("check"));
+    }
+    if let Some(key) = &admission.idempotency {
+        idempotency::bind(tx, key, admission.action)?;
+    }
+    counters::charge(tx, &admission.charges)?;
+    tx.lease.actions.push(NewAction {
+        id: admission.action,
+        agent: admission.agent,
+        user: admission.user,
+        root: admission.root,
+        grant: admission.grant,
+        task: admission.task,
+        connection: admission.connection,
+        at: admission.at,
+        charges: Taken::encode(&admission.charges),
+        idempotency: admission.idempotency.map(|key| key.scope),
+    });
+    tx.record(admission.intent)?;
+    Ok(admission.charges)
+}
+
+/// Whether an approval can be used now for the request of this digest; else the code. An unknown one is one for a
+/// different request: nobody learns which exist.
+fn usable(
+    tx: &mut Tx<'_>,
+    approval: ApprovalId,
+    digest: &[u8; 32],
+    now: Timestamp,
+) -> Result<Result<(), Code>, Fault> {
+    let stored =
+        tx.one(&APPROVAL, &params![approval], |row| Ok((row.text(0)?, row.digest(1)?, row.time(2)?)))?;
+    let Some((state, bound, expires)) = stored else { return Ok(Err(Code::ApprovalMismatch)) };
+    Ok(match state.as_str() {
+        _ if bound != *digest => Err(Code::ApprovalMismatch),
+        "used" => Err(Code::ApprovalUsed),
+        "denied" => Err(Code::ApprovalDenied),
+        _ if expires <= now => Err(Code::ApprovalExpired),
+        "approved" => Ok(()),
+        "pending" => Err(Code::ApprovalRequired),
+        _ => Err(Code::ApprovalExpired),
+    })
+}

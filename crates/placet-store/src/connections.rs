@@ -1,0 +1,265 @@
+//! Connections: accounts at upstreams, with the sealed secret of each.
+//!
+//! The generation counts the secrets that a connection has had. Approvals name it and the seal is bound to it, so a
+//! new secret ends what was decided on the old one.
+//!
+//! Invariant: the sealed secret leaves only through [`sealed`], and only of a connection that is active; nothing
+//! here opens it.
+
+use crate::{
+    document,
+    fault::Fault,
+    params, statements,
+    tx::{Query, Row, Tx},
+    versions::Version,
+};
+use placet_core::{
+    call::Auth,
+    id::{AgentId, ConnectionId, UserId},
+    time::Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+/// The columns that [`read`] takes.
+macro_rules! columns {
+    () => {
+        "id, name, service, user_id, agents, generation, state, document"
+    };
+}
+
+statements! {
+    /// A new connection.
+    INSERT = "INSERT INTO connections
+                  (id, name, service, user_id, agents, generation, state, sealed, document)
+              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (name) DO NOTHING";
+    /// One by id.
+    BY_ID = concat!("SELECT ", columns!(), " FROM connections WHERE id = ?1");
+    /// One by name.
+    BY_NAME = concat!("SELECT ", columns!(), " FROM connections WHERE name = ?1");
+    /// All of a service.
+    OF_SERVICE = concat!("SELECT ", columns!(), " FROM connections WHERE service = ?1 ORDER BY id");
+    /// All of a service that belong to a user or to the organization.
+    OF_SERVICE_FOR = concat!("SELECT ", columns!(), " FROM connections
+                              WHERE service = ?1 AND (user_id IS NULL OR user_id = ?2) ORDER BY id");
+    /// A page.
+    PAGE = concat!("SELECT ", columns!(), " FROM connections WHERE id > ?1 ORDER BY id LIMIT ?2");
+    /// The secret that may be used.
+    SEALED = "SELECT generation, sealed FROM connections WHERE id = ?1 AND state = 'active'";
+    /// A new secret, which also confirms.
+    SET_SECRET = "UPDATE connections
+                  SET sealed = ?3, document = ?4, generation = generation + 1, state = 'active'
+                  WHERE id = ?1 AND generation = ?2";
+    /// Until its owner confirms.
+    PARK = "UPDATE connections SET state = 'needs_attention'
+            WHERE service = ?1 AND state = 'active' RETURNING id";
+    /// Its owner confirmed.
+    CONFIRM = "UPDATE connections SET state = 'active', document = ?3
+               WHERE id = ?1 AND generation = ?2 AND state = 'needs_attention'";
+}
+
+/// Where a connection is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConnectionState {
+    /// Its secret may be used.
+    Active,
+    /// Its service changed where the secret would go or how: its owner has to confirm first.
+    NeedsAttention,
+}
+
+impl ConnectionState {
+    /// As stored and on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::NeedsAttention => "needs_attention",
+        }
+    }
+}
+
+/// An account at an upstream, without its secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connection {
+    /// Its id.
+    pub id: ConnectionId,
+    /// Its unique name.
+    pub name: String,
+    /// The service that it is an account at.
+    pub service: String,
+    /// Whose it is; none: the organization's.
+    pub user: Option<UserId>,
+    /// The agents that an organization's connection names; none named: every agent.
+    pub agents: Vec<AgentId>,
+    /// How its service takes the secret, as its owner knew it.
+    pub auth: Auth,
+    /// The number of its secret, from 1.
+    pub generation: u64,
+    /// Where it is in its life.
+    pub state: ConnectionState,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Who made it: a user's id, or `admin-token`.
+    pub made_by: String,
+}
+
+impl Connection {
+    /// Whether a grant that `agent` holds for `user` reaches it without naming it (DESIGN §7): it is that user's, or
+    /// the organization's and names no agents or this one.
+    pub fn is_open_to(&self, user: Option<UserId>, agent: AgentId) -> bool {
+        match self.user {
+            Some(owner) => user == Some(owner),
+            None => self.agents.is_empty() || self.agents.contains(&agent),
+        }
+    }
+}
+
+/// What of a connection has no column.
+#[derive(Serialize, Deserialize)]
+struct Document {
+    auth: Auth,
+    created: Timestamp,
+    made_by: String,
+}
+
+/// Stores a new connection with its sealed secret.
+///
+/// # Errors
+/// [`Fault::Conflict`] with `name` where the name is taken; with another word where there is no such user.
+pub fn insert(tx: &mut Tx<'_>, connection: &Connection, sealed: &[u8]) -> Result<(), Fault> {
+    let inserted = tx.execute(
+        &INSERT,
+        &params![
+            connection.id,
+            &connection.name,
+            &connection.service,
+            connection.user,
+            document::write(&connection.agents)?,
+            connection.generation,
+            connection.state.as_str(),
+            sealed,
+            rest(connection)?
+        ],
+    )?;
+    if inserted == 0 { Err(Fault::Conflict("name")) } else { Ok(()) }
+}
+
+/// The connection of this id.
+///
+/// # Errors
+/// [`Fault`]; so for all functions here.
+pub fn find(q: &mut impl Query, id: ConnectionId) -> Result<Option<Connection>, Fault> {
+    q.one(&BY_ID, &params![id], read)
+}
+
+/// The connection of this name.
+///
+/// # Errors
+/// [`Fault`].
+pub fn by_name(q: &mut impl Query, name: &str) -> Result<Option<Connection>, Fault> {
+    q.one(&BY_NAME, &params![name], read)
+}
+
+/// Every connection of a service, oldest first.
+///
+/// # Errors
+/// [`Fault`].
+pub fn of_service(q: &mut impl Query, service: &str) -> Result<Vec<Connection>, Fault> {
+    q.query(&OF_SERVICE, &params![service], read)
+}
+
+/// The connections of a service that a grant of `agent` for `user` reaches without naming them
+/// ([`Connection::is_open_to`]), oldest first, in whatever state. A grant's own `connections[]` is applied by the
+/// caller.
+///
+/// # Errors
+/// [`Fault`].
+pub fn reachable(
+    q: &mut impl Query,
+    service: &str,
+    user: Option<UserId>,
+    agent: AgentId,
+) -> Result<Vec<Connection>, Fault> {
+    let mut found = q.query(&OF_SERVICE_FOR, &params![service, user], read)?;
+    found.retain(|connection| connection.is_open_to(user, agent));
+    Ok(found)
+}
+
+/// Up to `limit` connections behind `after`, oldest first.
+///
+/// # Errors
+/// [`Fault`].
+pub fn list(q: &mut impl Query, after: Option<ConnectionId>, limit: usize) -> Result<Vec<Connection>, Fault> {
+    q.query(&PAGE, &params![document::behind(after), limit], read)
+}
+
+/// The generation and the sealed secret of an active connection.
+///
+/// # Errors
+/// [`Fault`].
+pub fn sealed(q: &mut impl Query, id: ConnectionId) -> Result<Option<(u64, Vec<u8>)>, Fault> {
+    q.one(&SEALED, &params![id], |row| Ok((row.count(0)?, row.blob(1)?)))
+}
+
+/// Replaces the secret of a connection as it was read: `sealed` is sealed for the generation one above
+/// `connection.generation`. `connection.auth` is stored with it, and the connection is active again. `false` where
+/// somebody else replaced the secret since.
+///
+/// # Errors
+/// [`Fault`].
+pub fn set_secret(tx: &mut Tx<'_>, connection: &Connection, sealed: &[u8]) -> Result<bool, Fault> {
+    let row = params![connection.id, connection.generation, sealed, rest(connection)?];
+    let changed = tx.execute(&SET_SECRET, &row)?;
+    raised(tx, connection.id, changed)
+}
+
+/// Parks every active connection of a service until its owner confirms, and answers which.
+///
+/// # Errors
+/// [`Fault`].
+pub fn park(tx: &mut Tx<'_>, service: &str) -> Result<Vec<ConnectionId>, Fault> {
+    let parked = tx.query(&PARK, &params![service], |row| row.id(0))?;
+    for id in &parked {
+        tx.bump(Version::Connection(*id))?;
+    }
+    Ok(parked)
+}
+
+/// Makes a parked connection, as it was read, active again, with `connection.auth` as its owner confirmed it.
+/// `false` where it is not parked, or its secret was replaced since.
+///
+/// # Errors
+/// [`Fault`].
+pub fn confirm(tx: &mut Tx<'_>, connection: &Connection) -> Result<bool, Fault> {
+    let row = params![connection.id, connection.generation, rest(connection)?];
+    let changed = tx.execute(&CONFIRM, &row)?;
+    raised(tx, connection.id, changed)
+}
+
+fn rest(connection: &Connection) -> Result<String, Fault> {
+    let Connection { auth, created, made_by, .. } = connection.clone();
+    document::write(&Document { auth, created, made_by })
+}
+
+fn read(row: &Row<'_>) -> Result<Connection, Fault> {
+    let Document { auth, created, made_by } = row.json(7)?;
+    Ok(Connection {
+        id: row.id(0)?,
+        name: row.text(1)?,
+        service: row.text(2)?,
+        user: row.optional_id(3)?,
+        agents: row.json(4)?,
+        auth,
+        generation: row.count(5)?,
+        state: document::state(&row.text(6)?)?,
+        created,
+        made_by,
+    })
+}
+
+/// Raises the version that the commit point compares, where a row changed.
+fn raised(tx: &mut Tx<'_>, id: ConnectionId, changed: u64) -> Result<bool, Fault> {
+    if changed > 0 {
+        tx.bump(Version::Connection(id))?;
+    }
+    Ok(changed > 0)
+}

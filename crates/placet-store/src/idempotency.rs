@@ -1,0 +1,106 @@
+//! Idempotency keys: what came of a request that is made again.
+//!
+//! The scope is the caller's digest of (agent, user, connection, key), the digest that of the request. Answers are
+//! sealed by the caller.
+//!
+//! Invariant: while a key lives it belongs to one request; a request that is in flight is never run a second time.
+
+use crate::{
+    actions::ActionState,
+    fault::Fault,
+    params, statements,
+    tx::{Query as _, Tx},
+};
+use placet_core::{id::ActionId, time::Timestamp};
+
+statements! {
+    /// What a key is bound to.
+    FIND = "SELECT digest, action, state, answer, expires FROM idempotency_keys WHERE scope = ?1";
+    /// Binds it; what was there has expired.
+    BIND = "INSERT INTO idempotency_keys (scope, digest, action, state, answer, expires)
+            VALUES (?1, ?2, ?3, 'pending', NULL, ?4)
+            ON CONFLICT (scope) DO UPDATE SET digest = excluded.digest, action = excluded.action,
+            state = excluded.state, answer = NULL, expires = excluded.expires";
+    /// Stores what came of it.
+    SETTLE = "UPDATE idempotency_keys SET state = ?3, answer = ?4 WHERE scope = ?1 AND action = ?2";
+    /// Drops what has expired. A key in flight stays until its action is concluded.
+    PRUNE = "DELETE FROM idempotency_keys WHERE expires <= ?1 AND state <> 'pending'";
+}
+
+/// An idempotency key as a request brings it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// Digest of (agent, user, connection, key).
+    pub scope: [u8; 32],
+    /// Digest of the request.
+    pub digest: [u8; 32],
+    /// When it may be forgotten.
+    pub expires: Timestamp,
+}
+
+/// What came of the request the first time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replay {
+    /// Its action.
+    pub action: ActionId,
+    /// What became of that: never `Pending`; `Unknown` is replayed as unknown.
+    pub state: ActionState,
+    /// The sealed answer, where one was stored.
+    pub answer: Option<Vec<u8>>,
+}
+
+/// What is known of a key.
+#[derive(Debug)]
+pub(crate) enum Found {
+    Nothing,
+    Other,
+    InFlight,
+    Same(Replay),
+}
+
+/// Drops the keys that expired; answers how many.
+///
+/// # Errors
+/// What the engine met.
+pub fn prune(tx: &mut Tx<'_>, now: Timestamp) -> Result<u64, Fault> {
+    tx.execute(&PRUNE, &params![now])
+}
+
+pub(crate) fn find(tx: &mut Tx<'_>, key: &Key, now: Timestamp) -> Result<Found, Fault> {
+    let stored = tx.one(&FIND, &params![&key.scope], |row| {
+        let replay = Replay {
+            action: row.id(1)?,
+            state: ActionState::parse(&row.text(2)?)?,
+            answer: row.optional_blob(3)?,
+        };
+        Ok((row.digest(0)?, replay, row.time(4)?))
+    })?;
+    Ok(match stored {
+        None => Found::Nothing,
+        // Even past its time: a second run while the first is in flight would be a second effect.
+        Some((digest, replay, _)) if replay.state == ActionState::Pending => {
+            if digest == key.digest {
+                Found::InFlight
+            } else {
+                Found::Other
+            }
+        }
+        Some((_, _, expires)) if expires <= now => Found::Nothing,
+        Some((digest, _, _)) if digest != key.digest => Found::Other,
+        Some((_, replay, _)) => Found::Same(replay),
+    })
+}
+
+pub(crate) fn bind(tx: &mut Tx<'_>, key: &Key, action: ActionId) -> Result<(), Fault> {
+    tx.execute(&BIND, &params![&key.scope, &key.digest, action, key.expires]).map(|_| ())
+}
+
+pub(crate) fn settle(
+    tx: &mut Tx<'_>,
+    scope: &[u8],
+    action: ActionId,
+    state: ActionState,
+    answer: Option<&[u8]>,
+) -> Result<(), Fault> {
+    tx.execute(&SETTLE, &params![scope, action, state.as_str(), answer]).map(|_| ())
+}

@@ -1,0 +1,94 @@
+//! Storage: the only crate that contains SQL.
+//!
+//! [`Store`] has one writer thread that commits many requests at once, and a few reader threads. Aggregates are plain
+//! synchronous functions over [`Query`] and [`Tx`] in modules named after them; the control plane runs them in
+//! closures ([`Store::write`], [`Store::read`]), and the way of an action takes the typed operations.
+//!
+//! Invariant: no rules and no HTTP here; time, ids and randomness come in as arguments.
+
+pub mod actions;
+pub mod admit;
+pub mod agents;
+pub mod approvals;
+pub mod conclude;
+pub mod connections;
+pub mod counters;
+pub mod delegations;
+pub mod denials;
+mod document;
+mod fault;
+pub mod grants;
+pub mod idempotency;
+pub mod issuers;
+pub mod lineage;
+mod migrate;
+pub mod policies;
+mod reader;
+pub mod record;
+pub mod services;
+pub mod sessions;
+pub mod sql;
+mod sqlite;
+mod store;
+pub mod tasks;
+pub mod tx;
+pub mod users;
+pub mod versions;
+mod writer;
+
+pub use admit::{Admission, Admitted, Refused};
+pub use conclude::{ConcludeError, Conclusion};
+pub use denials::PendingDenial;
+pub use fault::{Fault, OpenError};
+pub use reader::Reader;
+pub use record::PreparedEntry;
+pub use store::{Store, StoreOptions};
+pub use tx::{Query, Row, Tx, Value};
+pub use versions::Version;
+
+/// Name and text of every statement, for the test that prepares each on both engines.
+#[doc(hidden)]
+pub fn all_statements() -> Vec<(String, String)> {
+    let statements = [
+        actions::STATEMENTS,
+        admit::STATEMENTS,
+        agents::STATEMENTS,
+        approvals::STATEMENTS,
+        conclude::STATEMENTS,
+        connections::STATEMENTS,
+        counters::STATEMENTS,
+        delegations::STATEMENTS,
+        denials::STATEMENTS,
+        grants::STATEMENTS,
+        idempotency::STATEMENTS,
+        issuers::STATEMENTS,
+        lineage::STATEMENTS,
+        migrate::STATEMENTS,
+        policies::STATEMENTS,
+        reader::STATEMENTS,
+        record::STATEMENTS,
+        services::STATEMENTS,
+        sessions::STATEMENTS,
+        tasks::STATEMENTS,
+        users::STATEMENTS,
+        admit::STATEMENTS,
+        conclude::STATEMENTS,
+        denials::STATEMENTS,
+        idempotency::STATEMENTS,
+        versions::STATEMENTS,
+        writer::STATEMENTS,
+    ];
+    let rows = [actions::ROWS, record::ROWS];
+    let single = statements
+        .into_iter()
+        .chain(record::BELOW)
+        .flatten()
+        .map(|one| (one.name().to_owned(), one.text().to_owned()));
+    single.chain(rows.into_iter().flatten().flat_map(|rows| rows.all())).collect()
+}
+
+/// The whole schema in PostgreSQL's words, for the same test.
+#[doc(hidden)]
+pub fn schema() -> String {
+    migrate::schema()
+}

@@ -1,0 +1,125 @@
+//! People's signed-in sessions. The token is stored as its keyed hash only.
+//!
+//! Invariant: [`by_token`] answers no session that has ended or expired.
+
+use crate::{
+    document,
+    fault::Fault,
+    params, statements,
+    tx::{Query, Row, Tx},
+    users,
+};
+use placet_core::{
+    id::{SessionId, UserId},
+    secret::KeyedHash,
+    time::Timestamp,
+    user::User,
+};
+
+statements! {
+    /// A new session.
+    INSERT = "INSERT INTO sessions (id, user_id, token, created, expires) VALUES (?1, ?2, ?3, ?4, ?5)";
+    /// A live one by the hash of its token.
+    BY_TOKEN = "SELECT id, user_id, created, expires, ended FROM sessions
+                WHERE token = ?1 AND ended IS NULL AND expires > ?2";
+    /// One by id.
+    BY_ID = "SELECT id, user_id, created, expires, ended FROM sessions WHERE id = ?1";
+    /// A page of one user's.
+    PAGE = "SELECT id, user_id, created, expires, ended FROM sessions
+            WHERE user_id = ?1 AND id > ?2 ORDER BY id LIMIT ?3";
+    /// Ends one.
+    END = "UPDATE sessions SET ended = ?2 WHERE id = ?1 AND ended IS NULL";
+    /// Ends all of one user.
+    END_ALL = "UPDATE sessions SET ended = ?2 WHERE user_id = ?1 AND ended IS NULL AND expires > ?2";
+}
+
+/// A session as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// Its id.
+    pub id: SessionId,
+    /// Whose it is.
+    pub user: UserId,
+    /// When the person signed in.
+    pub created: Timestamp,
+    /// When it ends by itself.
+    pub expires: Timestamp,
+    /// When it was ended before that.
+    pub ended: Option<Timestamp>,
+}
+
+/// Stores a new session under the hash of its token.
+///
+/// # Errors
+/// [`Fault::Conflict`] where there is no such user, or it would end before it begins.
+pub fn insert(
+    tx: &mut Tx<'_>,
+    id: SessionId,
+    user: UserId,
+    token: KeyedHash,
+    created: Timestamp,
+    expires: Timestamp,
+) -> Result<(), Fault> {
+    tx.execute(&INSERT, &params![id, user, token.as_bytes(), created, expires]).map(|_| ())
+}
+
+/// The session of this token and its user, if it is live at `now`.
+///
+/// # Errors
+/// [`Fault`]; so for all functions here.
+pub fn by_token(
+    q: &mut impl Query,
+    token: KeyedHash,
+    now: Timestamp,
+) -> Result<Option<(Session, User)>, Fault> {
+    let Some(session) = q.one(&BY_TOKEN, &params![token.as_bytes(), now], read)? else { return Ok(None) };
+    let user = users::find(q, session.user)?.ok_or(Fault::Unreadable("a session's user"))?;
+    Ok(Some((session, user)))
+}
+
+/// The session of this id, in whatever state.
+///
+/// # Errors
+/// [`Fault`].
+pub fn find(q: &mut impl Query, id: SessionId) -> Result<Option<Session>, Fault> {
+    q.one(&BY_ID, &params![id], read)
+}
+
+/// Up to `limit` sessions of `user` behind `after`, oldest first; those that ended too.
+///
+/// # Errors
+/// [`Fault`].
+pub fn list(
+    q: &mut impl Query,
+    user: UserId,
+    after: Option<SessionId>,
+    limit: usize,
+) -> Result<Vec<Session>, Fault> {
+    q.query(&PAGE, &params![user, document::behind(after), limit], read)
+}
+
+/// Ends the session. `false` where it had ended, or never was.
+///
+/// # Errors
+/// [`Fault`].
+pub fn end(tx: &mut Tx<'_>, id: SessionId, now: Timestamp) -> Result<bool, Fault> {
+    Ok(tx.execute(&END, &params![id, now])? > 0)
+}
+
+/// Ends every live session of `user`, as a change of password does; answers how many.
+///
+/// # Errors
+/// [`Fault`].
+pub fn end_all(tx: &mut Tx<'_>, user: UserId, now: Timestamp) -> Result<u64, Fault> {
+    tx.execute(&END_ALL, &params![user, now])
+}
+
+fn read(row: &Row<'_>) -> Result<Session, Fault> {
+    Ok(Session {
+        id: row.id(0)?,
+        user: row.id(1)?,
+        created: row.time(2)?,
+        expires: row.time(3)?,
+        ended: row.optional_time(4)?,
+    })
+}

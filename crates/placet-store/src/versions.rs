@@ -1,0 +1,101 @@
+//! The versions that the commit point compares: of lineages, agents, policies, services and connections.
+//!
+//! Whoever changes one of these raises its version in the same transaction; an admission that was decided on an
+//! older one is stale and has to be judged again (DESIGN §2).
+//!
+//! The writer keeps the versions it has seen in memory. That is sound because on SQLite every change goes through
+//! this one thread: it holds a lease on all of them, and drops a key as soon as it changes.
+//!
+//! Invariant: a version never goes down, and a missing row is version 0.
+
+use crate::{
+    fault::Fault,
+    params, statements,
+    tx::{Query, Tx},
+};
+use placet_core::{
+    chain::Stamp,
+    id::{AgentId, ConnectionId, GrantId},
+};
+use std::fmt;
+
+statements! {
+    /// The version of a key.
+    VERSION = "SELECT version FROM versions WHERE key = ?1";
+    /// One higher, or 1.
+    RAISE = "INSERT INTO versions (key, version) VALUES (?1, 1)
+             ON CONFLICT (key) DO UPDATE SET version = versions.version + 1";
+}
+
+/// Something whose change makes decisions stale.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Version {
+    /// The revocation epoch of the lineage below this root.
+    Lineage(GrantId),
+    /// An agent.
+    Agent(AgentId),
+    /// The set of policies, whole.
+    Policies,
+    /// A service definition, by name.
+    Service(String),
+    /// A connection.
+    Connection(ConnectionId),
+}
+
+impl From<Stamp> for Version {
+    fn from(stamp: Stamp) -> Self {
+        match stamp {
+            Stamp::Lineage(root) => Self::Lineage(root),
+            Stamp::Agent(agent) => Self::Agent(agent),
+        }
+    }
+}
+
+impl fmt::Display for Version {
+    /// The key of its row.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lineage(root) => write!(f, "lineage/{root}"),
+            Self::Agent(agent) => write!(f, "agent/{agent}"),
+            Self::Policies => f.write_str("policies"),
+            Self::Service(name) => write!(f, "service/{name}"),
+            Self::Connection(connection) => write!(f, "connection/{connection}"),
+        }
+    }
+}
+
+/// The version as it is stored; read it in the same snapshot as what it is the version of.
+///
+/// # Errors
+/// What the engine met.
+pub fn current(query: &mut impl Query, version: &Version) -> Result<u64, Fault> {
+    stored(query, &version.to_string())
+}
+
+/// Whether all are what `seen` says, by the writer's memory.
+pub(crate) fn unchanged(tx: &mut Tx<'_>, seen: &[(Version, u64)]) -> Result<bool, Fault> {
+    for (version, seen) in seen {
+        let now = match tx.lease.versions.get(version) {
+            Some(now) => *now,
+            None => {
+                let now = current(tx, version)?;
+                tx.lease.versions.insert(version.clone(), now);
+                now
+            }
+        };
+        if now != *seen {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Raises a version. The memory forgets it, so that a rolled back savepoint leaves no trace of it.
+pub(crate) fn raise(tx: &mut Tx<'_>, version: &Version) -> Result<(), Fault> {
+    tx.lease.versions.remove(version);
+    tx.execute(&RAISE, &params![version.to_string()]).map(|_| ())
+}
+
+fn stored(query: &mut impl Query, key: &str) -> Result<u64, Fault> {
+    Ok(query.one(&VERSION, &params![key], |row| row.count(0))?.unwrap_or(0))
+}

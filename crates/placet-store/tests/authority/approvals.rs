@@ -1,0 +1,199 @@
+//! Held requests and the answers to them.
+
+use crate::world::{NOW, World, hash, minutes};
+use placet_core::{
+    approval::{Approval, ApprovalState, Approver, RequestDigest, Requirement, Verdict},
+    grant::{Grant, Origin},
+    user::User,
+};
+use placet_store::{Fault, approvals};
+use serde_json::json;
+
+fn digest(text: &str) -> RequestDigest {
+    RequestDigest(*hash(text).as_bytes())
+}
+
+fn held(world: &World, grant: &Grant, by: &[&str]) -> Approval {
+    let requirement = |role: &&str| Requirement {
+        policy: "support-desk@7".to_owned(),
+        rule: format!("needs {role}"),
+        by: vec![Approver::Role((*role).to_owned())],
+        within: 600,
+    };
+    Approval {
+        id: world.id(),
+        action_id: world.id(),
+        agent: grant.agent,
+        user: grant.user,
+        grant: grant.id,
+        task: grant.task,
+        shown: serde_json::from_str(r#"{"params": {"amount": 100.10, "big": 12345678901234567890.5}}"#)
+            .unwrap(),
+        requirements: by.iter().map(requirement).collect(),
+        votes: Vec::new(),
+        state: ApprovalState::Pending,
+        created: NOW,
+        expires: minutes(10),
+    }
+}
+
+fn grant(world: &World, handle: &str) -> Grant {
+    let grant = world.root(world.agent(handle).id, Origin::Person);
+    world.insert(&grant);
+    grant
+}
+
+fn insert(world: &World, approval: &Approval, request: &str) {
+    let (approval, digest) = (approval.clone(), digest(request));
+    world.write(move |tx| approvals::insert(tx, &approval, digest)).unwrap();
+}
+
+#[test]
+fn the_same_request_finds_the_approval_while_it_waits() {
+    let world = World::new();
+    let (grant, other) = (grant(&world, "a"), grant(&world, "b"));
+    let approval = held(&world, &grant, &["lead"]);
+    insert(&world, &approval, "request");
+    let (agent, id) = (grant.agent, approval.id);
+    let found = |agent, request: &str, now| {
+        let digest = digest(request);
+        world.read(move |q| approvals::pending_by_digest(q, agent, digest, now))
+    };
+    let stored = found(agent, "request", NOW).unwrap();
+    assert_eq!(stored.approval, approval);
+    assert_eq!(stored.approval.shown.to_string(), approval.shown.to_string(), "numbers keep their text");
+    assert_eq!(found(agent, "request", minutes(10)), None);
+    assert_eq!(found(agent, "another", NOW), None);
+    assert_eq!(found(other.agent, "request", NOW), None);
+    assert_eq!(world.read(move |q| approvals::count_pending(q, agent, NOW)), 1);
+    assert_eq!(world.read(move |q| approvals::count_pending(q, agent, minutes(10))), 0);
+
+    let lead = world.user("lead", &["lead"]);
+    let denied = approval.decide(&lead, Verdict::Deny, minutes(1)).unwrap();
+    let saved = denied.clone();
+    assert!(world.write(move |tx| approvals::save_decision(tx, 1, &saved)).unwrap());
+    assert_eq!(found(agent, "request", NOW), None);
+    assert_eq!(world.read(move |q| approvals::count_pending(q, agent, NOW)), 0);
+    let after = world.read(move |q| approvals::find(q, id)).unwrap();
+    assert_eq!((after.approval, after.version), (denied, 2));
+}
+
+#[test]
+fn of_two_who_decide_at_once_exactly_one_wins_and_no_vote_is_lost() {
+    let world = World::new();
+    let grant = grant(&world, "a");
+    let people: Vec<User> = (0..6).map(|n| world.user(&format!("p{n}"), &[&format!("role-{n}")])).collect();
+    let roles: Vec<String> = (0..6).map(|n| format!("role-{n}")).collect();
+    let roles: Vec<&str> = roles.iter().map(String::as_str).collect();
+    let approval = held(&world, &grant, &roles);
+    insert(&world, &approval, "request");
+    let id = approval.id;
+
+    // All read the same version, then all answer.
+    let (read, voters) = (approval.clone(), people.clone());
+    let answers = world.race(6, move |racer, tx| {
+        let decided = read.clone().decide(&voters[racer], Verdict::Approve, minutes(1)).unwrap();
+        approvals::save_decision(tx, 1, &decided)
+    });
+    let winner = answers.iter().position(|won| *won == Ok(true)).unwrap();
+    assert_eq!(answers.iter().filter(|won| **won == Ok(true)).count(), 1, "{answers:?}");
+    let stored = world.read(move |q| approvals::find(q, id)).unwrap();
+    assert_eq!((stored.approval.votes.len(), stored.version), (1, 2));
+    assert_eq!(stored.approval.votes[0].by, people[winner].id);
+
+    // The others look again, and then everybody's answer is there.
+    let voters = people.clone();
+    let again = world.race(6, move |racer, tx| {
+        if racer == winner {
+            return Ok(true);
+        }
+        let now = approvals::find(tx, id)?.unwrap();
+        let decided = now.approval.decide(&voters[racer], Verdict::Approve, minutes(1)).unwrap();
+        approvals::save_decision(tx, now.version, &decided)
+    });
+    assert!(again.iter().all(|won| *won == Ok(true)), "{again:?}");
+    let stored = world.read(move |q| approvals::find(q, id)).unwrap();
+    assert_eq!((stored.approval.votes.len(), stored.approval.state), (6, ApprovalState::Approved));
+    assert_eq!(stored.approval.expires, minutes(11));
+
+    // What is decided stays decided, whatever version is named.
+    let mut turned = stored.approval.clone();
+    turned.state = ApprovalState::Denied;
+    let version = stored.version;
+    assert!(!world.write(move |tx| approvals::save_decision(tx, version, &turned)).unwrap());
+}
+
+#[test]
+fn impossible_approvals_are_not_stored() {
+    let world = World::new();
+    let grant = grant(&world, "a");
+    let expired = Approval { state: ApprovalState::Expired, ..held(&world, &grant, &["x"]) };
+    let nowhere = Approval { grant: world.id(), ..held(&world, &grant, &["x"]) };
+    for (approval, kind) in [(expired, "check"), (nowhere, "foreign key")] {
+        let refused = world.write(move |tx| approvals::insert(tx, &approval, digest("x")));
+        assert_eq!(refused, Err(Fault::Conflict(kind)));
+    }
+}
+
+#[test]
+fn listings_go_by_the_state_at_the_time_and_by_whom_they_concern() {
+    let world = World::new();
+    let ada = world.user("ada", &["lead"]);
+    let bob = world.user("bob", &[]);
+    let plain = grant(&world, "a");
+    let of_bob = Grant { user: Some(bob.id), ..world.root(plain.agent, Origin::Person) };
+    world.insert(&of_bob);
+    let mut all = Vec::new();
+    // More than one batch, of which few concern anybody.
+    for n in 0..420usize {
+        let mut approval = held(&world, if n % 50 == 7 { &of_bob } else { &plain }, &["nobody"]);
+        if n % 60 == 3 {
+            approval.requirements = held(&world, &plain, &["lead"]).requirements;
+        }
+        approval.state =
+            [ApprovalState::Pending, ApprovalState::Approved, ApprovalState::Used, ApprovalState::Denied]
+                [n % 4];
+        approval.expires = minutes(if n % 3 == 0 { 5 } else { 10 });
+        approval.shown = json!({"n": n});
+        all.push(approval);
+    }
+    let stored = all.clone();
+    world
+        .write(move |tx| stored.iter().try_for_each(|approval| approvals::insert(tx, approval, digest("x"))))
+        .unwrap();
+    let now = minutes(6);
+    let states = [
+        ApprovalState::Pending,
+        ApprovalState::Approved,
+        ApprovalState::Denied,
+        ApprovalState::Used,
+        ApprovalState::Expired,
+    ];
+    for state in states.map(Some).into_iter().chain([None]) {
+        for person in [None, Some(ada.clone()), Some(bob.clone())] {
+            for user in [None, Some(bob.id)] {
+                let expected: Vec<_> = all
+                    .iter()
+                    .filter(|approval| state.is_none_or(|state| approval.state_at(now) == state))
+                    .filter(|approval| user.is_none() || approval.user == user)
+                    .filter(|approval| person.as_ref().is_none_or(|person| approval.concerns(person)))
+                    .map(|approval| approval.id)
+                    .collect();
+                let mut seen = Vec::new();
+                loop {
+                    let (after, person) = (seen.last().copied(), person.clone());
+                    let page = world.read(move |q| {
+                        let filter =
+                            approvals::Filter { state, agent: None, user, concerning: person.as_ref() };
+                        approvals::list(q, filter, now, after, 70)
+                    });
+                    seen.extend(page.iter().map(|held| held.approval.id));
+                    if page.len() < 70 {
+                        break;
+                    }
+                }
+                assert_eq!(seen, expected, "{state:?} {user:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Agents, people, tasks, grants, approvals and what administrators apply, on a SQLite file of its own for each test.
+
+#[cfg(test)]
+mod applied;
+#[cfg(test)]
+mod approvals;
+#[cfg(test)]
+mod forest;
+#[cfg(test)]
+mod guards;
+#[cfg(test)]
+mod lineage;
+#[cfg(test)]
+mod people;
+#[cfg(test)]
+mod world;

@@ -1,0 +1,18 @@
+//! The store as a whole: exact under concurrency, whole after crashes, the same SQL on both engines.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    unreachable_pub,
+    reason = "a test may stop where something is not as it should be"
+)]
+
+mod crash;
+mod denials;
+mod groups;
+mod ledger;
+mod log;
+mod opening;
+mod postgres;
+mod world;
