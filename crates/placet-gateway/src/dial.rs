@@ -1,0 +1,176 @@
+//! Makes connections, to checked addresses only.
+//!
+//! A name is resolved once, *all* its addresses are checked, and one of those very addresses is dialled: there is no
+//! second look-up whose answer could differ. A name of which any address is refused is refused whole, since a name
+//! that points inside as well as outside is an attack or a mistake.
+//!
+//! Invariant: no socket is opened to an address that [`permit`] has not passed in the same call.
+
+use crate::address::{AddressClass, classify};
+use http::Uri;
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_util::rt::TokioIo;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+use tower_service::Service;
+
+/// Looks names up. Production uses the operating system's resolver; tests give hostile answers.
+pub trait Resolve: std::fmt::Debug + Send + Sync {
+    /// All addresses of `host`, with `port`.
+    fn resolve<'a>(
+        &'a self,
+        host: &'a str,
+        port: u16,
+    ) -> Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'a>>;
+}
+
+/// The operating system's resolver.
+#[derive(Debug)]
+pub(crate) struct SystemResolver;
+
+impl Resolve for SystemResolver {
+    fn resolve<'a>(
+        &'a self,
+        host: &'a str,
+        port: u16,
+    ) -> Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'a>> {
+        Box::pin(async move { Ok(tokio::net::lookup_host((host, port)).await?.collect()) })
+    }
+}
+
+/// Why there is no connection. In every case nothing of the request left this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum DialError {
+    #[error("no address")]
+    NotResolved,
+    #[error("forbidden address ({0})")]
+    Forbidden(AddressClass),
+    #[error("connection failed ({0})")]
+    Failed(io::ErrorKind),
+    #[error("no connection in time")]
+    TimedOut,
+}
+
+/// Opens TCP connections under one policy.
+#[derive(Debug, Clone)]
+pub(crate) struct Dialer {
+    pub(crate) resolver: Arc<dyn Resolve>,
+    pub(crate) allow_private: bool,
+    pub(crate) connect_timeout: Duration,
+}
+
+impl Service<Uri> for Dialer {
+    type Response = TokioIo<TcpStream>;
+    type Error = DialError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, DialError>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), DialError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let dialer = self.clone();
+        Box::pin(async move { dialer.dial(&uri).await.map(TokioIo::new) })
+    }
+}
+
+impl Dialer {
+    async fn dial(&self, uri: &Uri) -> Result<TcpStream, DialError> {
+        let deadline = Instant::now() + self.connect_timeout;
+        let host = uri.host().unwrap_or_default();
+        let default = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+        let port = uri.port_u16().unwrap_or(default);
+        let (written, addresses) = match literal(host) {
+            Some(address) => (Written::Literal, vec![SocketAddr::new(address, port)]),
+            None => {
+                let answer = timeout_at(deadline, self.resolver.resolve(host, port)).await;
+                let addresses = answer.map_err(|_| DialError::TimedOut)?.map_err(|error| {
+                    tracing::debug!(host, %error, "upstream name not resolved");
+                    DialError::NotResolved
+                })?;
+                (if host == "localhost" { Written::Localhost } else { Written::Name }, addresses)
+            }
+        };
+        for address in &addresses {
+            permit(address.ip(), written, self.allow_private).map_err(DialError::Forbidden)?;
+        }
+        self.connect(&addresses, deadline).await
+    }
+
+    async fn connect(&self, addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, DialError> {
+        let mut last = DialError::NotResolved;
+        for (index, address) in addresses.iter().enumerate() {
+            // Each address gets an equal part of what is left, so that a dead one doesn't use it all up.
+            let left = deadline.saturating_duration_since(Instant::now());
+            let others = u32::try_from(addresses.len().saturating_sub(index)).unwrap_or(u32::MAX);
+            match timeout(left / others.max(1), TcpStream::connect(*address)).await {
+                Ok(Ok(stream)) => {
+                    // Without it a small request waits for the acknowledgement of the one before.
+                    if let Err(error) = stream.set_nodelay(true) {
+                        tracing::debug!(%error, "TCP_NODELAY not set");
+                    }
+                    return Ok(stream);
+                }
+                Ok(Err(error)) => last = DialError::Failed(error.kind()),
+                Err(_) => last = DialError::TimedOut,
+            }
+        }
+        Err(last)
+    }
+}
+
+/// [`Dialer`] and TLS, together within the connect timeout.
+#[derive(Debug, Clone)]
+pub(crate) struct Connector {
+    pub(crate) https: HttpsConnector<Dialer>,
+    pub(crate) connect_timeout: Duration,
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+impl Service<Uri> for Connector {
+    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.https.poll_ready(cx)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connecting = timeout(self.connect_timeout, self.https.call(uri));
+        Box::pin(async move { connecting.await.map_err(|_| BoxError::from(DialError::TimedOut))? })
+    }
+}
+
+/// How the administrator wrote the host in `base_url`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Written {
+    Literal,
+    Localhost,
+    Name,
+}
+
+fn permit(address: IpAddr, written: Written, allow_private: bool) -> Result<(), AddressClass> {
+    match (classify(address), written) {
+        (class @ AddressClass::Metadata, _) => Err(class),
+        (AddressClass::Public, Written::Name) | (_, Written::Literal) => Ok(()),
+        (AddressClass::Loopback, Written::Localhost) => Ok(()),
+        _ if allow_private => Ok(()),
+        (class, _) => Err(class),
+    }
+}
+
+fn literal(host: &str) -> Option<IpAddr> {
+    match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(v6) => v6.parse().ok().map(IpAddr::V6),
+        None => host.parse().ok().map(IpAddr::V4),
+    }
+}

@@ -1,0 +1,147 @@
+//! Why there is no answer from upstream, and whether the action may have happened all the same.
+//!
+//! The caller records the difference: what was provably not sent gives its reservation back; what may have been sent
+//! stays reserved and `unknown`, for the reconciler.
+//!
+//! Invariant: [`UpstreamFailure::NotSent`] only where no byte of the request can have been written. Messages name the
+//! host as the administrator wrote it; never a resolved address, never anything upstream said, never the secret.
+
+use crate::address::AddressClass;
+use crate::inject::CredentialError;
+
+/// Whether an action that failed was carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Happened {
+    /// No: the request never left.
+    No,
+    /// Nobody here can tell.
+    Unknown,
+    /// Upstream answered, so it acted on the request; its status says how.
+    Yes,
+}
+
+/// No answer that could be passed on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UpstreamFailure {
+    /// The request never left this machine.
+    #[error("the request was not sent to `{host}`: {reason}")]
+    NotSent {
+        /// Host (and port) as the service's `base_url` names it.
+        host: String,
+        /// What stood in the way.
+        reason: NotSent,
+    },
+    /// A part of the request may have been written, and no whole answer came.
+    #[error("it is unknown whether `{host}` carried out the request: {reason}")]
+    Unknown {
+        /// Host (and port) as the service's `base_url` names it.
+        host: String,
+        /// The status, where an answer had begun.
+        status: Option<u16>,
+        /// What happened.
+        reason: Unknown,
+    },
+    /// Upstream answered, and the answer can't be passed on.
+    #[error(
+        "`{host}` carried out the request (status {status}), but its answer can't be passed on: {reason}"
+    )]
+    Answered {
+        /// Host (and port) as the service's `base_url` names it.
+        host: String,
+        /// The status upstream answered with.
+        status: u16,
+        /// What is wrong with the answer.
+        reason: Unreadable,
+    },
+}
+
+/// Why a request was not sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotSent {
+    /// The call's origin is not the service's, or its target is no path and query.
+    #[error("the rendered request does not fit the service's `base_url`: correct the service's `path`")]
+    BadCall,
+    /// The credential can't be put into the request.
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
+    /// The name has no address.
+    #[error("its name could not be resolved: check `base_url` and the name server")]
+    NotResolved,
+    /// An address of the host may not be dialled.
+    #[error(
+        "it has a {0} address, which this service may not reach: write the literal address in `base_url` or set \
+         `allow_private`"
+    )]
+    Forbidden(AddressClass),
+    /// A metadata service's address.
+    #[error("it has the address of a metadata service, which is never dialled: check `base_url`")]
+    Metadata,
+    /// No TCP connection.
+    #[error("no connection could be made: check that it is up and reachable")]
+    Unreachable,
+    /// The TLS handshake failed.
+    #[error("the TLS handshake failed: check that it speaks TLS 1.2 or 1.3 on this port")]
+    Tls,
+    /// The certificate was not accepted.
+    #[error("its certificate is not valid for this name or not trusted: check the certificate")]
+    Certificate,
+    /// Time ran out before there was a connection.
+    #[error("there was no connection in time: try again later")]
+    TimedOut,
+}
+
+/// Why it is unknown whether a request was carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unknown {
+    /// No whole answer before the deadline.
+    #[error("no whole answer came in time: look at the upstream before trying again")]
+    TimedOut,
+    /// The connection ended before the answer did.
+    #[error("the connection ended before the answer was complete: look at the upstream before trying again")]
+    Disconnected,
+    /// What came back is not HTTP/1.
+    #[error("the answer is not valid HTTP: look at the upstream before trying again")]
+    Malformed,
+}
+
+/// Why an answer can't be passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// The body is longer than the gateway reads.
+    #[error("its body is longer than {max} bytes: ask for less at a time")]
+    TooLarge {
+        /// The bound, in bytes.
+        max: usize,
+    },
+    /// The body is compressed although that was ruled out, so it can't be searched for the credential.
+    #[error("its body is encoded although `identity` was asked for: configure the upstream not to compress")]
+    Encoded,
+}
+
+impl UpstreamFailure {
+    /// Whether the action may have happened.
+    pub fn happened(&self) -> Happened {
+        match self {
+            Self::NotSent { .. } => Happened::No,
+            Self::Unknown { .. } => Happened::Unknown,
+            Self::Answered { .. } => Happened::Yes,
+        }
+    }
+
+    /// The status upstream answered with, where it began to answer.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::NotSent { .. } => None,
+            Self::Unknown { status, .. } => *status,
+            Self::Answered { status, .. } => Some(*status),
+        }
+    }
+
+    /// Whether time ran out (an edge answers 504 rather than 502).
+    pub fn timed_out(&self) -> bool {
+        matches!(
+            self,
+            Self::NotSent { reason: NotSent::TimedOut, .. } | Self::Unknown { reason: Unknown::TimedOut, .. }
+        )
+    }
+}

@@ -1,0 +1,287 @@
+//! Sends one prepared call and reads its answer.
+//!
+//! Connections are pooled by (policy, scheme, authority): one client for routes that may reach private addresses and
+//! one for those that may not. Since a route's policy is a function of these three, a connection is only ever
+//! reused by a route that may have opened it, and routes to one upstream share connections, also across reloads.
+//!
+//! A request that hyper gives back from its queue untouched (the pooled connection turned out closed) goes to
+//! another connection; hyper gives a request back only from before it was serialised, and whatever fails later is
+//! [`Unknown`](crate::UpstreamFailure::Unknown), also for methods that could be repeated.
+//!
+//! Invariant: a request of which a byte may have been written is not sent again.
+
+use crate::address::AddressClass;
+use crate::dial::{Connector, DialError, Dialer, Resolve, SystemResolver};
+use crate::failure::{NotSent, Unknown, UpstreamFailure};
+use crate::inject::Credential;
+use crate::response::{ReadError, UpstreamResponse, read};
+use crate::route::Route;
+use bytes::Bytes;
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
+use http::uri::PathAndQuery;
+use http::{Request, Uri};
+use http_body_util::Full;
+use hyper_rustls::HttpsConnectorBuilder;
+use hyper_util::client::legacy::{Client, connect::capture_connection};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use placet_core::call::{Auth, Method, UpstreamCall};
+use placet_core::secret::Secret;
+use rustls_platform_verifier::BuilderVerifierExt;
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+/// Bounds of what one call may take.
+#[derive(Debug, Clone)]
+pub struct GatewayConfig {
+    /// For resolving, connecting and the TLS handshake together. Default 10 s.
+    pub connect_timeout: Duration,
+    /// For the whole call, to the last byte of the answer. Default 30 s.
+    pub total_timeout: Duration,
+    /// Longest body that is read, in bytes. Default 1 MiB.
+    pub max_response_bytes: usize,
+    /// How long an unused connection is kept. Default 60 s.
+    pub idle_timeout: Duration,
+    /// Unused connections kept per upstream. Default 128.
+    pub max_idle_per_upstream: usize,
+    /// Looks names up; the operating system's resolver where `None`.
+    pub resolver: Option<Arc<dyn Resolve>>,
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(10),
+            total_timeout: Duration::from_secs(30),
+            max_response_bytes: 1024 * 1024,
+            idle_timeout: Duration::from_secs(60),
+            max_idle_per_upstream: 128,
+            resolver: None,
+        }
+    }
+}
+
+/// Why no gateway could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// TLS could not be set up.
+    #[error("TLS could not be set up: check the system's certificate store ({0})")]
+    Tls(#[from] rustls::Error),
+}
+
+/// Sends calls to upstreams. Cheap to clone; clones share connections. Lives within a tokio runtime.
+#[derive(Debug, Clone)]
+pub struct Gateway(Arc<Inner>);
+
+type HttpClient = Client<Connector, Full<Bytes>>;
+
+#[derive(Debug)]
+struct Inner {
+    public_only: HttpClient,
+    private_too: HttpClient,
+    total_timeout: Duration,
+    max_response_bytes: usize,
+}
+
+impl Gateway {
+    /// A gateway with empty pools. Trust is the operating system's certificate store.
+    ///
+    /// # Errors
+    /// [`GatewayError::Tls`] where that store can't be used.
+    pub fn new(config: GatewayConfig) -> Result<Self, GatewayError> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_platform_verifier()?
+            .with_no_client_auth();
+        let resolver = config.resolver.clone().unwrap_or_else(|| Arc::new(SystemResolver));
+        let client = |allow_private| {
+            let connect_timeout = config.connect_timeout;
+            let dialer = Dialer { resolver: Arc::clone(&resolver), allow_private, connect_timeout };
+            let https = HttpsConnectorBuilder::new()
+                .with_tls_config(tls.clone())
+                .https_or_http()
+                .enable_http1()
+                .wrap_connector(dialer);
+            Client::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(config.idle_timeout)
+                .pool_max_idle_per_host(config.max_idle_per_upstream)
+                // Only what hyper never took from its queue (module comment).
+                .retry_canceled_requests(true)
+                .set_host(false)
+                .build(Connector { https, connect_timeout })
+        };
+        Ok(Self(Arc::new(Inner {
+            public_only: client(false),
+            private_too: client(true),
+            total_timeout: config.total_timeout,
+            max_response_bytes: config.max_response_bytes,
+        })))
+    }
+
+    /// Prepares the credential and does [`send`](Self::send). A caller that keeps the [`Credential`] spares itself the
+    /// preparation.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), and [`NotSent::Credential`].
+    pub async fn perform(
+        &self,
+        call: UpstreamCall,
+        route: &Route,
+        auth: &Auth,
+        secret: &Secret,
+        deadline: Instant,
+    ) -> Result<UpstreamResponse, UpstreamFailure> {
+        let credential = Credential::new(auth, secret).map_err(|e| not_sent(route, e.into()))?;
+        self.send(call, route, &credential, deadline).await
+    }
+
+    /// Sends `call` once and reads the answer whole, until `deadline` or the total timeout, whichever is first.
+    ///
+    /// # Errors
+    /// [`UpstreamFailure`], which says whether the action may have happened. A status that means an error is no
+    /// failure: it is answered.
+    pub async fn send(
+        &self,
+        call: UpstreamCall,
+        route: &Route,
+        credential: &Credential,
+        deadline: Instant,
+    ) -> Result<UpstreamResponse, UpstreamFailure> {
+        let deadline = deadline.min(Instant::now() + self.0.total_timeout);
+        let mut request =
+            request(call, route, credential).ok_or_else(|| not_sent(route, NotSent::BadCall))?;
+        let client = if route.allow_private() { &self.0.private_too } else { &self.0.public_only };
+        let connection = capture_connection(&mut request);
+        let response = match timeout_at(deadline, client.request(request)).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return Err(failure(route, &error)),
+            // A request that was never given a connection was never written.
+            Err(_) if connection.connection_metadata().is_none() => {
+                return Err(not_sent(route, NotSent::TimedOut));
+            }
+            Err(_) => return Err(unknown(route, None, Unknown::TimedOut)),
+        };
+        let status = response.status().as_u16();
+        let reading = read(response, credential.scrubber(), self.0.max_response_bytes);
+        match timeout_at(deadline, reading).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(ReadError::Unreadable(reason))) => {
+                Err(UpstreamFailure::Answered { host: route.host().to_owned(), status, reason })
+            }
+            Ok(Err(ReadError::Unknown(reason))) => Err(unknown(route, Some(status), reason)),
+            Err(_) => Err(unknown(route, Some(status), Unknown::TimedOut)),
+        }
+    }
+}
+
+/// The request as it goes out: what the description rendered, the gateway's own headers, the credential.
+fn request(call: UpstreamCall, route: &Route, credential: &Credential) -> Option<Request<Full<Bytes>>> {
+    if !route.serves(&call.origin) {
+        return None;
+    }
+    let uri = Uri::builder()
+        .scheme(route.scheme())
+        .authority(route.authority())
+        .path_and_query(target(call.target)?)
+        .build()
+        .ok()?;
+    let has_body = call.body.is_some();
+    let body = Bytes::from(call.body.unwrap_or_default());
+    let length = body.len();
+    let mut request = Request::new(Full::new(body));
+    *request.uri_mut() = uri;
+    *request.method_mut() = method(call.method);
+    let headers = request.headers_mut();
+    headers.reserve(7);
+    headers.insert(HOST, route.host_header());
+    headers.insert(USER_AGENT, HeaderValue::from_static(concat!("placet/", env!("CARGO_PKG_VERSION"))));
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    if has_body {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    // RFC 9110 §8.6: a method that anticipates a body says 0 where there is none.
+    if has_body || !call.method.parameters_in_query() {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    credential.inject(headers);
+    Some(request)
+}
+
+/// The target, if it is sent exactly as it was described: nothing that the parser would drop or rewrite.
+fn target(target: String) -> Option<PathAndQuery> {
+    let plain = target.bytes().all(|b| b.is_ascii_graphic() && b != b'#' && b != b'\\');
+    if !plain || !target.starts_with('/') {
+        return None;
+    }
+    let parsed = PathAndQuery::try_from(target.as_str()).ok()?;
+    (parsed.as_str() == target).then_some(parsed)
+}
+
+fn method(method: Method) -> http::Method {
+    match method {
+        Method::Get => http::Method::GET,
+        Method::Head => http::Method::HEAD,
+        Method::Post => http::Method::POST,
+        Method::Put => http::Method::PUT,
+        Method::Patch => http::Method::PATCH,
+        Method::Delete => http::Method::DELETE,
+    }
+}
+
+fn not_sent(route: &Route, reason: NotSent) -> UpstreamFailure {
+    UpstreamFailure::NotSent { host: route.host().to_owned(), reason }
+}
+
+fn unknown(route: &Route, status: Option<u16>, reason: Unknown) -> UpstreamFailure {
+    UpstreamFailure::Unknown { host: route.host().to_owned(), status, reason }
+}
+
+fn failure(route: &Route, error: &hyper_util::client::legacy::Error) -> UpstreamFailure {
+    tracing::debug!(host = route.host(), ?error, "upstream call failed");
+    if error.is_connect() {
+        return not_sent(route, connect_failure(error));
+    }
+    let malformed =
+        sources(error).any(|cause| cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse));
+    unknown(route, None, if malformed { Unknown::Malformed } else { Unknown::Disconnected })
+}
+
+fn connect_failure(error: &(dyn Error + 'static)) -> NotSent {
+    let mut reason = NotSent::Unreachable;
+    for cause in sources(error) {
+        if let Some(dial) = cause.downcast_ref::<DialError>() {
+            return match dial {
+                DialError::NotResolved => NotSent::NotResolved,
+                DialError::Forbidden(AddressClass::Metadata) => NotSent::Metadata,
+                DialError::Forbidden(class) => NotSent::Forbidden(*class),
+                DialError::Failed(_) => NotSent::Unreachable,
+                DialError::TimedOut => NotSent::TimedOut,
+            };
+        }
+        match cause.downcast_ref::<rustls::Error>() {
+            Some(rustls::Error::InvalidCertificate(_)) => return NotSent::Certificate,
+            Some(_) => return NotSent::Tls,
+            None => {}
+        }
+        // Dialling gives `DialError`, so a bare I/O error is of the handshake.
+        if cause.is::<io::Error>() {
+            reason = NotSent::Tls;
+        }
+    }
+    reason
+}
+
+/// The error and what it came from, with what an `io::Error` wraps (which its `source` leaves out).
+fn sources<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner as &(dyn Error + 'static)),
+            None => error.source(),
+        }
+    })
+}

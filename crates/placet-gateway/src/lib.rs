@@ -1,0 +1,26 @@
+//! The upstream side of every door: dials, adds the credential, sends once, and hands back an answer in which the
+//! credential can't be found.
+//!
+//! The only crate that touches customer traffic and opens secrets. It decides nothing: whether a call may be made
+//! has been decided, and recorded, before [`Gateway::perform`] is reached.
+//!
+//! Invariant: nothing an agent sent as a header reaches an upstream; nothing of the credential reaches an agent; a
+//! request of which a byte may have been written is never sent again; no address is dialled that was not checked.
+
+mod address;
+mod dial;
+mod failure;
+mod gateway;
+mod inject;
+mod response;
+mod route;
+mod scrub;
+
+pub use address::{AddressClass, classify};
+pub use dial::Resolve;
+pub use failure::{Happened, NotSent, Unknown, Unreadable, UpstreamFailure};
+pub use gateway::{Gateway, GatewayConfig, GatewayError};
+pub use inject::{Credential, CredentialError};
+pub use response::{ResponseBody, UpstreamResponse};
+pub use route::{Route, RouteError};
+pub use scrub::{SCRUBBED, Scrubber};

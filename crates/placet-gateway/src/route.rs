@@ -1,0 +1,196 @@
+//! Where a service's calls go and which addresses that permits: built once, when a service is loaded.
+//!
+//! What an administrator wrote as a literal (`http://10.0.0.5`) or as `localhost` is thereby permitted; a name is
+//! permitted only public addresses, unless the service sets `allow_private`. So the policy is a function of the
+//! authority and of `allow_private` alone, which is what lets connections be pooled by those two.
+//!
+//! Invariant: a metadata address has no route; a host means one thing only (no octal, hex, short or decimal forms).
+
+use crate::address::{AddressClass, classify};
+use http::HeaderValue;
+use http::uri::{Authority, Scheme};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+/// The scheme, host and port of an upstream, and whether private addresses are permitted. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Route(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    scheme: Scheme,
+    authority: Authority,
+    host_header: HeaderValue,
+    origin: String,
+    allow_private: bool,
+}
+
+/// Why a `base_url` is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RouteError {
+    /// Neither `http://` nor `https://`.
+    #[error("`base_url` must begin with `https://` or `http://`")]
+    Scheme,
+    /// A user name or password in the URL.
+    #[error("`base_url` must hold no user name or password: give the credential to a connection")]
+    Userinfo,
+    /// A query or fragment.
+    #[error("`base_url` must hold no query and no fragment")]
+    QueryOrFragment,
+    /// The host is empty or not a DNS name or address.
+    #[error(
+        "`{0}` is no host name: use letters, digits, `-` and `.` (punycode for others), or an IP address"
+    )]
+    Host(String),
+    /// An IP address in a form that programs read differently.
+    #[error("`{0}` is an ambiguous IP address: write four decimal numbers without leading zeros")]
+    OddAddress(String),
+    /// The port is not 1 to 65535.
+    #[error("`{0}` is no port: use 1 to 65535")]
+    Port(String),
+    /// A cloud's metadata service.
+    #[error("`{0}` is a metadata service, which is never dialled: name the upstream itself")]
+    Metadata(String),
+}
+
+impl Route {
+    /// The route to `base_url`: `http` or `https`, a host, perhaps a port; a path is accepted and plays no part here.
+    ///
+    /// # Errors
+    /// [`RouteError`] says which part is refused.
+    pub fn new(base_url: &str, allow_private: bool) -> Result<Self, RouteError> {
+        let (scheme, rest) = split_scheme(base_url).ok_or(RouteError::Scheme)?;
+        if rest.contains(['?', '#']) {
+            return Err(RouteError::QueryOrFragment);
+        }
+        let authority = rest.split('/').next().unwrap_or_default();
+        if authority.contains('@') {
+            return Err(RouteError::Userinfo);
+        }
+        let (host, port) = split_port(authority)?;
+        let host = check_host(host)?;
+        let port = match port {
+            None => None,
+            Some(text) => {
+                // `parse` would take `+80`.
+                let digits = text.bytes().all(|b| b.is_ascii_digit());
+                let port = text.parse::<u16>().ok().filter(|&port| digits && port != 0);
+                Some(port.ok_or_else(|| RouteError::Port(text.to_owned()))?)
+            }
+        };
+        let default = if scheme == Scheme::HTTPS { 443 } else { 80 };
+        // A default port is left out, so that one upstream has one authority and one pool.
+        let text = match port {
+            Some(port) if port != default => format!("{host}:{port}"),
+            _ => host.clone(),
+        };
+        let bad_host = |_| RouteError::Host(host.clone());
+        let authority = Authority::try_from(text.as_str()).map_err(|e| bad_host(e.to_string()))?;
+        let host_header = HeaderValue::from_str(&text).map_err(|e| bad_host(e.to_string()))?;
+        let origin = format!("{scheme}://{text}");
+        Ok(Self(Arc::new(Parts { scheme, authority, host_header, origin, allow_private })))
+    }
+
+    /// `scheme://host[:port]`, lower case, the scheme's default port left out.
+    pub fn origin(&self) -> &str {
+        &self.0.origin
+    }
+
+    /// Host and, where it is not the default, port: what messages name.
+    pub fn host(&self) -> &str {
+        self.0.authority.as_str()
+    }
+
+    /// Whether the service permits private addresses behind a name.
+    pub fn allow_private(&self) -> bool {
+        self.0.allow_private
+    }
+
+    pub(crate) fn scheme(&self) -> Scheme {
+        self.0.scheme.clone()
+    }
+
+    pub(crate) fn authority(&self) -> Authority {
+        self.0.authority.clone()
+    }
+
+    pub(crate) fn host_header(&self) -> HeaderValue {
+        self.0.host_header.clone()
+    }
+
+    /// Whether `origin` (of a rendered call) names this route.
+    pub(crate) fn serves(&self, origin: &str) -> bool {
+        origin == self.0.origin
+            || Self::new(origin, self.0.allow_private).is_ok_and(|other| other.0.origin == self.0.origin)
+    }
+}
+
+fn split_scheme(url: &str) -> Option<(Scheme, &str)> {
+    let (scheme, rest) = url.split_once("://")?;
+    if scheme.eq_ignore_ascii_case("https") {
+        Some((Scheme::HTTPS, rest))
+    } else if scheme.eq_ignore_ascii_case("http") {
+        Some((Scheme::HTTP, rest))
+    } else {
+        None
+    }
+}
+
+fn split_port(authority: &str) -> Result<(&str, Option<&str>), RouteError> {
+    if authority.starts_with('[') {
+        let bad = || RouteError::Host(authority.to_owned());
+        let end = authority.find(']').ok_or_else(bad)?;
+        let (host, rest) = authority.split_at_checked(end.saturating_add(1)).ok_or_else(bad)?;
+        return match rest.strip_prefix(':') {
+            Some(port) => Ok((host, Some(port))),
+            None if rest.is_empty() => Ok((host, None)),
+            None => Err(bad()),
+        };
+    }
+    Ok(match authority.split_once(':') {
+        Some((host, port)) => (host, Some(port)),
+        None => (authority, None),
+    })
+}
+
+/// The host in its one spelling: lower case, an IPv6 address compressed and in brackets.
+fn check_host(host: &str) -> Result<String, RouteError> {
+    let bad = || RouteError::Host(host.to_owned());
+    if let Some(inner) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        // Zones are refused by the parser: they name an interface of this machine.
+        let address: Ipv6Addr = inner.parse().map_err(|_| bad())?;
+        check_literal(IpAddr::V6(address), host)?;
+        return Ok(format!("[{address}]"));
+    }
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    // A trailing dot leaves an empty last label, which is refused: `localhost.` is not `localhost` to all programs.
+    if host.len() > 253 || !host.split('.').all(label) {
+        return Err(bad());
+    }
+    let host = host.to_ascii_lowercase();
+    // The URL standard's rule: a host that ends in a number is an IPv4 address, whatever its form.
+    if host.rsplit('.').next().is_some_and(is_number) {
+        let address: Ipv4Addr = host.parse().map_err(|_| RouteError::OddAddress(host.clone()))?;
+        check_literal(IpAddr::V4(address), &host)?;
+    }
+    Ok(host)
+}
+
+fn is_number(label: &str) -> bool {
+    match label.strip_prefix("0x") {
+        Some(hex) => hex.bytes().all(|b| b.is_ascii_hexdigit()),
+        None => label.bytes().all(|b| b.is_ascii_digit()),
+    }
+}
+
+fn check_literal(address: IpAddr, written: &str) -> Result<(), RouteError> {
+    match classify(address) {
+        AddressClass::Metadata => Err(RouteError::Metadata(written.to_owned())),
+        _ => Ok(()),
+    }
+}
