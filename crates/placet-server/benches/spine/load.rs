@@ -1,0 +1,119 @@
+//! A small HTTP/1.1 load: as many kept-alive connections as asked, one request at a time on each.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+/// One request to one server, sent over and over.
+pub(crate) struct Load {
+    address: SocketAddr,
+    request: Arc<Vec<u8>>,
+    status: &'static str,
+}
+
+/// What a run came to.
+pub(crate) struct Rate {
+    pub(crate) per_second: f64,
+    p50: Duration,
+    p99: Duration,
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:>8.0}/s   p50 {:>7.2?}   p99 {:>7.2?}", self.per_second, self.p50, self.p99)
+    }
+}
+
+impl Load {
+    /// A request with these header lines and body, which is answered with a status line that holds `status`.
+    pub(crate) fn new(
+        address: SocketAddr,
+        path: &str,
+        headers: &str,
+        body: &str,
+        status: &'static str,
+    ) -> Self {
+        let length = body.len();
+        let request =
+            format!("POST {path} HTTP/1.1\r\nhost: bench\r\n{headers}content-length: {length}\r\n\r\n{body}");
+        Self { address, request: Arc::new(request.into_bytes()), status }
+    }
+
+    /// Sends it once and answers the body.
+    pub(crate) async fn once(&self) -> Vec<u8> {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let mut buffer = Vec::new();
+        exchange(&mut stream, &self.request, self.status, &mut buffer).await
+    }
+
+    /// Sends it over `connections` connections for `time`.
+    pub(crate) async fn run(&self, connections: usize, time: Duration) -> Rate {
+        let stop = Arc::new(AtomicBool::new(false));
+        let tasks: Vec<_> = (0..connections)
+            .map(|_| {
+                let (address, request, status, stop) =
+                    (self.address, Arc::clone(&self.request), self.status, Arc::clone(&stop));
+                tokio::spawn(async move {
+                    let mut stream = TcpStream::connect(address).await.unwrap();
+                    stream.set_nodelay(true).unwrap();
+                    let (mut taken, mut buffer) = (Vec::with_capacity(65_536), Vec::new());
+                    while !stop.load(Ordering::Relaxed) {
+                        let began = Instant::now();
+                        exchange(&mut stream, &request, status, &mut buffer).await;
+                        taken.push(began.elapsed());
+                    }
+                    taken
+                })
+            })
+            .collect();
+        let began = Instant::now();
+        tokio::time::sleep(time).await;
+        stop.store(true, Ordering::Relaxed);
+        let mut taken = Vec::new();
+        for task in tasks {
+            taken.extend(task.await.unwrap());
+        }
+        let lasted = began.elapsed();
+        taken.sort_unstable();
+        let at = |share: f64| taken[((taken.len() - 1) as f64 * share) as usize];
+        Rate { per_second: taken.len() as f64 / lasted.as_secs_f64(), p50: at(0.5), p99: at(0.99) }
+    }
+}
+
+/// One request and its answer; the body.
+async fn exchange(stream: &mut TcpStream, request: &[u8], status: &str, buffer: &mut Vec<u8>) -> Vec<u8> {
+    stream.write_all(request).await.unwrap();
+    buffer.clear();
+    loop {
+        let mut chunk = [0; 4096];
+        let read = stream.read(&mut chunk).await.unwrap();
+        assert!(read > 0, "the server closed the connection: {}", String::from_utf8_lossy(buffer));
+        buffer.extend_from_slice(&chunk[..read]);
+        let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
+        let head = std::str::from_utf8(&buffer[..end]).unwrap();
+        let length = head
+            .lines()
+            .find_map(|line| {
+                line.split_once(':').filter(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+            })
+            .map_or(0, |(_, value)| value.trim().parse::<usize>().unwrap());
+        if buffer.len() >= end + 4 + length {
+            assert!(
+                head.lines().next().unwrap().contains(status),
+                "unexpected answer: {}",
+                String::from_utf8_lossy(buffer)
+            );
+            return buffer[end + 4..].to_vec();
+        }
+    }
+}

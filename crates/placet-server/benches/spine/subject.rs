@@ -1,0 +1,175 @@
+//! The real server, in this process, set up over HTTP as a person would.
+
+use crate::{floor::Written, load::Load};
+use aws_lc_rs::{hmac, rand::SystemRandom, signature::Ed25519KeyPair};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use placet_core::{
+    id::NodeId,
+    keys::{KeyRing, SigningKey},
+    record::{EntryType, Envelope, RecordSigner},
+    seal::{BodyKey, RootKey},
+    secret::HashKey,
+};
+use placet_gateway::{Gateway, GatewayConfig};
+use placet_server::{
+    app::{ADMIN_TOKEN, App, Config, Secrets},
+    clock::Clock,
+    jobs::Jobs,
+};
+use placet_store::{Store, StoreOptions};
+use serde_json::{Value, json};
+use std::{net::SocketAddr, sync::Arc};
+
+/// The action that is taken over and over.
+pub(crate) const ACTION: &str = r#"{"service":"shop","action":"refunds.create","params":{"customer_id":"42","order_id":"1","amount":80,"currency":"USD"}}"#;
+/// The token request that is made over and over: each makes a task and a grant.
+pub(crate) const TOKEN_REQUEST: &str = "grant_type=client_credentials&scope=refunds.create";
+const ADMIN: &str = "plt_admin_bench";
+
+const SERVICE: &str = "
+service: shop
+base_url: http://UPSTREAM
+auth: {type: bearer}
+actions:
+  refunds.create:
+    method: POST
+    path: /customers/{customer_id}/orders/{order_id}/refunds
+    resource: order://customer:{customer_id}/{order_id}
+    effect: money
+    params:
+      type: object
+      properties: {customer_id: {type: string}, order_id: {type: string}, amount: {type: number}, currency: {type: string}}
+      required: [customer_id, order_id, amount, currency]
+";
+const POLICY: &str = "
+policy: desk
+applies_to: {agents: ['support-*']}
+rules:
+  - name: refunds
+    allow: [refunds.create]
+    on: ['order://customer:*/*']
+    when: [params.amount <= 500, params.currency == 'USD']
+    limits:
+      - {count: 1000000000, per: day}
+      - {sum: params.amount, max: 1000000000, per: day}
+    approve: {when: params.amount > 100}
+  - name: dollars
+    guard: ['refunds.*']
+    when: [params.amount > 0]
+";
+
+/// A running server and the requests to it.
+pub(crate) struct Subject {
+    pub(crate) act: Load,
+    pub(crate) token: Load,
+    store: Store,
+}
+
+/// Starts it in front of `upstream`.
+pub(crate) async fn start(upstream: SocketAddr) -> Subject {
+    let directory = tempfile::tempdir().unwrap().keep();
+    let clock = Clock::System;
+    let now = clock.now();
+    let signer = Arc::new(RecordSigner::from_seed("bench", &[1; 32]).unwrap());
+    let node = NodeId::from_parts(now, [2; 10]);
+    let store =
+        Store::open(StoreOptions::new(directory.join("placet.db"), node, Arc::clone(&signer), now)).unwrap();
+    let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
+    let hashing = HashKey::new(&[3; 32]);
+    let secrets = Secrets {
+        tokens: KeyRing::new(vec![SigningKey::from_pkcs8(pkcs8.as_ref()).unwrap()]).unwrap(),
+        admin_token: hashing.hash(ADMIN_TOKEN, ADMIN.as_bytes()),
+        hashing,
+        vault: RootKey::new("bench".into(), [4; 32]).unwrap(),
+        bodies: BodyKey::new(1, [5; 32]).unwrap(),
+        approvals: hmac::Key::new(hmac::HMAC_SHA256, &[6; 32]),
+        record: signer,
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let issuer = format!("http://{address}");
+    let config = Config { issuers: vec![issuer.clone()], issuer, secrets, clock };
+    let app =
+        App::start(config, store.clone(), Gateway::new(GatewayConfig::default()).unwrap()).await.unwrap();
+    let jobs = Jobs::start(&app);
+    tokio::spawn(async move {
+        placet_server::serve(listener, app, std::future::pending()).await.unwrap();
+        jobs.stop().await;
+    });
+
+    let admin = Admin { address };
+    admin
+        .send(
+            "PUT",
+            "/v1/services/shop",
+            "application/yaml",
+            &SERVICE.replace("UPSTREAM", &upstream.to_string()),
+        )
+        .await;
+    let secret = json!({"name": "shop", "service": "shop", "auth": {"type": "bearer", "secret": "upstream-secret-0123456789"}});
+    admin.send("POST", "/v1/connections", "application/json", &secret.to_string()).await;
+    admin.send("PUT", "/v1/policies/desk", "application/yaml", POLICY).await;
+    let agent = json!({"agent_name": "support-bench", "allowed_tools": ["refunds.create"], "max_scope_level": "elevated"});
+    let agent = admin.send("POST", "/v1/agents", "application/json", &agent.to_string()).await;
+    let text = |member: &str| agent[member].as_str().unwrap().to_owned();
+    let activation = json!({"registration_token": text("registration_token")}).to_string();
+    admin
+        .send("POST", &format!("/v1/agents/{}/activate", text("client_id")), "application/json", &activation)
+        .await;
+    let basic = STANDARD.encode(format!("{}:{}", text("client_id"), text("client_secret")));
+    let form = format!("authorization: Basic {basic}\r\ncontent-type: application/x-www-form-urlencoded\r\n");
+    let token = Load::new(address, "/oauth/token", &form, TOKEN_REQUEST, "200");
+    let issued: Value = serde_json::from_slice(&token.once().await).unwrap();
+    let bearer = issued["access_token"].as_str().unwrap();
+    let headers = format!("authorization: Bearer {bearer}\r\ncontent-type: application/json\r\n");
+    let act = Load::new(address, "/v1/actions", &headers, ACTION, "200");
+    act.once().await;
+    Subject { act, token, store }
+}
+
+impl Subject {
+    /// What one action writes: leaf and body of its entries, and its row.
+    pub(crate) async fn bytes_per_action(&self) -> Written {
+        // The outcome rides the next group commit and is put into the log after that.
+        let found = loop {
+            let entries = self.store.read(|q| placet_store::record::entries(q, 0, 100)).await.unwrap();
+            let size = |wanted: EntryType| {
+                entries.iter().find_map(|entry| {
+                    let envelope = Envelope::decode(&entry.leaf).unwrap();
+                    (envelope.entry_type == wanted)
+                        .then(|| entry.leaf.len() + entry.sealed.as_ref().map_or(0, Vec::len))
+                })
+            };
+            if let (Some(before), Some(after)) =
+                (size(EntryType::ActionIntent), size(EntryType::ActionOutcome))
+            {
+                break (before, after);
+            }
+            tokio::task::yield_now().await;
+        };
+        // The row of an action: five ids, two charges as text, times; and what its conclusion changes.
+        Written { before: found.0 + 420, after: found.1 + 40 }
+    }
+}
+
+struct Admin {
+    address: SocketAddr,
+}
+
+impl Admin {
+    async fn send(&self, method: &str, path: &str, kind: &str, body: &str) -> Value {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let mut stream = tokio::net::TcpStream::connect(self.address).await.unwrap();
+        let length = body.len();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: bench\r\nconnection: close\r\nauthorization: Bearer {ADMIN}\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\r\n{body}"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 2"), "{answer}");
+        serde_json::from_str(body).unwrap_or(Value::Null)
+    }
+}

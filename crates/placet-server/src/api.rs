@@ -1,0 +1,19 @@
+//! The JSON APIs under `/v1`, a file per noun of the path.
+//!
+//! A handler says who may call it, reads what was sent, does one thing through [`crate::app::App`], and answers.
+
+pub mod actions;
+pub mod agents;
+pub mod approvals;
+pub mod connections;
+pub mod decisions;
+mod document;
+pub mod grants;
+mod passwords;
+pub mod policies;
+mod query;
+pub mod record;
+pub mod services;
+pub mod sessions;
+pub mod tasks;
+pub mod users;

@@ -1,0 +1,309 @@
+//! `/v1/connections`: accounts at upstreams, each with a secret that goes in and never comes out.
+//!
+//! Invariant: no answer, entry or message holds the secret.
+
+use super::query::QueryParams;
+use crate::{
+    app::App,
+    body::JsonBody,
+    caller::{Caller, Source},
+    clock,
+    connections::VAULT_KIND,
+    problem::{Answer, Problem},
+    recording,
+    rules::LiveService,
+};
+use axum::{
+    Json,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use placet_core::{
+    agent::is_handle,
+    call::Auth,
+    id::{AgentId, ConnectionId, UserId},
+    record::{EntryType, Envelope},
+    refusal::Code,
+    seal::{Aad, SealEntropy},
+    secret::Secret,
+    user::ADMINISTRATOR,
+};
+use placet_gateway::Credential;
+use placet_store::{
+    Fault, Query, agents,
+    connections::{self, Connection, ConnectionState},
+    users,
+};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+/// Secrets with fewer bytes are looked for in answers only as whole values.
+const SHORT: usize = 8;
+/// The most agents that a connection names.
+const MAX_AGENTS: usize = 1000;
+/// How many connections are read at a time where a person's own are picked from them.
+const BATCH: usize = 500;
+
+/// A connection to make.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewConnection {
+    name: String,
+    service: String,
+    auth: NewAuth,
+    user: Option<String>,
+    #[serde(default)]
+    agents: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewAuth {
+    #[serde(rename = "type")]
+    kind: String,
+    secret: String,
+    name: Option<String>,
+}
+
+/// `POST /v1/connections`
+pub(crate) async fn create(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    source: Source,
+    JsonBody(new): JsonBody<NewConnection>,
+) -> Answer<Response> {
+    if !is_handle(&new.name) {
+        return Err(invalid("`name`: 1 to 64 letters, digits and `._-`, the first a letter or digit"));
+    }
+    let (user, agents) = owner(&app, &caller, new.user, new.agents).await?;
+    // While it is held the service stays what the secret is checked against.
+    let _changing = app.rules_change.lock().await;
+    let rules = app.rules.load_full();
+    let unknown = || invalid(format!("there is no service `{}`", new.service));
+    let live = rules.services.get(&new.service).ok_or_else(unknown)?;
+    let auth = live.service.auth().clone();
+    let secret = accepted(&auth, new.auth)?;
+    let (now, made_by) = (app.clock.now(), caller.by());
+    let connection = Connection {
+        id: clock::fresh(now),
+        name: new.name,
+        service: new.service,
+        user,
+        agents,
+        auth,
+        generation: 1,
+        state: ConnectionState::Active,
+        created: now,
+        made_by,
+    };
+    insert(&app, source, live, &connection, &secret).await?;
+    app.connections.changed();
+    let mut answer = shown(&connection);
+    answer.insert("warnings".into(), warnings(&secret));
+    Ok((StatusCode::CREATED, Json(answer)).into_response())
+}
+
+/// `GET /v1/connections`
+pub(crate) async fn list(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    query: QueryParams,
+) -> Answer<Json<Value>> {
+    query.only(&["after", "limit"])?;
+    let (after, limit) = (query.parsed("after")?, query.limit()?);
+    let own = if caller.configures() { None } else { Some(caller.person()?.user.id) };
+    let found = app.store.read(move |q| page(q, own, after, limit)).await?;
+    let next = found.last().filter(|_| found.len() == limit).map(|connection| connection.id);
+    Ok(Json(json!({"connections": found.iter().map(shown).collect::<Vec<_>>(), "next": next})))
+}
+
+/// A page of all connections, or of one person's.
+fn page(
+    q: &mut impl Query,
+    own: Option<UserId>,
+    mut after: Option<ConnectionId>,
+    limit: usize,
+) -> Result<Vec<Connection>, Fault> {
+    let Some(own) = own else { return connections::list(q, after, limit) };
+    let mut found = Vec::new();
+    loop {
+        let rows = connections::list(q, after, BATCH)?;
+        let last = rows.len() < BATCH;
+        after = rows.last().map(|connection| connection.id);
+        found.extend(rows.into_iter().filter(|connection| connection.user == Some(own)));
+        if last || found.len() >= limit {
+            found.truncate(limit);
+            return Ok(found);
+        }
+    }
+}
+
+/// Whose the connection will be, and the agents that it names.
+async fn owner(
+    app: &App,
+    caller: &Caller,
+    user: Option<String>,
+    named: Vec<String>,
+) -> Result<(Option<UserId>, Vec<AgentId>), Problem> {
+    let own = if caller.configures() { None } else { Some(caller.person()?.user.id) };
+    let user = match user {
+        None => own,
+        Some(name) => {
+            let user = app.store.read(move |q| match name.parse() {
+                Ok(id) => Ok(users::find(q, id)?.map(|user| user.id)),
+                Err(_) => Ok::<_, Fault>(users::by_name(q, &name)?.map(|(user, _)| user.id)),
+            });
+            Some(user.await?.ok_or_else(|| invalid("`user` names no user"))?)
+        }
+    };
+    if own.is_some() && own != user {
+        let detail = format!("a connection of somebody else needs the role `{ADMINISTRATOR}`");
+        return Err(Problem::of(Code::NotPermitted, detail));
+    }
+    if user.is_some() && !named.is_empty() {
+        return Err(invalid("`agents` is for connections of the organization: leave it or `user` out"));
+    }
+    if named.len() > MAX_AGENTS {
+        return Err(invalid(format!("`agents` names at most {MAX_AGENTS}")));
+    }
+    let agents = app
+        .store
+        .read(move |q| {
+            let mut agents = Vec::with_capacity(named.len());
+            for name in &named {
+                let found = match name.parse() {
+                    Ok(id) => agents::find(q, id)?,
+                    Err(_) => agents::by_handle(q, name)?,
+                };
+                let agent = found.ok_or_else(|| invalid(format!("`agents`: there is no agent `{name}`")))?;
+                agents.push(agent.id);
+            }
+            Ok::<_, Problem>(agents)
+        })
+        .await?;
+    Ok((user, agents))
+}
+
+/// The secret, where it is one that the service can take.
+fn accepted(auth: &Auth, new: NewAuth) -> Result<Secret, Problem> {
+    let (kind, header) = match auth {
+        Auth::Bearer => ("bearer", None),
+        Auth::Header { name } => ("header", Some(name)),
+    };
+    if new.kind != kind {
+        return Err(invalid(format!("`auth.type`: the service takes `{kind}`")));
+    }
+    if let Some(name) = &new.name
+        && header.is_none_or(|header| !header.eq_ignore_ascii_case(name))
+    {
+        let known = header
+            .map_or_else(|| "takes no `name`".to_owned(), |header| format!("takes the header `{header}`"));
+        return Err(invalid(format!("`auth.name`: the service {known}")));
+    }
+    let secret = Secret::new(new.secret);
+    Credential::new(auth, &secret).map_err(|error| invalid(format!("`auth.secret`: {error}")))?;
+    Ok(secret)
+}
+
+/// Seals the secret, stores the connection, records it.
+async fn insert(
+    app: &App,
+    source: Source,
+    live: &LiveService,
+    connection: &Connection,
+    secret: &Secret,
+) -> Result<(), Problem> {
+    let row = connection.id.to_string();
+    let aad = Aad { kind: VAULT_KIND, row: &row, version: connection.generation };
+    let sealed = app.secrets.vault.seal(&aad, SealEntropy::new(clock::entropy()), secret.expose());
+    let sealed =
+        sealed.map_err(|_| Problem::of(Code::Internal, "the secret could not be sealed"))?.to_bytes();
+    let envelope = Envelope {
+        connection: Some(connection.id),
+        service: Some(format!("{}@{}", connection.service, live.version)),
+        user: connection.user,
+        source: recording::source(source.0),
+        ..recording::by(EntryType::ConnectionAdded, connection.created, connection.made_by.clone())
+    };
+    let body = json!({"name": connection.name, "auth": connection.auth, "agents": connection.agents});
+    let (entry, connection) = (app.prepare(envelope, Some(&body))?, connection.clone());
+    app.store
+        .write(move |tx| {
+            connections::insert(tx, &connection, &sealed).map_err(|fault| match fault {
+                Fault::Conflict("name") => Problem::of(
+                    Code::Conflict,
+                    format!("there is a connection `{}` already", connection.name),
+                ),
+                fault => fault.into(),
+            })?;
+            Ok(tx.record(entry)?)
+        })
+        .await
+}
+
+fn warnings(secret: &Secret) -> Value {
+    if secret.expose().len() < SHORT {
+        json!([
+            "the secret has fewer than 8 bytes: in what comes back it is taken out only where it is a whole value"
+        ])
+    } else {
+        json!([])
+    }
+}
+
+fn shown(connection: &Connection) -> Map<String, Value> {
+    let members = [
+        ("id", json!(connection.id)),
+        ("name", json!(connection.name)),
+        ("service", json!(connection.service)),
+        ("user", json!(connection.user)),
+        ("agents", json!(connection.agents)),
+        ("state", json!(connection.state)),
+        ("created", json!(connection.created)),
+    ];
+    members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn invalid(detail: impl Into<String>) -> Problem {
+    Problem::of(Code::RequestInvalid, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn new(kind: &str, secret: &str, name: Option<&str>) -> NewAuth {
+        NewAuth { kind: kind.into(), secret: secret.into(), name: name.map(Into::into) }
+    }
+
+    #[test]
+    fn a_secret_fits_what_the_service_takes() {
+        let header = Auth::Header { name: "x-api-key".into() };
+        assert!(accepted(&Auth::Bearer, new("bearer", "s3cret-value", None)).is_ok());
+        assert!(accepted(&header, new("header", "s3cret-value", None)).is_ok());
+        assert!(accepted(&header, new("header", "s3cret-value", Some("X-Api-Key"))).is_ok());
+        for (auth, sent) in [
+            (&Auth::Bearer, new("header", "s3cret-value", None)),
+            (&Auth::Bearer, new("bearer", "s3cret-value", Some("x"))),
+            (&header, new("header", "s3cret-value", Some("authorization"))),
+            (&Auth::Bearer, new("bearer", "", None)),
+            (&Auth::Bearer, new("bearer", "two\r\nlines", None)),
+        ] {
+            let problem = accepted(auth, sent).unwrap_err();
+            assert_eq!(problem.code(), Code::RequestInvalid);
+            assert!(
+                !problem.detail().contains("s3cret") && !problem.detail().contains("lines"),
+                "{}",
+                problem.detail()
+            );
+        }
+    }
+
+    #[test]
+    fn short_secrets_are_warned_of() {
+        assert_eq!(warnings(&Secret::new("1234567")).as_array().map(Vec::len), Some(1));
+        assert_eq!(warnings(&Secret::new("12345678")), json!([]));
+    }
+}

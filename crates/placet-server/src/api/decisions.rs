@@ -1,0 +1,324 @@
+//! `POST /v1/decisions`: what would be decided, with nothing done by it.
+//!
+//! An agent asks for advice on its own chain; an administrator makes a dry run for any agent or task. Both are `judge`
+//! and the counters as they stand: the same code as the way of an action (DESIGN §2, §5).
+//!
+//! Invariant: nothing is charged, held or sent. An agent is told what the action door would tell it, no more.
+
+mod whose;
+
+use crate::{
+    app::App,
+    bearer::Bearer,
+    body::JsonBody,
+    caller::{Caller, Source},
+    clock, connections,
+    problem::{Answer, Problem},
+    recording,
+    rules::{LiveService, Rules},
+    way,
+};
+use axum::{Json, extract::State};
+use placet_core::{
+    action::{Action, Params, ServiceVersion},
+    chain::Chain,
+    id::{ConnectionId, DecisionId},
+    judge::{self, Judgement, Request, Verdict},
+    pattern::{ActionName, ResourceUri},
+    policy::BoundPolicies,
+    record::{EntryType, Envelope, body::redact_secret_members, leaf},
+    refusal::{Code, Reader, Reason},
+    service::ServiceAction,
+};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+use whose::Whose;
+
+/// What is asked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Question {
+    action: String,
+    resource: Option<String>,
+    #[serde(default)]
+    params: Map<String, Value>,
+    context: Option<Value>,
+    #[serde(default)]
+    dry_run: bool,
+    agent: Option<String>,
+    task: Option<String>,
+    user: Option<whose::StatedUser>,
+}
+
+/// `POST /v1/decisions`
+pub(crate) async fn decide(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    source: Source,
+    JsonBody(question): JsonBody<Question>,
+) -> Answer<Json<Value>> {
+    match &caller {
+        Caller::Agent(bearer) => advise(&app, bearer, source, question).await,
+        caller => {
+            caller.must_configure()?;
+            dry_run(&app, question).await
+        }
+    }
+}
+
+/// An agent's own question.
+async fn advise(app: &App, bearer: &Bearer, source: Source, question: Question) -> Answer<Json<Value>> {
+    if question.agent.is_some() || question.task.is_some() || question.user.is_some() {
+        return Err(Problem::of(
+            Code::NotPermitted,
+            "only an administrator asks for another `agent`, `task` or `user`",
+        ));
+    }
+    let asked = Asked::read(question)?;
+    let rules = app.rules.load_full();
+    let decision = match described(app, &rules, bearer, &asked).await? {
+        Ok(action) => Decision::of(app, (&bearer.chain, &bearer.policies), action, None).await?,
+        Err(reason) => Decision::denied(&asked, reason),
+    };
+    record(app, bearer, source, &rules, &decision).await?;
+    Ok(Json(decision.shown(clock::fresh(app.clock.now()), Reader::Agent)))
+}
+
+/// An administrator's question about somebody.
+async fn dry_run(app: &App, mut question: Question) -> Answer<Json<Value>> {
+    if !question.dry_run {
+        return Err(invalid(
+            "without an agent's token only a dry run can be asked for: send `\"dry_run\": true`",
+        ));
+    }
+    let whose =
+        Whose { agent: question.agent.take(), task: question.task.take(), user: question.user.take() };
+    let context = question.context.take();
+    let asked = Asked::read(question)?;
+    let chain = whose::chain(app, whose).await?;
+    let rules = app.rules.load_full();
+    let decision = match (chain, stated(&rules, &asked)?) {
+        (Ok(chain), Ok(action)) => {
+            let policies = rules.policies.bind(&chain);
+            Decision::of(app, (&chain, &policies), action, context.as_ref()).await?
+        }
+        (Err(reason), _) | (_, Err(reason)) => Decision::denied(&asked, reason),
+    };
+    Ok(Json(decision.shown(clock::fresh(app.clock.now()), Reader::Administrator)))
+}
+
+/// A question whose names have been read.
+struct Asked {
+    name: ActionName,
+    resource: Option<ResourceUri>,
+    params: Map<String, Value>,
+}
+
+impl Asked {
+    fn read(question: Question) -> Result<Self, Problem> {
+        let name =
+            ActionName::parse(&question.action).map_err(|error| invalid(format!("`action`: {error}")))?;
+        let resource = question.resource.as_deref().map(ResourceUri::parse).transpose();
+        let resource = resource.map_err(|error| invalid(format!("`resource`: {error}")))?;
+        Ok(Self { name, resource, params: question.params })
+    }
+
+    /// The resource, where nothing but the question says it.
+    fn needed(&self) -> Result<ResourceUri, Problem> {
+        let missing =
+            || invalid("`resource` is missing: no service declares this action, so nothing else says it");
+        self.resource.clone().ok_or_else(missing)
+    }
+}
+
+/// The action as the action door would describe it for this agent, or the reason why it would refuse it before any
+/// rule is asked.
+async fn described(
+    app: &App,
+    rules: &Rules,
+    bearer: &Bearer,
+    asked: &Asked,
+) -> Result<Result<Action, Reason>, Problem> {
+    let Some((live, declared)) = rules.declaring(&asked.name) else {
+        return Ok(Ok(Action::undeclared(asked.name.clone(), asked.needed()?, asked.params.clone())));
+    };
+    let mut action = match declare(asked, live, declared) {
+        Ok(action) => action,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    if let Err(error) = live.service.render(declared, &asked.params) {
+        return Ok(Err(Reason::of(Code::ParamsInvalid).detail(error.to_string())));
+    }
+    match connections::reach(app, &bearer.chain, live.service.name(), live.service.auth(), None).await {
+        Ok(picked) => action.connection = Some(picked.connection.id),
+        // Several are reached: which one it will be is for the request to name.
+        Err(problem) if problem.code() == Code::ParamsInvalid => {}
+        Err(problem) => return Ok(Err(Reason::of(problem.code()).detail(problem.detail()))),
+    }
+    Ok(Ok(action))
+}
+
+/// The action as an administrator states it: the resource is taken as given, the rest as a service declares it.
+fn stated(rules: &Rules, asked: &Asked) -> Result<Result<Action, Reason>, Problem> {
+    let Some((live, declared)) = rules.declaring(&asked.name) else {
+        return Ok(Ok(Action::stated(asked.name.clone(), asked.needed()?, asked.params.clone())));
+    };
+    let Some(resource) = asked.resource.clone() else { return Ok(declare(asked, live, declared)) };
+    let action = Action::stated(asked.name.clone(), resource, asked.params.clone());
+    Ok(Ok(Action { effect: declared.effect(), service: Some(version(live)), ..action }))
+}
+
+/// The action as its service declares it: the service says what is acted on. A `resource` that is sent as well has to
+/// be that one.
+fn declare(asked: &Asked, live: &LiveService, declared: &ServiceAction) -> Result<Action, Reason> {
+    let invalid = |detail: String| Reason::of(Code::ParamsInvalid).detail(detail);
+    let described = declared.describe(&asked.params).map_err(|error| invalid(error.to_string()))?;
+    if asked.resource.as_ref().is_some_and(|resource| *resource != described.resource) {
+        return Err(invalid(format!(
+            "`resource`: with these `params` the action is on `{}`",
+            described.resource
+        )));
+    }
+    Ok(Action {
+        name: asked.name.clone(),
+        resource: described.resource,
+        known: described.known,
+        params: described.params.into(),
+        effect: declared.effect(),
+        service: Some(version(live)),
+        connection: None,
+    })
+}
+
+fn version(live: &LiveService) -> ServiceVersion {
+    ServiceVersion { name: live.service.name().to_owned(), version: live.version }
+}
+
+/// What would be decided.
+struct Decision {
+    verdict: Verdict,
+    name: ActionName,
+    resource: Option<ResourceUri>,
+    params: Params,
+    service: Option<ServiceVersion>,
+    connection: Option<ConnectionId>,
+    reasons: Vec<Reason>,
+    /// What the rules said, with what is used of each charge's counter.
+    judged: Option<(Judgement, Vec<i64>)>,
+}
+
+impl Decision {
+    /// Judges, and looks at the counters as they stand.
+    async fn of(
+        app: &App,
+        (chain, policies): (&Chain, &BoundPolicies),
+        action: Action,
+        context: Option<&Value>,
+    ) -> Result<Self, Problem> {
+        let judgement =
+            judge::judge(policies, &Request { chain, action: &action, now: app.clock.now(), context });
+        let used = way::used(app, &judgement).await?;
+        let over = judgement.charges.iter().zip(&used).position(|(charge, used)| !charge.fits(*used));
+        let (verdict, reasons) = match over {
+            Some(index) => (Verdict::Deny, vec![way::exceeded(&judgement, index)]),
+            None => (judgement.verdict, judgement.reasons.clone()),
+        };
+        let judged = Some((judgement, used));
+        let Action { name, resource, params, service, connection, .. } = action;
+        Ok(Self { verdict, name, resource: Some(resource), params, service, connection, reasons, judged })
+    }
+
+    /// What is refused before any rule is asked.
+    fn denied(asked: &Asked, reason: Reason) -> Self {
+        Self {
+            verdict: Verdict::Deny,
+            name: asked.name.clone(),
+            resource: asked.resource.clone(),
+            params: asked.params.clone().into(),
+            service: None,
+            connection: None,
+            reasons: vec![reason],
+            judged: None,
+        }
+    }
+
+    /// As it is answered to `reader`.
+    fn shown(&self, id: DecisionId, reader: Reader) -> Value {
+        let reasons: Vec<_> = self.reasons.iter().map(|reason| reason.disclosed_to(reader)).collect();
+        let mut answer = Map::new();
+        let mut say = |name: &str, value: Value| answer.insert(name.to_owned(), value);
+        say("decision", json!(self.verdict));
+        say("id", json!(id));
+        say("action", self.name.as_str().into());
+        say("resource", json!(self.resource.as_ref().map(ResourceUri::as_str)));
+        say("reasons", json!(reasons));
+        if self.verdict == Verdict::Hold {
+            // Nobody is asked by a question.
+            say("approval", Value::Null);
+        }
+        if let (Reader::Administrator, Some((judgement, used))) = (reader, &self.judged) {
+            say("policies", judgement.policies.iter().map(|label| Value::from(&**label)).collect());
+            let rule = |(policy, rule): &(Arc<str>, Arc<str>)| json!({"policy": &**policy, "rule": &**rule});
+            say("rules", judgement.chosen.iter().map(rule).collect());
+            say("limits", limits(judgement, used));
+        }
+        Value::Object(answer)
+    }
+}
+
+/// What the action would take of each limit.
+fn limits(judgement: &Judgement, used: &[i64]) -> Value {
+    let charges = judgement.charges.iter().zip(used).filter_map(|(charge, used)| {
+        let applied = judgement.limits.get(charge.limit)?;
+        Some(json!({
+            "policy": &*applied.policy, "rule": &*applied.rule, "limit": applied.limit.to_string(),
+            "used": applied.limit.shown(*used), "this": applied.limit.shown(charge.amount),
+            "max": applied.limit.shown(charge.max), "until": charge.window.end,
+        }))
+    });
+    charges.collect()
+}
+
+/// Records an agent's question with its answer.
+async fn record(
+    app: &App,
+    bearer: &Bearer,
+    source: Source,
+    rules: &Rules,
+    decision: &Decision,
+) -> Result<(), Problem> {
+    let envelope = Envelope {
+        action: Some(decision.name.as_str().to_owned()),
+        service: decision.service.as_ref().map(ToString::to_string),
+        connection: decision.connection,
+        decision: Some(match decision.verdict {
+            Verdict::Allow => leaf::Verdict::Allow,
+            Verdict::Hold => leaf::Verdict::Hold,
+            Verdict::Deny => leaf::Verdict::Deny,
+        }),
+        rule: decision.reasons.iter().find_map(|reason| reason.rule.clone()),
+        policies: bearer.policies.labels().iter().map(ToString::to_string).collect(),
+        codes: decision.reasons.iter().map(|reason| reason.code.as_str().to_owned()).collect(),
+        source: recording::source(source.0),
+        ..recording::attributed(
+            EntryType::DecisionAdvice,
+            app.clock.now(),
+            &bearer.chain,
+            Some(bearer.claims.jti),
+        )
+    };
+    let mut params = decision.params.as_value().clone();
+    if let Some((_, declared)) = rules.declaring(&decision.name) {
+        redact_secret_members(&mut params, declared.secret().iter().map(String::as_str), clock::entropy);
+    }
+    let reasons: Vec<_> =
+        decision.reasons.iter().map(|reason| reason.disclosed_to(Reader::Administrator)).collect();
+    let resource = decision.resource.as_ref().map(ResourceUri::as_str);
+    let body = json!({"resource": resource, "params": params, "reasons": reasons});
+    Ok(app.store.append(vec![app.prepare(envelope, Some(&body))?]).await?)
+}
+
+fn invalid(detail: impl Into<String>) -> Problem {
+    Problem::of(Code::RequestInvalid, detail)
+}

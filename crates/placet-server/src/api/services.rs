@@ -1,0 +1,208 @@
+//! `/v1/services`: definitions of upstreams.
+//!
+//! Invariant: a service is stored only after every policy in force was checked against it; a change of where a secret
+//! goes, or how, parks the connections that hold one (DESIGN §7).
+
+use super::{approvals, document, policies::applied_body, query::QueryParams};
+use crate::{
+    app::App,
+    caller::{Caller, Source},
+    problem::{Answer, Problem},
+    recording,
+    rules::{self, LiveService, Rules},
+};
+use axum::{
+    Json,
+    extract::{Path, Request, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use placet_core::{
+    policy,
+    record::{EntryType, Envelope},
+    refusal::Code,
+    service::Service,
+};
+use placet_store::{
+    connections,
+    services::{self, Applied},
+};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// `PUT /v1/services/{name}`
+pub(crate) async fn put(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    source: Source,
+    Path(name): Path<String>,
+    request: Request,
+) -> Answer<Response> {
+    caller.must_configure()?;
+    let text = document::read(request).await?;
+    let _changing = app.rules_change.lock().await;
+    let rules = app.rules.load_full();
+    let parsed = Service::parse(text.as_bytes(), Some(&name));
+    let (service, warnings) = parsed.map_err(|errors| Problem::document(&errors))?;
+    document::expect_name("service", service.name(), &name)?;
+    let of = name.clone();
+    let known = app.store.read(move |q| services::versions_of(q, &of)).await?;
+    let active = known.iter().find(|applied| applied.active);
+    let answer = |status: StatusCode, version: u64| {
+        let body = json!({"service": name, "version": version, "warnings": document::warnings(&warnings)});
+        (status, Json(body)).into_response()
+    };
+    if let Some(same) = active.filter(|applied| applied.source == text) {
+        return Ok(answer(StatusCode::OK, same.version));
+    }
+    let version = known.last().map_or(0, |newest| newest.version) + 1;
+    let live = rules::live_service(&name, version, text.as_bytes())?;
+    check(&rules, &live)?;
+    apply(&app, &caller, source, &rules, live, text).await?;
+    app.connections.changed();
+    app.reload_rules().await?;
+    Ok(answer(if active.is_some() { StatusCode::OK } else { StatusCode::CREATED }, version))
+}
+
+/// Checks a service beside the other services and the policies in force.
+fn check(rules: &Rules, live: &LiveService) -> Result<(), Problem> {
+    let service = &live.service;
+    for action in service.actions() {
+        if let Some((other, _)) = rules.declaring(action.name())
+            && other.service.name() != service.name()
+        {
+            let detail = format!(
+                "the action `{}` is declared by service `{}` already; names of actions are unique",
+                action.name().as_str(),
+                other.service.name()
+            );
+            return Err(Problem::of(Code::Conflict, detail));
+        }
+    }
+    let errors = policy::check_service(&rules.policies, service);
+    if errors.is_empty() { Ok(()) } else { Err(Problem::document(&errors)) }
+}
+
+/// Whether a secret would go elsewhere, or in another way, than its owner knew.
+fn redirects(before: &Service, after: &Service) -> bool {
+    before.origin() != after.origin()
+        || before.base_path() != after.base_path()
+        || before.auth() != after.auth()
+}
+
+/// Stores a checked service, parks its connections where it redirects them, ends the approvals that wait for the
+/// version before, and records it.
+async fn apply(
+    app: &Arc<App>,
+    caller: &Caller,
+    source: Source,
+    rules: &Rules,
+    live: LiveService,
+    text: String,
+) -> Result<(), Problem> {
+    let (now, by, name, version) =
+        (app.clock.now(), caller.by(), live.service.name().to_owned(), live.version);
+    let redirected =
+        rules.services.get(&name).is_some_and(|before| redirects(&before.service, &live.service));
+    let envelope = Envelope {
+        service: Some(format!("{name}@{version}")),
+        source: recording::source(source.0),
+        ..recording::by(EntryType::ServiceApplied, now, by.clone())
+    };
+    let entry = app.prepare(envelope.clone(), Some(&applied_body(&text)))?;
+    let shared = Arc::clone(app);
+    app.store
+        .write(move |tx| {
+            if services::apply(tx, &name, &text, &by, now)? != version {
+                return Err(document::overtaken());
+            }
+            tx.record(entry)?;
+            let parked = if redirected { connections::park(tx, &name)? } else { Vec::new() };
+            for connection in parked {
+                let changed = Envelope {
+                    connection: Some(connection),
+                    outcome: Some(connections::ConnectionState::NeedsAttention.as_str().to_owned()),
+                    service: envelope.service.clone(),
+                    ..recording::by(EntryType::ConnectionChanged, now, by.clone())
+                };
+                tx.record(shared.prepare(changed, None)?)?;
+            }
+            approvals::end_those_of(tx, &shared, &name, &by, now)
+        })
+        .await
+}
+
+/// `GET /v1/services`
+pub(crate) async fn list(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    query: QueryParams,
+) -> Answer<Json<Value>> {
+    caller.must_configure()?;
+    query.only(&[])?;
+    let found = app.store.read(|q| services::current(q)).await?;
+    let rules = app.rules.load_full();
+    let listed: Vec<_> = found
+        .iter()
+        .map(|one| {
+            let live = rules.services.get(&one.name);
+            let actions: Vec<_> =
+                live.iter().flat_map(|live| live.service.actions().map(|action| action.name().as_str())).collect();
+            json!({"service": one.name, "version": one.version, "applied": one.at, "applied_by": one.by, "actions": actions})
+        })
+        .collect();
+    Ok(Json(json!({"services": listed})))
+}
+
+/// `GET /v1/services/{name}`
+pub(crate) async fn show(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(name): Path<String>,
+    query: QueryParams,
+) -> Answer<Json<Value>> {
+    caller.must_configure()?;
+    query.only(&["version"])?;
+    let version: Option<u64> = query.parsed("version")?;
+    let found = app
+        .store
+        .read(move |q| match version {
+            None => services::find(q, &name),
+            Some(version) => {
+                Ok(services::versions_of(q, &name)?.into_iter().find(|one| one.version == version))
+            }
+        })
+        .await?;
+    let Applied { name, version, source, at, by, .. } = found
+        .ok_or_else(|| Problem::of(Code::NotFound, "there is no such service, or no such version of it"))?;
+    Ok(Json(json!({"service": name, "version": version, "source": source, "applied": at, "applied_by": by})))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(base_url: &str, auth: &str, path: &str) -> Service {
+        let text = format!(
+            "service: shop\nbase_url: {base_url}\nauth: {auth}\nactions:\n  orders.read:\n    method: GET\n    path: {path}\n    resource: 'order://{{id}}'\n    effect: read\n"
+        );
+        Service::parse(text.as_bytes(), None).unwrap().0
+    }
+
+    #[test]
+    fn connections_are_parked_when_their_secret_would_go_elsewhere() {
+        let before = service("https://api.example.com", "{type: bearer}", "/orders/{id}");
+        assert!(!redirects(
+            &before,
+            &service("https://api.example.com", "{type: bearer}", "/v2/orders/{id}")
+        ));
+        for (base_url, auth) in [
+            ("https://api.example.org", "{type: bearer}"),
+            ("https://api.example.com:8443", "{type: bearer}"),
+            ("https://api.example.com/v2", "{type: bearer}"),
+            ("https://api.example.com", "{type: header, name: x-key}"),
+        ] {
+            assert!(redirects(&before, &service(base_url, auth, "/orders/{id}")), "{base_url} {auth}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The parts that a running server is made of, and nothing else.
+
+use crate::problem::Problem;
+use crate::{bearer::Bearers, clock::Clock, connections::Connections, oauth::client::Clients, rules::Rules};
+use arc_swap::ArcSwap;
+use aws_lc_rs::hmac;
+use placet_core::{
+    keys::KeyRing,
+    record::RecordSigner,
+    refusal::Code,
+    seal::{BodyKey, RootKey},
+    secret::{HashKey, KeyedHash},
+};
+use placet_gateway::Gateway;
+use placet_store::{Store, Version};
+use std::{fmt, sync::Arc};
+use tokio::sync::Mutex;
+
+/// What an installation keeps secret; read from the data directory at start.
+pub struct Secrets {
+    /// Signs tokens.
+    pub tokens: KeyRing,
+    /// Hashes generated secrets at rest.
+    pub hashing: HashKey,
+    /// The administrator token's hash, made with `hashing` under [`ADMIN_TOKEN`].
+    pub admin_token: KeyedHash,
+    /// Seals the credentials of connections and idempotent answers.
+    pub vault: RootKey,
+    /// Seals the bodies of the record.
+    pub bodies: BodyKey,
+    /// Keys the digests of held requests.
+    pub approvals: hmac::Key,
+    /// Signs heads and checkpoints of the record.
+    pub record: Arc<RecordSigner>,
+}
+
+/// The purpose under which the administrator token is hashed.
+pub const ADMIN_TOKEN: &str = "admin_token";
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secrets(…)")
+    }
+}
+
+/// What a server is started with.
+#[derive(Debug)]
+pub struct Config {
+    /// The issuer, also the base URL that links begin with; no slash at its end.
+    pub issuer: String,
+    /// Every issuer that this data directory has used, the present one too; tokens of each stay valid.
+    pub issuers: Vec<String>,
+    /// The secrets.
+    pub secrets: Secrets,
+    /// Tells the time.
+    pub clock: Clock,
+}
+
+/// A running server's parts.
+pub struct App {
+    /// The issuer and base URL.
+    pub issuer: String,
+    /// Every issuer whose tokens are valid.
+    pub issuers: Vec<String>,
+    /// The secrets.
+    pub secrets: Secrets,
+    /// Tells the time.
+    pub clock: Clock,
+    /// What is kept.
+    pub store: Store,
+    /// What goes out.
+    pub gateway: Gateway,
+    /// Policies and services, compiled; swapped whole when one changes.
+    pub rules: ArcSwap<Rules>,
+    /// Held while policies or services change, so that the pair is always checked against what is live.
+    pub rules_change: Mutex<()>,
+    /// Held while policies and services are read anew.
+    reloading: Mutex<()>,
+    /// Tokens that were verified and the chains that they stand for.
+    pub bearers: Bearers,
+    /// Clients that authenticated.
+    pub clients: Clients,
+    /// Connections that were looked up.
+    pub connections: Connections,
+}
+
+impl App {
+    /// Joins the parts and loads what is compiled.
+    ///
+    /// # Errors
+    /// A sentence saying what can't be loaded.
+    pub async fn start(config: Config, store: Store, gateway: Gateway) -> Result<Arc<Self>, String> {
+        let rules = Rules::load(&store, None).await?;
+        Ok(Arc::new(Self {
+            issuer: config.issuer,
+            issuers: config.issuers,
+            secrets: config.secrets,
+            clock: config.clock,
+            store,
+            gateway,
+            rules: ArcSwap::from_pointee(rules),
+            rules_change: Mutex::new(()),
+            reloading: Mutex::new(()),
+            bearers: Bearers::default(),
+            clients: Clients::default(),
+            connections: Connections::default(),
+        }))
+    }
+
+    /// Reads anew what a decision rests on, after something of it turned out to have changed.
+    ///
+    /// # Errors
+    /// `unavailable` where it can't be read.
+    pub async fn refresh(&self) -> Result<(), Problem> {
+        self.bearers.authority_changed();
+        self.connections.changed();
+        let now = self.rules.load();
+        let stored = self.store.read(|q| placet_store::versions::current(q, &Version::Policies)).await?;
+        let mut stale = stored != now.policies_version;
+        for (name, live) in &now.services {
+            let version = Version::Service(name.clone());
+            stale |=
+                self.store.read(move |q| placet_store::versions::current(q, &version)).await? != live.stamp;
+        }
+        if stale {
+            self.reload_rules().await?;
+        }
+        Ok(())
+    }
+
+    /// Compiles the policies and services that are stored now and swaps them in.
+    ///
+    /// # Errors
+    /// `unavailable` where they can't be read or don't load.
+    pub async fn reload_rules(&self) -> Result<(), Problem> {
+        // One at a time, or what was read before a change could be put over what was read after it.
+        let _reloading = self.reloading.lock().await;
+        let rules = Rules::load(&self.store, Some(&self.rules.load())).await.map_err(|error| {
+            tracing::error!(%error, "the rules can't be loaded");
+            Problem::of(Code::Unavailable, "the rules can't be loaded; the log has the cause")
+        })?;
+        self.rules.store(Arc::new(rules));
+        Ok(())
+    }
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "App({})", self.issuer)
+    }
+}

@@ -1,0 +1,121 @@
+//! From a token to the live chain that it stands for.
+//!
+//! A verified token is not verified again while nothing it depends on has changed: the cache holds its claims, its
+//! chain and the policies bound to it, under the generation of authority and of rules that they were read at.
+//! Whatever changes authority on this node raises the generation; the commit point compares versions besides, so a
+//! stale entry can mislead nobody into an effect.
+//!
+//! Invariant: what is handed out was alive when it was last read, and the token itself has not expired.
+
+use crate::{app::App, problem::Problem};
+use placet_core::{
+    chain::Chain,
+    id::GrantId,
+    policy::BoundPolicies,
+    refusal::{Code, Reason},
+    secret::sha256,
+    time::Timestamp,
+    token::{self, AccessClaims, Issuers},
+};
+use quick_cache::sync::Cache;
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// A token that was verified, with what it stands for.
+pub struct Bearer {
+    /// What the token says.
+    pub claims: AccessClaims,
+    /// The live chain of its grant.
+    pub chain: Chain,
+    /// The policies that apply to the chain, templates filled.
+    pub policies: BoundPolicies,
+    authority_generation: u64,
+    rules_generation: u64,
+}
+
+impl fmt::Debug for Bearer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Bearer({})", self.claims.jti)
+    }
+}
+
+/// Verified tokens.
+pub struct Bearers {
+    cache: Cache<[u8; 32], Arc<Bearer>>,
+    generation: AtomicU64,
+}
+
+impl Default for Bearers {
+    fn default() -> Self {
+        Self { cache: Cache::new(16_384), generation: AtomicU64::new(0) }
+    }
+}
+
+impl fmt::Debug for Bearers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Bearers({})", self.cache.len())
+    }
+}
+
+impl Bearers {
+    /// Says that authority has changed (a revocation, a suspension, an ended task): every chain is read anew before
+    /// it is used again.
+    pub fn authority_changed(&self) {
+        self.generation.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Rises whenever authority changes; what was read under an older one is read anew.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::SeqCst)
+    }
+}
+
+/// The bearer of an access token for Placet itself.
+///
+/// # Errors
+/// A 401 reason of the table; `unavailable` where the store doesn't answer.
+pub async fn live(app: &App, token: &str) -> Result<Arc<Bearer>, Problem> {
+    let now = app.clock.now();
+    let key = sha256(&[token.as_bytes()]);
+    let generation = app.bearers.generation();
+    let rules = app.rules.load_full();
+    if let Some(found) = app.bearers.cache.get(&key)
+        && found.authority_generation == generation
+        && found.rules_generation == rules.generation
+    {
+        if Timestamp::from_seconds(found.claims.exp) <= now || found.chain.expires() <= now {
+            return Err(Reason::of(Code::TokenExpired).into());
+        }
+        return Ok(found);
+    }
+    let claims = token::verify_access(&app.secrets.tokens, Issuers { known: &app.issuers }, token, now)?;
+    if !claims.aud.iter().any(|audience| app.issuers.contains(audience)) {
+        return Err(Reason::of(Code::TokenInvalid).detail("the token is meant for somebody else").into());
+    }
+    let chain = chain(app, claims.grant.id, now).await?;
+    let policies = rules.policies.bind(&chain);
+    let bearer = Arc::new(Bearer {
+        claims,
+        chain,
+        policies,
+        authority_generation: generation,
+        rules_generation: rules.generation,
+    });
+    app.bearers.cache.insert(key, bearer.clone());
+    Ok(bearer)
+}
+
+/// The live chain of a grant, as stored now.
+///
+/// # Errors
+/// Why there is none.
+pub async fn chain(app: &App, grant: GrantId, now: Timestamp) -> Result<Chain, Problem> {
+    let found = app.store.read(move |q| placet_store::lineage::load(q, grant)).await?;
+    let rows = found.ok_or_else(|| Reason::of(Code::TokenInvalid).detail("the token's grant is unknown"))?;
+    Ok(Chain::assemble(rows.links, rows.stamps, now)?)
+}

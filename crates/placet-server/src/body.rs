@@ -1,0 +1,252 @@
+//! Reading request bodies: bounded, of the right kind, without duplicate members, with errors that say what to send.
+//!
+//! Invariant: no handler reads a body any other way.
+
+use crate::problem::{OAuthError, Problem};
+use axum::{
+    body::{Body, Bytes},
+    extract::{FromRequest, Request},
+    http::{HeaderMap, header},
+};
+use bytes::BytesMut;
+use http_body_util::BodyExt as _;
+use placet_core::{json, refusal::Code};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::{collections::BTreeMap, time::Duration};
+
+/// The most bytes that a request body may have.
+pub const MAX_BODY: usize = 1024 * 1024;
+
+/// How much of a body that is too large is read all the same.
+const DRAINED: usize = 8 * MAX_BODY;
+/// For how long.
+const DRAINING: Duration = Duration::from_secs(1);
+
+/// The media type of a request without its parameters, lower case.
+pub fn media_type(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+}
+
+/// The whole body, at most [`MAX_BODY`] bytes.
+///
+/// # Errors
+/// `body_too_large`, or `request_invalid` where the body breaks off.
+pub async fn whole(request: Request) -> Result<Bytes, Problem> {
+    let declared = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let mut body = request.into_body();
+    if declared.is_some_and(|length| length > MAX_BODY) {
+        drain(body).await;
+        return Err(too_large());
+    }
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame =
+            frame.map_err(|_| Problem::of(Code::RequestInvalid, "the body broke off before its end"))?;
+        // What is no data is trailers, which mean nothing here.
+        let data = frame.into_data().unwrap_or_default();
+        if bytes.len() + data.len() > MAX_BODY {
+            drain(body).await;
+            return Err(too_large());
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(bytes.freeze())
+}
+
+/// Reads on and keeps nothing, within bounds: whoever is still writing when the connection closes may never see the
+/// answer.
+async fn drain(mut body: Body) {
+    let reading = async {
+        let mut left = DRAINED;
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            let Some(rest) = left.checked_sub(length) else { return };
+            left = rest;
+        }
+    };
+    // Whoever has stopped writing waits for the answer, or is gone.
+    let _ = tokio::time::timeout(DRAINING, reading).await;
+}
+
+fn too_large() -> Problem {
+    Problem::of(Code::BodyTooLarge, format!("a body may have at most {MAX_BODY} bytes"))
+}
+
+/// A JSON body of a known shape: `application/json`, no duplicate keys, no unknown members where `T` denies them.
+#[derive(Debug)]
+pub struct JsonBody<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        expect_media_type(request.headers(), &["application/json"])?;
+        let bytes = whole(request).await?;
+        let value = json::parse(&bytes).map_err(|error| {
+            Problem::of(Code::RequestInvalid, format!("the body is not valid JSON: {error}"))
+        })?;
+        serde_json::from_value(value).map(Self).map_err(|error| {
+            Problem::of(Code::RequestInvalid, format!("the body is not what this endpoint takes: {error}"))
+        })
+    }
+}
+
+/// Refuses a request whose content type is not one of `known`.
+///
+/// # Errors
+/// `media_type_unsupported`, naming what to send.
+pub fn expect_media_type(headers: &HeaderMap, known: &[&str]) -> Result<(), Problem> {
+    match media_type(headers) {
+        Some(kind) if known.contains(&kind.as_str()) => Ok(()),
+        kind => Err(Problem::of(
+            Code::MediaTypeUnsupported,
+            format!(
+                "send `Content-Type: {}` instead of `{}`",
+                known.join("` or `"),
+                kind.unwrap_or_else(|| "none".into())
+            ),
+        )),
+    }
+}
+
+/// The parameters of an OAuth request: a form (RFC 6749 §3.2), or a JSON object with the same names. A parameter
+/// that stands twice is an error.
+#[derive(Debug, Default)]
+pub struct OAuthParams(BTreeMap<String, Value>);
+
+impl<S: Send + Sync> FromRequest<S> for OAuthParams {
+    type Rejection = OAuthError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, OAuthError> {
+        let kind = media_type(request.headers());
+        let bytes = whole(request).await?;
+        match kind.as_deref() {
+            Some("application/x-www-form-urlencoded") => Self::form(&bytes),
+            Some("application/json") => {
+                let value = json::parse(&bytes)
+                    .map_err(|error| invalid(format!("the body is not valid JSON: {error}")))?;
+                let Value::Object(map) = value else { return Err(invalid("the body is not a JSON object")) };
+                Ok(Self(map.into_iter().filter(|(_, value)| !value.is_null()).collect()))
+            }
+            _ => Err(invalid("send `Content-Type: application/x-www-form-urlencoded`")),
+        }
+    }
+}
+
+fn invalid(description: impl Into<String>) -> OAuthError {
+    OAuthError::new("invalid_request", description)
+}
+
+impl OAuthParams {
+    fn form(bytes: &[u8]) -> Result<Self, OAuthError> {
+        let text = std::str::from_utf8(bytes).map_err(|_| invalid("the body is not UTF-8"))?;
+        let mut map = BTreeMap::new();
+        for (name, value) in form_urlencoded::parse(text.as_bytes()) {
+            // An empty value is as good as none (RFC 6749 §3.2).
+            if value.is_empty() {
+                continue;
+            }
+            if value.contains('\u{fffd}')
+                || map.insert(name.to_string(), Value::String(value.into_owned())).is_some()
+            {
+                return Err(invalid(format!("the parameter `{name}` stands twice or is not UTF-8")));
+            }
+        }
+        Ok(Self(map))
+    }
+
+    /// A parameter as text.
+    ///
+    /// # Errors
+    /// `invalid_request` where it is something else.
+    pub fn text(&self, name: &str) -> Result<Option<&str>, OAuthError> {
+        match self.0.get(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(invalid(format!("the parameter `{name}` is text"))),
+        }
+    }
+
+    /// A parameter that has to be there.
+    ///
+    /// # Errors
+    /// `invalid_request` where it is not.
+    pub fn required(&self, name: &str) -> Result<&str, OAuthError> {
+        self.text(name)?.ok_or_else(|| invalid(format!("the parameter `{name}` is missing")))
+    }
+
+    /// A list: a JSON array of texts, or words with spaces between.
+    ///
+    /// # Errors
+    /// `invalid_request` where it is neither.
+    pub fn list(&self, name: &str) -> Result<Option<Vec<String>>, OAuthError> {
+        let wrong = || {
+            invalid(format!("the parameter `{name}` is a JSON array of texts, or words with spaces between"))
+        };
+        let array = |items: &[Value]| {
+            items
+                .iter()
+                .map(|item| item.as_str().map(str::to_owned).ok_or_else(wrong))
+                .collect::<Result<Vec<_>, _>>()
+        };
+        match self.0.get(name) {
+            None => Ok(None),
+            Some(Value::Array(items)) => array(items).map(Some),
+            Some(Value::String(text)) if text.trim_start().starts_with('[') => {
+                match json::parse(text.as_bytes()) {
+                    Ok(Value::Array(items)) => array(&items).map(Some),
+                    _ => Err(wrong()),
+                }
+            }
+            Some(Value::String(text)) => Ok(Some(text.split_ascii_whitespace().map(str::to_owned).collect())),
+            Some(_) => Err(wrong()),
+        }
+    }
+
+    /// A parameter that is JSON, as itself or as text.
+    ///
+    /// # Errors
+    /// `invalid_request` where it is not JSON.
+    pub fn json(&self, name: &str) -> Result<Option<Value>, OAuthError> {
+        match self.0.get(name) {
+            Some(Value::String(text)) => json::parse(text.as_bytes())
+                .map(Some)
+                .map_err(|error| invalid(format!("the parameter `{name}` is not valid JSON: {error}"))),
+            other => Ok(other.cloned()),
+        }
+    }
+
+    /// A yes or no, by default no.
+    ///
+    /// # Errors
+    /// `invalid_request` where it is neither `true` nor `false`.
+    pub fn flag(&self, name: &str) -> Result<bool, OAuthError> {
+        match self.0.get(name) {
+            None | Some(Value::Bool(false)) => Ok(false),
+            Some(Value::Bool(true)) => Ok(true),
+            Some(Value::String(text)) if text == "true" => Ok(true),
+            Some(Value::String(text)) if text == "false" => Ok(false),
+            Some(_) => Err(invalid(format!("the parameter `{name}` is true or false"))),
+        }
+    }
+}
+
+/// No body at all is none; any other is read as ever.
+impl<T: DeserializeOwned, S: Send + Sync> axum::extract::OptionalFromRequest<S> for JsonBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Option<Self>, Problem> {
+        let (parts, body) = request.into_parts();
+        let bytes = whole(Request::from_parts(parts.clone(), body)).await?;
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        let request = Request::from_parts(parts, bytes.into());
+        <Self as FromRequest<S>>::from_request(request, state).await.map(Some)
+    }
+}

@@ -1,0 +1,180 @@
+//! Which connection an action runs through, and its credential, ready for use.
+//!
+//! A grant reaches its user's connections, the organization's that name no agents or name its agent, and those in
+//! `connections[]`; a list that is present narrows to it (DESIGN §7). What it doesn't reach is told like what does
+//! not exist.
+//!
+//! Invariant: a credential leaves the vault only into a [`Credential`], for the gateway.
+
+use crate::{app::App, problem::Problem};
+use placet_core::{
+    call::Auth,
+    chain::Chain,
+    id::ConnectionId,
+    refusal::{Code, Reason},
+    seal::{Aad, Sealed},
+    secret::Secret,
+};
+use placet_gateway::Credential;
+use placet_store::{
+    Fault, Version,
+    connections::{Connection, ConnectionState},
+};
+use quick_cache::sync::Cache;
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// The kind of row that a connection's secret is sealed to.
+pub const VAULT_KIND: &str = "connection";
+
+/// A connection with its credential.
+#[derive(Debug)]
+pub struct LiveConnection {
+    /// As stored.
+    pub connection: Connection,
+    /// What the commit point compares.
+    pub version: u64,
+    /// Ready to inject; none where the stored secret can't be used.
+    pub credential: Option<Credential>,
+}
+
+/// The connections of each service, as last read.
+pub struct Connections {
+    cache: Cache<String, (u64, Arc<Vec<LiveConnection>>)>,
+    generation: AtomicU64,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self { cache: Cache::new(4096), generation: AtomicU64::new(0) }
+    }
+}
+
+impl fmt::Debug for Connections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Connections({})", self.cache.len())
+    }
+}
+
+impl Connections {
+    /// Says that a connection was made or changed: all are read anew.
+    pub fn changed(&self) {
+        self.generation.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// The connection of `service` that the chain's grant reaches under the name or id `asked`, or its only one.
+///
+/// # Errors
+/// `not_granted` where there is none, `params_invalid` where a choice is needed, `unavailable` where its owner has to
+/// mend it first.
+pub async fn reach(
+    app: &App,
+    chain: &Chain,
+    service: &str,
+    auth: &Auth,
+    asked: Option<&str>,
+) -> Result<Picked, Problem> {
+    let all = of_service(app, service, auth).await?;
+    let mut reached = all.iter().enumerate().filter(|(_, live)| reaches(chain, &live.connection));
+    let named = |live: &LiveConnection| {
+        asked.is_none_or(|asked| live.connection.name == asked || live.connection.id.to_string() == asked)
+    };
+    let first = reached.find(|(_, live)| named(live));
+    let Some((index, live)) = first else {
+        let mut reason = Reason::of(Code::NotGranted).detail("the grant reaches no such connection");
+        reason.remedy.insert("connection".into(), service.into());
+        return Err(reason.into());
+    };
+    if asked.is_none() && reached.next().is_some() {
+        return Err(Problem::of(
+            Code::ParamsInvalid,
+            "the grant reaches several connections of this service: name one in `connection`",
+        ));
+    }
+    if live.connection.state != ConnectionState::Active || live.credential.is_none() {
+        return Err(Problem::of(
+            Code::Unavailable,
+            "the connection needs its owner's attention; nothing was sent",
+        ));
+    }
+    Ok(Picked { all, index })
+}
+
+/// A connection that was picked from those in the cache.
+#[derive(Debug, Clone)]
+pub struct Picked {
+    all: Arc<Vec<LiveConnection>>,
+    index: usize,
+}
+
+impl std::ops::Deref for Picked {
+    type Target = LiveConnection;
+
+    fn deref(&self) -> &LiveConnection {
+        #[expect(clippy::indexing_slicing, reason = "the index was found in this very list")]
+        &self.all[self.index]
+    }
+}
+
+fn reaches(chain: &Chain, connection: &Connection) -> bool {
+    let lists: Vec<&Vec<ConnectionId>> =
+        chain.authorities().filter_map(|authority| authority.connections.as_ref()).collect();
+    let open = connection.is_open_to(chain.user_id(), chain.agent().id);
+    if lists.is_empty() {
+        return open;
+    }
+    // A list narrows. Only the root's, which a person made, can name what isn't open to the agent anyway.
+    let root = chain.links().last().and_then(|link| link.grant.authority.connections.as_ref());
+    let named = root.is_some_and(|list| list.contains(&connection.id));
+    lists.iter().all(|list| list.contains(&connection.id)) && (open || named)
+}
+
+/// Every connection of a service.
+async fn of_service(app: &App, service: &str, auth: &Auth) -> Result<Arc<Vec<LiveConnection>>, Problem> {
+    let generation = app.connections.generation.load(Ordering::SeqCst);
+    if let Some((read_at, found)) = app.connections.cache.get(service)
+        && read_at == generation
+    {
+        return Ok(found);
+    }
+    let name = service.to_owned();
+    let stored = app
+        .store
+        .read(move |q| {
+            let found = placet_store::connections::of_service(q, &name)?;
+            let with_secret = |connection: Connection| {
+                let version = placet_store::versions::current(q, &Version::Connection(connection.id))?;
+                let sealed = placet_store::connections::sealed(q, connection.id)?;
+                Ok::<_, Fault>((connection, version, sealed))
+            };
+            found.into_iter().map(with_secret).collect::<Result<Vec<_>, _>>()
+        })
+        .await?;
+    let live = stored
+        .into_iter()
+        .map(|(connection, version, sealed)| {
+            let secret = sealed.and_then(|(generation, sealed)| open(app, &connection, generation, &sealed));
+            let credential = secret.and_then(|secret| Credential::new(auth, &secret).ok());
+            LiveConnection { connection, version, credential }
+        })
+        .collect();
+    let live = Arc::new(live);
+    app.connections.cache.insert(service.to_owned(), (generation, Arc::clone(&live)));
+    Ok(live)
+}
+
+/// The secret of a connection, from the vault.
+fn open(app: &App, connection: &Connection, generation: u64, sealed: &[u8]) -> Option<Secret> {
+    let id = connection.id.to_string();
+    let aad = Aad { kind: VAULT_KIND, row: &id, version: generation };
+    let opened = Sealed::from_bytes(sealed).and_then(|sealed| app.secrets.vault.open(&aad, &sealed));
+    opened
+        .inspect_err(|error| tracing::error!(connection = %connection.id, %error, "a connection's secret can't be opened"))
+        .ok()
+}

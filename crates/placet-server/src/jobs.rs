@@ -1,0 +1,268 @@
+//! What a server does by itself: entries into the log, counts of denials into entries, what has expired out of the way.
+//!
+//! Invariant: no job holds up a request, and a store that fails is asked again at the next turn, never in a busy loop.
+
+use crate::{api::approvals, app::App, problem::Problem, recording};
+use placet_core::{
+    approval::ApprovalState,
+    id::ApprovalId,
+    record::{EntryType, Envelope},
+    time::Timestamp,
+};
+use placet_store::{
+    Fault, PendingDenial, PreparedEntry,
+    actions::{ActionState, StoredAction},
+    approvals::{Filter, list},
+    delegations, idempotency,
+};
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval},
+};
+
+/// How often entries are put into the log: what is answered is in it within a second (DESIGN §8).
+const SEQUENCE: Duration = Duration::from_millis(250);
+/// How often counted denials are looked at.
+const DENIALS: Duration = Duration::from_secs(5);
+/// How often is tidied up.
+const TIDY: Duration = Duration::from_secs(60);
+/// How many entries one step of the sequencer takes.
+const STEP: usize = 1024;
+/// How many rows a transaction drops or reads.
+const BATCH: usize = 500;
+/// How long before now approvals may have been made that expire now: longer than any rule's `within`, twice.
+const LONGEST: Duration = Duration::from_secs(90 * 24 * 3600);
+/// Clocks that differ by less than this don't bring a spent token back to life.
+const TOLERANCE: Duration = Duration::from_secs(120);
+
+/// The jobs of a running server.
+#[derive(Debug)]
+pub struct Jobs {
+    stop: watch::Sender<bool>,
+    running: Vec<JoinHandle<()>>,
+    app: Arc<App>,
+}
+
+/// What a start does before the server says that it is ready: actions that a crash left in flight become `unknown`
+/// (whether they happened, nobody knows), counted denials are written down, and everything that was answered before
+/// is put into the log.
+///
+/// # Errors
+/// A sentence: the store doesn't answer.
+pub async fn catch_up(app: &App) -> Result<(), String> {
+    let now = app.clock.now();
+    let left =
+        app.store.recover(now, |action| abandoned(action, now)).await.map_err(|fault| fault.to_string())?;
+    if left > 0 {
+        tracing::warn!(
+            actions = left,
+            "actions were in flight when the server last stopped: their outcome is unknown"
+        );
+    }
+    flush(app, Timestamp::MAX).await.map_err(|failure| failure.0)?;
+    sequence(app).await.map_err(|failure| failure.0)
+}
+
+/// The entry for an action whose outcome a crash took away.
+fn abandoned(action: &StoredAction, now: Timestamp) -> PreparedEntry {
+    let envelope = Envelope {
+        agent: Some(action.agent),
+        grants: vec![action.grant],
+        task: action.task,
+        user: action.user,
+        connection: action.connection,
+        action_id: Some(action.id),
+        outcome: Some(ActionState::Unknown.as_str().to_owned()),
+        ..recording::entry(EntryType::ActionOutcome, now)
+    };
+    PreparedEntry::new(&envelope, None)
+}
+
+impl Jobs {
+    /// Starts them.
+    pub fn start(app: &Arc<App>) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let running = vec![
+            tokio::spawn(sequencing(Arc::clone(app), stopped.clone())),
+            tokio::spawn(flushing(Arc::clone(app), stopped.clone())),
+            tokio::spawn(tidying(Arc::clone(app), stopped)),
+        ];
+        Self { stop, running, app: Arc::clone(app) }
+    }
+
+    /// Lets each finish its turn, writes down every count of denials, and puts all entries into the log.
+    pub async fn stop(self) {
+        _ = self.stop.send(true);
+        for job in self.running {
+            _ = job.await;
+        }
+        let mut health = Health::new("the last turn");
+        health.note(&flush(&self.app, Timestamp::MAX).await);
+        health.note(&sequence(&self.app).await);
+    }
+}
+
+async fn sequencing(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
+    let mut health = Health::new("putting entries into the log");
+    let mut turns = turns(SEQUENCE);
+    while turn(&mut turns, &mut stopped).await {
+        health.note(&sequence(&app).await);
+    }
+}
+
+async fn flushing(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
+    let mut health = Health::new("writing down counted denials");
+    let mut turns = turns(DENIALS);
+    while turn(&mut turns, &mut stopped).await {
+        health.note(&flush(&app, app.clock.now()).await);
+    }
+}
+
+async fn tidying(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
+    let mut health = Health::new("tidying up");
+    let mut expired_until = app.clock.now();
+    let mut turns = turns(TIDY);
+    while turn(&mut turns, &mut stopped).await {
+        let now = app.clock.now();
+        let expired = expired(&app, expired_until, now).await;
+        if expired.is_ok() {
+            expired_until = now;
+        }
+        health.note(&expired.and(purge(&app, now).await));
+    }
+}
+
+fn turns(every: Duration) -> tokio::time::Interval {
+    let mut turns = interval(every);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    turns
+}
+
+/// Waits for the next turn; `false` where the jobs are to stop.
+async fn turn(turns: &mut tokio::time::Interval, stopped: &mut watch::Receiver<bool>) -> bool {
+    tokio::select! {
+        biased;
+        _ = stopped.wait_for(|stopped| *stopped) => false,
+        _ = turns.tick() => true,
+    }
+}
+
+/// Puts entries into the log until none are left.
+async fn sequence(app: &App) -> Result<(), Failure> {
+    while app.store.sequence(app.clock.now()).await? >= STEP {}
+    Ok(())
+}
+
+/// Writes down the counts whose time was over at `until`.
+async fn flush(app: &App, until: Timestamp) -> Result<(), Failure> {
+    let now = app.clock.now();
+    app.store.flush_denials(until, |denial| counted(denial, now)).await?;
+    Ok(())
+}
+
+/// The entry for denials that were counted: the first one's, with how many came after it.
+fn counted(denial: &PendingDenial, now: Timestamp) -> PreparedEntry {
+    let fresh = recording::entry(EntryType::DecisionDeny, now);
+    let envelope = match Envelope::decode(&denial.sample) {
+        // The body stays with the entry that was written: it is equal in everything but the time.
+        Ok(sample) => {
+            Envelope { id: fresh.id, at: denial.last, count: Some(denial.count), commitment: None, ..sample }
+        }
+        Err(_) => Envelope { count: Some(denial.count), ..fresh },
+    };
+    // Without a body there is nothing to seal that could fail.
+    PreparedEntry::new(&envelope, None)
+}
+
+/// Drops what nobody can use any more. At most a batch of each, the rest at the next turn.
+async fn purge(app: &App, now: Timestamp) -> Result<(), Failure> {
+    app.store
+        .write(move |tx| {
+            delegations::purge(tx, now.minus(TOLERANCE), BATCH)?;
+            idempotency::prune(tx, now)?;
+            Ok::<_, Fault>(())
+        })
+        .await?;
+    Ok(())
+}
+
+/// Records the approvals that expired after `since` and until `now`.
+async fn expired(app: &Arc<App>, since: Timestamp, now: Timestamp) -> Result<(), Failure> {
+    let mut after = Some(ApprovalId::from_parts(now.minus(LONGEST), [0; 10]));
+    loop {
+        let filter = Filter { state: Some(ApprovalState::Expired), ..Filter::default() };
+        let page = app.store.read(move |q| list(q, filter, now, after, BATCH)).await?;
+        let entries = page
+            .iter()
+            .filter(|held| since < held.approval.expires && held.approval.expires <= now)
+            .map(|held| {
+                let by = "placet".to_owned();
+                app.prepare(approvals::about(EntryType::ApprovalExpired, &held.approval, by, now), None)
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        if !entries.is_empty() {
+            app.store.append(entries).await?;
+        }
+        after = page.last().map(|held| held.approval.id);
+        if page.len() < BATCH {
+            return Ok(());
+        }
+    }
+}
+
+/// Why a job failed. Not a [`Problem`] of its own: making one of a fault tells the log each time.
+struct Failure(String);
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self(fault.to_string())
+    }
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self(problem.detail().to_owned())
+    }
+}
+
+/// Tells once that a job fails, and once that it works again.
+struct Health {
+    job: &'static str,
+    fails: bool,
+}
+
+impl Health {
+    fn new(job: &'static str) -> Self {
+        Self { job, fails: false }
+    }
+
+    /// Answers whether the state changed.
+    fn note(&mut self, outcome: &Result<(), Failure>) -> bool {
+        let changed = outcome.is_err() != self.fails;
+        self.fails = outcome.is_err();
+        match outcome {
+            Err(failure) if changed => {
+                tracing::error!(job = self.job, error = failure.0, "a job fails; it is tried again")
+            }
+            Ok(()) if changed => tracing::info!(job = self.job, "the job works again"),
+            _ => {}
+        }
+        changed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failing_job_is_told_once() {
+        let mut health = Health::new("test");
+        let fails = || Err(Failure::from(Fault::Busy));
+        let outcomes = [Ok(()), fails(), fails(), Ok(()), Ok(()), fails()];
+        let told: Vec<_> = outcomes.iter().map(|outcome| health.note(outcome)).collect();
+        assert_eq!(told, [false, true, false, true, false, true]);
+    }
+}

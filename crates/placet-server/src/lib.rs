@@ -1,0 +1,120 @@
+//! Joins the rules, the store and the gateway into a running server: the way of an action, OAuth, the APIs, jobs.
+//!
+//! Read [`way`] first. Every route is in [`router`], on one screen.
+//!
+//! Invariant: no SQL and no upstream traffic in this crate.
+
+pub mod api;
+pub mod app;
+pub mod bearer;
+pub mod body;
+pub mod caller;
+pub mod clock;
+pub mod connections;
+pub mod jobs;
+pub mod oauth;
+pub mod problem;
+pub mod recording;
+pub mod revocation;
+pub mod rules;
+pub mod way;
+
+use app::App;
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request},
+    http::{HeaderValue, header},
+    middleware::{self, Next},
+    response::{IntoResponse as _, Response},
+    routing::{delete, get, post, put},
+};
+use placet_core::refusal::Code;
+use problem::Problem;
+use std::{future::Future, net::SocketAddr, sync::Arc};
+use tokio::net::TcpListener;
+
+/// Every route.
+pub fn router(app: Arc<App>) -> Router {
+    Router::new()
+        // OAuth
+        .route("/.well-known/oauth-authorization-server", get(oauth::metadata::show))
+        .route("/.well-known/jwks.json", get(oauth::metadata::keys))
+        .route("/oauth/token", post(oauth::token::post))
+        .route("/oauth/introspect", post(oauth::introspect::post))
+        .route("/oauth/revoke", post(oauth::revoke::post))
+        // agents, grants, tasks
+        .route("/v1/agents", post(api::agents::create).get(api::agents::list))
+        .route("/v1/agents/{id}", get(api::agents::show).patch(api::agents::change).delete(api::agents::end))
+        .route("/v1/agents/{id}/activate", post(api::agents::activate))
+        .route("/v1/agents/{id}/suspend", post(api::agents::suspend))
+        .route("/v1/grants", get(api::grants::list))
+        .route("/v1/grants/{id}", get(api::grants::show))
+        .route("/v1/grants/{id}/lineage", get(api::grants::lineage))
+        .route("/v1/grants/{id}/revoke", post(api::grants::revoke))
+        .route("/v1/tasks", post(api::tasks::create).get(api::tasks::list))
+        .route("/v1/tasks/{id}", get(api::tasks::show))
+        .route("/v1/tasks/{id}/complete", post(api::tasks::complete))
+        .route("/v1/tasks/{id}/revoke", post(api::tasks::revoke))
+        // actions, decisions, approvals
+        .route("/v1/actions", post(api::actions::act))
+        .route("/v1/actions/{id}", get(api::actions::show))
+        .route("/v1/decisions", post(api::decisions::decide))
+        .route("/v1/approvals", get(api::approvals::list))
+        .route("/v1/approvals/{id}", get(api::approvals::show).post(api::approvals::decide))
+        // users, administration, the record
+        .route("/v1/users", post(api::users::create).get(api::users::list))
+        .route("/v1/sessions", post(api::sessions::create))
+        .route("/v1/sessions/{id}", delete(api::sessions::end))
+        .route("/v1/policies", get(api::policies::list))
+        .route("/v1/policies/{name}", put(api::policies::put).get(api::policies::show))
+        .route("/v1/services", get(api::services::list))
+        .route("/v1/services/{name}", put(api::services::put).get(api::services::show))
+        .route("/v1/connections", post(api::connections::create).get(api::connections::list))
+        .route("/v1/record", get(api::record::list))
+        .route("/v1/record/key", get(api::record::key))
+        .route("/v1/record/checkpoint", get(api::record::checkpoint))
+        .route("/v1/record/heads", get(api::record::heads))
+        .route("/v1/record/export", get(api::record::export))
+        .route("/v1/record/{index}", get(api::record::show))
+        .route("/v1/record/{index}/proof", get(api::record::prove))
+        .route("/healthz", get(async || "ok\n"))
+        .fallback(async || Problem::of(Code::NotFound, "there is no such path; the README lists them"))
+        .method_not_allowed_fallback(async || {
+            Problem::of(Code::MethodNotAllowed, "the path has no such method")
+        })
+        // Bodies are bounded where they are read, so that the refusal is a problem document.
+        .layer(DefaultBodyLimit::disable())
+        .layer(middleware::from_fn(guarded))
+        .with_state(app)
+}
+
+/// Headers that every answer of the doors' listener carries, so that a browser that ends up here runs nothing.
+async fn guarded(request: Request, next: Next) -> Response {
+    // Nothing has a name that is not UTF-8; asked further in, it would be told in another form.
+    let readable = form_urlencoded::parse(request.uri().path().as_bytes())
+        .all(|(name, value)| !name.contains('\u{fffd}') && !value.contains('\u{fffd}'));
+    let mut response = if readable {
+        next.run(request).await
+    } else {
+        Problem::of(Code::NotFound, "the path is not UTF-8").into_response()
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox; default-src 'none'"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Serves `app` on `listener` until `shutdown` is done; requests that are under way are answered first.
+///
+/// # Errors
+/// What the listener met.
+pub async fn serve(
+    listener: TcpListener,
+    app: Arc<App>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
+    let listener = axum::serve::ListenerExt::tap_io(listener, |stream| _ = stream.set_nodelay(true));
+    axum::serve(listener, service).with_graceful_shutdown(shutdown).await
+}

@@ -1,0 +1,181 @@
+//! `POST /oauth/introspect` (RFC 7662): what a token stands for, as it is now.
+//!
+//! A client asks about its own grants and those below them; the administrator token, administrators and auditors ask
+//! about any. To everybody else, and for everything that is not a live access token, the answer is
+//! `{"active": false}` and nothing more.
+//!
+//! Invariant: active means that the token has not expired *and* that its whole chain is alive.
+
+use super::{client, history};
+use crate::{
+    app::App,
+    bearer,
+    body::OAuthParams,
+    caller::{self, Caller, bearer_token},
+    problem::{OAuthError, Problem},
+};
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use placet_core::{
+    chain::Chain,
+    id::{AgentId, UserId},
+    token::{AccessClaims, Issuers, verify_access},
+    user::{ADMINISTRATOR, AUDITOR},
+};
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+/// The endpoint.
+///
+/// # Errors
+/// 401 without credentials that can be used; `invalid_request` without `token`.
+pub async fn post(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    params: OAuthParams,
+) -> Result<Response, OAuthError> {
+    let asker = asker(&app, &headers, &params).await?;
+    let token = params.required("token")?;
+    params.text("token_type_hint")?;
+    let with_history = params.flag("include_task_history")?;
+    let answer = match live(&app, token).await? {
+        Some((claims, chain)) if asker.may_know(&chain) => {
+            let mut answer = described(&claims, &chain);
+            if with_history {
+                answer.insert("task_history".into(), history::of(&app, &chain).await?);
+            }
+            Value::Object(answer)
+        }
+        _ => json!({"active": false}),
+    };
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response())
+}
+
+/// Who asks an OAuth endpoint that takes a client's authentication or a bearer.
+#[derive(Debug, Clone)]
+pub enum Asker {
+    /// An agent, by client authentication or by a token of its own.
+    Agent(AgentId),
+    /// Somebody who signed in.
+    Person {
+        /// Who.
+        id: UserId,
+        /// Whether with role `administrator`.
+        administrator: bool,
+        /// Whether with role `auditor`.
+        auditor: bool,
+    },
+    /// The administrator token.
+    AdminToken,
+}
+
+impl Asker {
+    /// As the record names it.
+    pub fn by(&self) -> String {
+        match self {
+            Self::Agent(id) => id.to_string(),
+            Self::Person { id, .. } => id.to_string(),
+            Self::AdminToken => "admin-token".to_owned(),
+        }
+    }
+
+    /// Whether it may be told about this chain.
+    fn may_know(&self, chain: &Chain) -> bool {
+        match self {
+            Self::Agent(id) => chain.links().iter().any(|link| link.agent.id == *id),
+            Self::Person { administrator, auditor, .. } => *administrator || *auditor,
+            Self::AdminToken => true,
+        }
+    }
+}
+
+/// Who asks: the bearer where there is one, else the client that authenticates.
+///
+/// # Errors
+/// 401 `invalid_client` or `invalid_token`.
+pub async fn asker(app: &App, headers: &HeaderMap, params: &OAuthParams) -> Result<Asker, OAuthError> {
+    if bearer_token(headers)?.is_none() {
+        return Ok(Asker::Agent(client::authenticate(app, headers, params).await?.agent.id));
+    }
+    if params.text("client_secret")?.is_some() {
+        return Err(OAuthError::new(
+            "invalid_request",
+            "authenticate in the header or in the body, not in both",
+        ));
+    }
+    match caller::identify(app, headers).await.map_err(refused)? {
+        Caller::Agent(bearer) => Ok(Asker::Agent(bearer.chain.agent().id)),
+        Caller::User(signed_in) => Ok(Asker::Person {
+            id: signed_in.user.id,
+            administrator: signed_in.user.has_role(ADMINISTRATOR),
+            auditor: signed_in.user.has_role(AUDITOR),
+        }),
+        Caller::AdminToken => Ok(Asker::AdminToken),
+    }
+}
+
+/// A bearer that can't be used is a failed authentication (RFC 7662 §2.3), not a bad request.
+fn refused(problem: Problem) -> OAuthError {
+    let code = problem.code();
+    if code.status() != 401 {
+        return problem.into();
+    }
+    let description = format!("{}: {}", code.as_str(), problem.detail());
+    OAuthError { status: StatusCode::UNAUTHORIZED, ..OAuthError::new("invalid_token", description) }
+}
+
+/// The claims and the chain of a live access token.
+async fn live(app: &App, token: &str) -> Result<Option<(AccessClaims, Chain)>, OAuthError> {
+    let now = app.clock.now();
+    let Ok(claims) = verify_access(&app.secrets.tokens, Issuers { known: &app.issuers }, token, now) else {
+        return Ok(None);
+    };
+    match bearer::chain(app, claims.grant.id, now).await {
+        Ok(chain) => Ok(Some((claims, chain))),
+        Err(problem) if problem.code().status() == 401 => Ok(None),
+        Err(problem) => Err(problem.into()),
+    }
+}
+
+/// The members of RFC 7662 §2.2, RFC 8693 §4.1 and RFC 9396 §9.2, and what Placet adds.
+fn described(claims: &AccessClaims, chain: &Chain) -> Map<String, Value> {
+    let leaf = chain.leaf();
+    let mut answer = Map::new();
+    answer.insert("active".into(), true.into());
+    answer.insert("scope".into(), claims.scope.clone().into());
+    answer.insert("client_id".into(), json!(claims.client_id));
+    answer.insert("token_type".into(), "Bearer".into());
+    answer.insert("exp".into(), claims.exp.into());
+    answer.insert("iat".into(), claims.iat.into());
+    answer.insert("sub".into(), claims.sub.clone().into());
+    answer.insert("aud".into(), json!(claims.aud));
+    answer.insert("iss".into(), claims.iss.clone().into());
+    answer.insert("jti".into(), json!(claims.jti));
+    answer.insert("act".into(), json!(claims.act));
+    let mut task = Map::new();
+    task.insert("id".into(), claims.task.id.clone().into());
+    if let Some(parent) = &claims.task.parent {
+        task.insert("parent".into(), parent.clone().into());
+    }
+    if let Some(known) = &leaf.task {
+        // A chain exists only while its task is active.
+        task.insert("state".into(), known.state.as_str().into());
+        task.insert("description".into(), json!(known.description));
+    }
+    answer.insert("task".into(), task.into());
+    answer.insert("grant".into(), json!(claims.grant));
+    if !claims.authorization_details.is_empty() {
+        answer.insert("authorization_details".into(), json!(claims.authorization_details));
+    }
+    answer.insert("granted_tools".into(), json!(leaf.grant.authority.tools));
+    answer.insert("granted_resources".into(), json!(leaf.grant.authority.resources));
+    answer.insert("agent_name".into(), chain.agent().handle.clone().into());
+    if let Some(user) = chain.user() {
+        answer.insert("username".into(), user.name.clone().into());
+    }
+    answer
+}

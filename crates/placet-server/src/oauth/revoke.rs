@@ -1,0 +1,98 @@
+//! `POST /oauth/revoke` (RFC 7009): revoking any token revokes its grant and everything below it.
+//!
+//! An agent revokes what it holds and what hangs below; the administrator token and administrators revoke anything.
+//! A token of somebody else's grant is told like one that never was (RFC 7009 §2.2).
+//!
+//! Invariant: a token that has expired still names its grant, and its signature is still checked.
+
+use super::introspect::{Asker, asker};
+use crate::{
+    app::App,
+    body::OAuthParams,
+    caller::Source,
+    problem::OAuthError,
+    revocation::{self, Ended, Ending, MAX_REASON, What},
+};
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use placet_core::{
+    id::GrantId,
+    refusal::Code,
+    time::Timestamp,
+    token::{Issuers, verify_access, verify_delegation},
+};
+use placet_store::grants;
+use std::sync::Arc;
+
+/// The endpoint.
+///
+/// # Errors
+/// RFC 7009 §2.2.1; `invalid_request` where `affected_task_chain` is not what would end, with status 409.
+pub async fn post(
+    State(app): State<Arc<App>>,
+    source: Source,
+    headers: HeaderMap,
+    params: OAuthParams,
+) -> Result<Response, OAuthError> {
+    let asker = asker(&app, &headers, &params).await?;
+    let token = params.required("token")?;
+    // RFC 7009 §2.1: the hint only speeds up the search; the kinds are told apart by their form.
+    params.text("token_type_hint")?;
+    let reason = params.text("reason")?.map(str::to_owned);
+    if reason.as_ref().is_some_and(|reason| reason.chars().count() > MAX_REASON) {
+        return Err(OAuthError::new(
+            "invalid_request",
+            format!("`reason` has at most {MAX_REASON} characters"),
+        ));
+    }
+    let affected_task_chain = params.list("affected_task_chain")?;
+    let grant = match named_grant(&app, token) {
+        Some(grant) if may_revoke(&app, &asker, grant).await? => grant,
+        _ => return Ok(answer(&Ended::default(), false)),
+    };
+    let ending = Ending { what: What::Grant(grant), by: asker.by(), reason, affected_task_chain, source };
+    match revocation::end(&app, ending).await {
+        Ok(ended) => Ok(answer(&ended, true)),
+        Err(problem) if problem.code() == Code::Conflict => {
+            let description = problem.detail().to_owned();
+            Err(OAuthError {
+                status: StatusCode::CONFLICT,
+                ..OAuthError::new("invalid_request", description)
+            })
+        }
+        Err(problem) => Err(problem.into()),
+    }
+}
+
+fn answer(ended: &Ended, revoked: bool) -> Response {
+    ([(header::CACHE_CONTROL, "no-store")], Json(ended.to_json(revoked))).into_response()
+}
+
+/// The grant that a token of ours stands for, whether or not it has expired.
+fn named_grant(app: &App, token: &str) -> Option<GrantId> {
+    let (keys, issuers) = (&app.secrets.tokens, Issuers { known: &app.issuers });
+    // Nothing has expired at the beginning of time.
+    let when = Timestamp::from_micros(0);
+    match verify_access(keys, issuers, token, when) {
+        Ok(claims) => Some(claims.grant.id),
+        Err(_) => verify_delegation(keys, issuers, token, when).ok().map(|claims| claims.grant),
+    }
+}
+
+/// Whether this one may revoke the grant, and there is one.
+async fn may_revoke(app: &App, asker: &Asker, grant: GrantId) -> Result<bool, OAuthError> {
+    let agent = match asker {
+        Asker::Agent(agent) => Some(*agent),
+        Asker::Person { administrator: true, .. } | Asker::AdminToken => None,
+        Asker::Person { administrator: false, .. } => return Ok(false),
+    };
+    let may = app.store.read(move |q| match agent {
+        Some(agent) => grants::is_within(q, grant, agent),
+        None => Ok(grants::find(q, grant)?.is_some()),
+    });
+    Ok(may.await?)
+}

@@ -1,0 +1,96 @@
+//! `POST /oauth/token`: client credentials, and token exchange for a delegation token.
+
+use super::{client, exchange, issue};
+use crate::{app::App, body::OAuthParams, caller::Source, problem::OAuthError};
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, header},
+    response::{IntoResponse, Response},
+};
+use placet_core::{
+    grant::{self, cover::AuthorizationDetail},
+    pattern::{ActionPattern, ResourcePattern},
+    scope::Scope,
+};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// The grant type of RFC 8693.
+pub const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+
+/// The endpoint.
+///
+/// # Errors
+/// RFC 6749 §5.2.
+pub async fn post(
+    State(app): State<Arc<App>>,
+    source: Source,
+    headers: HeaderMap,
+    params: OAuthParams,
+) -> Result<Response, OAuthError> {
+    let client = client::authenticate(&app, &headers, &params).await?;
+    let answer = match params.required("grant_type")? {
+        "client_credentials" => issue::client_credentials(&app, &client, &params, source).await?,
+        TOKEN_EXCHANGE => exchange::delegate(&app, &client, &params, source).await?,
+        _ => {
+            let known = format!("use `client_credentials` or `{TOKEN_EXCHANGE}`");
+            return Err(OAuthError::new("unsupported_grant_type", known));
+        }
+    };
+    Ok(no_store(answer))
+}
+
+/// A JSON answer that nothing may keep (RFC 6749 §5.1).
+pub fn no_store(answer: Value) -> Response {
+    ([(header::CACHE_CONTROL, "no-store"), (header::PRAGMA, "no-cache")], Json(answer)).into_response()
+}
+
+/// What a request asks for, dimension by dimension; what is left out stays out.
+///
+/// # Errors
+/// `invalid_scope`, `invalid_target` or `invalid_authorization_details` naming what can't be read.
+pub fn asked(params: &OAuthParams) -> Result<grant::Request, OAuthError> {
+    let scope = params.list("scope")?.map(|words| {
+        words
+            .iter()
+            .map(|word| Scope::parse(word))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| OAuthError::new("invalid_scope", error.to_string()))
+    });
+    let tools = params.list("required_tools")?.map(|words| {
+        words
+            .iter()
+            .map(|word| ActionPattern::parse(word))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| OAuthError::new("invalid_scope", format!("required_tools: {error}")))
+    });
+    let resources = params.list("required_resources")?.map(|words| {
+        words
+            .iter()
+            .map(|word| ResourcePattern::parse(word))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| OAuthError::new("invalid_target", format!("required_resources: {error}")))
+    });
+    let details = params.json("authorization_details")?.map(|value| {
+        AuthorizationDetail::parse_list(&value)
+            .map_err(|error| OAuthError::new("invalid_authorization_details", error.to_string()))
+    });
+    Ok(grant::Request {
+        scope: scope.transpose()?.map(without_repeats),
+        tools: tools.transpose()?.map(without_repeats),
+        resources: resources.transpose()?.map(without_repeats),
+        authorization_details: details.transpose()?,
+        ..grant::Request::default()
+    })
+}
+
+fn without_repeats<T: PartialEq>(items: Vec<T>) -> Vec<T> {
+    let mut kept = Vec::with_capacity(items.len());
+    for item in items {
+        if !kept.contains(&item) {
+            kept.push(item);
+        }
+    }
+    kept
+}

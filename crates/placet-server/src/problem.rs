@@ -1,0 +1,191 @@
+//! How a refusal leaves the server: RFC 9457 problem documents everywhere but inside OAuth, RFC 6749 §5.2 errors
+//! there.
+//!
+//! Invariant: what an agent is told goes through [`Reason::disclosed_to`]; a fault of ours is logged in full and
+//! told as `internal`.
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use placet_core::{
+    diagnostic::Diagnostic,
+    refusal::{Code, Reader, Reason},
+};
+use placet_store::Fault;
+use serde_json::{Map, Value, json};
+
+/// A refusal on its way out.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    reasons: Vec<Reason>,
+    reader: Reader,
+    members: Map<String, Value>,
+}
+
+/// What handlers answer with.
+pub type Answer<T> = Result<T, Problem>;
+
+impl Problem {
+    /// A problem for `reasons`, the first of which gives status and title; cut to what `reader` may see.
+    pub fn new(reasons: Vec<Reason>, reader: Reader) -> Self {
+        Self { reasons, reader, members: Map::new() }
+    }
+
+    /// A problem with one code and a sentence for people.
+    pub fn of(code: Code, detail: impl Into<String>) -> Self {
+        Self::new(vec![Reason::of(code).detail(detail)], Reader::Agent)
+    }
+
+    /// The same with another member.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.members.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// The first reason's code.
+    pub fn code(&self) -> Code {
+        self.reasons.first().map_or(Code::Internal, |reason| reason.code)
+    }
+
+    /// The first reason's sentence, else its title.
+    pub fn detail(&self) -> &str {
+        self.reasons
+            .first()
+            .and_then(|reason| reason.detail.as_deref())
+            .unwrap_or_else(|| self.code().title())
+    }
+
+    /// A document (policy or service) that does not load, with every diagnostic.
+    pub fn document(diagnostics: &[Diagnostic]) -> Self {
+        let detail = diagnostics.iter().map(Diagnostic::render).collect::<Vec<_>>().join("\n");
+        Self::of(Code::DocumentInvalid, detail)
+            .with("diagnostics", serde_json::to_value(diagnostics).unwrap_or_default())
+    }
+}
+
+impl From<Reason> for Problem {
+    fn from(reason: Reason) -> Self {
+        Self::new(vec![reason], Reader::Agent)
+    }
+}
+
+impl From<Fault> for Problem {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Busy | Fault::Full | Fault::Io(_) => {
+                tracing::error!(error = %fault, "the store does not answer");
+                Self::of(Code::Unavailable, "the store does not answer; nothing was done, try again later")
+            }
+            fault => {
+                tracing::error!(error = %fault, "the store failed");
+                Self::of(Code::Internal, "the store failed; the log has the cause")
+            }
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let code = self.code();
+        let status = StatusCode::from_u16(code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let reasons: Vec<_> = self.reasons.iter().map(|reason| reason.disclosed_to(self.reader)).collect();
+        let mut document = Map::new();
+        document.insert("type".into(), format!("urn:placet:problem:{}", code.as_str()).into());
+        document.insert("title".into(), code.title().into());
+        document.insert("status".into(), code.status().into());
+        document.insert("code".into(), code.as_str().into());
+        if let Some(detail) = reasons.first().and_then(|reason| reason.detail.clone()) {
+            document.insert("detail".into(), detail.into());
+        }
+        document.insert("reasons".into(), serde_json::to_value(&reasons).unwrap_or_default());
+        document.extend(self.members);
+        let body = serde_json::to_vec(&document).unwrap_or_default();
+        let kind = [(header::CONTENT_TYPE, "application/problem+json")];
+        let mut response = (status, kind, body).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            // RFC 6750 §3: without a token no error code, else the code of the table.
+            let challenge = format!(
+                "Bearer realm=\"placet\", error=\"{}\", error_description=\"{}\"",
+                code.oauth(),
+                code.as_str()
+            );
+            if let Ok(value) = HeaderValue::from_str(&challenge) {
+                response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
+            }
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+/// An error of an OAuth endpoint (RFC 6749 §5.2).
+#[derive(Debug, Clone)]
+pub struct OAuthError {
+    /// HTTP status.
+    pub status: StatusCode,
+    /// The `error` code.
+    pub error: &'static str,
+    /// The `error_description`.
+    pub description: String,
+}
+
+impl OAuthError {
+    /// An error with status 400.
+    pub fn new(error: &'static str, description: impl Into<String>) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, error, description: description.into() }
+    }
+
+    /// Failed client authentication: 401 `invalid_client`, always in the same words.
+    pub fn invalid_client() -> Self {
+        let description = "the client is unknown, not active, or its secret is wrong".to_owned();
+        Self { status: StatusCode::UNAUTHORIZED, error: "invalid_client", description }
+    }
+}
+
+impl From<Problem> for OAuthError {
+    fn from(problem: Problem) -> Self {
+        let code = problem.code();
+        // RFC 6749 §5.2 knows 400 and 401; what the token endpoint refuses about a presented token is a bad grant.
+        let (status, error) = match code.status() {
+            401 | 403 => (StatusCode::BAD_REQUEST, "invalid_grant"),
+            status => {
+                (StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), code.oauth())
+            }
+        };
+        Self { status, error, description: format!("{}: {}", code.as_str(), problem.detail()) }
+    }
+}
+
+impl From<Fault> for OAuthError {
+    fn from(fault: Fault) -> Self {
+        Problem::from(fault).into()
+    }
+}
+
+impl From<Reason> for OAuthError {
+    fn from(reason: Reason) -> Self {
+        Problem::from(reason).into()
+    }
+}
+
+impl IntoResponse for OAuthError {
+    fn into_response(self) -> Response {
+        let body = Json(json!({"error": self.error, "error_description": self.description}));
+        let mut response = (self.status, [(header::CACHE_CONTROL, "no-store")], body).into_response();
+        if self.status == StatusCode::UNAUTHORIZED {
+            // RFC 6749 §5.2 and RFC 6750 §3: the scheme that would do where this was refused.
+            let scheme = if self.error == "invalid_client" {
+                "Basic realm=\"placet\""
+            } else {
+                "Bearer realm=\"placet\", error=\"invalid_token\""
+            };
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
+        }
+        response
+    }
+}

@@ -1,0 +1,148 @@
+//! The policies and services in force, compiled: one immutable snapshot that is swapped whole.
+//!
+//! Invariant: in a snapshot every pair of policy and service has been checked together.
+
+use crate::problem::Problem;
+use placet_core::{
+    pattern::ActionName,
+    policy::{Policy, PolicySet},
+    service::{Service, ServiceAction},
+};
+use placet_gateway::Route;
+use placet_store::{Store, Version};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// A service in force.
+#[derive(Debug)]
+pub struct LiveService {
+    /// Its definition.
+    pub service: Service,
+    /// The definition's version.
+    pub version: u64,
+    /// What the commit point compares; 0 before it is stored.
+    pub stamp: u64,
+    /// Where it may be dialled.
+    pub route: Route,
+}
+
+/// Policies and services in force.
+pub struct Rules {
+    /// Compiled and indexed.
+    pub policies: PolicySet,
+    /// The stored version of the whole set.
+    pub policies_version: u64,
+    /// By name.
+    pub services: HashMap<String, Arc<LiveService>>,
+    /// By action; action names are unique in an installation.
+    by_action: HashMap<ActionName, Arc<LiveService>>,
+    /// Differs between any two snapshots of this process.
+    pub generation: u64,
+}
+
+static GENERATION: AtomicU64 = AtomicU64::new(1);
+
+impl fmt::Debug for Rules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Rules(generation {})", self.generation)
+    }
+}
+
+impl Rules {
+    /// Reads all that is stored and compiles what `known` doesn't have at the same version already, so that a change
+    /// costs what changed.
+    ///
+    /// # Errors
+    /// A sentence naming the document that doesn't load: it was checked when it was applied, so this is a fault.
+    pub async fn load(store: &Store, known: Option<&Self>) -> Result<Self, String> {
+        let stored = store
+            .read(|q| {
+                let policies_version = placet_store::versions::current(q, &Version::Policies)?;
+                let policies = placet_store::policies::current(q)?;
+                let mut services = Vec::new();
+                for applied in placet_store::services::current(q)? {
+                    let stamp = placet_store::versions::current(q, &Version::Service(applied.name.clone()))?;
+                    services.push((applied, stamp));
+                }
+                Ok::<_, placet_store::Fault>((policies_version, policies, services))
+            })
+            .await
+            .map_err(|fault| fault.to_string())?;
+        let (policies_version, stored_policies, stored_services) = stored;
+        let mut services = Vec::new();
+        for (applied, stamp) in stored_services {
+            let same = known.and_then(|known| known.services.get(&applied.name));
+            if let Some(same) = same.filter(|live| live.version == applied.version && live.stamp == stamp) {
+                services.push(Arc::clone(same));
+                continue;
+            }
+            let service = live_service(&applied.name, applied.version, applied.source.as_bytes())
+                .map_err(|problem| problem.detail().to_owned())?;
+            services.push(Arc::new(LiveService { stamp, ..service }));
+        }
+        let definitions: Vec<&Service> = services.iter().map(|live| &live.service).collect();
+        let mut policies = Vec::new();
+        for applied in stored_policies {
+            let same = known.and_then(|known| known.policies.find(&applied.name));
+            if let Some(same) = same.filter(|policy| policy.version() == applied.version) {
+                policies.push(Arc::clone(same));
+                continue;
+            }
+            let (policy, _) =
+                Policy::load(applied.source.as_bytes(), Some(&applied.name), applied.version, &definitions)
+                    .map_err(|errors| {
+                    format!("policy `{}`: {}", applied.name, Problem::document(&errors).detail())
+                })?;
+            policies.push(Arc::new(policy));
+        }
+        drop(definitions);
+        Ok(Self::new(PolicySet::new(policies), policies_version, services))
+    }
+
+    fn new(policies: PolicySet, policies_version: u64, live: Vec<Arc<LiveService>>) -> Self {
+        let by_action = live
+            .iter()
+            .flat_map(|live| live.service.actions().map(|action| (action.name().clone(), live.clone())))
+            .collect();
+        let services = live.into_iter().map(|live| (live.service.name().to_owned(), live)).collect();
+        Self {
+            policies,
+            policies_version,
+            services,
+            by_action,
+            generation: GENERATION.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    /// The service that declares an action, with its declaration.
+    pub fn declaring(&self, action: &ActionName) -> Option<(&Arc<LiveService>, &ServiceAction)> {
+        let live = self.by_action.get(action)?;
+        Some((live, live.service.action(action)?))
+    }
+
+    /// The definitions, for loading a policy against them.
+    pub fn definitions(&self) -> Vec<&Service> {
+        self.services.values().map(|live| &live.service).collect()
+    }
+}
+
+/// Compiles one service definition.
+///
+/// # Errors
+/// `document_invalid` with every diagnostic.
+pub fn live_service(name: &str, version: u64, source: &[u8]) -> Result<LiveService, Problem> {
+    let (service, _) = Service::parse(source, Some(name)).map_err(|errors| Problem::document(&errors))?;
+    let route = Route::new(service.origin(), service.allow_private()).map_err(|error| {
+        Problem::of(
+            placet_core::refusal::Code::DocumentInvalid,
+            format!("service `{name}`: base_url: {error}"),
+        )
+    })?;
+    Ok(LiveService { service, version, stamp: 0, route })
+}

@@ -1,0 +1,330 @@
+//! ★ Start here: the way of an action.
+//!
+//! ```text
+//! authenticate ─► describe ─► plan ─► gather ─► judge ─► admit ─► perform ─► conclude ─► answer
+//! ```
+//!
+//! [`act`] is that way, and the only one on which anything reaches an upstream. Planning is done when policies are
+//! bound to the chain (an index from action to rules); gathering has nothing to fetch yet, as all that a rule can
+//! read is in the chain and the request.
+//!
+//! Invariant: nothing is performed without an [`Admitted`](placet_store::Admitted), which only the store's commit point makes, and every
+//! refusal has been recorded before it is answered.
+
+mod describe;
+mod hold;
+mod outcome;
+
+use crate::{
+    app::App,
+    bearer::{self, Bearer},
+    clock,
+    problem::Problem,
+    recording,
+};
+use describe::Described;
+use placet_core::{
+    id::{ActionId, ApprovalId, DecisionId},
+    judge::{self, Judgement, Verdict},
+    pattern::ActionName,
+    record::{EntryType, Envelope},
+    refusal::{Code, Reader, Reason},
+    secret::sha256,
+    time::Timestamp,
+};
+use placet_store::{Admission, Fault, Refused, Version, admit::Key};
+use serde_json::{Map, Value, json};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+pub use outcome::Answered;
+
+/// How often a request is judged anew because what it was judged on changed meanwhile.
+const ATTEMPTS: usize = 20;
+/// How long an idempotent answer is kept.
+const IDEMPOTENCY_KEPT: Duration = Duration::from_secs(24 * 3600);
+/// How long equal refusals are counted into one entry of the record.
+pub const COALESCED_OVER: Duration = Duration::from_secs(60);
+
+/// What an agent asks for at the action door.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// The service; where it is left out, the one that declares the action.
+    pub service: Option<String>,
+    /// The action's name.
+    pub action: String,
+    /// Its arguments.
+    pub params: Map<String, Value>,
+    /// The connection's name or id.
+    pub connection: Option<String>,
+    /// `Idempotency-Key`.
+    pub idempotency_key: Option<String>,
+    /// `Placet-Approval`.
+    pub approval: Option<ApprovalId>,
+    /// Where the request came from.
+    pub source: Option<SocketAddr>,
+}
+
+/// Takes one action all the way.
+///
+/// # Errors
+/// The refusal, as a problem document that states the decision.
+pub async fn act(app: &Arc<App>, token: &str, asked: &Asked) -> Result<Answered, Problem> {
+    for _ in 0..ATTEMPTS {
+        let bearer = bearer::live(app, token).await?;
+        let now = app.clock.now();
+        let described = match describe::describe(app, &bearer, asked).await {
+            Ok(described) => described,
+            Err(problem) if problem.code() == Code::NotGranted => {
+                return Err(deny_undescribed(app, &bearer, asked, problem, now).await?);
+            }
+            Err(problem) => return Err(problem),
+        };
+        let judgement = judge::judge(&bearer.policies, &described.request(&bearer, now));
+        // Before people are asked: it may be what ran already, sent again.
+        if judgement.verdict == Verdict::Hold
+            && asked.approval.is_none()
+            && let Some(key) = idempotency(&bearer, &described, asked, now)
+            && let Err(refused) = app.store.first_use(key, described.versions(&bearer), now).await
+        {
+            match turned_away(app, &bearer, &described, asked, &judgement, refused, now).await? {
+                Some(answer) => return Ok(answer),
+                None => continue,
+            }
+        }
+        let approval = match judgement.verdict {
+            Verdict::Deny => return Err(deny(app, &bearer, &described, asked, judgement.reasons, now).await?),
+            Verdict::Allow => None,
+            Verdict::Hold => match hold::approved(app, &bearer, &described, &judgement, asked, now).await? {
+                hold::Standing::Approved(approval) => Some(approval),
+                hold::Standing::Held(answer) => return Ok(answer),
+                hold::Standing::Refused(reason) => {
+                    return Err(deny(app, &bearer, &described, asked, vec![reason], now).await?);
+                }
+            },
+        };
+        let action_id = clock::fresh(now);
+        let admission = Admission {
+            action: action_id,
+            agent: bearer.chain.agent().id,
+            user: bearer.chain.user_id(),
+            grant: bearer.chain.leaf().grant.id,
+            root: bearer.chain.leaf().grant.root,
+            task: bearer.chain.leaf().grant.task,
+            connection: Some(described.connection.connection.id),
+            at: now,
+            versions: described.versions(&bearer),
+            charges: judgement.charges.clone(),
+            approval,
+            idempotency: idempotency(&bearer, &described, asked, now),
+            intent: app.prepare(
+                intent(&bearer, &described, &judgement, asked, action_id, now),
+                Some(&recording::action_body(&described.action, described.secret(), &[])?),
+            )?,
+        };
+        match app.store.admit(admission).await {
+            Ok(admitted) => return outcome::perform(app, admitted, &bearer, described, asked).await,
+            Err(refused) => {
+                match turned_away(app, &bearer, &described, asked, &judgement, refused, now).await? {
+                    Some(answer) => return Ok(answer),
+                    None => continue,
+                }
+            }
+        }
+    }
+    Err(Problem::of(
+        Code::Unavailable,
+        "what the request is judged on keeps changing; nothing was sent, try again",
+    ))
+}
+
+/// What follows from a refusal of the commit point: the first answer again, nothing (judge anew), or a recorded denial.
+async fn turned_away(
+    app: &App,
+    bearer: &Bearer,
+    described: &Described,
+    asked: &Asked,
+    judgement: &Judgement,
+    refused: Refused,
+    now: Timestamp,
+) -> Result<Option<Answered>, Problem> {
+    match refused {
+        Refused::Stale => app.refresh().await.map(|()| None),
+        Refused::Replay(replay) => outcome::replay(app, &replay).map(Some),
+        Refused::Fault(fault) => Err(fault.into()),
+        refused => {
+            let reason = refusal(&refused, judgement);
+            Err(deny(app, bearer, described, asked, vec![reason], now).await?)
+        }
+    }
+}
+
+/// The reason for what the commit point refused.
+fn refusal(refused: &Refused, judgement: &Judgement) -> Reason {
+    match refused {
+        Refused::Limit { index, .. } => exceeded(judgement, *index),
+        Refused::Approval(code) => Reason::of(*code),
+        Refused::IdempotencyInFlight => Reason::of(Code::IdempotencyInFlight),
+        Refused::IdempotencyMismatch => Reason::of(Code::IdempotencyMismatch),
+        Refused::Stale | Refused::Replay(_) | Refused::Fault(_) => Reason::of(Code::Unavailable),
+    }
+}
+
+/// The reason for a charge of the judgement that doesn't fit: which limit, and when it starts anew. How much others
+/// have used is not told.
+pub fn exceeded(judgement: &Judgement, index: usize) -> Reason {
+    let mut reason = Reason::of(Code::LimitExceeded);
+    let Some(charge) = judgement.charges.get(index) else { return reason };
+    if let Some(applied) = judgement.limits.get(charge.limit) {
+        reason = reason.from_rule(applied.policy.as_ref(), applied.rule.as_ref());
+        reason.expression = Some(applied.limit.to_string());
+    }
+    if charge.window.end < Timestamp::MAX {
+        reason.remedy.insert("retry_at".into(), charge.window.end.to_string().into());
+    }
+    reason
+}
+
+/// What is used of each counter that the judgement would charge, in its order.
+pub async fn used(app: &App, judgement: &Judgement) -> Result<Vec<i64>, Problem> {
+    let counters: Vec<_> =
+        judgement.charges.iter().map(|charge| (charge.counter.clone(), charge.window)).collect();
+    if counters.is_empty() {
+        return Ok(Vec::new());
+    }
+    let read = move |q: &mut placet_store::Reader| -> Result<Vec<i64>, Fault> {
+        counters.iter().map(|(counter, window)| placet_store::counters::used(q, counter, *window)).collect()
+    };
+    Ok(app.store.read(read).await?)
+}
+
+/// Records a refusal and makes its problem document. Equal refusals within a minute become one entry with a count.
+async fn deny(
+    app: &App,
+    bearer: &Bearer,
+    described: &Described,
+    asked: &Asked,
+    reasons: Vec<Reason>,
+    now: Timestamp,
+) -> Result<Problem, Problem> {
+    let id: DecisionId = clock::fresh(now);
+    let mut codes: Vec<String> = Vec::new();
+    for reason in &reasons {
+        if !codes.iter().any(|code| code == reason.code.as_str()) {
+            codes.push(reason.code.as_str().to_owned());
+        }
+    }
+    let envelope = Envelope {
+        action: Some(described.action.name.as_str().to_owned()),
+        service: described.action.service.as_ref().map(ToString::to_string),
+        connection: described.action.connection,
+        decision: Some(placet_core::record::leaf::Verdict::Deny),
+        rule: reasons.iter().find_map(|reason| reason.rule.clone()),
+        policies: labels(bearer.policies.labels()),
+        codes: codes.clone(),
+        source: recording::source(asked.source),
+        approval: asked.approval,
+        ..recording::attributed(EntryType::DecisionDeny, now, &bearer.chain, Some(bearer.claims.jti))
+    };
+    let body = recording::action_body(&described.action, described.secret(), &reasons)?;
+    // Equal means equal in everything but the time and the token: whatever else the entry states.
+    let stated = serde_json::to_vec(&(
+        (&described.action.params, described.action.resource.to_string(), &reasons),
+        (described.action.connection, asked.approval, &envelope.source, &envelope.policies),
+    ));
+    let stated = stated.map_err(|_| Problem::of(Code::Internal, "a refusal could not be written"))?;
+    let key = sha256(&[
+        bearer.chain.leaf().grant.id.to_string().as_bytes(),
+        b"\0",
+        described.action.name.as_str().as_bytes(),
+        b"\0",
+        codes.join(",").as_bytes(),
+        b"\0",
+        &stated,
+    ]);
+    app.store.append_denial(key, app.prepare(envelope, Some(&body))?, now, COALESCED_OVER).await?;
+    Ok(Problem::new(reasons, Reader::Agent)
+        .with("decision", "deny")
+        .with("id", id.to_string())
+        .with("action", described.action.name.as_str())
+        .with("resource", described.action.resource.to_string()))
+}
+
+/// Records the refusal of what could not even be described for this grant, and makes its problem document. Parameters
+/// stay out of it: without a declaration nobody knows which of them are secret.
+async fn deny_undescribed(
+    app: &App,
+    bearer: &Bearer,
+    asked: &Asked,
+    problem: Problem,
+    now: Timestamp,
+) -> Result<Problem, Problem> {
+    let id: DecisionId = clock::fresh(now);
+    let action = ActionName::parse(&asked.action).map(|name| name.as_str().to_owned()).ok();
+    let envelope = Envelope {
+        action: action.clone(),
+        decision: Some(placet_core::record::leaf::Verdict::Deny),
+        codes: vec![problem.code().as_str().to_owned()],
+        source: recording::source(asked.source),
+        approval: asked.approval,
+        ..recording::attributed(EntryType::DecisionDeny, now, &bearer.chain, Some(bearer.claims.jti))
+    };
+    let body = json!({"service": asked.service, "connection": asked.connection, "detail": problem.detail()});
+    let stated =
+        serde_json::to_vec(&(bearer.chain.leaf().grant.id, &action, &body, asked.approval, &envelope.source));
+    let stated = stated.map_err(|_| Problem::of(Code::Internal, "a refusal could not be written"))?;
+    let entry = app.prepare(envelope, Some(&body))?;
+    app.store.append_denial(sha256(&[b"undescribed", &stated]), entry, now, COALESCED_OVER).await?;
+    Ok(problem.with("decision", "deny").with("id", id.to_string()).with("action", action))
+}
+
+fn labels(labels: &[Arc<str>]) -> Vec<String> {
+    labels.iter().map(|label| label.to_string()).collect()
+}
+
+fn intent(
+    bearer: &Bearer,
+    described: &Described,
+    judgement: &Judgement,
+    asked: &Asked,
+    action_id: ActionId,
+    now: Timestamp,
+) -> Envelope {
+    Envelope {
+        action: Some(described.action.name.as_str().to_owned()),
+        action_id: Some(action_id),
+        service: described.action.service.as_ref().map(ToString::to_string),
+        connection: described.action.connection,
+        decision: Some(placet_core::record::leaf::Verdict::Allow),
+        policies: labels(&judgement.policies),
+        source: recording::source(asked.source),
+        approval: asked.approval,
+        ..recording::attributed(EntryType::ActionIntent, now, &bearer.chain, Some(bearer.claims.jti))
+    }
+}
+
+/// What an idempotency key is scoped to and bound to.
+fn idempotency(bearer: &Bearer, described: &Described, asked: &Asked, now: Timestamp) -> Option<Key> {
+    let key = asked.idempotency_key.as_deref()?;
+    let scope = sha256(&[
+        bearer.chain.agent().id.to_string().as_bytes(),
+        b"\0",
+        bearer.chain.user_id().map(|user| user.to_string()).unwrap_or_default().as_bytes(),
+        b"\0",
+        described.connection.connection.id.to_string().as_bytes(),
+        b"\0",
+        key.as_bytes(),
+    ]);
+    Some(Key { scope, digest: described.digest(), expires: now.plus(IDEMPOTENCY_KEPT) })
+}
+
+impl Described {
+    /// Everything whose change makes the judgement stale.
+    fn versions(&self, bearer: &Bearer) -> Vec<(Version, u64)> {
+        let mut versions: Vec<(Version, u64)> =
+            bearer.chain.stamps().iter().map(|(stamp, version)| (Version::from(*stamp), *version)).collect();
+        versions.push((Version::Policies, self.rules.policies_version));
+        versions.push((Version::Service(self.live.service.name().to_owned()), self.live.stamp));
+        versions.push((Version::Connection(self.connection.connection.id), self.connection.version));
+        versions
+    }
+}

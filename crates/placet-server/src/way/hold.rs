@@ -1,0 +1,221 @@
+//! Held actions: what a person has said about this very request, or the question that is put to people.
+
+use super::{Answered, Asked, Described};
+use crate::{app::App, bearer::Bearer, clock, problem::Problem, recording};
+use placet_core::{
+    approval::{Approval, ApprovalState, Binding, RequestDigest},
+    id::ApprovalId,
+    judge::Judgement,
+    record::{EntryType, Envelope, leaf},
+    refusal::{Code, Reason},
+    time::Timestamp,
+};
+use placet_store::approvals::{self, Held};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// The most approvals that may wait for one agent.
+const MAX_PENDING: u64 = 20;
+/// The most that a person is shown of one request; what doesn't fit is denied, not held.
+const MAX_SHOWN: usize = 64 * 1024;
+
+/// How a held request stands.
+pub(super) enum Standing {
+    /// People said yes to exactly this request; the commit point uses it up.
+    Approved((ApprovalId, [u8; 32])),
+    /// People have been asked.
+    Held(Answered),
+    /// It can't go on.
+    Refused(Reason),
+}
+
+/// Finds or makes the approval of a held request.
+///
+/// # Errors
+/// Faults; what is said of the approval is a [`Standing`].
+pub(super) async fn approved(
+    app: &App,
+    bearer: &Bearer,
+    described: &Described,
+    judgement: &Judgement,
+    asked: &Asked,
+    now: Timestamp,
+) -> Result<Standing, Problem> {
+    let digest = digest(app, bearer, described, judgement);
+    match asked.approval {
+        Some(id) => presented(app, bearer, id, asked.idempotency_key.is_some(), digest, now).await,
+        None => ask(app, bearer, described, judgement, asked, digest, now).await,
+    }
+}
+
+/// The agent came back with an approval; `keyed` where an idempotency key came too.
+async fn presented(
+    app: &App,
+    bearer: &Bearer,
+    id: ApprovalId,
+    keyed: bool,
+    digest: RequestDigest,
+    now: Timestamp,
+) -> Result<Standing, Problem> {
+    let agent = bearer.chain.agent().id;
+    let found = app.store.read(move |q| approvals::find(q, id)).await?;
+    // Somebody else's approval is told like one for a different request.
+    let Some(Held { approval, digest: bound, .. }) = found.filter(|held| held.approval.agent == agent) else {
+        return Ok(Standing::Refused(Reason::of(Code::ApprovalMismatch)));
+    };
+    if bound != digest {
+        return Ok(Standing::Refused(Reason::of(Code::ApprovalMismatch)));
+    }
+    match approval.clone().use_up(now) {
+        Ok(_) => Ok(Standing::Approved((id, digest.0))),
+        // This very request may be what used it: the commit point replays it by its key, or refuses the approval.
+        Err(Code::ApprovalUsed) if keyed => Ok(Standing::Approved((id, digest.0))),
+        Err(Code::ApprovalRequired) => Ok(Standing::Held(held(app, &approval))),
+        Err(code) => Ok(Standing::Refused(Reason::of(code))),
+    }
+}
+
+/// The request is new: people are asked, once.
+async fn ask(
+    app: &App,
+    bearer: &Bearer,
+    described: &Described,
+    judgement: &Judgement,
+    asked: &Asked,
+    digest: RequestDigest,
+    now: Timestamp,
+) -> Result<Standing, Problem> {
+    // A hold reserves nothing, but nobody is asked about what a used-up limit would refuse anyway.
+    let used = super::used(app, judgement).await?;
+    if let Some(index) = judgement.charges.iter().zip(&used).position(|(charge, used)| !charge.fits(*used)) {
+        return Ok(Standing::Refused(super::exceeded(judgement, index)));
+    }
+    let shown = shown(bearer, described, judgement, &used);
+    if serde_json::to_vec(&shown).map_or(true, |text| text.len() > MAX_SHOWN) {
+        let reason = Reason::of(Code::ApprovalRequired)
+            .detail("the request is too large to be shown to a person in full");
+        return Ok(Standing::Refused(Reason { code: Code::Forbidden, ..reason }));
+    }
+    let within = judgement.requirements.iter().map(|requirement| requirement.within).min().unwrap_or(0);
+    let approval = Approval {
+        id: clock::fresh(now),
+        action_id: clock::fresh(now),
+        agent: bearer.chain.agent().id,
+        user: bearer.chain.user_id(),
+        grant: bearer.chain.leaf().grant.id,
+        task: bearer.chain.leaf().grant.task,
+        shown,
+        requirements: judgement.requirements.clone(),
+        votes: Vec::new(),
+        state: ApprovalState::Pending,
+        created: now,
+        expires: now.plus(Duration::from_secs(within)),
+    };
+    let envelope = Envelope {
+        action: Some(described.action.name.as_str().to_owned()),
+        action_id: Some(approval.action_id),
+        service: described.action.service.as_ref().map(ToString::to_string),
+        connection: described.action.connection,
+        decision: Some(leaf::Verdict::Hold),
+        rule: judgement.requirements.first().map(|requirement| requirement.rule.clone()),
+        policies: super::labels(&judgement.policies),
+        source: recording::source(asked.source),
+        approval: Some(approval.id),
+        ..recording::attributed(EntryType::ApprovalRequested, now, &bearer.chain, Some(bearer.claims.jti))
+    };
+    let entry =
+        app.prepare(envelope, Some(&recording::action_body(&described.action, described.secret(), &[])?))?;
+    let standing = app
+        .store
+        .write(move |tx| {
+            // The same request while pending is the same question.
+            if let Some(pending) = approvals::pending_by_digest(tx, approval.agent, digest, now)? {
+                return Ok::<_, placet_store::Fault>(Some(pending.approval));
+            }
+            if approvals::count_pending(tx, approval.agent, now)? >= MAX_PENDING {
+                return Ok(None);
+            }
+            approvals::insert(tx, &approval, digest)?;
+            tx.record(entry)?;
+            Ok(Some(approval))
+        })
+        .await?;
+    match standing {
+        Some(approval) => Ok(Standing::Held(held(app, &approval))),
+        None => {
+            let detail =
+                format!("{MAX_PENDING} requests of this agent wait for approval already; wait for answers");
+            Ok(Standing::Refused(Reason::of(Code::TooManyPending).detail(detail)))
+        }
+    }
+}
+
+/// The 202 answer of an approval.
+fn held(app: &App, approval: &Approval) -> Answered {
+    Answered::Held {
+        id: approval.action_id,
+        approval: json!({
+            "id": approval.id,
+            "url": format!("{}/v1/approvals/{}", app.issuer, approval.id),
+            "expires": approval.expires,
+            "rule": approval.requirements.first().map(|requirement| requirement.rule.clone()),
+        }),
+    }
+}
+
+/// The digest of everything that the approval is bound to.
+fn digest(app: &App, bearer: &Bearer, described: &Described, judgement: &Judgement) -> RequestDigest {
+    let leaf = &bearer.chain.leaf().grant;
+    let connection = &described.connection.connection;
+    let params = serde_json::to_vec(&described.action.params).unwrap_or_default();
+    Binding {
+        agent: leaf.agent,
+        user: leaf.user,
+        task: leaf.task,
+        grant: leaf.id,
+        service: &described.action.service.as_ref().map(ToString::to_string).unwrap_or_default(),
+        connection: &format!("{}@{}", connection.id, connection.generation),
+        method: described.call.method.as_str(),
+        target: &format!("{}{}", described.call.origin, described.call.target),
+        content_type: if described.call.body.is_some() { "application/json" } else { "" },
+        body: described.call.body.as_deref().unwrap_or_default(),
+        params: &params,
+        requirements: &judgement.requirements,
+    }
+    .digest(&app.secrets.approvals)
+}
+
+/// Everything that a person is shown: who, for whom, for what, every argument that will run, what it would cost.
+fn shown(bearer: &Bearer, described: &Described, judgement: &Judgement, used: &[i64]) -> Value {
+    let chain = &bearer.chain;
+    let task = chain.leaf().task.as_deref();
+    let budgets: Vec<_> = judgement
+        .charges
+        .iter()
+        .zip(used)
+        .filter_map(|(charge, used)| {
+            let applied = judgement.limits.get(charge.limit)?;
+            Some(json!({
+                "policy": applied.policy.as_ref(), "rule": applied.rule.as_ref(), "limit": applied.limit.to_string(),
+                "used": applied.limit.shown(*used), "this": applied.limit.shown(charge.amount),
+                "max": applied.limit.shown(charge.max), "until": charge.window.end,
+            }))
+        })
+        .collect();
+    json!({
+        "agent": {"id": chain.agent().id, "handle": chain.agent().handle, "owner": chain.agent().owner},
+        "chain": chain.links().iter().map(|link| link.agent.handle.clone()).collect::<Vec<_>>(),
+        "user": chain.user().map(|user| json!({"id": user.id, "name": user.name})),
+        "task": task.map(|task| json!({"id": task.id, "label": task.label, "description": task.description})),
+        "action": described.action.name.as_str(),
+        "effect": described.action.effect,
+        "resource": described.action.resource.to_string(),
+        "params": described.action.params,
+        "service": described.action.service.as_ref().map(ToString::to_string),
+        "connection": described.connection.connection.name,
+        "request": format!("{} {}{}", described.call.method.as_str(), described.call.origin, described.call.target),
+        "rules": judgement.requirements.iter().map(|r| json!({"policy": r.policy, "rule": r.rule,
+            "by": r.by.iter().map(ToString::to_string).collect::<Vec<_>>()})).collect::<Vec<_>>(),
+        "budgets": budgets,
+    })
+}
