@@ -1,0 +1,284 @@
+//! The command line: the commands, what all of them share, and which server and token a command talks with.
+//!
+//! Invariant: no secret is a flag.
+
+use crate::{
+    client::Client,
+    commands::{act, agent, approvals, connection, grant, policy, record, service, task, token, user},
+    data, demo,
+    environment::Environment,
+    exit::{Exit, Failure},
+    input,
+    output::Output,
+    serve,
+    state::State,
+};
+use clap::{Args, Parser, Subcommand};
+use placet_core::secret::Secret;
+use std::path::{Path, PathBuf};
+
+const AFTER: &str = "\
+Which server: PLACET_URL (or --url) with the bearer token in PLACET_TOKEN; else the data directory of --data (its
+address and its administrator token, unless PLACET_TOKEN is set); else the session that `placet login` began; else
+./placet-data.
+
+Exit codes: 0 done, or the answer is yes; 1 refused, or the answer is no; 2 wrong use, or something could not be read
+or reached; 3 the server could not start.
+
+Examples:
+  placet demo
+  placet serve
+  placet agent list";
+
+/// Authorization for AI agents, at the moment they act.
+#[derive(Debug, Parser)]
+#[command(name = "placet", version, after_help = AFTER, max_term_width = 100, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Global {
+    /// Print JSON (the default where standard output is no terminal)
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Base URL of the server [env: PLACET_URL]
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// Data directory of the server
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start the server
+    Serve(serve::Serve),
+    /// Play the whole story on a temporary server, with a real upstream
+    Demo(demo::Demo),
+    /// Register and end agents
+    #[command(subcommand)]
+    Agent(agent::Command),
+    /// Get, introspect and revoke tokens
+    Token(token::Token),
+    /// Look at grants, and revoke them
+    #[command(subcommand)]
+    Grant(grant::Command),
+    /// Make and end tasks
+    #[command(subcommand)]
+    Task(task::Command),
+    /// Check, apply and show policies
+    #[command(subcommand)]
+    Policy(policy::Command),
+    /// Check, apply and show services
+    #[command(subcommand)]
+    Service(service::Command),
+    /// Connect accounts at upstreams
+    #[command(subcommand)]
+    Connection(connection::Command),
+    /// Take an action as an agent
+    Act(act::Act),
+    /// Ask for a decision without acting
+    Decide(act::Decide),
+    /// Make users
+    #[command(subcommand)]
+    User(user::Command),
+    /// Sign in as a person
+    Login(user::Login),
+    /// End the session of `placet login`
+    Logout(user::Logout),
+    /// Decide what agents are held for
+    #[command(subcommand)]
+    Approvals(approvals::Command),
+    /// Read and verify the record
+    #[command(subcommand)]
+    Record(record::Command),
+}
+
+impl Cli {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// Why it could not do what it was asked.
+    pub(crate) fn run(self, environment: Environment) -> Result<Exit, Failure> {
+        let out = Output::new(self.global.json, environment.no_color);
+        let context = Context { global: self.global, environment, out };
+        match self.command {
+            Command::Serve(serve) => {
+                return many_threads()?.block_on(serve.run(&context));
+            }
+            Command::Demo(demo) => return many_threads()?.block_on(demo.run(&context)),
+            _ => {}
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.map_err(no_runtime)?.block_on(async {
+            match self.command {
+                Command::Serve(_) | Command::Demo(_) => Ok(Exit::Done),
+                Command::Agent(command) => command.run(&context).await,
+                Command::Token(command) => command.run(&context).await,
+                Command::Grant(command) => command.run(&context).await,
+                Command::Task(command) => command.run(&context).await,
+                Command::Policy(command) => command.run(&context).await,
+                Command::Service(command) => command.run(&context).await,
+                Command::Connection(command) => command.run(&context).await,
+                Command::Act(command) => command.run(&context).await,
+                Command::Decide(command) => command.run(&context).await,
+                Command::User(command) => command.run(&context).await,
+                Command::Login(command) => command.run(&context).await,
+                Command::Logout(command) => command.run(&context).await,
+                Command::Approvals(command) => command.run(&context).await,
+                Command::Record(command) => command.run(&context).await,
+            }
+        })
+    }
+}
+
+fn many_threads() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(no_runtime)
+}
+
+fn no_runtime(error: std::io::Error) -> Failure {
+    Failure::start(format!("the system gives no threads: {error}"))
+}
+
+/// What a command runs with.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// What every command takes.
+    pub(crate) global: Global,
+    /// What the environment says.
+    pub(crate) environment: Environment,
+    /// How to print.
+    pub(crate) out: Output,
+}
+
+impl Context {
+    /// The server and the token that the command uses; see the help of `placet`.
+    ///
+    /// # Errors
+    /// A sentence, where there is neither.
+    pub(crate) fn client(&self) -> Result<Client, Failure> {
+        let token = self.environment.token.clone();
+        if let Some(url) = self.url() {
+            if let Some(token) = token {
+                return Client::new(url, Some(token));
+            }
+            if let Some(directory) = &self.global.data {
+                return Client::new(url, Some(admin_token(directory)?));
+            }
+            let session = self.state()?.session(url.trim_end_matches('/'))?;
+            let token = session.map(|session| session.token());
+            return Client::new(url, Some(token.ok_or_else(no_token)?));
+        }
+        if let Some(directory) = &self.global.data {
+            return local(directory, token);
+        }
+        if let Some(session) = self.state()?.last_session()? {
+            return Client::new(&session.url, Some(token.unwrap_or_else(|| session.token())));
+        }
+        self.default_directory(token)
+    }
+
+    /// The server, without a token: for what needs none, or authenticates otherwise.
+    ///
+    /// # Errors
+    /// A sentence, where no server is known.
+    pub(crate) fn server(&self) -> Result<Client, Failure> {
+        if let Some(url) = self.url() {
+            return Client::new(url, None);
+        }
+        if let Some(directory) = &self.global.data {
+            return Client::new(&address(directory)?, None);
+        }
+        if let Some(session) = self.state()?.last_session()? {
+            return Client::new(&session.url, None);
+        }
+        Client::new(&address(Path::new(data::DEFAULT)).map_err(|_| nowhere())?, None)
+    }
+
+    /// The server with a person's session: what `placet login` keeps, or a session token in `PLACET_TOKEN`.
+    ///
+    /// # Errors
+    /// A sentence, where nobody is signed in.
+    pub(crate) fn person(&self) -> Result<Client, Failure> {
+        let server = self.server()?;
+        let given = self.environment.token.clone();
+        let is_session = |token: &Secret| token.expose().starts_with(b"plt_session_");
+        let token = match given.filter(is_session) {
+            Some(token) => Some(token),
+            None => self.state()?.session(server.base())?.map(|session| session.token()),
+        };
+        let signed_out = || {
+            Failure::unreadable(format!(
+                "nobody is signed in at {}: run `placet login --name NAME`",
+                server.base()
+            ))
+        };
+        Ok(server.with_token(token.ok_or_else(signed_out)?))
+    }
+
+    /// Where the CLI remembers things.
+    ///
+    /// # Errors
+    /// A sentence, where there is no home directory.
+    pub(crate) fn state(&self) -> Result<State, Failure> {
+        let path = self.environment.state.clone();
+        let none = || Failure::unreadable("there is no home directory to keep state in; set XDG_STATE_HOME");
+        path.map(State::new).ok_or_else(none)
+    }
+
+    fn url(&self) -> Option<&str> {
+        // A directory that is named beats what merely stands in the environment.
+        let from_environment = || self.environment.url.as_deref().filter(|_| self.global.data.is_none());
+        self.global.url.as_deref().or_else(from_environment)
+    }
+
+    fn default_directory(&self, token: Option<Secret>) -> Result<Client, Failure> {
+        let directory = Path::new(data::DEFAULT);
+        if directory.join(data::ADDRESS).is_file() { local(directory, token) } else { Err(nowhere()) }
+    }
+}
+
+/// The server of a data directory; the token is the administrator's, unless another is given.
+fn local(directory: &Path, token: Option<Secret>) -> Result<Client, Failure> {
+    let base = address(directory)?;
+    let token = match token {
+        Some(token) => token,
+        None => admin_token(directory)?,
+    };
+    Client::new(&base, Some(token))
+}
+
+fn address(directory: &Path) -> Result<String, Failure> {
+    let path = directory.join(data::ADDRESS);
+    let absent = |_| {
+        Failure::unreadable(format!(
+            "no server runs on `{}` (there is no `{}`): start it with `placet serve`",
+            directory.display(),
+            data::ADDRESS
+        ))
+    };
+    Ok(std::fs::read_to_string(path).map_err(absent)?.trim().to_owned())
+}
+
+fn admin_token(directory: &Path) -> Result<Secret, Failure> {
+    let bytes = Secret::new(input::file(&directory.join(data::ADMIN_TOKEN))?);
+    Ok(Secret::new(input::text_of(&bytes, "administrator token")?.trim()))
+}
+
+fn no_token() -> Failure {
+    Failure::unreadable(
+        "there is no token: set PLACET_TOKEN, give --data DIR, or sign in with `placet login`",
+    )
+}
+
+fn nowhere() -> Failure {
+    Failure::unreadable(
+        "no server is known: set PLACET_URL and PLACET_TOKEN, give --data DIR, or sign in with `placet login --url URL`",
+    )
+}

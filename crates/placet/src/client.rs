@@ -1,0 +1,235 @@
+//! A client of Placet's HTTP interface, as the commands and the demo use it.
+//!
+//! Invariant: the token is sent to the base URL only: redirects are not followed.
+
+use crate::{exit::Failure, output::escaped};
+use placet_core::secret::Secret;
+use reqwest::{Method, header};
+use serde_json::Value;
+use std::{fmt::Write as _, time::Duration};
+
+/// How long a request may take.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A server and the token that is sent to it.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    base: String,
+    token: Option<Secret>,
+}
+
+/// The body of a request.
+#[derive(Debug)]
+pub(crate) enum Body<'a> {
+    /// None.
+    Empty,
+    /// JSON.
+    Json(&'a Value),
+    /// A form (`application/x-www-form-urlencoded`).
+    Form(&'a [(&'a str, &'a str)]),
+    /// YAML as it stands in a file.
+    Yaml(&'a [u8]),
+}
+
+/// What the server answered.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    /// The HTTP status.
+    pub(crate) status: u16,
+    /// The body: JSON, or text where it is none, or null where it is empty.
+    pub(crate) body: Value,
+}
+
+impl Answer {
+    /// Whether the status is of the 200s.
+    pub(crate) fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// The body of a success.
+    ///
+    /// # Errors
+    /// The server's refusal as a sentence.
+    pub(crate) fn success(self) -> Result<Value, Failure> {
+        if self.is_success() { Ok(self.body) } else { Err(Failure::Refused(self.refusal())) }
+    }
+
+    /// A refusal as text: a problem document (RFC 9457), an OAuth error (RFC 6749 §5.2), or whatever it is.
+    pub(crate) fn refusal(&self) -> String {
+        let member = |name: &str| self.body.get(name).and_then(Value::as_str);
+        let code = member("code").or_else(|| member("error")).or_else(|| member("title"));
+        let detail = member("detail").or_else(|| member("error_description"));
+        let mut out = match (code, detail) {
+            (Some(code), Some(detail)) => format!("{code}: {detail}"),
+            (Some(one), None) | (None, Some(one)) => one.to_owned(),
+            (None, None) => format!("the server answered {}: {}", self.status, self.body),
+        };
+        for diagnostic in self.body.get("diagnostics").and_then(Value::as_array).into_iter().flatten() {
+            let part = |pointer: &str| diagnostic.pointer(pointer).map(crate::output::text);
+            let place = part("/position/line").zip(part("/position/column"));
+            let place = place.map(|(line, column)| format!("{line}:{column}: ")).unwrap_or_default();
+            let _ = write!(out, "\n  {place}{}", part("/message").unwrap_or_default());
+            if let Some(help) = part("/help") {
+                let _ = write!(out, " (help: {help})");
+            }
+        }
+        out.lines().map(escaped).collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Client {
+    /// A client of the server at `base`.
+    ///
+    /// # Errors
+    /// A sentence: `base` is no URL, or TLS can't be set up.
+    pub(crate) fn new(base: &str, token: Option<Secret>) -> Result<Self, Failure> {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let base = base.trim_end_matches('/').to_owned();
+        let url: reqwest::Url = base
+            .parse()
+            .map_err(|error| Failure::unreadable(format!("`{}` is no URL: {error}", escaped(&base))))?;
+        let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(TIMEOUT);
+        // A proxy of the environment can't reach this machine's loopback.
+        let local = matches!(url.host_str(), Some("127.0.0.1" | "localhost" | "[::1]"));
+        let builder = if local { builder.no_proxy() } else { builder };
+        let http = builder
+            .build()
+            .map_err(|error| Failure::unreadable(format!("no HTTP client can be made: {error}")))?;
+        Ok(Self { http, base, token })
+    }
+
+    /// The same server with another token.
+    #[must_use]
+    pub(crate) fn with_token(&self, token: Secret) -> Self {
+        Self { token: Some(token), ..self.clone() }
+    }
+
+    /// The server's base URL.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Sends a request; any status is an answer.
+    ///
+    /// # Errors
+    /// A sentence, where the server can't be reached or its answer can't be read.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Body<'_>,
+    ) -> Result<Answer, Failure> {
+        let mut request = self.http.request(method, format!("{}{path}", self.base));
+        if let Some(token) = self.token.as_ref().and_then(Secret::expose_str) {
+            request = request.bearer_auth(token);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request = match body {
+            Body::Empty => request,
+            Body::Json(value) => {
+                request.header(header::CONTENT_TYPE, "application/json").body(value.to_string())
+            }
+            Body::Form(members) => {
+                request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").body(form(members))
+            }
+            Body::Yaml(bytes) => {
+                request.header(header::CONTENT_TYPE, "application/yaml").body(bytes.to_vec())
+            }
+        };
+        let unreachable = |error: reqwest::Error| {
+            let mut reason = error.without_url().to_string();
+            if reason.is_empty() {
+                "no answer".clone_into(&mut reason);
+            }
+            Failure::unreadable(format!(
+                "{} can't be reached: {reason}; is `placet serve` running?",
+                self.base
+            ))
+        };
+        let answer = request.send().await.map_err(unreachable)?;
+        let status = answer.status().as_u16();
+        let bytes = answer.bytes().await.map_err(unreachable)?;
+        let body = if bytes.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&bytes)
+                .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()))
+        };
+        Ok(Answer { status, body })
+    }
+
+    /// Gets a document.
+    ///
+    /// # Errors
+    /// As [`Client::send`], and the server's refusal.
+    pub(crate) async fn read(&self, path: &str) -> Result<Value, Failure> {
+        self.send(Method::GET, path, &[], Body::Empty).await?.success()
+    }
+
+    /// Posts JSON.
+    ///
+    /// # Errors
+    /// As [`Client::send`], and the server's refusal.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        self.send(Method::POST, path, &[], Body::Json(body)).await?.success()
+    }
+}
+
+/// A path's segment or a query's value: everything but unreserved characters is percent-encoded (RFC 3986 §2.3).
+pub(crate) fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
+/// A query with the members that are there; empty, or begins with `?`.
+pub(crate) fn query(members: &[(&str, Option<String>)]) -> String {
+    let mut out = String::new();
+    for (name, value) in members {
+        if let Some(value) = value {
+            let _ = write!(out, "{}{name}={}", if out.is_empty() { '?' } else { '&' }, encoded(value));
+        }
+    }
+    out
+}
+
+fn form(members: &[(&str, &str)]) -> String {
+    members.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect::<Vec<_>>().join("&")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn text_stays_in_its_place() {
+        assert_eq!(encoded("a/b?c=d&é"), "a%2Fb%3Fc%3Dd%26%C3%A9");
+        assert_eq!(query(&[("a", None), ("b", Some("1 2".into())), ("c", Some("3".into()))]), "?b=1%202&c=3");
+        assert_eq!(form(&[("a", "x&y"), ("b", "")]), "a=x%26y&b=");
+    }
+
+    #[test]
+    fn a_refusal_names_its_code_and_its_places() {
+        let refusal = |body| Answer { status: 403, body }.refusal();
+        assert_eq!(refusal(json!({"code": "no_rule", "title": "x", "detail": "y"})), "no_rule: y");
+        assert_eq!(refusal(json!({"error": "invalid_scope"})), "invalid_scope");
+        assert_eq!(refusal(json!({"a": "\u{202e}"})), "the server answered 403: {\"a\":\"\\u{202e}\"}");
+        let diagnostics = json!({"code": "document_invalid", "diagnostics": [
+            {"message": "unknown key `x`", "position": {"line": 2, "column": 3}, "help": "did you mean `y`?"}]});
+        assert_eq!(
+            refusal(diagnostics),
+            "document_invalid\n  2:3: unknown key `x` (help: did you mean `y`?)"
+        );
+    }
+}

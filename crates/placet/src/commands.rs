@@ -1,0 +1,56 @@
+//! The commands against a running server, a file per noun.
+//!
+//! Invariant: a command reads what it is given, sends requests and prints answers; it decides nothing itself.
+
+pub(crate) mod act;
+pub(crate) mod agent;
+pub(crate) mod approvals;
+pub(crate) mod connection;
+pub(crate) mod grant;
+pub(crate) mod policy;
+pub(crate) mod record;
+pub(crate) mod service;
+pub(crate) mod task;
+pub(crate) mod token;
+pub(crate) mod user;
+
+use crate::exit::Failure;
+use serde_json::{Map, Value};
+
+/// Collects the members that were given into a JSON object.
+#[derive(Debug, Default)]
+struct Members(Map<String, Value>);
+
+impl Members {
+    fn set(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.0.insert(name.to_owned(), value.into());
+        self
+    }
+
+    fn maybe(self, name: &str, value: Option<impl Into<Value>>) -> Self {
+        match value {
+            Some(value) => self.set(name, value),
+            None => self,
+        }
+    }
+
+    /// A list, where it has items.
+    fn list(self, name: &str, items: &[String]) -> Self {
+        if items.is_empty() { self } else { self.set(name, items.to_vec()) }
+    }
+
+    fn done(self) -> Value {
+        Value::Object(self.0)
+    }
+}
+
+/// Reads a JSON object from a flag.
+fn object(flag: &str, text: &str) -> Result<Value, Failure> {
+    let value = placet_core::json::parse(text.as_bytes());
+    let value = value.map_err(|error| Failure::unreadable(format!("{flag} is not JSON: {error}")))?;
+    if value.is_object() {
+        Ok(value)
+    } else {
+        Err(Failure::unreadable(format!("{flag} is not a JSON object")))
+    }
+}

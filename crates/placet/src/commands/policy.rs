@@ -1,0 +1,181 @@
+//! `placet policy`: checking policies without a server, and applying them.
+
+use crate::{
+    cli::Context,
+    client::{Body, Client, encoded, query},
+    exit::{Exit, Failure},
+    input,
+    output::line,
+};
+use clap::Subcommand;
+use placet_core::{diagnostic::Diagnostic, policy::Policy, service::Service};
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Check policies without a server; exit code 1 where one has an error
+    #[command(
+        after_help = "Example:\n  placet policy check policies/support-desk.yaml --service services/shop.yaml"
+    )]
+    Check {
+        /// The policies
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// A service that they are checked against; can be repeated
+        #[arg(long = "service", value_name = "FILE")]
+        services: Vec<PathBuf>,
+    },
+    /// Put policies in force, each under the name that it states
+    #[command(after_help = "Example:\n  placet policy apply policies/support-desk.yaml")]
+    Apply {
+        /// The policies
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// List policies
+    #[command(after_help = "Example:\n  placet policy list")]
+    List,
+    /// Show a policy
+    #[command(after_help = "Example:\n  placet policy show support-desk --version 2")]
+    Show {
+        /// Its name
+        name: String,
+        /// The version, instead of the newest
+        #[arg(long, value_name = "N")]
+        version: Option<u64>,
+    },
+}
+
+impl Command {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let out = context.out;
+        match self {
+            Self::Check { files, services } => return check(context, &files, &services),
+            Self::Apply { files } => {
+                let client = context.client()?;
+                for file in &files {
+                    let answer = apply(&client, "policies", "policy", file).await?;
+                    out.document(&answer);
+                }
+            }
+            Self::List => {
+                let answer = context.client()?.read("/v1/policies").await?;
+                out.list(&answer, "policies", &["policy", "version", "applied", "applied_by"]);
+            }
+            Self::Show { name, version } => {
+                let version = version.map(|version| version.to_string());
+                let path = format!("/v1/policies/{}{}", encoded(&name), query(&[("version", version)]));
+                let answer = context.client()?.read(&path).await?;
+                show_source(context, &answer);
+            }
+        }
+        Ok(Exit::Done)
+    }
+}
+
+/// Prints a stored document: its source as it was written for a person, where the answer has it.
+pub(crate) fn show_source(context: &Context, answer: &Value) {
+    match answer.get("source").and_then(Value::as_str) {
+        Some(source) if !context.out.is_json() => {
+            source.lines().for_each(|text| line(&crate::output::escaped(text)));
+        }
+        _ => context.out.document(answer),
+    }
+}
+
+/// Sends a document to the place that its own name says. `key` is the member with the name.
+pub(crate) async fn apply(
+    client: &Client,
+    collection: &str,
+    key: &str,
+    file: &Path,
+) -> Result<Value, Failure> {
+    let bytes = input::file(file)?;
+    let shown = file.display().to_string();
+    let name = name_of(&bytes, key, &shown)?;
+    let path = format!("/v1/{collection}/{}", encoded(&name));
+    let answer = client.send(Method::PUT, &path, &[], Body::Yaml(&bytes)).await?;
+    if answer.is_success() {
+        return Ok(answer.body);
+    }
+    Err(Failure::Refused(format!("`{shown}` is refused: {}", answer.refusal())))
+}
+
+/// The name that a document states. What else is wrong with it is for the server to say.
+fn name_of(bytes: &[u8], key: &str, file: &str) -> Result<String, Failure> {
+    let text = String::from_utf8_lossy(bytes);
+    let json = placet_core::json::parse(bytes).ok();
+    if let Some(name) = json.as_ref().and_then(|value| value.get(key)).and_then(Value::as_str) {
+        return Ok(name.to_owned());
+    }
+    let value = text.lines().find_map(|line| line.strip_prefix(key)?.trim_start().strip_prefix(':'));
+    let value =
+        value.map(|value| value.split(" #").next().unwrap_or_default().trim().trim_matches(['"', '\'']));
+    value
+        .filter(|value| !value.is_empty())
+        .map(str::to_owned)
+        .ok_or_else(|| Failure::Refused(format!("`{file}` states no name: it needs a line `{key}: NAME`")))
+}
+
+fn check(context: &Context, files: &[PathBuf], services: &[PathBuf]) -> Result<Exit, Failure> {
+    let mut found = Vec::new();
+    let mut loaded = Vec::new();
+    for file in services {
+        match Service::parse(&input::file(file)?, Some(&file.display().to_string())) {
+            Ok((service, warnings)) => {
+                loaded.push(service);
+                found.extend(warnings);
+            }
+            Err(errors) => found.extend(errors),
+        }
+    }
+    let services: Vec<&Service> = loaded.iter().collect();
+    let mut good = Vec::new();
+    for file in files {
+        match Policy::load(&input::file(file)?, Some(&file.display().to_string()), 1, &services) {
+            Ok((policy, warnings)) => {
+                good.push(format!(
+                    "{}: policy {} with {} rules",
+                    file.display(),
+                    policy.name(),
+                    policy.rule_names().len()
+                ));
+                found.extend(warnings);
+            }
+            Err(errors) => found.extend(errors),
+        }
+    }
+    Ok(report(context, &found, &good))
+}
+
+/// Prints what was found, errors and warnings alike, and says whether there was no error.
+pub(crate) fn report(context: &Context, found: &[Diagnostic], good: &[String]) -> Exit {
+    let failed = found.iter().any(Diagnostic::is_error);
+    if context.global.json {
+        context.out.document(&json!({"valid": !failed, "diagnostics": found}));
+    } else {
+        // Compilers print for people also where their output is piped.
+        for diagnostic in found {
+            line(&format!("{}\n", diagnostic.render()));
+        }
+        good.iter().for_each(|text| line(&crate::output::escaped(text)));
+    }
+    if failed { Exit::Negative } else { Exit::Done }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_is_read_from_the_document() {
+        let name = |text: &str| name_of(text.as_bytes(), "policy", "f");
+        assert_eq!(name("# x\npolicy: desk # the desk\n").unwrap(), "desk");
+        assert_eq!(name("policy: \"desk\"\r\n").unwrap(), "desk");
+        assert_eq!(name(r#"{"policy": "desk"}"#).unwrap(), "desk");
+        assert!(name("rules: []\n  policy: x\n").is_err() && name("policy:\n").is_err());
+    }
+}

@@ -1,0 +1,153 @@
+//! `placet token`: an agent's tokens.
+
+use super::Members;
+use crate::{
+    cli::Context,
+    client::Body,
+    exit::{Exit, Failure},
+    input,
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use clap::{Args, Subcommand};
+use reqwest::Method;
+use serde_json::Value;
+use std::path::PathBuf;
+
+const AFTER: &str = "\
+The client secret is read from PLACET_CLIENT_SECRET, else from standard input.
+
+Examples:
+  placet token --client-id agt_01k… --scope 'orders.read refunds.create' --task ticket-118 < client-secret
+  placet token introspect < access-token";
+
+/// Get a token, or introspect or revoke one.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, after_help = AFTER)]
+pub(crate) struct Token {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    request: Request,
+}
+
+/// A token request.
+#[derive(Debug, Args)]
+struct Request {
+    /// The agent's client id
+    #[arg(long, value_name = "AGT", required = true)]
+    client_id: Option<String>,
+    /// The scopes, separated by spaces [default of the server: the agent's default scopes]
+    #[arg(long)]
+    scope: Option<String>,
+    /// The task: a label of your own, or the id of one that a person made
+    #[arg(long, value_name = "ID")]
+    task: Option<String>,
+    /// What the task is for
+    #[arg(long, value_name = "TEXT")]
+    task_description: Option<String>,
+    /// An action pattern to narrow the token to; can be repeated
+    #[arg(long = "tool", value_name = "PATTERN")]
+    tools: Vec<String>,
+    /// A resource pattern to narrow the token to; can be repeated
+    #[arg(long = "resource", value_name = "PATTERN")]
+    resources: Vec<String>,
+    /// The parent's access token or a delegation token is in this file
+    #[arg(long, value_name = "FILE", conflicts_with = "parent_token_stdin")]
+    parent_token_file: Option<PathBuf>,
+    /// Read the parent's token from standard input (the client secret is then in PLACET_CLIENT_SECRET)
+    #[arg(long)]
+    parent_token_stdin: bool,
+    /// The parent's task
+    #[arg(long, value_name = "ID")]
+    parent_task: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say whether a token (from standard input) is active and what it stands for
+    #[command(after_help = "Example:\n  placet token introspect --history < access-token")]
+    Introspect {
+        /// With the history of its task
+        #[arg(long)]
+        history: bool,
+    },
+    /// Revoke a token (from standard input), its grant and all below it
+    #[command(after_help = "Example:\n  placet token revoke --reason 'laptop lost' < access-token")]
+    Revoke {
+        /// Why
+        #[arg(long)]
+        reason: Option<String>,
+    },
+}
+
+impl Token {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        match self.command {
+            None => self.request.run(context).await,
+            Some(Command::Introspect { history }) => {
+                let token = input::secret_text("Token")?;
+                let include = history.then_some(("include_task_history", "true"));
+                let form: Vec<(&str, &str)> =
+                    [("token", token.as_str())].into_iter().chain(include).collect();
+                let answer = post(context, "/oauth/introspect", &form).await?;
+                context.out.document(&answer);
+                let active = answer.get("active").and_then(Value::as_bool) == Some(true);
+                Ok(if active { Exit::Done } else { Exit::Negative })
+            }
+            Some(Command::Revoke { reason }) => {
+                let token = input::secret_text("Token")?;
+                let reason = reason.as_deref().map(|reason| ("reason", reason));
+                let form: Vec<(&str, &str)> = [("token", token.as_str())].into_iter().chain(reason).collect();
+                context.out.document(&post(context, "/oauth/revoke", &form).await?);
+                Ok(Exit::Done)
+            }
+        }
+    }
+}
+
+async fn post(context: &Context, path: &str, form: &[(&str, &str)]) -> Result<Value, Failure> {
+    context.client()?.send(Method::POST, path, &[], Body::Form(form)).await?.success()
+}
+
+impl Request {
+    async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let client_id = self.client_id.unwrap_or_default();
+        let given = context.environment.client_secret.as_ref();
+        let secret = match given {
+            Some(secret) => input::text_of(secret, "client secret")?,
+            None if self.parent_token_stdin => {
+                return Err(Failure::unreadable(
+                    "with --parent-token-stdin the client secret is read from PLACET_CLIENT_SECRET",
+                ));
+            }
+            None => input::secret_text("Client secret")?,
+        };
+        let parent = match (&self.parent_token_file, self.parent_token_stdin) {
+            (Some(path), _) => {
+                let bytes = placet_core::secret::Secret::new(input::file(path)?);
+                Some(input::text_of(&bytes, "parent's token")?.trim().to_owned())
+            }
+            (None, true) => Some(input::secret_text("Parent's token")?),
+            (None, false) => None,
+        };
+        let joined = |items: &[String]| (!items.is_empty()).then(|| items.join(" "));
+        let members = Members::default()
+            .set("grant_type", "client_credentials")
+            .maybe("scope", self.scope)
+            .maybe("task_id", self.task)
+            .maybe("task_description", self.task_description)
+            .maybe("required_tools", joined(&self.tools))
+            .maybe("required_resources", joined(&self.resources))
+            .maybe("parent_token", parent)
+            .maybe("parent_task_id", self.parent_task);
+        let form: Vec<(&str, &str)> =
+            members.0.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_str()?))).collect();
+        let basic = format!("Basic {}", STANDARD.encode(format!("{client_id}:{secret}")));
+        let server = context.server()?;
+        let headers = [("authorization", basic.as_str())];
+        let answer =
+            server.send(Method::POST, "/oauth/token", &headers, Body::Form(&form)).await?.success()?;
+        context.out.document(&answer);
+        Ok(Exit::Done)
+    }
+}

@@ -1,0 +1,87 @@
+//! How a command is given what must not stand in its flags: secrets, from standard input or a prompt without echo.
+//!
+//! Invariant: nothing read here is printed.
+
+use crate::exit::Failure;
+use placet_core::secret::Secret;
+use std::{
+    io::{IsTerminal as _, Read as _},
+    path::Path,
+};
+
+/// The longest secret or document that is read, in bytes.
+const LONGEST: u64 = 1 << 20;
+
+/// Reads a secret: all of standard input without its last newline, or what is typed at `prompt` where that is a
+/// terminal.
+///
+/// # Errors
+/// A sentence, where nothing can be read or it is empty.
+pub(crate) fn secret(prompt: &str) -> Result<Secret, Failure> {
+    let bytes = if std::io::stdin().is_terminal() {
+        let typed = rpassword::prompt_password(format!("{prompt}: "));
+        typed
+            .map_err(|error| {
+                Failure::unreadable(format!("nothing could be read from the terminal: {error}"))
+            })?
+            .into_bytes()
+    } else {
+        let mut bytes = Vec::new();
+        let read = std::io::stdin().lock().take(LONGEST).read_to_end(&mut bytes);
+        read.map_err(|error| Failure::unreadable(format!("standard input can't be read: {error}")))?;
+        let kept = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+        kept.strip_suffix(b"\r").unwrap_or(kept).to_vec()
+    };
+    if bytes.is_empty() {
+        return Err(Failure::unreadable(format!("nothing was given for the {}", prompt.to_lowercase())));
+    }
+    Ok(Secret::new(bytes))
+}
+
+/// A secret that must be text.
+///
+/// # Errors
+/// As [`secret`], and where it is not UTF-8.
+pub(crate) fn secret_text(prompt: &str) -> Result<String, Failure> {
+    text_of(&secret(prompt)?, prompt)
+}
+
+/// A new password: typed twice at a terminal, else as [`secret_text`].
+///
+/// # Errors
+/// As [`secret_text`], and where the two differ.
+pub(crate) fn new_password() -> Result<String, Failure> {
+    let first = secret("Password")?;
+    if std::io::stdin().is_terminal() && secret("The same again")? != first {
+        return Err(Failure::unreadable("the two passwords differ"));
+    }
+    text_of(&first, "password")
+}
+
+/// The text of a secret.
+///
+/// # Errors
+/// A sentence, where it is not UTF-8.
+pub(crate) fn text_of(secret: &Secret, what: &str) -> Result<String, Failure> {
+    let text = secret.expose_str().map(str::to_owned);
+    text.ok_or_else(|| Failure::unreadable(format!("the {} is not UTF-8 text", what.to_lowercase())))
+}
+
+/// A file's bytes.
+///
+/// # Errors
+/// A sentence, where it can't be read or is larger than a mebibyte.
+pub(crate) fn file(path: &Path) -> Result<Vec<u8>, Failure> {
+    let shown = path.display();
+    let unreadable = |error: std::io::Error| Failure::unreadable(format!("`{shown}` can't be read: {error}"));
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)
+        .map_err(unreadable)?
+        .take(LONGEST + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > LONGEST {
+        return Err(Failure::unreadable(format!("`{shown}` is larger than a mebibyte")));
+    }
+    Ok(bytes)
+}

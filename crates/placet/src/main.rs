@@ -1,0 +1,35 @@
+//! The `placet` binary: reads flags and files, wires, starts; and the command line against a running server.
+//!
+//! Invariant: no rules here. What a policy permits, what a token is worth, what an upstream is sent is decided in the
+//! libraries.
+
+mod cli;
+mod client;
+mod commands;
+mod data;
+mod demo;
+mod environment;
+mod exit;
+mod input;
+mod logs;
+mod output;
+mod running;
+mod serve;
+mod state;
+
+use clap::Parser as _;
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    match cli.run(environment::Environment::read()) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            output::note(&format!("error: {failure}"));
+            (&failure).into()
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! `placet serve`: from flags and files to a running server, and back.
+//!
+//! The address is bound first, so that a port in use costs nothing; it is announced last, when requests are answered.
+//!
+//! Invariant: what was answered is on the disk, and a stop loses nothing that is under way within [`GRACE`].
+
+use crate::{
+    cli::Context,
+    data::{self, DataDir},
+    exit::{Exit, Failure},
+    logs,
+    output::line,
+    running::{self, Running},
+};
+use clap::Args;
+use serde_json::json;
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+};
+
+/// How long what is under way may take after the first signal.
+const GRACE: Duration = Duration::from_secs(14);
+
+const AFTER: &str = "\
+The first start makes the keys and the administrator token; both stay in the data directory. SIGTERM or SIGINT stops
+the server when what is under way has been answered, within 15 seconds; a second one stops it at once.
+
+An agent that runs under the same operating system user as this server can read its keys: it is outside of what
+Placet can protect. Run agents as another user, or on another machine.
+
+The vault key can be kept elsewhere: in a file (--vault-key-file) or, in base64, in PLACET_VAULT_KEY.
+
+Examples:
+  placet serve
+  placet serve --data /var/lib/placet --listen 0.0.0.0:7447 --issuer https://placet.example";
+
+/// Start the server.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER)]
+pub(crate) struct Serve {
+    /// Where to listen; port 0 picks a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7447")]
+    listen: SocketAddr,
+    /// The issuer in tokens, and the base URL of links [default: http:// and the bound address]
+    #[arg(long, value_name = "URL")]
+    issuer: Option<String>,
+    /// A file with the vault key: 32 bytes, or base64 of them
+    #[arg(long, value_name = "FILE")]
+    vault_key_file: Option<PathBuf>,
+    /// What to log
+    #[arg(long, value_name = "FILTER", env = "PLACET_LOG", hide_env_values = true, default_value = "info")]
+    log: String,
+}
+
+impl Serve {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        logs::start(&self.log, context.environment.no_color)?;
+        let issuer = self.issuer.as_deref().map(checked_issuer).transpose()?;
+        let vault = match (&self.vault_key_file, &context.environment.vault_key) {
+            (Some(path), _) => Some(data::vault_key_from_file(path)?),
+            (None, Some(text)) => {
+                let key = text.expose_str().and_then(data::vault_key_from_text);
+                Some(key.ok_or_else(|| Failure::start("PLACET_VAULT_KEY does not hold 32 bytes in base64"))?)
+            }
+            (None, None) => None,
+        };
+        let listener = bind(self.listen).await?;
+        let path = context.global.data.as_deref().unwrap_or(Path::new(data::DEFAULT));
+        let directory = DataDir::open(path)?;
+        let mut signals = Signals::new()?;
+        let running = running::start(listener, directory, issuer, vault).await?;
+        warn(&running);
+        let (base, token) = (running.base_url().to_owned(), path.join(data::ADMIN_TOKEN));
+        if context.global.json {
+            line(&json!({"address": base, "admin_token": token}).to_string());
+        } else {
+            line(&format!("Placet answers at {base}; the administrator token is in {}", token.display()));
+        }
+        serve_until_stopped(running, &mut signals).await
+    }
+}
+
+async fn serve_until_stopped(mut running: Running, signals: &mut Signals) -> Result<Exit, Failure> {
+    tokio::select! {
+        ended = running.ended() => {
+            return Err(Failure::start(format!("the listener failed: {ended}")));
+        }
+        () = signals.next() => {}
+    }
+    tracing::info!("stopping: what is under way is answered first");
+    tokio::select! {
+        () = running.stop(GRACE) => tracing::info!("stopped"),
+        () = signals.next() => tracing::warn!("stopped at once, at a second signal"),
+    }
+    Ok(Exit::Done)
+}
+
+fn warn(running: &Running) {
+    tracing::warn!(
+        "an agent that runs under the operating system user of this server is outside of what it can protect"
+    );
+    if !running.address().ip().is_loopback() {
+        tracing::warn!(
+            address = %running.address(),
+            "listening beyond this machine without TLS: put a proxy with TLS in front, and state its URL with --issuer"
+        );
+    }
+}
+
+/// Binds the address.
+///
+/// # Errors
+/// A sentence: the port is in use, or not ours to take.
+pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => Failure::start(format!(
+            "{address} is in use by another program; stop that one, or choose another address with --listen (port 0 picks a free one)"
+        )),
+        _ => Failure::start(format!("{address} can't be listened on: {error}; choose another with --listen")),
+    })
+}
+
+/// An issuer is an absolute http or https URL without query, fragment and slash at its end (RFC 8414 §2).
+fn checked_issuer(text: &str) -> Result<String, Failure> {
+    let wrong = |why: &str| Failure::unreadable(format!("`{text}` can't be the issuer: {why}"));
+    let url: reqwest::Url = text.parse().map_err(|error| wrong(&format!("{error}")))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        return Err(wrong("it is not an http or https URL"));
+    }
+    if url.query().is_some()
+        || url.fragment().is_some()
+        || !url.username().is_empty()
+        || url.password().is_some()
+    {
+        return Err(wrong("it has a query, a fragment or a user name"));
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+/// The signals that ask to stop.
+pub(crate) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    pub(crate) fn new() -> Result<Self, Failure> {
+        let listen = |kind| {
+            signal(kind).map_err(|error| Failure::start(format!("signals can't be received: {error}")))
+        };
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    pub(crate) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_issuer_is_a_plain_base_url() {
+        assert_eq!(checked_issuer("https://placet.example/").unwrap(), "https://placet.example");
+        for wrong in ["placet.example", "ftp://a", "https://a?b", "https://a#b", "https://u:p@a", ""] {
+            assert!(checked_issuer(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_port_in_use_is_a_sentence() {
+        let first = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let failure = bind(first.local_addr().unwrap()).await.unwrap_err();
+        assert!(matches!(&failure, Failure::NotStarted(message) if message.contains("in use")), "{failure}");
+    }
+}
