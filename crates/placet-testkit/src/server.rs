@@ -1,0 +1,176 @@
+//! The real binary, as a process of its own on a free port and a temporary directory.
+//!
+//! Invariant: no server outlives the test process: each has a guard, a shell that waits for the end of a pipe from
+//! here and then kills the server and removes its directory. So a server may also be kept in a `static`.
+
+use crate::{Client, until};
+use std::{
+    fs::{self, File},
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, Stdio},
+};
+use tempfile::TempDir;
+
+/// What of the surrounding environment the binary reads.
+const ENVIRONMENT: &[&str] =
+    &["PLACET_URL", "PLACET_TOKEN", "PLACET_CLIENT_SECRET", "PLACET_VAULT_KEY", "PLACET_LOG", "NO_COLOR"];
+
+/// A server; killed where a test ends without stopping it.
+#[derive(Debug)]
+pub struct Server {
+    binary: PathBuf,
+    home: TempDir,
+    running: Option<Running>,
+    base: String,
+    admin: String,
+}
+
+#[derive(Debug)]
+struct Running {
+    child: Child,
+    guard: Child,
+    /// Kept open, so that the server can write.
+    _out: BufReader<ChildStdout>,
+}
+
+impl Server {
+    /// Starts `binary` (`env!("CARGO_BIN_EXE_placet")`) on a directory and a port of its own, and waits until it is ready.
+    ///
+    /// # Panics
+    /// Where it does not become ready.
+    pub fn start(binary: &str) -> Self {
+        let home = tempfile::Builder::new().prefix("placet-test-").tempdir().unwrap();
+        let mut server =
+            Self { binary: binary.into(), home, running: None, base: String::new(), admin: String::new() };
+        server.run();
+        server.admin = fs::read_to_string(server.data().join("admin.token")).unwrap().trim().to_owned();
+        server
+    }
+
+    /// Where it answers; another place after each start.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Its data directory.
+    pub fn data(&self) -> PathBuf {
+        self.home.path().join("data")
+    }
+
+    /// A directory for a test's own files; the working directory and state directory of [`Server::cli`].
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// What it wrote to its log, over all its starts.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.home.path().join("log")).unwrap_or_default()
+    }
+
+    /// The administrator token.
+    pub fn admin_token(&self) -> &str {
+        &self.admin
+    }
+
+    /// A client with the administrator token.
+    pub fn admin(&self) -> Client {
+        self.client().with(&self.admin)
+    }
+
+    /// A client without a token.
+    pub fn client(&self) -> Client {
+        Client::new(&self.base)
+    }
+
+    /// The process id.
+    ///
+    /// # Panics
+    /// Where it is not running.
+    pub fn id(&self) -> u32 {
+        self.running.as_ref().expect("the server runs").child.id()
+    }
+
+    /// The binary as a command line tool that finds this server by `--data`, with nothing of the surrounding
+    /// environment that it reads.
+    pub fn cli(&self) -> Command {
+        let mut command = self.command();
+        command.arg("--data").arg(self.data());
+        command
+    }
+
+    /// The binary without any argument, with nothing of the surrounding environment that it reads.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.binary);
+        for name in ENVIRONMENT {
+            command.env_remove(name);
+        }
+        command.env("XDG_STATE_HOME", self.home.path()).current_dir(self.home.path()).stdin(Stdio::null());
+        command
+    }
+
+    /// Ends it as a power cut would.
+    ///
+    /// # Panics
+    /// Where it can't be killed.
+    pub fn kill(&mut self) {
+        if let Some(mut running) = self.running.take() {
+            running.child.kill().unwrap();
+            running.child.wait().unwrap();
+        }
+    }
+
+    /// Asks it to stop (SIGTERM) and waits for its end; answers its exit code.
+    ///
+    /// # Panics
+    /// Where it does not end within 20 seconds.
+    pub fn stop(&mut self) -> Option<i32> {
+        let mut running = self.running.take().expect("the server runs");
+        let asked = Command::new("kill").args(["-TERM", &running.child.id().to_string()]).status().unwrap();
+        assert!(asked.success(), "the server can't be asked to stop");
+        until("the server's end", || running.child.try_wait().unwrap()).code()
+    }
+
+    /// Starts it again after [`Server::kill`] or [`Server::stop`] (killing it first where it runs), on the same
+    /// directory and another port.
+    pub fn restart(&mut self) {
+        self.kill();
+        self.run();
+    }
+
+    fn run(&mut self) {
+        let log = File::options().create(true).append(true).open(self.home.path().join("log")).unwrap();
+        let mut command = self.command();
+        command.args(["serve", "--listen", "127.0.0.1:0", "--log", "info", "--data"]).arg(self.data());
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let guard = guard(child.id(), self.home.path());
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut ready = String::new();
+        out.read_line(&mut ready).unwrap();
+        assert!(ready.contains("http://127.0.0.1:"), "not ready: {ready:?}; the log: {}", self.log());
+        self.base = fs::read_to_string(self.data().join("address")).unwrap().trim().to_owned();
+        self.running = Some(Running { child, guard, _out: out });
+    }
+}
+
+/// A shell that kills `server` and removes `home` once this process is gone, however it goes.
+fn guard(server: u32, home: &Path) -> Child {
+    Command::new("sh")
+        .args(["-c", "read -r _; kill -9 \"$0\" 2>/dev/null; rm -rf \"$1\"", &server.to_string()])
+        .arg(home)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+impl Drop for Running {
+    /// The guard first: it must not see the end of its pipe while the directory is still needed.
+    fn drop(&mut self) {
+        let _ = self.guard.kill();
+        let _ = self.guard.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

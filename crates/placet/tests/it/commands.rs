@@ -1,0 +1,76 @@
+//! The commands against a running server.
+
+use crate::process::{Server, placet, stderr, stdout};
+use serde_json::Value;
+use std::{
+    fs,
+    io::Write as _,
+    path::Path,
+    process::{Output, Stdio},
+};
+
+fn given(home: &Path, arguments: &[&str], input: &str) -> Output {
+    let mut child = placet(home)
+        .args(["--data", "data"])
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn answer(output: &Output) -> Value {
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(output));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn people_sign_in_and_the_administrator_token_decides_no_approval() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start(home.path(), &home.path().join("data"));
+    let run = |arguments: &[&str], input: &str| given(home.path(), arguments, input);
+    let made = answer(&run(&["user", "add", "ada", "--role", "administrator"], "a long password\n"));
+    assert_eq!(made["name"], "ada");
+    assert_eq!(run(&["approvals", "list"], "").status.code(), Some(2));
+    assert_eq!(run(&["login", "--name", "ada"], "a wrong password\n").status.code(), Some(1));
+    let signed_in = run(&["login", "--name", "ada"], "a long password\n");
+    assert!(answer(&signed_in)["id"].is_string() && !stdout(&signed_in).contains("plt_session"));
+    assert_eq!(answer(&run(&["approvals", "list"], ""))["approvals"], serde_json::json!([]));
+    assert_eq!(run(&["logout"], "").status.code(), Some(0));
+    assert_eq!(run(&["approvals", "list"], "").status.code(), Some(2));
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn the_record_is_verified_proved_and_compared_with_what_was_kept() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start(home.path(), &home.path().join("data"));
+    let run = |arguments: &[&str], input: &str| given(home.path(), arguments, input);
+    // A session is recorded before it is answered, and is in the log within a second.
+    answer(&run(&["user", "add", "ada", "--role", "administrator"], "a long password\n"));
+    assert_eq!(server.stop(), Some(0));
+    let server = Server::start(home.path(), &home.path().join("data"));
+    let first = answer(&run(&["record", "verify"], ""));
+    assert_eq!(
+        (&first["result"], &first["compared_with"], &first["tail"]),
+        (&"verified".into(), &0.into(), &0.into())
+    );
+    answer(&run(&["login", "--name", "ada"], "a long password\n"));
+    let second = answer(&run(&["record", "verify"], ""));
+    assert_eq!((&second["result"], &second["compared_with"]), (&"verified".into(), &1.into()));
+    assert_eq!(run(&["record", "prove", "0", "-o", "proof.json"], "").status.code(), Some(0));
+    let check = |file: &str| run(&["record", "verify-proof", file, "--key", "data/record.pub"], "");
+    assert_eq!(answer(&check("proof.json"))["result"], "verified");
+    let proof = fs::read_to_string(home.path().join("proof.json")).unwrap();
+    fs::write(home.path().join("other.json"), proof.replacen("\"index\": 0", "\"index\": 1", 1)).unwrap();
+    assert_eq!(check("other.json").status.code(), Some(1));
+    fs::write(home.path().join("broken.json"), "{}").unwrap();
+    assert_eq!(check("broken.json").status.code(), Some(2));
+    // A checkpoint that this record's key did not sign.
+    fs::write(home.path().join("strange.txt"), "x\n1\nAAAA\n\n\u{2014} x AAAA\n").unwrap();
+    assert_eq!(run(&["record", "verify", "--checkpoint", "strange.txt"], "").status.code(), Some(1));
+    assert_eq!(server.stop(), Some(0));
+}

@@ -1,0 +1,57 @@
+//! The binary as people run it: processes, exit codes, what is printed, what lies in the data directory; and the
+//! server over real HTTP, with a real upstream.
+//!
+//! Invariant: servers listen on port 0 and are stopped by the test that started them, or end with the test process.
+
+#[cfg(test)]
+mod actions;
+#[cfg(test)]
+mod agents;
+#[cfg(test)]
+mod approvals;
+#[cfg(test)]
+mod bad_input;
+#[cfg(test)]
+mod check;
+#[cfg(test)]
+mod children;
+#[cfg(test)]
+mod commands;
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod demo;
+#[cfg(test)]
+mod help;
+#[cfg(test)]
+mod idempotency;
+#[cfg(test)]
+mod introspection;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod lineage_model;
+#[cfg(test)]
+mod metadata;
+#[cfg(test)]
+mod parties;
+#[cfg(test)]
+mod policies;
+#[cfg(test)]
+mod process;
+#[cfg(test)]
+mod readme;
+#[cfg(test)]
+mod record;
+#[cfg(test)]
+mod revocation;
+#[cfg(test)]
+mod serve;
+#[cfg(test)]
+mod stage;
+#[cfg(test)]
+mod tasks;
+#[cfg(test)]
+mod tokens;
+#[cfg(test)]
+mod users;

@@ -1,0 +1,116 @@
+//! What the authorization server says about itself is true: each endpoint, grant type and method that it names works.
+
+use crate::parties::{exchange, stage};
+use placet_testkit::Answer;
+use serde_json::json;
+
+fn document() -> Answer {
+    stage().client().get("/.well-known/oauth-authorization-server").send().expect(200)
+}
+
+fn texts(document: &Answer, name: &str) -> Vec<String> {
+    let list = document.at(&format!("/{name}")).as_array().unwrap().clone();
+    list.iter().map(|item| item.as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn it_promises_this_and_no_more() {
+    let issuer = stage().story.server.base().to_owned();
+    let document = document();
+    assert_eq!(document.at("/issuer"), &json!(issuer));
+    assert_eq!(document.header("content-type"), Some("application/json"));
+    let shown = serde_json::to_string_pretty(&document.body).unwrap().replace(&issuer, "ISSUER");
+    insta::assert_snapshot!(shown, @r#"
+    {
+      "grant_types_supported": [
+        "client_credentials",
+        "urn:ietf:params:oauth:grant-type:token-exchange"
+      ],
+      "introspection_endpoint": "ISSUER/oauth/introspect",
+      "introspection_endpoint_auth_methods_supported": [
+        "client_secret_basic",
+        "client_secret_post"
+      ],
+      "issuer": "ISSUER",
+      "jwks_uri": "ISSUER/.well-known/jwks.json",
+      "response_types_supported": [],
+      "revocation_endpoint": "ISSUER/oauth/revoke",
+      "revocation_endpoint_auth_methods_supported": [
+        "client_secret_basic",
+        "client_secret_post"
+      ],
+      "token_endpoint": "ISSUER/oauth/token",
+      "token_endpoint_auth_methods_supported": [
+        "client_secret_basic",
+        "client_secret_post"
+      ]
+    }
+    "#);
+}
+
+#[test]
+fn every_endpoint_that_it_names_answers() {
+    let stage = stage();
+    let document = document();
+    let mut named = 0;
+    for (name, value) in document.body.as_object().unwrap() {
+        let Some(url) = value.as_str().filter(|_| name.ends_with("_endpoint") || name == "jwks_uri") else {
+            continue;
+        };
+        named += 1;
+        if name == "jwks_uri" {
+            let keys = stage.client().get(url).send().expect(200);
+            assert_eq!(keys.header("content-type"), Some("application/jwk-set+json"));
+            assert!(!keys.at("/keys").as_array().unwrap().is_empty());
+        } else {
+            // Without authentication each wants one: it is there, and it is protected.
+            stage.client().post(url).form(&[("token", "x")]).send().refused(401, "invalid_client");
+            stage.client().get(url).send().refused(405, "method_not_allowed");
+        }
+    }
+    assert_eq!(named, 4);
+    // What DESIGN names for later is not there, and not promised.
+    for absent in ["authorize", "par", "device_authorization", "register"] {
+        stage.client().post(&format!("/oauth/{absent}")).send().refused(404, "not_found");
+        assert!(!document.body.to_string().contains(&format!("/oauth/{absent}")));
+    }
+    stage.client().get("/.well-known/openid-configuration").send().refused(404, "not_found");
+}
+
+#[test]
+fn every_grant_type_and_method_that_it_names_works() {
+    let stage = stage();
+    let document = document();
+    let (agent, child) = (stage.agent(), stage.agent());
+    let token = stage.given(&agent, "orders.read").text("/access_token");
+    for grant_type in texts(&document, "grant_types_supported") {
+        match grant_type.as_str() {
+            "client_credentials" => agent.ask().with("grant_type", &grant_type).send(&stage.client()),
+            "urn:ietf:params:oauth:grant-type:token-exchange" => {
+                exchange(&agent, &token, &child.id).with("grant_type", &grant_type).send(&stage.client())
+            }
+            other => panic!("no test shows that `{other}` works"),
+        }
+        .expect(200);
+    }
+    for (endpoint, form) in [
+        ("token", [("grant_type", "client_credentials"), ("scope", "orders.read")]),
+        ("introspection", [("token", token.as_str()), ("include_task_history", "false")]),
+        ("revocation", [("token", "unknown"), ("reason", "none")]),
+    ] {
+        let url = document.text(&format!("/{endpoint}_endpoint"));
+        for method in texts(&document, &format!("{endpoint}_endpoint_auth_methods_supported")) {
+            let request = stage.client().post(&url);
+            let request = match method.as_str() {
+                "client_secret_basic" => request.basic(&agent.id, &agent.secret).form(&form),
+                "client_secret_post" => {
+                    let own = [("client_id", agent.id.as_str()), ("client_secret", &agent.secret)];
+                    request.form(&[form.as_slice(), &own].concat())
+                }
+                other => panic!("no test shows that `{other}` works"),
+            };
+            request.send().expect(200);
+        }
+    }
+    assert!(texts(&document, "response_types_supported").is_empty());
+}
