@@ -120,7 +120,7 @@ impl Store {
     /// # Errors
     /// [`Refused`].
     pub async fn admit(&self, admission: Admission) -> Result<Admitted, Refused> {
-        let answer = self.inner.writer.send(Lane::Begin, move |tx| admit(tx, admission))?;
+        let answer = self.inner.writer.send(Lane::Begin, move |tx| admit(tx, &admission))?;
         answer.await.unwrap_or(Err(Refused::Fault(Fault::Closed)))
     }
 }
@@ -156,13 +156,11 @@ fn unused(tx: &mut Tx<'_>, key: &Key, at: Timestamp) -> Result<(), Refused> {
     }
 }
 
-fn admit(tx: &mut Tx<'_>, admission: Admission) -> Result<Admitted, Refused> {
-    check(tx, &admission)?;
+fn admit(tx: &mut Tx<'_>, admission: &Admission) -> Result<Admitted, Refused> {
+    check(tx, admission)?;
     // From here on things change: what fails now fails the group.
-    let action = admission.action;
-    keep(tx, admission)
-        .map_err(|fault| Refused::Fault(tx.doom(fault)))
-        .map(|charges| Admitted { action, charges })
+    keep(tx, admission).map_err(|fault| Refused::Fault(tx.doom(fault)))?;
+    Ok(Admitted { action: admission.action, charges: admission.charges.clone() })
 }
 
 fn check(tx: &mut Tx<'_>, admission: &Admission) -> Result<(), Refused> {
@@ -185,7 +183,7 @@ fn check(tx: &mut Tx<'_>, admission: &Admission) -> Result<(), Refused> {
     Ok(())
 }
 
-fn keep(tx: &mut Tx<'_>, admission: Admission) -> Result<Vec<Charge>, Fault> {
+fn keep(tx: &mut Tx<'_>, admission: &Admission) -> Result<(), Fault> {
     if let Some((approval, _)) = admission.approval
         && tx.execute(&USE_APPROVAL, &params![approval])? != 1
     {
@@ -205,10 +203,9 @@ fn keep(tx: &mut Tx<'_>, admission: Admission) -> Result<Vec<Charge>, Fault> {
         connection: admission.connection,
         at: admission.at,
         charges: Taken::encode(&admission.charges),
-        idempotency: admission.idempotency.map(|key| key.scope),
+        idempotency: admission.idempotency.as_ref().map(|key| key.scope),
     });
-    tx.record(admission.intent)?;
-    Ok(admission.charges)
+    tx.record(admission.intent.clone())
 }
 
 /// Whether an approval can be used now for the request of this digest; else the code. An unknown one is one for a

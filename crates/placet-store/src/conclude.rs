@@ -78,7 +78,7 @@ impl Store {
         &self,
         conclusion: Conclusion,
     ) -> impl Future<Output = Result<(), ConcludeError>> + Send + 'static {
-        let sent = self.inner.writer.send(Lane::End, move |tx| conclude(tx, conclusion));
+        let sent = self.inner.writer.send(Lane::End, move |tx| conclude(tx, &conclusion));
         async move { sent?.await.unwrap_or(Err(ConcludeError::Fault(Fault::Closed))) }
     }
 
@@ -100,20 +100,22 @@ impl Store {
             }
             ended += left.len();
             let ends: Vec<_> = left.iter().map(|action| (action.id, entry(action))).collect();
-            self.write(move |tx| ends.into_iter().try_for_each(|(id, entry)| abandon(tx, id, now, entry)))
-                .await?;
+            self.write(move |tx| {
+                ends.iter().try_for_each(|(id, entry)| abandon(tx, *id, now, entry.clone()))
+            })
+            .await?;
         }
     }
 }
 
-fn conclude(tx: &mut Tx<'_>, conclusion: Conclusion) -> Result<(), ConcludeError> {
-    let Conclusion { from, state, give_back, .. } = conclusion;
+fn conclude(tx: &mut Tx<'_>, conclusion: &Conclusion) -> Result<(), ConcludeError> {
+    let Conclusion { from, state, give_back, .. } = *conclusion;
     let open =
         from == ActionState::Pending || (from == ActionState::Unknown && state != ActionState::Unknown);
     if !open || state == ActionState::Pending || (give_back && state == ActionState::Unknown) {
         return Err(ConcludeError::NoWay { from, to: state });
     }
-    let Some((charges, scope)) = end(tx, &conclusion)? else { return Err(ConcludeError::NotInFlight) };
+    let Some((charges, scope)) = end(tx, conclusion)? else { return Err(ConcludeError::NotInFlight) };
     settle(tx, conclusion, charges, scope).map_err(|fault| ConcludeError::Fault(tx.doom(fault)))
 }
 
@@ -129,7 +131,7 @@ fn end(tx: &mut Tx<'_>, conclusion: &Conclusion) -> Result<Ended, Fault> {
 
 fn settle(
     tx: &mut Tx<'_>,
-    conclusion: Conclusion,
+    conclusion: &Conclusion,
     charges: Option<Vec<u8>>,
     scope: Option<Vec<u8>>,
 ) -> Result<(), Fault> {
@@ -140,7 +142,7 @@ fn settle(
     if let Some(scope) = scope {
         idempotency::settle(tx, &scope, conclusion.action, conclusion.state, conclusion.answer.as_deref())?;
     }
-    tx.record(conclusion.outcome)
+    tx.record(conclusion.outcome.clone())
 }
 
 /// Ends an action of which nobody knows what became; one that was concluded meanwhile is left alone.
@@ -156,7 +158,7 @@ fn abandon(tx: &mut Tx<'_>, action: ActionId, now: Timestamp, outcome: PreparedE
         outcome,
     };
     match end(tx, &conclusion)? {
-        Some((charges, scope)) => settle(tx, conclusion, charges, scope),
+        Some((charges, scope)) => settle(tx, &conclusion, charges, scope),
         None => Ok(()),
     }
 }

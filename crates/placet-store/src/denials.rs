@@ -64,7 +64,7 @@ impl Store {
         at: Timestamp,
         window: Duration,
     ) -> Result<(), Fault> {
-        let answer = self.inner.writer.send(Lane::Begin, move |tx| note(tx, &key, entry, at, window))?;
+        let answer = self.inner.writer.send(Lane::Begin, move |tx| note(tx, &key, &entry, at, window))?;
         answer.await.unwrap_or(Err(Fault::Closed))
     }
 
@@ -88,7 +88,7 @@ impl Store {
             written += over.len();
             let entries: Vec<_> = over.into_iter().map(|denial| (entry(&denial), denial)).collect();
             self.write(move |tx| {
-                entries.into_iter().try_for_each(|(entry, denial)| close(tx, &denial, entry))
+                entries.iter().try_for_each(|(entry, denial)| close(tx, denial, entry.clone()))
             })
             .await?;
         }
@@ -98,7 +98,7 @@ impl Store {
 fn note(
     tx: &mut Tx<'_>,
     key: &[u8; 32],
-    entry: PreparedEntry,
+    entry: &PreparedEntry,
     at: Timestamp,
     window: Duration,
 ) -> Result<(), Fault> {
@@ -108,7 +108,7 @@ fn note(
         return tx.execute(&COUNT, &params![key, at]).map(|_| ());
     }
     tx.execute(&OPEN, &params![key, entry.leaf(), at, at.plus(window)])?;
-    tx.record(entry)
+    tx.record(entry.clone())
 }
 
 fn over(query: &mut impl Query, until: Timestamp) -> Result<Vec<PendingDenial>, Fault> {

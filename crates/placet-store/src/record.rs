@@ -27,6 +27,7 @@ use placet_core::{
     record::{EntryType, Envelope, Head, RecordSigner, chain::sign_head, merkle::leaf_hash},
     time::Timestamp,
 };
+use std::sync::Arc;
 
 statements! {
     /// The last entry that a node signed.
@@ -48,16 +49,16 @@ inserts! {
     BODIES[3] = "INSERT INTO record_bodies (node, seq, sealed)";
 }
 
-/// An entry that is ready to be numbered.
+/// An entry that is ready to be numbered. Cloning is cheap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PreparedEntry {
     id: EventId,
     entry_type: EntryType,
     at: Timestamp,
     agent: Option<AgentId>,
-    leaf: Vec<u8>,
+    leaf: Arc<[u8]>,
     leaf_hash: [u8; 32],
-    sealed: Option<Vec<u8>>,
+    sealed: Option<Arc<[u8]>>,
 }
 
 impl PreparedEntry {
@@ -70,8 +71,8 @@ impl PreparedEntry {
             at: envelope.at,
             agent: envelope.agent,
             leaf_hash: leaf_hash(&leaf),
-            leaf,
-            sealed,
+            leaf: leaf.into(),
+            sealed: sealed.map(Into::into),
         }
     }
 
@@ -92,7 +93,7 @@ impl Store {
     /// # Errors
     /// [`Fault`].
     pub async fn append(&self, entries: Vec<PreparedEntry>) -> Result<(), Fault> {
-        let append = move |tx: &mut Tx<'_>| entries.into_iter().try_for_each(|entry| tx.record(entry));
+        let append = move |tx: &mut Tx<'_>| entries.iter().try_for_each(|entry| tx.record(entry.clone()));
         self.inner.writer.send(Lane::Begin, append)?.await.unwrap_or(Err(Fault::Closed))
     }
 }
@@ -142,12 +143,12 @@ pub(crate) fn write(tx: &mut Tx<'_>, placed: &[Placed]) -> Result<(), Fault> {
             entry.entry_type.as_str().into(),
             entry.at.into(),
             entry.agent.into(),
-            (&entry.leaf).into(),
+            entry.leaf.as_ref().into(),
             (&entry.leaf_hash).into(),
             head.hash.into(),
         ]);
         if let Some(sealed) = &entry.sealed {
-            bodies.extend([Value::from(&node), head.seq.into(), sealed.into()]);
+            bodies.extend([Value::from(&node), head.seq.into(), sealed.as_ref().into()]);
         }
     }
     tx.insert(&ENTRIES, &entries)?;

@@ -81,13 +81,15 @@ impl Store {
     /// Runs `f` in a savepoint of the next group commit and answers after that commit. An `Err` rolls back what `f`
     /// did, and so does a panic. `f` keeps everybody waiting: it does no more than a few milliseconds of work.
     ///
+    /// `f` may be run again after a transaction that was lost: only what its last run did and answered counts.
+    ///
     /// # Errors
     /// What `f` answers, or a [`Fault`].
     pub async fn write<T, E, F>(&self, f: F) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<Fault> + Send + 'static,
-        F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
     {
         self.inner.writer.send(Lane::Closure, f)?.await.unwrap_or_else(|_| Err(Fault::Closed.into()))
     }

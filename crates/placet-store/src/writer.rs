@@ -129,7 +129,7 @@ pub(crate) enum Ran {
 pub(crate) trait Job: Send {
     /// Whether it needs a savepoint of its own.
     fn isolated(&self) -> bool;
-    /// Does it.
+    /// Does it. After a transaction that was lost it is done again, as if the first time had not been.
     fn run(&mut self, tx: &mut Tx<'_>) -> Ran;
     /// Answers it, after the commit or the fault that ended the group.
     fn answer(self: Box<Self>, group: Result<(), Fault>);
@@ -137,7 +137,7 @@ pub(crate) trait Job: Send {
 
 /// A closure of the control plane.
 struct Closure<F, T, E> {
-    run: Option<F>,
+    run: F,
     outcome: Option<Result<T, E>>,
     reply: oneshot::Sender<Result<T, E>>,
     isolated: bool,
@@ -145,7 +145,7 @@ struct Closure<F, T, E> {
 
 impl<F, T, E> Job for Closure<F, T, E>
 where
-    F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send,
+    F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send,
     T: Send,
     E: From<Fault> + Send,
 {
@@ -154,11 +154,10 @@ where
     }
 
     fn run(&mut self, tx: &mut Tx<'_>) -> Ran {
-        let Some(run) = self.run.take() else { return Ran::Drop };
         let outcome = if self.isolated {
-            catch_unwind(AssertUnwindSafe(|| run(tx))).unwrap_or_else(|_| Err(Fault::Panicked.into()))
+            catch_unwind(AssertUnwindSafe(|| (self.run)(tx))).unwrap_or_else(|_| Err(Fault::Panicked.into()))
         } else {
-            run(tx)
+            (self.run)(tx)
         };
         let ran = if outcome.is_ok() { Ran::Keep } else { Ran::Drop };
         self.outcome = Some(outcome);
@@ -207,14 +206,14 @@ impl Writer {
     where
         T: Send + 'static,
         E: From<Fault> + Send + 'static,
-        F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
     {
         let jobs = self.jobs.as_ref().ok_or(Fault::Closed)?;
         if self.waiting.load(Ordering::Relaxed) >= lane.limit() {
             return Err(Fault::Busy);
         }
         let (reply, answer) = oneshot::channel();
-        let job = Box::new(Closure { run: Some(f), outcome: None, reply, isolated: lane == Lane::Closure });
+        let job = Box::new(Closure { run: f, outcome: None, reply, isolated: lane == Lane::Closure });
         self.waiting.fetch_add(1, Ordering::Relaxed);
         jobs.send(job).map_err(|_| Fault::Closed)?;
         Ok(answer)

@@ -157,7 +157,7 @@ pub async fn create(
             }
             agents::insert(tx, &agent, secret, registration_token)?;
             grants::insert(tx, &grant)?;
-            Ok(tx.record(entry)?)
+            Ok(tx.record(entry.clone())?)
         })
         .await?;
     Ok((StatusCode::CREATED, Json(answer)).into_response())
@@ -236,11 +236,11 @@ pub async fn change(
             let mut agent = agents::find(tx, id)?.ok_or(Fault::Unreadable("an agent"))?;
             let grant =
                 grants::find(tx, agent.registration)?.ok_or(Fault::Unreadable("a registration grant"))?;
-            agent.description = change.description.unwrap_or(agent.description);
-            agent.labels = change.labels.unwrap_or(agent.labels);
-            agent.owner = change.owner.unwrap_or(agent.owner);
+            agent.description = change.description.clone().unwrap_or(agent.description);
+            agent.labels = change.labels.clone().unwrap_or(agent.labels);
+            agent.owner = change.owner.clone().unwrap_or(agent.owner);
             agent.level = change.max_scope_level.unwrap_or(agent.level);
-            agent.default_scopes = change.default_scopes.unwrap_or(agent.default_scopes);
+            agent.default_scopes = change.default_scopes.clone().unwrap_or(agent.default_scopes);
             check_text(&agent.description, agent.owner.as_deref(), &agent.labels)?;
             check_defaults(&agent.default_scopes, &grant.authority.scope)?;
             if !agents::update(tx, &agent)? {
@@ -324,7 +324,7 @@ pub async fn activate(
                 tx,
                 EntryType::AgentActivated,
                 &agent,
-                &by.unwrap_or_else(|| id.to_string()),
+                &by.clone().unwrap_or_else(|| id.to_string()),
                 source,
             )?;
             Ok(agent)

@@ -238,7 +238,7 @@ async fn insert(
                 ),
                 fault => fault.into(),
             })?;
-            Ok(tx.record(entry)?)
+            Ok(tx.record(entry.clone())?)
         })
         .await
 }

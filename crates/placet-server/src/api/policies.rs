@@ -79,7 +79,7 @@ async fn apply(
             if policies::apply(tx, &name, &text, &by, now)? != version {
                 return Err(document::overtaken());
             }
-            Ok(tx.record(entry)?)
+            Ok(tx.record(entry.clone())?)
         })
         .await
 }

@@ -116,7 +116,7 @@ async fn apply(
             if services::apply(tx, &name, &text, &by, now)? != version {
                 return Err(document::overtaken());
             }
-            tx.record(entry)?;
+            tx.record(entry.clone())?;
             let parked = if redirected { connections::park(tx, &name)? } else { Vec::new() };
             for connection in parked {
                 let changed = Envelope {

@@ -71,7 +71,7 @@ pub(crate) async fn create(
     app.store
         .write(move |tx| {
             sessions::insert(tx, id, user.id, hash, now, expires)?;
-            tx.record(entry)
+            tx.record(entry.clone())
         })
         .await?;
     let answer = json!({"id": id, "token": token.expose_str(), "expires": expires});
@@ -104,7 +104,7 @@ pub(crate) async fn end(
         .write(move |tx| {
             let ended = sessions::end(tx, id, now)?;
             if ended {
-                tx.record(entry)?;
+                tx.record(entry.clone())?;
             }
             Ok::<_, Fault>(ended)
         })

@@ -49,7 +49,7 @@ const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 const MAX_GRANTS: usize = 1000;
 
 /// A task with what is granted for it.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct New {
     task_id: Option<String>,
@@ -100,7 +100,8 @@ pub async fn create(
     }
     let maker = Maker { by: caller.by(), administrator: caller.configures(), source };
     let inner = Arc::clone(&app);
-    let answer = app.store.write(move |tx| make(&inner, tx, new, behalf, &maker, now)).await?;
+    let answer =
+        app.store.write(move |tx| make(&inner, tx, new.clone(), behalf.clone(), &maker, now)).await?;
     Ok((StatusCode::CREATED, Json(answer)).into_response())
 }
 

@@ -71,7 +71,7 @@ pub(crate) async fn create(
                 token_may_create(users::count_with_role(tx, ADMINISTRATOR)?)?;
             }
             users::insert(tx, &made, &password, &by).map_err(|fault| taken(fault, &made.name))?;
-            Ok::<_, Problem>(tx.record(entry)?)
+            Ok::<_, Problem>(tx.record(entry.clone())?)
         })
         .await?;
     Ok((StatusCode::CREATED, Json(shown(&user))).into_response())

@@ -189,7 +189,7 @@ async fn commit(
                 return Ok(false);
             }
             grants::insert(tx, &grant)?;
-            tx.record(entry)?;
+            tx.record(entry.clone())?;
             Ok::<_, Fault>(true)
         })
         .await?;

@@ -451,7 +451,7 @@ async fn commit(
             if let Some(grant) = &grant {
                 grants::insert(tx, grant)?;
             }
-            tx.record(entry)?;
+            tx.record(entry.clone())?;
             Ok::<_, Fault>(Committed::Done)
         })
         .await;

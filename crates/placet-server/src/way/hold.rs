@@ -136,8 +136,8 @@ async fn ask(
                 return Ok(None);
             }
             approvals::insert(tx, &approval, digest)?;
-            tx.record(entry)?;
-            Ok(Some(approval))
+            tx.record(entry.clone())?;
+            Ok(Some(approval.clone()))
         })
         .await?;
     match standing {

@@ -45,7 +45,7 @@ impl Forest {
         world
             .write(move |tx| {
                 all.iter().try_for_each(|grant| grants::insert(tx, grant))?;
-                for (grant, _) in all.iter().zip(gone).filter(|(_, gone)| *gone) {
+                for (grant, _) in all.iter().zip(&gone).filter(|(_, gone)| **gone) {
                     assert!(grants::revoke(tx, grant.id, &revoked("x"))?);
                 }
                 Ok(())

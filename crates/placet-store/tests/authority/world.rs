@@ -61,7 +61,7 @@ impl World {
 
     pub(crate) fn write<T: Send + 'static>(
         &self,
-        f: impl FnOnce(&mut Tx<'_>) -> Result<T, Fault> + Send + 'static,
+        f: impl FnMut(&mut Tx<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Fault> {
         self.runtime.block_on(self.store.write(f))
     }

@@ -108,8 +108,8 @@ async fn a_full_disk_fails_the_group_and_space_brings_it_back() {
     let erase = kept.clone();
     store
         .write::<_, Fault, _>(move |tx| {
-            for id in erase {
-                assert!(record::erase(tx, id)?);
+            for id in &erase {
+                assert!(record::erase(tx, *id)?);
             }
             Ok(())
         })
@@ -127,7 +127,7 @@ async fn a_full_queue_answers_busy_and_outcomes_still_get_through() {
     let store = world.open();
     let action = store.admit(admission(vec![])).await.unwrap().action();
     let (release, wait) = std::sync::mpsc::channel::<()>();
-    let (started, begun) = tokio::sync::oneshot::channel();
+    let (started, begun) = std::sync::mpsc::channel();
     let blocking = {
         let store = store.clone();
         tokio::spawn(async move {
@@ -140,7 +140,7 @@ async fn a_full_queue_answers_busy_and_outcomes_still_get_through() {
                 .await
         })
     };
-    begun.await.unwrap();
+    tokio::task::spawn_blocking(move || begun.recv().unwrap()).await.unwrap();
     let mut waiting = tokio::task::JoinSet::new();
     for _ in 0..5000 {
         let store = store.clone();

@@ -73,7 +73,7 @@ async fn what_changed_since_is_stale() {
     };
     admit(0).await.unwrap();
     for version in versions.clone() {
-        store.write::<_, Fault, _>(move |tx| tx.bump(version)).await.unwrap();
+        store.write::<_, Fault, _>(move |tx| tx.bump(version.clone())).await.unwrap();
     }
     assert_eq!(admit(0).await.unwrap_err(), Refused::Stale);
     admit(1).await.unwrap();
