@@ -86,7 +86,7 @@ statements! {
                    SELECT g.id FROM grants g JOIN down ON g.parent = down.id
                )
                SELECT g.id, g.parent, g.depth, g.agent, g.task, g.expires, g.revoked_at
-               FROM down JOIN grants g ON g.id = down.id ORDER BY g.depth, g.id LIMIT ?2";
+               FROM down CROSS JOIN grants g WHERE g.id = down.id ORDER BY g.depth, g.id LIMIT ?2";
     /// A page of a task's.
     PAGE_OF_TASK = page!("task = ?4 AND ");
     /// A page of a lineage.

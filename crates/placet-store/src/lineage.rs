@@ -28,7 +28,8 @@ use placet_core::{
 use std::{collections::HashMap, sync::Arc};
 
 statements! {
-    /// The chain of a grant, leaf first, with what each link hangs on.
+    /// The chain of a grant, leaf first, with what each link hangs on. `CROSS JOIN` keeps SQLite to this order: left to
+    /// itself it reads every grant there is.
     LINKS = concat!("WITH RECURSIVE up (id, parent, level) AS (
                          SELECT id, parent, 0 FROM grants WHERE id = ?1
                          UNION ALL
@@ -36,14 +37,13 @@ statements! {
                      )
                      SELECT ", grant_columns!("g"), ", ", agent_columns!("a"), ", ", grant_columns!("r"), ",
                             r.id, ", task_columns!("t"), ", root.version, registration.version, agent.version
-                     FROM up
-                     JOIN grants g ON g.id = up.id
-                     JOIN agents a ON a.id = g.agent
+                     FROM up CROSS JOIN grants g CROSS JOIN agents a
                      LEFT JOIN grants r ON r.id = a.registration
                      LEFT JOIN tasks t ON t.id = g.task
                      LEFT JOIN versions root ON root.key = 'lineage/' || g.root
                      LEFT JOIN versions registration ON registration.key = 'lineage/' || r.root
                      LEFT JOIN versions agent ON agent.key = 'agent/' || a.id
+                     WHERE g.id = up.id AND a.id = g.agent
                      ORDER BY up.level");
 }
 

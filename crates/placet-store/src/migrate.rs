@@ -15,6 +15,7 @@ use std::path::Path;
 pub(crate) const MIGRATIONS: &[(i64, &str)] = &[
     (1, include_str!("../migrations/0001_authority.sql")),
     (2, include_str!("../migrations/0002_ledger_and_record.sql")),
+    (9, include_str!("../migrations/0009_pending_actions.sql")),
 ];
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (

@@ -14,10 +14,10 @@ use tokio::{
     net::TcpStream,
 };
 
-/// One request to one server, sent over and over.
+/// Requests to one server, sent over and over.
 pub(crate) struct Load {
     address: SocketAddr,
-    request: Arc<Vec<u8>>,
+    requests: Arc<Vec<Vec<u8>>>,
     status: &'static str,
 }
 
@@ -43,33 +43,59 @@ impl Load {
         body: &str,
         status: &'static str,
     ) -> Self {
-        let length = body.len();
-        let request =
-            format!("POST {path} HTTP/1.1\r\nhost: bench\r\n{headers}content-length: {length}\r\n\r\n{body}");
-        Self { address, request: Arc::new(request.into_bytes()), status }
+        Self::each(address, vec![Self::request(path, headers, body)], status)
     }
 
-    /// Sends it once and answers the body.
+    /// These requests in turn, each connection beginning elsewhere.
+    pub(crate) fn each(address: SocketAddr, requests: Vec<Vec<u8>>, status: &'static str) -> Self {
+        Self { address, requests: Arc::new(requests), status }
+    }
+
+    /// The bytes of a request.
+    pub(crate) fn request(path: &str, headers: &str, body: &str) -> Vec<u8> {
+        let length = body.len();
+        format!("POST {path} HTTP/1.1\r\nhost: bench\r\n{headers}content-length: {length}\r\n\r\n{body}")
+            .into_bytes()
+    }
+
+    /// Sends the first once and answers the body.
     pub(crate) async fn once(&self) -> Vec<u8> {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let mut buffer = Vec::new();
-        exchange(&mut stream, &self.request, self.status, &mut buffer).await
+        exchange(&mut stream, &self.requests[0], self.status, &mut buffer).await
     }
 
-    /// Sends it over `connections` connections for `time`.
+    /// Where the requests go.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Sends each once and answers the bodies.
+    pub(crate) async fn all(&self) -> Vec<Vec<u8>> {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let (mut buffer, mut answers) = (Vec::new(), Vec::new());
+        for request in self.requests.iter() {
+            answers.push(exchange(&mut stream, request, self.status, &mut buffer).await);
+        }
+        answers
+    }
+
+    /// Sends them over `connections` connections for `time`.
     pub(crate) async fn run(&self, connections: usize, time: Duration) -> Rate {
         let stop = Arc::new(AtomicBool::new(false));
         let tasks: Vec<_> = (0..connections)
-            .map(|_| {
-                let (address, request, status, stop) =
-                    (self.address, Arc::clone(&self.request), self.status, Arc::clone(&stop));
+            .map(|connection| {
+                let (address, requests, status, stop) =
+                    (self.address, Arc::clone(&self.requests), self.status, Arc::clone(&stop));
+                let mut next = connection * requests.len() / connections;
                 tokio::spawn(async move {
                     let mut stream = TcpStream::connect(address).await.unwrap();
                     stream.set_nodelay(true).unwrap();
                     let (mut taken, mut buffer) = (Vec::with_capacity(65_536), Vec::new());
                     while !stop.load(Ordering::Relaxed) {
                         let began = Instant::now();
-                        exchange(&mut stream, &request, status, &mut buffer).await;
+                        exchange(&mut stream, &requests[next % requests.len()], status, &mut buffer).await;
+                        next += 1;
                         taken.push(began.elapsed());
                     }
                     taken

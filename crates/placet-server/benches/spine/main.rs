@@ -1,7 +1,7 @@
 //! What the spine costs, each part beside the floor of this machine, measured in the same run.
 //!
-//! Run it with `cargo bench -p placet-server --bench spine`; it takes under two minutes. Absolute figures are this
-//! machine's; the ratios are what carries over.
+//! Run it with `cargo bench -p placet-server --bench spine`; it takes under two minutes. With `-- scale` it measures
+//! instead how the number of agents tells. Absolute figures are this machine's; the ratios are what carries over.
 
 #![expect(
     clippy::unwrap_used,
@@ -14,10 +14,13 @@
 mod decision;
 mod floor;
 mod load;
+mod population;
+mod scale;
 mod subject;
 
 use load::Load;
-use std::time::Duration;
+use std::{path::Path, time::Duration};
+use subject::Subject;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -27,16 +30,24 @@ const ROUND: Duration = Duration::from_millis(2500);
 
 fn main() {
     // `cargo test --benches` asks for nothing to be measured.
-    if std::env::args().any(|arg| arg == "--test") {
+    let arguments: Vec<_> = std::env::args().collect();
+    if arguments.iter().any(|argument| argument == "--test") {
         return;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    if let Some(at) = arguments.iter().position(|argument| argument == scale::OPEN) {
+        return runtime.block_on(scale::open(Path::new(&arguments[at + 1])));
+    }
+    if arguments.iter().any(|argument| argument == "scale") {
+        return runtime.block_on(scale::measure());
     }
     println!("(a) the pure decision: 3 policies of 10 rules apply to the agent");
     decision::measure();
 
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
+        let directory = tempfile::tempdir().unwrap();
         let upstream = floor::upstream().await;
-        let subject = subject::start(upstream).await;
+        let subject = Subject::start(directory.path(), upstream).await;
         let floor = floor::start(upstream, subject.bytes_per_action().await).await;
 
         for connections in [16, 64] {
@@ -47,6 +58,7 @@ fn main() {
             println!("(c) POST /oauth/token, durable grants, {connections} connections");
             compare(connections, &floor.sign, &subject.token).await;
         }
+        subject.stop().await;
     });
 }
 

@@ -9,6 +9,7 @@ use placet_core::{
     record::{EntryType, Envelope, RecordSigner},
     seal::{BodyKey, RootKey},
     secret::HashKey,
+    time::Timestamp,
 };
 use placet_gateway::{Gateway, GatewayConfig};
 use placet_server::{
@@ -18,7 +19,8 @@ use placet_server::{
 };
 use placet_store::{Store, StoreOptions};
 use serde_json::{Value, json};
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, path::Path, sync::Arc};
+use tokio::{sync::oneshot, task::JoinHandle};
 
 /// The action that is taken over and over.
 pub(crate) const ACTION: &str = r#"{"service":"shop","action":"refunds.create","params":{"customer_id":"42","order_id":"1","amount":80,"currency":"USD"}}"#;
@@ -62,72 +64,64 @@ rules:
 pub(crate) struct Subject {
     pub(crate) act: Load,
     pub(crate) token: Load,
-    store: Store,
+    pub(crate) store: Store,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<()>,
 }
 
-/// Starts it in front of `upstream`.
-pub(crate) async fn start(upstream: SocketAddr) -> Subject {
-    let directory = tempfile::tempdir().unwrap().keep();
-    let clock = Clock::System;
-    let now = clock.now();
-    let signer = Arc::new(RecordSigner::from_seed("bench", &[1; 32]).unwrap());
-    let node = NodeId::from_parts(now, [2; 10]);
-    let store =
-        Store::open(StoreOptions::new(directory.join("placet.db"), node, Arc::clone(&signer), now)).unwrap();
-    let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
-    let hashing = HashKey::new(&[3; 32]);
-    let secrets = Secrets {
-        tokens: KeyRing::new(vec![SigningKey::from_pkcs8(pkcs8.as_ref()).unwrap()]).unwrap(),
-        admin_token: hashing.hash(ADMIN_TOKEN, ADMIN.as_bytes()),
-        hashing,
-        vault: RootKey::new("bench".into(), [4; 32]).unwrap(),
-        bodies: BodyKey::new(1, [5; 32]).unwrap(),
-        approvals: hmac::Key::new(hmac::HMAC_SHA256, &[6; 32]),
-        record: signer,
-    };
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let issuer = format!("http://{address}");
-    let config = Config { issuers: vec![issuer.clone()], issuer, secrets, clock };
-    let app =
-        App::start(config, store.clone(), Gateway::new(GatewayConfig::default()).unwrap()).await.unwrap();
-    let jobs = Jobs::start(&app);
-    tokio::spawn(async move {
-        placet_server::serve(listener, app, std::future::pending()).await.unwrap();
-        jobs.stop().await;
-    });
+/// What hashes generated secrets.
+pub(crate) fn hashing() -> HashKey {
+    HashKey::new(&[3; 32])
+}
 
-    let admin = Admin { address };
-    admin
-        .send(
-            "PUT",
-            "/v1/services/shop",
-            "application/yaml",
-            &SERVICE.replace("UPSTREAM", &upstream.to_string()),
-        )
-        .await;
-    let secret = json!({"name": "shop", "service": "shop", "auth": {"type": "bearer", "secret": "upstream-secret-0123456789"}});
-    admin.send("POST", "/v1/connections", "application/json", &secret.to_string()).await;
-    admin.send("PUT", "/v1/policies/desk", "application/yaml", POLICY).await;
-    let agent = json!({"agent_name": "support-bench", "allowed_tools": ["refunds.create"], "max_scope_level": "elevated"});
-    let agent = admin.send("POST", "/v1/agents", "application/json", &agent.to_string()).await;
-    let text = |member: &str| agent[member].as_str().unwrap().to_owned();
-    let activation = json!({"registration_token": text("registration_token")}).to_string();
-    admin
-        .send("POST", &format!("/v1/agents/{}/activate", text("client_id")), "application/json", &activation)
-        .await;
-    let basic = STANDARD.encode(format!("{}:{}", text("client_id"), text("client_secret")));
-    let form = format!("authorization: Basic {basic}\r\ncontent-type: application/x-www-form-urlencoded\r\n");
-    let token = Load::new(address, "/oauth/token", &form, TOKEN_REQUEST, "200");
-    let issued: Value = serde_json::from_slice(&token.once().await).unwrap();
+/// The action with the token of a token endpoint's answer.
+pub(crate) fn action_request(answer: &[u8]) -> Vec<u8> {
+    let issued: Value = serde_json::from_slice(answer).unwrap();
     let bearer = issued["access_token"].as_str().unwrap();
     let headers = format!("authorization: Bearer {bearer}\r\ncontent-type: application/json\r\n");
-    let act = Load::new(address, "/v1/actions", &headers, ACTION, "200");
-    act.once().await;
-    Subject { act, token, store }
+    Load::request("/v1/actions", &headers, ACTION)
 }
 
 impl Subject {
+    /// Starts it on an empty directory in front of `upstream`.
+    pub(crate) async fn start(directory: &Path, upstream: SocketAddr) -> Self {
+        let Served { address, store, stop, serving } = serve(directory).await;
+        let admin = Admin { address };
+        let service = SERVICE.replace("UPSTREAM", &upstream.to_string());
+        admin.send("PUT", "/v1/services/shop", "application/yaml", &service).await;
+        let secret = json!({"name": "shop", "service": "shop", "auth": {"type": "bearer", "secret": "upstream-secret-0123456789"}});
+        admin.send("POST", "/v1/connections", "application/json", &secret.to_string()).await;
+        admin.send("PUT", "/v1/policies/desk", "application/yaml", POLICY).await;
+        let agent = json!({"agent_name": "support-bench", "allowed_tools": ["refunds.create"], "max_scope_level": "elevated"});
+        let agent = admin.send("POST", "/v1/agents", "application/json", &agent.to_string()).await;
+        let text = |member: &str| agent[member].as_str().unwrap().to_owned();
+        let activation = json!({"registration_token": text("registration_token")}).to_string();
+        let activate = format!("/v1/agents/{}/activate", text("client_id"));
+        admin.send("POST", &activate, "application/json", &activation).await;
+        let basic = STANDARD.encode(format!("{}:{}", text("client_id"), text("client_secret")));
+        let form =
+            format!("authorization: Basic {basic}\r\ncontent-type: application/x-www-form-urlencoded\r\n");
+        let token = Load::new(address, "/oauth/token", &form, TOKEN_REQUEST, "200");
+        let act = Load::each(address, vec![action_request(&token.once().await)], "200");
+        act.once().await;
+        Self { act, token, store, stop, serving }
+    }
+
+    /// Opens a directory that was used before, until a request is answered that reads rules and agents.
+    pub(crate) async fn reopen(directory: &Path) -> Self {
+        let Served { address, store, stop, serving } = serve(directory).await;
+        Admin { address }.send("GET", "/v1/agents?limit=1", "application/json", "").await;
+        let nothing = || Load::each(address, Vec::new(), "200");
+        Self { act: nothing(), token: nothing(), store, stop, serving }
+    }
+
+    /// Stops it and closes the store.
+    pub(crate) async fn stop(self) {
+        drop(self.store);
+        _ = self.stop.send(());
+        self.serving.await.unwrap();
+    }
+
     /// What one action writes: leaf and body of its entries, and its row.
     pub(crate) async fn bytes_per_action(&self) -> Written {
         // The outcome rides the next group commit and is put into the log after that.
@@ -150,6 +144,48 @@ impl Subject {
         // The row of an action: five ids, two charges as text, times; and what its conclusion changes.
         Written { before: found.0 + 420, after: found.1 + 40 }
     }
+}
+
+struct Served {
+    address: SocketAddr,
+    store: Store,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<()>,
+}
+
+/// The server on `directory`, with the same keys each time.
+async fn serve(directory: &Path) -> Served {
+    let clock = Clock::System;
+    let now = clock.now();
+    let signer = Arc::new(RecordSigner::from_seed("bench", &[1; 32]).unwrap());
+    let node = NodeId::from_parts(Timestamp::from_seconds(1), [2; 10]);
+    let options = StoreOptions::new(directory.join("placet.db"), node, Arc::clone(&signer), now);
+    let store = Store::open(options).unwrap();
+    let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
+    let secrets = Secrets {
+        tokens: KeyRing::new(vec![SigningKey::from_pkcs8(pkcs8.as_ref()).unwrap()]).unwrap(),
+        admin_token: hashing().hash(ADMIN_TOKEN, ADMIN.as_bytes()),
+        hashing: hashing(),
+        vault: RootKey::new("bench".into(), [4; 32]).unwrap(),
+        bodies: BodyKey::new(1, [5; 32]).unwrap(),
+        approvals: hmac::Key::new(hmac::HMAC_SHA256, &[6; 32]),
+        record: signer,
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let issuer = format!("http://{address}");
+    let config = Config { issuers: vec![issuer.clone()], issuer, secrets, clock };
+    let gateway = Gateway::new(GatewayConfig::default()).unwrap();
+    let app = App::start(config, store.clone(), gateway).await.unwrap();
+    placet_server::jobs::catch_up(&app).await.unwrap();
+    let jobs = Jobs::start(&app);
+    let (stop, stopped) = oneshot::channel();
+    let serving = tokio::spawn(async move {
+        let shutdown = async { _ = stopped.await };
+        placet_server::serve(listener, app, shutdown).await.unwrap();
+        jobs.stop().await;
+    });
+    Served { address, store, stop, serving }
 }
 
 struct Admin {

@@ -14,5 +14,6 @@ mod groups;
 mod ledger;
 mod log;
 mod opening;
+mod plans;
 mod postgres;
 mod world;

@@ -1,0 +1,47 @@
+//! How SQLite runs every statement: none reads the whole of a table that grows.
+
+use crate::world;
+use placet_store::{Store, all_statements};
+use rusqlite::{Connection, types::Value};
+
+/// Scans that are meant: of a table that stays small, or of one row at its end.
+const MEANT: &[&str] = &[
+    "SCAN issuers",
+    "SCAN policies USING INDEX policies_active",
+    "SCAN services USING INDEX services_active",
+    "SCAN record_heads USING INDEX sqlite_autoindex_record_heads_1",
+    // Newest first, and only that one is read.
+    "SCAN record_checkpoints",
+    "SCAN record_runs",
+    // Partial indexes that hold what is open, not what ever was.
+    "SCAN actions USING INDEX actions_pending",
+    // What a statement has made itself: parts of a lineage, a page, the rows of an insert.
+    "SCAN up",
+    "SCAN down",
+    "SCAN own",
+    "SCAN u",
+    "VALUES CLAUSE",
+];
+
+#[test]
+fn no_statement_reads_a_whole_table() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("placet.db");
+    drop(Store::open(world::options(&path)).unwrap());
+    let connection = Connection::open(&path).unwrap();
+    connection.create_collation("C", |a: &str, b: &str| a.cmp(b)).unwrap();
+    let mut whole = Vec::new();
+    for (name, text) in all_statements() {
+        let mut explained = connection.prepare(&format!("EXPLAIN QUERY PLAN {text}")).unwrap();
+        let nothing = vec![Value::Null; explained.parameter_count()];
+        let steps = explained.query_map(rusqlite::params_from_iter(nothing), |row| row.get(3)).unwrap();
+        let steps: Vec<String> = steps.map(Result::unwrap).collect();
+        let scans = steps.iter().filter(|step| step.starts_with("SCAN") || step.contains("AUTOMATIC"));
+        whole.extend(
+            scans
+                .filter(|step| !MEANT.iter().any(|meant| *step == meant || step.ends_with("VALUES CLAUSE")))
+                .map(|step| format!("{name}: {step}")),
+        );
+    }
+    assert!(whole.is_empty(), "statements that read whole tables:\n{}", whole.join("\n"));
+}
