@@ -1,7 +1,10 @@
 //! The parts that a running server is made of, and nothing else.
 
 use crate::problem::Problem;
-use crate::{bearer::Bearers, clock::Clock, connections::Connections, oauth::client::Clients, rules::Rules};
+use crate::{
+    bearer::Bearers, clock::Clock, connections::Connections, oauth::client::Clients, operations::Operations,
+    rules::Rules,
+};
 use arc_swap::ArcSwap;
 use aws_lc_rs::hmac;
 use placet_core::{
@@ -82,6 +85,8 @@ pub struct App {
     pub clients: Clients,
     /// Connections that were looked up.
     pub connections: Connections,
+    /// How the server is: what it counts, whether it is ready.
+    pub operations: Operations,
 }
 
 impl App {
@@ -104,6 +109,7 @@ impl App {
             bearers: Bearers::default(),
             clients: Clients::default(),
             connections: Connections::default(),
+            operations: Operations::default(),
         }))
     }
 

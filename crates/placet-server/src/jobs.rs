@@ -2,7 +2,7 @@
 //!
 //! Invariant: no job holds up a request, and a store that fails is asked again at the next turn, never in a busy loop.
 
-use crate::{api::approvals, app::App, problem::Problem, recording};
+use crate::{api::approvals, app::App, operations::failures, problem::Problem, recording};
 use placet_core::{
     approval::ApprovalState,
     id::ApprovalId,
@@ -98,14 +98,15 @@ impl Jobs {
         for job in self.running {
             _ = job.await;
         }
-        let mut health = Health::new("the last turn");
+        let mut health = Health::silent("the last turn");
         health.note(&flush(&self.app, Timestamp::MAX).await);
+        health.note(&failures::write_down(&self.app).await.map_err(Failure::from));
         health.note(&sequence(&self.app).await);
     }
 }
 
 async fn sequencing(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
-    let mut health = Health::new("putting entries into the log");
+    let mut health = Health::of(&app, "putting entries into the log", SEQUENCE);
     let mut turns = turns(SEQUENCE);
     while turn(&mut turns, &mut stopped).await {
         health.note(&sequence(&app).await);
@@ -113,7 +114,7 @@ async fn sequencing(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
 }
 
 async fn flushing(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
-    let mut health = Health::new("writing down counted denials");
+    let mut health = Health::of(&app, "writing down counted denials", DENIALS);
     let mut turns = turns(DENIALS);
     while turn(&mut turns, &mut stopped).await {
         health.note(&flush(&app, app.clock.now()).await);
@@ -121,7 +122,7 @@ async fn flushing(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
 }
 
 async fn tidying(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
-    let mut health = Health::new("tidying up");
+    let mut health = Health::of(&app, "tidying up", TIDY);
     let mut expired_until = app.clock.now();
     let mut turns = turns(TIDY);
     while turn(&mut turns, &mut stopped).await {
@@ -130,7 +131,8 @@ async fn tidying(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
         if expired.is_ok() {
             expired_until = now;
         }
-        health.note(&expired.and(purge(&app, now).await));
+        let summed = failures::write_down(&app).await.map_err(Failure::from);
+        health.note(&expired.and(purge(&app, now).await).and(summed));
     }
 }
 
@@ -158,7 +160,13 @@ async fn sequence(app: &App) -> Result<(), Failure> {
 /// Writes down the counts whose time was over at `until`.
 async fn flush(app: &App, until: Timestamp) -> Result<(), Failure> {
     let now = app.clock.now();
-    app.store.flush_denials(until, |denial| counted(denial, now)).await?;
+    let coalesced = &app.operations.metrics.coalesced;
+    app.store
+        .flush_denials(until, |denial| {
+            coalesced.add_many(&[], denial.count);
+            counted(denial, now)
+        })
+        .await?;
     Ok(())
 }
 
@@ -227,21 +235,33 @@ impl From<Problem> for Failure {
     }
 }
 
-/// Tells once that a job fails, and once that it works again.
+/// Tells once that a job fails, and once that it works again; and says at each turn that there was one (`/readyz`).
 struct Health {
     job: &'static str,
     fails: bool,
+    told: Option<(Arc<App>, Duration)>,
 }
 
 impl Health {
-    fn new(job: &'static str) -> Self {
-        Self { job, fails: false }
+    /// Of a job that has a turn `every` so long. One that misses ten turns and half a minute does not work.
+    fn of(app: &Arc<App>, job: &'static str, every: Duration) -> Self {
+        let within = every * 10 + Duration::from_secs(30);
+        app.operations.readiness.turn(job, within, false);
+        Self { told: Some((Arc::clone(app), within)), ..Self::silent(job) }
+    }
+
+    /// Of something that is no job.
+    fn silent(job: &'static str) -> Self {
+        Self { job, fails: false, told: None }
     }
 
     /// Answers whether the state changed.
     fn note(&mut self, outcome: &Result<(), Failure>) -> bool {
         let changed = outcome.is_err() != self.fails;
         self.fails = outcome.is_err();
+        if let Some((app, within)) = &self.told {
+            app.operations.readiness.turn(self.job, *within, self.fails);
+        }
         match outcome {
             Err(failure) if changed => {
                 tracing::error!(job = self.job, error = failure.0, "a job fails; it is tried again")
@@ -259,7 +279,7 @@ mod tests {
 
     #[test]
     fn a_failing_job_is_told_once() {
-        let mut health = Health::new("test");
+        let mut health = Health::silent("test");
         let fails = || Err(Failure::from(Fault::Busy));
         let outcomes = [Ok(()), fails(), fails(), Ok(()), Ok(()), fails()];
         let told: Vec<_> = outcomes.iter().map(|outcome| health.note(outcome)).collect();

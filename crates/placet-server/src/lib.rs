@@ -13,29 +13,32 @@ pub mod clock;
 pub mod connections;
 pub mod jobs;
 pub mod oauth;
+pub mod openapi;
+pub mod operations;
 pub mod problem;
 pub mod recording;
 pub mod revocation;
+pub mod routes;
 pub mod rules;
 pub mod way;
 
 use app::App;
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, Request},
+    extract::{DefaultBodyLimit, MatchedPath, Request, State},
     http::{HeaderValue, header},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
-    routing::{delete, get, post, put},
 };
 use placet_core::refusal::Code;
 use problem::Problem;
+use routes::{Routes, delete, get, post, put};
 use std::{future::Future, net::SocketAddr, sync::Arc};
 use tokio::net::TcpListener;
 
-/// Every route.
-pub fn router(app: Arc<App>) -> Router {
-    Router::new()
+/// Every route of the doors' listener. `/openapi.json` describes exactly these.
+pub fn routes() -> Routes {
+    Routes::new()
         // OAuth
         .route("/.well-known/oauth-authorization-server", get(oauth::metadata::show))
         .route("/.well-known/jwks.json", get(oauth::metadata::keys))
@@ -77,15 +80,62 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/record/export", get(api::record::export))
         .route("/v1/record/{index}", get(api::record::show))
         .route("/v1/record/{index}/proof", get(api::record::prove))
-        .route("/healthz", get(async || "ok\n"))
+        // operations
+        .route("/healthz", get(api::operations::alive))
+        .route("/readyz", get(api::operations::ready))
+        .route("/metrics", get(api::operations::metrics))
+        .route("/openapi.json", get(api::operations::openapi))
+}
+
+/// The doors' listener: its routes, and what every answer has in common.
+pub fn router(app: Arc<App>) -> Router {
+    finished(routes(), app)
+}
+
+/// What a listener of its own for monitoring answers, without authentication: it is for an address that only those
+/// can reach who may see it.
+pub fn monitoring(app: Arc<App>) -> Router {
+    let routes = Routes::new()
+        .route("/healthz", get(api::operations::alive))
+        .route("/readyz", get(api::operations::ready))
+        .route("/metrics", get(api::operations::metrics_for_anybody));
+    finished(routes, app)
+}
+
+fn finished(routes: Routes, app: Arc<App>) -> Router {
+    let router = routes.into_router();
+    router
         .fallback(async || Problem::of(Code::NotFound, "there is no such path; the README lists them"))
         .method_not_allowed_fallback(async || {
             Problem::of(Code::MethodNotAllowed, "the path has no such method")
         })
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), counted))
         // Bodies are bounded where they are read, so that the refusal is a problem document.
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn(guarded))
         .with_state(app)
+}
+
+/// Counts every answer by its route and status class.
+async fn counted(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let method = match request.method().as_str() {
+        known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS") => known,
+        _ => "other",
+    }
+    .to_owned();
+    let response = next.run(request).await;
+    let class = match response.status().as_u16() / 100 {
+        1 => "1xx",
+        2 => "2xx",
+        3 => "3xx",
+        4 => "4xx",
+        _ => "5xx",
+    };
+    let route = matched.as_ref().map_or("none", MatchedPath::as_str);
+    app.operations.metrics.requests.add(&[("method", &method), ("route", route), ("status", class)]);
+    operations::failures::count(&app, &response);
+    response
 }
 
 /// Headers that every answer of the doors' listener carries, so that a browser that ends up here runs nothing.
@@ -103,6 +153,18 @@ async fn guarded(request: Request, next: Next) -> Response {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+/// Serves [`monitoring`] on a listener of its own until `shutdown` is done.
+///
+/// # Errors
+/// What the listener met.
+pub async fn serve_monitoring(
+    listener: TcpListener,
+    app: Arc<App>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    axum::serve(listener, monitoring(app)).with_graceful_shutdown(shutdown).await
 }
 
 /// Serves `app` on `listener` until `shutdown` is done; requests that are under way are answered first.

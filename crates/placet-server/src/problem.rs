@@ -4,6 +4,7 @@
 //! Invariant: what an agent is told goes through [`Reason::disclosed_to`]; a fault of ours is logged in full and
 //! told as `internal`.
 
+use crate::operations::failures::RefusedWith;
 use axum::{
     Json,
     http::{HeaderValue, StatusCode, header},
@@ -116,6 +117,7 @@ impl IntoResponse for Problem {
                 response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
             }
         }
+        response.extensions_mut().insert(RefusedWith(code.as_str()));
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
@@ -177,6 +179,7 @@ impl IntoResponse for OAuthError {
     fn into_response(self) -> Response {
         let body = Json(json!({"error": self.error, "error_description": self.description}));
         let mut response = (self.status, [(header::CACHE_CONTROL, "no-store")], body).into_response();
+        response.extensions_mut().insert(RefusedWith(self.error));
         if self.status == StatusCode::UNAUTHORIZED {
             // RFC 6749 §5.2 and RFC 6750 §3: the scheme that would do where this was refused.
             let scheme = if self.error == "invalid_client" {

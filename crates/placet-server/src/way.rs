@@ -34,7 +34,11 @@ use placet_core::{
 };
 use placet_store::{Admission, Fault, Refused, Version, admit::Key};
 use serde_json::{Map, Value, json};
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 pub use outcome::Answered;
 
@@ -96,7 +100,10 @@ pub async fn act(app: &Arc<App>, token: &str, asked: &Asked) -> Result<Answered,
             Verdict::Allow => None,
             Verdict::Hold => match hold::approved(app, &bearer, &described, &judgement, asked, now).await? {
                 hold::Standing::Approved(approval) => Some(approval),
-                hold::Standing::Held(answer) => return Ok(answer),
+                hold::Standing::Held(answer) => {
+                    count(app, "hold", Code::ApprovalRequired.as_str());
+                    return Ok(answer);
+                }
                 hold::Standing::Refused(reason) => {
                     return Err(deny(app, &bearer, &described, asked, vec![reason], now).await?);
                 }
@@ -121,8 +128,14 @@ pub async fn act(app: &Arc<App>, token: &str, asked: &Asked) -> Result<Answered,
                 Some(&recording::action_body(&described.action, described.secret(), &[])?),
             )?,
         };
-        match app.store.admit(admission).await {
-            Ok(admitted) => return outcome::perform(app, admitted, &bearer, described, asked).await,
+        let began = Instant::now();
+        let admitted = app.store.admit(admission).await;
+        app.operations.metrics.admit.observe(began.elapsed());
+        match admitted {
+            Ok(admitted) => {
+                count(app, "allow", "");
+                return outcome::perform(app, admitted, &bearer, described, asked).await;
+            }
             Err(refused) => {
                 match turned_away(app, &bearer, &described, asked, &judgement, refused, now).await? {
                     Some(answer) => return Ok(answer),
@@ -242,6 +255,7 @@ async fn deny(
         &stated,
     ]);
     app.store.append_denial(key, app.prepare(envelope, Some(&body))?, now, COALESCED_OVER).await?;
+    count(app, "deny", reasons.first().map_or("", |reason| reason.code.as_str()));
     Ok(Problem::new(reasons, Reader::Agent)
         .with("decision", "deny")
         .with("id", id.to_string())
@@ -274,7 +288,13 @@ async fn deny_undescribed(
     let stated = stated.map_err(|_| Problem::of(Code::Internal, "a refusal could not be written"))?;
     let entry = app.prepare(envelope, Some(&body))?;
     app.store.append_denial(sha256(&[b"undescribed", &stated]), entry, now, COALESCED_OVER).await?;
+    count(app, "deny", problem.code().as_str());
     Ok(problem.with("decision", "deny").with("id", id.to_string()).with("action", action))
+}
+
+/// Counts a decision that was made.
+fn count(app: &App, verdict: &str, code: &str) {
+    app.operations.metrics.decisions.add(&[("verdict", verdict), ("code", code)]);
 }
 
 fn labels(labels: &[Arc<str>]) -> Vec<String> {

@@ -17,12 +17,14 @@ pub mod delegations;
 pub mod denials;
 mod document;
 mod fault;
+pub mod gauges;
 pub mod grants;
 pub mod idempotency;
 pub mod issuers;
 pub mod lineage;
 mod migrate;
 pub mod policies;
+pub mod probe;
 mod reader;
 pub mod record;
 pub mod services;
@@ -59,12 +61,14 @@ pub fn all_statements() -> Vec<(String, String)> {
         counters::STATEMENTS,
         delegations::STATEMENTS,
         denials::STATEMENTS,
+        gauges::STATEMENTS,
         grants::STATEMENTS,
         idempotency::STATEMENTS,
         issuers::STATEMENTS,
         lineage::STATEMENTS,
         migrate::STATEMENTS,
         policies::STATEMENTS,
+        probe::STATEMENTS,
         reader::STATEMENTS,
         record::STATEMENTS,
         services::STATEMENTS,

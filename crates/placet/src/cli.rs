@@ -4,7 +4,7 @@
 
 use crate::{
     client::Client,
-    commands::{act, agent, approvals, connection, grant, policy, record, service, task, token, user},
+    commands::{act, agent, approvals, connection, grant, policy, record, service, shell, task, token, user},
     data, demo,
     environment::Environment,
     exit::{Exit, Failure},
@@ -98,6 +98,10 @@ pub(crate) enum Command {
     /// Read and verify the record
     #[command(subcommand)]
     Record(record::Command),
+    /// Print the completions of a shell
+    Completions(shell::Completions),
+    /// Print or write the manual
+    Man(shell::Man),
 }
 
 impl Cli {
@@ -113,12 +117,16 @@ impl Cli {
                 return many_threads()?.block_on(serve.run(&context));
             }
             Command::Demo(demo) => return many_threads()?.block_on(demo.run(&context)),
+            Command::Completions(completions) => return completions.run(),
+            Command::Man(man) => return man.run(&context),
             _ => {}
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.map_err(no_runtime)?.block_on(async {
             match self.command {
-                Command::Serve(_) | Command::Demo(_) => Ok(Exit::Done),
+                Command::Serve(_) | Command::Demo(_) | Command::Completions(_) | Command::Man(_) => {
+                    Ok(Exit::Done)
+                }
                 Command::Agent(command) => command.run(&context).await,
                 Command::Token(command) => command.run(&context).await,
                 Command::Grant(command) => command.run(&context).await,

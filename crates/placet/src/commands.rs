@@ -10,6 +10,7 @@ pub(crate) mod grant;
 pub(crate) mod policy;
 pub(crate) mod record;
 pub(crate) mod service;
+pub(crate) mod shell;
 pub(crate) mod task;
 pub(crate) mod token;
 pub(crate) mod user;

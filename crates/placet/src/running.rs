@@ -30,7 +30,9 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 pub(crate) struct Running {
     address: SocketAddr,
     base_url: String,
+    app: Arc<App>,
     jobs: Jobs,
+    monitoring: Option<JoinHandle<io::Result<()>>>,
     stopping: oneshot::Sender<()>,
     serving: JoinHandle<io::Result<()>>,
     // Last: the lock is given up when all else is gone.
@@ -67,9 +69,9 @@ pub(crate) async fn start(
         .map_err(|error| Failure::start(format!("the last stop can't be caught up with: {error}")))?;
     let jobs = Jobs::start(&app);
     let (stopping, stop) = oneshot::channel();
-    let serving = tokio::spawn(placet_server::serve(listener, app, async { _ = stop.await }));
+    let serving = tokio::spawn(placet_server::serve(listener, Arc::clone(&app), async { _ = stop.await }));
     directory.announce(&base_url)?;
-    Ok(Running { address, base_url, jobs, stopping, serving, directory })
+    Ok(Running { address, base_url, app, jobs, monitoring: None, stopping, serving, directory })
 }
 
 impl Running {
@@ -83,6 +85,13 @@ impl Running {
         &self.base_url
     }
 
+    /// Also answers `/healthz`, `/readyz` and `/metrics` on this listener, to anybody who reaches it.
+    pub(crate) fn monitor(&mut self, listener: TcpListener) {
+        let app = Arc::clone(&self.app);
+        self.monitoring =
+            Some(tokio::spawn(placet_server::serve_monitoring(listener, app, std::future::pending())));
+    }
+
     /// Waits until it ends by itself, which it should not, and says why.
     pub(crate) async fn ended(&mut self) -> String {
         match (&mut self.serving).await {
@@ -94,7 +103,8 @@ impl Running {
 
     /// Takes no more requests, answers those that are under way for at most `grace`, and closes the store.
     pub(crate) async fn stop(self, grace: Duration) {
-        let Self { jobs, stopping, mut serving, directory, .. } = self;
+        let Self { app, jobs, monitoring, stopping, mut serving, directory, .. } = self;
+        app.operations.readiness.stop();
         directory.withdraw();
         let _ = stopping.send(());
         if tokio::time::timeout(grace, &mut serving).await.is_err() {
@@ -102,7 +112,13 @@ impl Running {
             serving.abort();
             let _ = serving.await;
         }
+        // Until here it says that the server is stopping.
+        if let Some(monitoring) = monitoring {
+            monitoring.abort();
+            let _ = monitoring.await;
+        }
         jobs.stop().await;
+        drop(app);
         drop(directory);
     }
 }

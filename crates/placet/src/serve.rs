@@ -51,6 +51,9 @@ pub(crate) struct Serve {
     /// The issuer in tokens, and the base URL of links [default: http:// and the bound address]
     #[arg(long, value_name = "URL")]
     issuer: Option<String>,
+    /// Where to answer /metrics, /healthz and /readyz without authentication, beside the other address
+    #[arg(long, value_name = "ADDRESS")]
+    metrics_listen: Option<SocketAddr>,
     /// A file with the vault key: 32 bytes, or base64 of them
     #[arg(long, value_name = "FILE")]
     vault_key_file: Option<PathBuf>,
@@ -74,8 +77,18 @@ impl Serve {
         let listener = bind(self.listen).await?;
         let path = context.global.data.as_deref().unwrap_or(Path::new(data::DEFAULT));
         let directory = DataDir::open(path)?;
+        let monitoring = match self.metrics_listen {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
         let mut signals = Signals::new()?;
-        let running = running::start(listener, directory, issuer, vault).await?;
+        let mut running = running::start(listener, directory, issuer, vault).await?;
+        if let Some(monitoring) = monitoring {
+            if let Ok(address) = monitoring.local_addr() {
+                tracing::info!(%address, "metrics are answered without authentication");
+            }
+            running.monitor(monitoring);
+        }
         warn(&running);
         let (base, token) = (running.base_url().to_owned(), path.join(data::ADMIN_TOKEN));
         if context.global.json {

@@ -97,6 +97,8 @@ entry_types! {
     SessionStarted = "session.started",
     /// A person's session ended.
     SessionEnded = "session.ended",
+    /// The installation was restored from a backup: what came after it is gone.
+    ServerRestored = "server.restored",
     /// What a server counted without an entry for each.
     ServerSummary = "server.summary",
 }

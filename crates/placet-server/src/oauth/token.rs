@@ -38,6 +38,8 @@ pub async fn post(
             return Err(OAuthError::new("unsupported_grant_type", known));
         }
     };
+    let grant_type = params.text("grant_type")?.unwrap_or_default();
+    app.operations.metrics.tokens.add(&[("grant_type", grant_type)]);
     Ok(no_store(answer))
 }
 

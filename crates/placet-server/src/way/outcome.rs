@@ -104,8 +104,10 @@ async fn carry_out(
     let Some(credential) = &described.connection.credential else {
         return Err(Problem::of(Code::Internal, "the connection has no credential"));
     };
-    let deadline = tokio::time::Instant::from_std(Instant::now() + UPSTREAM_TIME);
+    let began = Instant::now();
+    let deadline = tokio::time::Instant::from_std(began + UPSTREAM_TIME);
     let sent = app.gateway.send(described.call.clone(), &described.live.route, credential, deadline).await;
+    app.operations.metrics.upstream_took.observe(began.elapsed());
     let (state, status, give_back) = match &sent {
         Ok(response) => (ActionState::Done, Some(response.status), no_effect.contains(&response.status)),
         Err(failure) => match failure.happened() {
@@ -118,6 +120,7 @@ async fn carry_out(
             Happened::Unknown => (ActionState::Unknown, failure.status(), false),
         },
     };
+    app.operations.metrics.upstream.add(&[("outcome", state.as_str())]);
     let answer = sent.map(result);
     let envelope =
         Envelope { outcome: Some(state.as_str().to_owned()), status, at: app.clock.now(), ..recorded };
@@ -135,9 +138,12 @@ async fn carry_out(
         answer: sealed,
         outcome: app.prepare(envelope, None)?,
     };
+    let began = Instant::now();
     let concluded = app.store.conclude(conclusion);
     if wait {
-        concluded.await.map_err(|error| {
+        let concluded = concluded.await;
+        app.operations.metrics.conclude.observe(began.elapsed());
+        concluded.map_err(|error| {
             tracing::error!(%error, action = %id, "the action could not be concluded");
             Problem::of(Code::Unavailable, "the action ran, but its outcome could not be kept")
                 .with("happened", "yes")

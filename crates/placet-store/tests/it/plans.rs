@@ -9,12 +9,16 @@ const MEANT: &[&str] = &[
     "SCAN issuers",
     "SCAN policies USING INDEX policies_active",
     "SCAN services USING INDEX services_active",
+    "SCAN record_heads",
     "SCAN record_heads USING INDEX sqlite_autoindex_record_heads_1",
+    // What was counted in the last minute.
+    "SCAN denials",
     // Newest first, and only that one is read.
     "SCAN record_checkpoints",
     "SCAN record_runs",
     // Partial indexes that hold what is open, not what ever was.
     "SCAN actions USING INDEX actions_pending",
+    "SCAN actions USING COVERING INDEX actions_pending",
     // What a statement has made itself: parts of a lineage, a page, the rows of an insert.
     "SCAN up",
     "SCAN down",

@@ -34,6 +34,12 @@ mod lineage_model;
 #[cfg(test)]
 mod metadata;
 #[cfg(test)]
+mod metrics;
+#[cfg(test)]
+mod openapi;
+#[cfg(test)]
+mod operations;
+#[cfg(test)]
 mod parties;
 #[cfg(test)]
 mod policies;

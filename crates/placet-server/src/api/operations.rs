@@ -1,0 +1,80 @@
+//! `/healthz`, `/readyz`, `/metrics`, `/openapi.json`: for whoever runs the server.
+//!
+//! Invariant: the first two need no authentication and tell nothing that needs any.
+
+use crate::{
+    app::App,
+    caller::Caller,
+    openapi::document,
+    operations::{metrics::Gauges, readiness},
+    problem::{Answer, Problem},
+};
+use axum::{
+    Json,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use placet_core::{refusal::Code, user::AUDITOR};
+use placet_store::gauges;
+use std::{sync::Arc, time::Duration};
+use tokio::time::timeout;
+
+/// How long reading the gauges may take; the counters are told in any case.
+const BOUND: Duration = Duration::from_secs(2);
+
+/// `GET /healthz`: the process lives.
+pub(crate) async fn alive() -> &'static str {
+    "ok\n"
+}
+
+/// `GET /readyz`: 200 where it can do its work, 503 with what it lacks.
+pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
+    let (ready, report) = readiness::report(&app).await;
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(report)).into_response()
+}
+
+/// `GET /metrics`, by administrators and auditors.
+pub(crate) async fn metrics(State(app): State<Arc<App>>, caller: Caller) -> Answer<Response> {
+    let audits =
+        caller.configures() || caller.person().is_ok_and(|signed_in| signed_in.user.has_role(AUDITOR));
+    if audits {
+        Ok(metrics_for_anybody(State(app)).await)
+    } else {
+        Err(Problem::of(Code::NotPermitted, "this needs the role `administrator` or `auditor`"))
+    }
+}
+
+/// `GET /metrics` on a listener that only those can reach who may see them.
+pub(crate) async fn metrics_for_anybody(State(app): State<Arc<App>>) -> Response {
+    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    (kind, app.operations.metrics.text(&gauges_of(&app).await)).into_response()
+}
+
+/// `GET /openapi.json`: this interface, described.
+pub(crate) async fn openapi() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], document::text()).into_response()
+}
+
+async fn gauges_of(app: &App) -> Gauges {
+    let mut gauges = Gauges::default();
+    let readiness = &app.operations.readiness;
+    let now = app.clock.now();
+    let numbers = timeout(BOUND, app.store.read(move |q| gauges::read(q, now))).await;
+    let answers = matches!(numbers, Ok(Ok(_)));
+    gauges.set("placet_store_up", "Whether the store answers.", u64::from(answers));
+    if let Ok(Ok(numbers)) = numbers {
+        gauges.set("placet_record_entries", "Entries in the log.", numbers.logged);
+        gauges.set("placet_record_lag_entries", "Entries that wait for the sequencer.", numbers.unlogged);
+        gauges.set("placet_approvals_pending", "Approvals that wait for people.", numbers.approvals);
+        gauges.set("placet_actions_in_flight", "Admitted actions without an outcome.", numbers.in_flight);
+        gauges.set("placet_denials_waiting", "Denials counted and not written down yet.", numbers.denials);
+    }
+    for (job, works) in readiness.jobs() {
+        gauges.labelled("placet_job_up", "Whether the job works.", &[("job", job)], u64::from(works));
+    }
+    let version = [("version", env!("CARGO_PKG_VERSION"))];
+    gauges.labelled("placet_build_info", "The version that runs.", &version, 1);
+    gauges
+}

@@ -1,0 +1,316 @@
+//! What each route takes and answers. One entry a route; the tests say which are missing.
+
+use super::{Caller, Gives, Operation, Takes};
+use Caller::{Agent, Anybody, Bearer, Client, Person};
+use Takes::{Document, Form, Json, MaybeJson, Nothing};
+
+/// An operation without query and body.
+const fn op(
+    route: &'static str,
+    summary: &'static str,
+    caller: Caller,
+    gives: &'static [(u16, Gives)],
+) -> Operation {
+    Operation { route, summary, caller, query: &[], takes: Nothing, gives }
+}
+
+impl Operation {
+    const fn query(self, query: &'static [&'static str]) -> Self {
+        Self { query, ..self }
+    }
+
+    const fn takes(self, takes: Takes) -> Self {
+        Self { takes, ..self }
+    }
+}
+
+const PAGE: &[&str] = &["after", "limit"];
+const TEXT: &[(u16, Gives)] = &[(200, Gives::Text("text/plain"))];
+const APPLIED: &[(u16, Gives)] = &[
+    (200, Gives::Json("policy: text, service: text, version!: int, warnings!: [any]")),
+    (201, Gives::Json("policy: text, service: text, version!: int, warnings!: [any]")),
+];
+const SOURCE: &[(u16, Gives)] = &[(
+    200,
+    Gives::Json(
+        "policy: text, service: text, version!: int, source!: text, applied!: time, applied_by!: text",
+    ),
+)];
+const AGENT: &[(u16, Gives)] = &[(
+    200,
+    Gives::Json(
+        "client_id!: text, agent_name!: text, description: text, owner: text?, labels: object, max_scope_level: text, default_scopes: [text], state!: text, created: time, registration_grant: text",
+    ),
+)];
+const AGENT_STATE: &[(u16, Gives)] =
+    &[(200, Gives::Json("client_id!: text, agent_name: text, state!: text"))];
+const GRANT: &[(u16, Gives)] = &[(
+    200,
+    Gives::Json(
+        "id!: text, root!: text, parent!: text?, depth!: int, agent!: text, user!: text?, task!: text?, scope!: [text], tools!: [text], resources!: [text], connections!: [text]?, authorization_details!: [object], limits!: [any], audience!: [text], not_before!: time, expires!: time?, max_depth!: int, origin!: text, created!: time, revoked!: object?, alive!: flag, reason!: text?",
+    ),
+)];
+const ENDED: &[(u16, Gives)] = &[(
+    200,
+    Gives::Json("revoked: flag, affected_grants!: [text], affected_tasks!: [text], in_flight!: [text]"),
+)];
+const TASK: &[(u16, Gives)] = &[(
+    200,
+    Gives::Json(
+        "id!: text, task_id!: text, label!: text?, description!: text?, agent!: text, user!: text?, parent!: text?, origin!: text, state!: text, created!: time, expires!: time?",
+    ),
+)];
+const ENTRY: &[(u16, Gives)] = &[(
+    200,
+    Gives::Json(
+        "index!: int?, id!: text, type!: text, at!: time, agent!: text?, chain!: [text], task!: text?, user!: text?, action!: text?, resource!: text?, decision!: text?, params!: any, reasons!: any, leaf_hash!: text, body!: any",
+    ),
+)];
+const REVOCATION: &str = "reason: text, affected_task_chain: [text]";
+const ENTRIES: &[(u16, Gives)] = &[(200, Gives::Json("entries!: [object], next!: int?, checkpoint!: text?"))];
+
+/// Every operation, in the order of the router.
+pub const OPERATIONS: &[Operation] = &[
+    op(
+        "GET /.well-known/oauth-authorization-server",
+        "Where the OAuth endpoints are (RFC 8414)",
+        Anybody,
+        &[(200, Gives::Json("issuer!: text, token_endpoint!: text, jwks_uri!: text"))],
+    ),
+    op(
+        "GET /.well-known/jwks.json",
+        "The keys that tokens are signed with (RFC 7517)",
+        Anybody,
+        &[(200, Gives::JsonAs("application/jwk-set+json", "keys!: [object]"))],
+    ),
+    op(
+        "POST /oauth/token",
+        "Get an access token, or a delegation token for a child agent",
+        Client,
+        &[(
+            200,
+            Gives::Json(
+                "access_token!: text, token_type!: text, expires_in: int, scope: text, issued_token_type: text, task_id: text, task_bound: flag, granted_tools: [text], granted_resources: [text], grant_id: text, parent_task_id: text?, scope_inheritance: 'restricted', authorization_details: [object]",
+            ),
+        )],
+    )
+    .takes(Form(
+        "grant_type!: text, client_id: text, client_secret: text, scope: text, task_id: text, task_description: text, required_tools: text, required_resources: text, authorization_details: text, parent_token: text, parent_task_id: text, audience: text, subject_token: text, subject_token_type: text, requested_token_type: text",
+    )),
+    op(
+        "POST /oauth/introspect",
+        "What a token stands for now (RFC 7662)",
+        Client,
+        &[(200, Gives::Json("active!: flag, scope: text, client_id: text, exp: int, task: object, grant: object"))],
+    )
+    .takes(Form(
+        "token!: text, token_type_hint: text, include_task_history: text, client_id: text, client_secret: text",
+    )),
+    op(
+        "POST /oauth/revoke",
+        "End a token's grant and everything below it (RFC 7009)",
+        Client,
+        &[(
+            200,
+            Gives::Json(
+                "revoked: flag, affected_grants: [text], affected_tasks: [text], affected_tasks_terminated: int, in_flight: [text]",
+            ),
+        )],
+    )
+    .takes(Form(
+        "token!: text, token_type_hint: text, reason: text, affected_task_chain: text, client_id: text, client_secret: text",
+    )),
+    op(
+        "POST /v1/agents",
+        "Register an agent",
+        Bearer,
+        &[(
+            201,
+            Gives::Json(
+                "client_id!: text, client_secret!: text, allowed_scopes!: [text], registration_token!: text, agent_name!: text, state!: text",
+            ),
+        )],
+    )
+    .takes(Json(
+        "agent_name!: text, description: text, allowed_tools: [text], resource_access: [text], max_scope_level: 'restricted'|'standard'|'elevated', default_scopes: [text], labels: object, owner: text",
+    )),
+    op("GET /v1/agents", "List agents", Bearer, &[(200, Gives::Json("agents!: [object], next!: text?"))])
+        .query(PAGE),
+    op("GET /v1/agents/{id}", "Show an agent, by id or handle", Bearer, AGENT),
+    op("PATCH /v1/agents/{id}", "Change what an administrator says about an agent", Bearer, AGENT).takes(Json(
+        "description: text, labels: object, owner: text?, max_scope_level: 'restricted'|'standard'|'elevated', default_scopes: [text]",
+    )),
+    op("DELETE /v1/agents/{id}", "End an agent with all its grants, for ever", Bearer, AGENT_STATE),
+    op("POST /v1/agents/{id}/activate", "Activate an agent with its registration token", Anybody, AGENT_STATE)
+        .takes(Json("registration_token!: text")),
+    op("POST /v1/agents/{id}/suspend", "Suspend an agent until it is activated again", Bearer, AGENT_STATE),
+    op(
+        "GET /v1/grants",
+        "List the grants that the caller may see",
+        Bearer,
+        &[(200, Gives::Json("grants!: [object], next!: text?"))],
+    )
+    .query(&["agent", "task", "after", "limit"]),
+    op("GET /v1/grants/{id}", "Show a grant, and whether it is alive", Bearer, GRANT),
+    op(
+        "GET /v1/grants/{id}/lineage",
+        "Show what is above and below a grant",
+        Bearer,
+        &[(
+            200,
+            Gives::Json(
+                "id!: text, ancestors!: [object], descendants!: [object], alive!: flag, reason!: text?, truncated: flag",
+            ),
+        )],
+    ),
+    op("POST /v1/grants/{id}/revoke", "End a grant and everything below it", Bearer, ENDED)
+        .takes(MaybeJson(REVOCATION)),
+    op(
+        "POST /v1/tasks",
+        "Make a task with a grant for an agent",
+        Bearer,
+        &[(
+            201,
+            Gives::Json(
+                "id!: text, task_id!: text, grant_id!: text, agent!: text, user!: text?, state!: text, expires!: time?",
+            ),
+        )],
+    )
+    .takes(Json(
+        "task_id: text, description: text, agent!: text, user: text?, scope: [text], tools: [text], resources: [text], connections: [text], limits: [object], expires: time, authorization_details: [object]",
+    )),
+    op(
+        "GET /v1/tasks",
+        "List the tasks that the caller may see",
+        Bearer,
+        &[(200, Gives::Json("tasks!: [object], next!: text?"))],
+    )
+    .query(&["agent", "after", "limit"]),
+    op("GET /v1/tasks/{id}", "Show a task, by id or label", Bearer, TASK).query(&["agent", "user"]),
+    op("POST /v1/tasks/{id}/complete", "End a task that is done, with its grants", Bearer, ENDED)
+        .takes(MaybeJson(REVOCATION)),
+    op("POST /v1/tasks/{id}/revoke", "End a task and its grants", Bearer, ENDED).takes(MaybeJson(REVOCATION)),
+    op(
+        "POST /v1/actions",
+        "Take an action: the action door",
+        Agent,
+        &[
+            (200, Gives::Json("status!: 'executed', id!: text, result!: {status!: int, headers!: object, body!: any}")),
+            (
+                202,
+                Gives::Json(
+                    "status!: 'held', id!: text, approval!: {id!: text, url: text, expires!: time, rule: text?}",
+                ),
+            ),
+        ],
+    )
+    .takes(Json("service: text, action!: text, params: object, connection: text")),
+    op(
+        "GET /v1/actions/{id}",
+        "What became of an action",
+        Bearer,
+        &[(
+            200,
+            Gives::Json(
+                "id!: text, status!: text, agent!: text, user!: text?, grant!: text, task!: text?, connection!: text?, service!: text?, at!: time, concluded!: time?, upstream_status!: int?",
+            ),
+        )],
+    ),
+    op(
+        "POST /v1/decisions",
+        "Ask for a decision without acting",
+        Bearer,
+        &[(
+            200,
+            Gives::Json(
+                "decision!: 'allow'|'deny'|'hold', id!: text, action!: text, resource!: text?, reasons!: [object], approval: any, policies: [text], rules: [object], limits: [object]",
+            ),
+        )],
+    )
+    .takes(Json(
+        "action!: text, resource: text, params: object, context: any, dry_run: flag, agent: text, task: text, user: {id!: text, roles: [text], claims: object}",
+    )),
+    op(
+        "GET /v1/approvals",
+        "List the approvals that the caller may see",
+        Bearer,
+        &[(200, Gives::Json("approvals!: [object], next!: text?"))],
+    )
+    .query(&["state", "after", "limit"]),
+    op(
+        "GET /v1/approvals/{id}",
+        "Show everything that would run",
+        Bearer,
+        &[(200, Gives::Json("id!: text, state!: text, expires!: time"))],
+    ),
+    op(
+        "POST /v1/approvals/{id}",
+        "Approve or deny, as a person who is signed in",
+        Person,
+        &[(200, Gives::Json("id!: text, state!: text, expires!: time"))],
+    )
+    .takes(Json("verdict!: 'approve'|'deny'")),
+    op(
+        "POST /v1/users",
+        "Make a user",
+        Bearer,
+        &[(201, Gives::Json("id!: text, name!: text, roles!: [text], created!: time"))],
+    )
+    .takes(Json("name!: text, password!: text, roles: [text]")),
+    op("GET /v1/users", "List users", Bearer, &[(200, Gives::Json("users!: [object], next!: text?"))]).query(PAGE),
+    op(
+        "POST /v1/sessions",
+        "Sign in",
+        Anybody,
+        &[(201, Gives::Json("id!: text, token!: text, expires!: time"))],
+    )
+    .takes(Json("name!: text, password!: text, totp: any")),
+    op("DELETE /v1/sessions/{id}", "Sign out", Bearer, &[(204, Gives::Nothing)]),
+    op("GET /v1/policies", "List policies", Bearer, &[(200, Gives::Json("policies!: [object]"))]),
+    op("PUT /v1/policies/{name}", "Apply a policy", Bearer, APPLIED).takes(Document),
+    op("GET /v1/policies/{name}", "Show a policy", Bearer, SOURCE).query(&["version"]),
+    op("GET /v1/services", "List services", Bearer, &[(200, Gives::Json("services!: [object]"))]),
+    op("PUT /v1/services/{name}", "Apply a service", Bearer, APPLIED).takes(Document),
+    op("GET /v1/services/{name}", "Show a service", Bearer, SOURCE).query(&["version"]),
+    op(
+        "POST /v1/connections",
+        "Connect an account at an upstream",
+        Bearer,
+        &[(201, Gives::Json("id!: text, name!: text, service!: text, user!: text?, agents!: [text], state!: text"))],
+    )
+    .takes(Json(
+        "name!: text, service!: text, auth!: {type!: text, secret!: text, name: text}, user: text, agents: [text]",
+    )),
+    op(
+        "GET /v1/connections",
+        "List the connections that the caller may see",
+        Bearer,
+        &[(200, Gives::Json("connections!: [object], next!: text?"))],
+    )
+    .query(PAGE),
+    op("GET /v1/record", "Read the record, oldest first", Bearer, ENTRIES).query(PAGE),
+    op("GET /v1/record/key", "The key that verifies the record", Bearer, TEXT),
+    op("GET /v1/record/checkpoint", "The newest signed size and root of the log", Bearer, TEXT),
+    op("GET /v1/record/heads", "The signed head of every node", Bearer, &[(200, Gives::Json("heads!: [object]"))]),
+    op("GET /v1/record/export", "Entries in the form that their hashes are made of", Bearer, ENTRIES)
+        .query(&["after", "limit", "node"]),
+    op("GET /v1/record/{index}", "Show an entry", Bearer, ENTRY),
+    op(
+        "GET /v1/record/{index}/proof",
+        "Show that an entry is in the log",
+        Bearer,
+        &[(200, Gives::Json(""))],
+    ),
+    op("GET /healthz", "The process lives", Anybody, TEXT),
+    op(
+        "GET /readyz",
+        "Whether the server can do its work",
+        Anybody,
+        &[
+            (200, Gives::Json("status!: 'ready', checks!: object")),
+            (503, Gives::Json("status!: 'not_ready', checks!: object, failing_jobs: [text]")),
+        ],
+    ),
+    op("GET /metrics", "Counters, histograms and gauges for Prometheus", Bearer, TEXT),
+    op("GET /openapi.json", "This document", Anybody, &[(200, Gives::Json("openapi!: text, paths!: object"))]),
+];

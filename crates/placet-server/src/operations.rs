@@ -1,0 +1,23 @@
+//! How a running server is: what it counts, whether its jobs work, whether it is stopping.
+//!
+//! Invariant: nothing here names an agent, a user, a resource or a secret: who reads it need not be trusted with them.
+
+pub mod failures;
+pub mod metrics;
+mod process;
+pub mod readiness;
+
+use failures::Failures;
+use metrics::Metrics;
+use readiness::Readiness;
+
+/// What a server knows about its own running.
+#[derive(Debug, Default)]
+pub struct Operations {
+    /// What is counted and measured.
+    pub metrics: Metrics,
+    /// What makes it ready or not.
+    pub readiness: Readiness,
+    /// Who was refused before they were known, since it was written down.
+    pub failures: Failures,
+}
