@@ -8,9 +8,16 @@
 //! Invariant: plaintext and keys leave this module only through `open`; nothing here prints them, and no input
 //! panics. Entropy comes from the caller and is used once.
 
-use crate::{id::EventId, secret::Secret};
+mod rings;
+
+pub use rings::{BodyKeys, Vault};
+
+use crate::{
+    id::EventId,
+    secret::{Secret, sha256},
+};
 use aws_lc_rs::aead::{self, AES_256_GCM_SIV, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use std::fmt;
+use std::fmt::{self, Write as _};
 use zeroize::Zeroizing;
 
 const FORMAT: u8 = 1;
@@ -169,6 +176,21 @@ impl RootKey {
         Ok(Self { key_id, key: aead_key(&Zeroizing::new(bytes))? })
     }
 
+    /// From 32 secret bytes, named by the start of a digest of them: enough to tell keys apart, so that another key has
+    /// another name, and it says nothing of 256 random bits.
+    ///
+    /// # Errors
+    /// As [`RootKey::new`], but for none of this length.
+    pub fn named_by_digest(bytes: [u8; 32]) -> Result<Self, SealError> {
+        let digest = sha256(&[b"placet/vault-key-id/1\0", &bytes]);
+        let id = digest.iter().take(8).fold(String::from("vault-"), |mut id, byte| {
+            // Writing into a `String` can't fail.
+            let _ = write!(id, "{byte:02x}");
+            id
+        });
+        Self::new(id, bytes)
+    }
+
     /// The id of this key.
     pub fn key_id(&self) -> &str {
         &self.key_id
@@ -257,6 +279,11 @@ impl BodyKey {
     /// [`SealError::Format`] only where the cipher refuses the key, which it does for none of this length.
     pub fn new(number: u32, bytes: [u8; 32]) -> Result<Self, SealError> {
         Ok(Self { number, key: aead_key(&Zeroizing::new(bytes))? })
+    }
+
+    /// The number by which sealed bodies name this key.
+    pub fn number(&self) -> u32 {
+        self.number
     }
 
     /// The number of the key that sealed a body; `None` for bytes that are no sealed body.

@@ -16,7 +16,7 @@ use crate::{
     refusal::{Code, Reason},
     time::Timestamp,
 };
-use jsonwebtoken::{Algorithm, Header, Validation};
+use jsonwebtoken::{Header, Validation};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -24,6 +24,9 @@ use std::time::Duration;
 pub const ACCESS_LIFETIME: Duration = Duration::from_secs(600);
 /// How long a delegation token can be presented.
 pub const DELEGATION_LIFETIME: Duration = Duration::from_secs(300);
+/// How long any token that a signing key has signed can be good: so long the key has to be known after its last.
+pub const LONGEST_LIFETIME: Duration = ACCESS_LIFETIME;
+const _: () = assert!(DELEGATION_LIFETIME.as_secs() <= LONGEST_LIFETIME.as_secs());
 /// The longest token text that is looked at.
 pub const MAX_LENGTH: usize = 16 * 1024;
 
@@ -186,9 +189,19 @@ pub fn verify_delegation(
     Ok(claims)
 }
 
+/// The name of the key that a token says it was signed by; nothing of it is checked.
+pub fn key_of(token: &str) -> Option<String> {
+    if token.len() > MAX_LENGTH {
+        return None;
+    }
+    let header = jsonwebtoken::decode_header(token).ok()?;
+    let ours = [ACCESS_TYPE, DELEGATION_TYPE].map(Some).contains(&header.typ.as_deref());
+    header.kid.filter(|_| ours)
+}
+
 fn sign<T: Serialize>(keys: &KeyRing, typ: &str, claims: &T) -> Result<String, Reason> {
     let key = keys.signer();
-    let mut header = Header::new(Algorithm::EdDSA);
+    let mut header = Header::new(key.algorithm().jose());
     header.typ = Some(typ.to_owned());
     header.kid = Some(key.kid().to_owned());
     jsonwebtoken::encode(&header, claims, key.private())
@@ -203,14 +216,14 @@ fn verify<T: serde::de::DeserializeOwned>(keys: &KeyRing, typ: &str, token: &str
     if header.typ.as_deref() != Some(typ) {
         return Err(invalid("the token is of another kind"));
     }
-    let key = header.kid.as_deref().and_then(|kid| keys.verifier(kid));
+    let key = header.kid.as_deref().and_then(|kid| keys.find(kid));
     let key = key.ok_or_else(|| invalid("the token was signed by a key that is not ours"))?;
     // Issuer, audience and time are checked against what the caller gives; the library would ask the system's clock.
-    let mut validation = Validation::new(Algorithm::EdDSA);
+    let mut validation = Validation::new(key.algorithm().jose());
     validation.validate_exp = false;
     validation.validate_aud = false;
     validation.required_spec_claims.clear();
-    let token = jsonwebtoken::decode::<T>(token, key, &validation)
+    let token = jsonwebtoken::decode::<T>(token, key.public(), &validation)
         .map_err(|_| invalid("the token's signature or claims are not valid"))?;
     Ok(token.claims)
 }
@@ -291,6 +304,28 @@ mod tests {
         assert_eq!(access.unwrap_err().code, Code::TokenInvalid);
         assert_eq!(code(&sign(&keys, "at+jwt", &claims()).unwrap(), 1000), Code::TokenInvalid);
         assert_eq!(code(&sign(&ring(), DELEGATION_TYPE, &claims()).unwrap(), 1000), Code::TokenInvalid);
+    }
+
+    #[test]
+    fn a_key_of_the_other_algorithm_signs_and_verifies_and_a_retired_one_still_verifies() {
+        use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+        let known = known();
+        let old = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
+        let new =
+            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).unwrap();
+        let key = |pkcs8: &[u8]| SigningKey::from_pkcs8(pkcs8).unwrap();
+        let before = KeyRing::new(vec![key(old.as_ref())]).unwrap();
+        let after = KeyRing::new(vec![key(new.as_ref()), key(old.as_ref())]).unwrap();
+        let read = |keys: &KeyRing, token: &str| {
+            verify_delegation(keys, Issuers { known: &known }, token, Timestamp::from_seconds(1000))
+        };
+        let (first, second) =
+            (sign_delegation(&before, &claims()).unwrap(), sign_delegation(&after, &claims()).unwrap());
+        assert_eq!(read(&after, &first).unwrap(), claims());
+        assert_eq!(read(&after, &second).unwrap(), claims());
+        assert_eq!(read(&before, &second).unwrap_err().code, Code::TokenInvalid);
+        assert_eq!(key_of(&second).as_deref(), Some(after.signer().kid()));
+        assert_eq!(key_of(&sign(&after, "JWT", &claims()).unwrap()), None);
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod connections;
 pub mod decisions;
 mod document;
 pub mod grants;
+pub mod keys;
 pub mod operations;
 mod passwords;
 pub mod policies;

@@ -2,16 +2,16 @@
 
 use crate::problem::Problem;
 use crate::{
-    bearer::Bearers, clock::Clock, connections::Connections, oauth::client::Clients, operations::Operations,
-    rules::Rules,
+    bearer::Bearers, clock::Clock, connections::Connections, keys::LookUps, oauth::client::Clients,
+    operations::Operations, rules::Rules, vault::LiveVault,
 };
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use aws_lc_rs::hmac;
 use placet_core::{
     keys::KeyRing,
     record::RecordSigner,
     refusal::Code,
-    seal::{BodyKey, RootKey},
+    seal::BodyKeys,
     secret::{HashKey, KeyedHash},
 };
 use placet_gateway::Gateway;
@@ -19,18 +19,18 @@ use placet_store::{Store, Version};
 use std::{fmt, sync::Arc};
 use tokio::sync::Mutex;
 
-/// What an installation keeps secret; read from the data directory at start.
+/// What an installation keeps secret; see [`crate::keys`]. Snapshots are swapped when keys are rotated.
 pub struct Secrets {
     /// Signs tokens.
-    pub tokens: KeyRing,
+    pub tokens: ArcSwap<KeyRing>,
     /// Hashes generated secrets at rest.
     pub hashing: HashKey,
     /// The administrator token's hash, made with `hashing` under [`ADMIN_TOKEN`].
     pub admin_token: KeyedHash,
     /// Seals the credentials of connections and idempotent answers.
-    pub vault: RootKey,
+    pub vault: LiveVault,
     /// Seals the bodies of the record.
-    pub bodies: BodyKey,
+    pub bodies: ArcSwap<BodyKeys>,
     /// Keys the digests of held requests.
     pub approvals: hmac::Key,
     /// Signs heads and checkpoints of the record.
@@ -51,7 +51,7 @@ impl fmt::Debug for Secrets {
 pub struct Config {
     /// The issuer, also the base URL that links begin with; no slash at its end.
     pub issuer: String,
-    /// Every issuer that this data directory has used, the present one too; tokens of each stay valid.
+    /// Every issuer that this installation has used, the present one too; tokens of each stay valid.
     pub issuers: Vec<String>,
     /// The secrets.
     pub secrets: Secrets,
@@ -64,7 +64,7 @@ pub struct App {
     /// The issuer and base URL.
     pub issuer: String,
     /// Every issuer whose tokens are valid.
-    pub issuers: Vec<String>,
+    pub issuers: ArcSwap<Vec<String>>,
     /// The secrets.
     pub secrets: Secrets,
     /// Tells the time.
@@ -79,6 +79,12 @@ pub struct App {
     pub rules_change: Mutex<()>,
     /// Held while policies and services are read anew.
     reloading: Mutex<()>,
+    /// Held while keys are read anew.
+    pub(crate) reloading_keys: Mutex<()>,
+    /// When keys were last read anew because a token named one that is not known.
+    pub(crate) key_look_ups: LookUps,
+    /// Why the keys could not be read the last time, where they could not.
+    pub key_trouble: ArcSwapOption<String>,
     /// Tokens that were verified and the chains that they stand for.
     pub bearers: Bearers,
     /// Clients that authenticated.
@@ -98,7 +104,7 @@ impl App {
         let rules = Rules::load(&store, None).await?;
         Ok(Arc::new(Self {
             issuer: config.issuer,
-            issuers: config.issuers,
+            issuers: ArcSwap::from_pointee(config.issuers),
             secrets: config.secrets,
             clock: config.clock,
             store,
@@ -106,6 +112,9 @@ impl App {
             rules: ArcSwap::from_pointee(rules),
             rules_change: Mutex::new(()),
             reloading: Mutex::new(()),
+            reloading_keys: Mutex::new(()),
+            key_look_ups: LookUps::default(),
+            key_trouble: ArcSwapOption::empty(),
             bearers: Bearers::default(),
             clients: Clients::default(),
             connections: Connections::default(),

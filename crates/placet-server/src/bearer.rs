@@ -15,7 +15,7 @@ use placet_core::{
     refusal::{Code, Reason},
     secret::sha256,
     time::Timestamp,
-    token::{self, AccessClaims, Issuers},
+    token::AccessClaims,
 };
 use quick_cache::sync::Cache;
 use std::{
@@ -93,8 +93,9 @@ pub async fn live(app: &App, token: &str) -> Result<Arc<Bearer>, Problem> {
         }
         return Ok(found);
     }
-    let claims = token::verify_access(&app.secrets.tokens, Issuers { known: &app.issuers }, token, now)?;
-    if !claims.aud.iter().any(|audience| app.issuers.contains(audience)) {
+    let verifier = app.verifier(token).await;
+    let claims = verifier.access(token, now)?;
+    if !verifier.is_us(&claims.aud) {
         return Err(Reason::of(Code::TokenInvalid).detail("the token is meant for somebody else").into());
     }
     let chain = chain(app, claims.grant.id, now).await?;

@@ -2,7 +2,7 @@
 //!
 //! Invariant: no job holds up a request, and a store that fails is asked again at the next turn, never in a busy loop.
 
-use crate::{api::approvals, app::App, operations::failures, problem::Problem, recording};
+use crate::{api::approvals, app::App, keys::rotation, operations::failures, problem::Problem, recording};
 use placet_core::{
     approval::ApprovalState,
     id::ApprovalId,
@@ -132,7 +132,8 @@ async fn tidying(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
             expired_until = now;
         }
         let summed = failures::write_down(&app).await.map_err(Failure::from);
-        health.note(&expired.and(purge(&app, now).await).and(summed));
+        let tidied = expired.and(purge(&app, now).await).and(remove_keys(&app, now).await);
+        health.note(&tidied.and(summed));
     }
 }
 
@@ -193,6 +194,14 @@ async fn purge(app: &App, now: Timestamp) -> Result<(), Failure> {
             Ok::<_, Fault>(())
         })
         .await?;
+    Ok(())
+}
+
+/// Removes the keys whose last token has expired.
+async fn remove_keys(app: &App, now: Timestamp) -> Result<(), Failure> {
+    if rotation::remove_expired(app, now).await? > 0 {
+        app.reload_keys().await?;
+    }
     Ok(())
 }
 

@@ -12,6 +12,7 @@ pub mod caller;
 pub mod clock;
 pub mod connections;
 pub mod jobs;
+pub mod keys;
 pub mod oauth;
 pub mod openapi;
 pub mod operations;
@@ -20,6 +21,7 @@ pub mod recording;
 pub mod revocation;
 pub mod routes;
 pub mod rules;
+pub mod vault;
 pub mod way;
 
 use app::App;
@@ -73,6 +75,8 @@ pub fn routes() -> Routes {
         .route("/v1/services", get(api::services::list))
         .route("/v1/services/{name}", put(api::services::put).get(api::services::show))
         .route("/v1/connections", post(api::connections::create).get(api::connections::list))
+        .route("/v1/keys", get(api::keys::list))
+        .route("/v1/keys/rotate", post(api::keys::rotate))
         .route("/v1/record", get(api::record::list))
         .route("/v1/record/key", get(api::record::key))
         .route("/v1/record/checkpoint", get(api::record::checkpoint))

@@ -74,7 +74,8 @@ impl App {
             let json = serde_json::to_vec(body).map_err(|_| failed())?;
             let body = Body::new(clock::entropy(), json);
             envelope.commitment = Some(body.commitment());
-            body.seal(&self.secrets.bodies, envelope.id, clock::entropy()).map_err(|_| failed())
+            body.seal(self.secrets.bodies.load().sealing(), envelope.id, clock::entropy())
+                .map_err(|_| failed())
         });
         Ok(PreparedEntry::new(&envelope, sealed.transpose()?))
     }

@@ -45,6 +45,10 @@ statements! {
     PAGE = concat!("SELECT ", columns!(), " FROM connections WHERE id > ?1 ORDER BY id LIMIT ?2");
     /// The secret that may be used.
     SEALED = "SELECT generation, sealed FROM connections WHERE id = ?1 AND state = 'active'";
+    /// Secrets in whatever state, to be sealed anew.
+    VAULTED = "SELECT id, generation, sealed FROM connections WHERE id > ?1 ORDER BY id LIMIT ?2";
+    /// The same secret under another vault key.
+    RESEAL = "UPDATE connections SET sealed = ?3 WHERE id = ?1 AND sealed = ?2";
     /// A new secret, which also confirms.
     SET_SECRET = "UPDATE connections
                   SET sealed = ?3, document = ?4, generation = generation + 1, state = 'active'
@@ -233,6 +237,30 @@ pub fn confirm(tx: &mut Tx<'_>, connection: &Connection) -> Result<bool, Fault> 
     let row = params![connection.id, connection.generation, rest(connection)?];
     let changed = tx.execute(&CONFIRM, &row)?;
     raised(tx, connection.id, changed)
+}
+
+/// Up to `limit` sealed secrets behind `after`, of connections in whatever state, with their generations: for sealing
+/// them anew without opening them.
+///
+/// # Errors
+/// [`Fault`].
+pub fn vaulted(
+    q: &mut impl Query,
+    after: Option<ConnectionId>,
+    limit: usize,
+) -> Result<Vec<(ConnectionId, u64, Vec<u8>)>, Fault> {
+    q.query(&VAULTED, &params![document::behind(after), limit], |row| {
+        Ok((row.id(0)?, row.count(1)?, row.blob(2)?))
+    })
+}
+
+/// Puts the same secret, sealed by another vault key, where `old` is; `false` where something else is by now. Nothing
+/// that was decided on the connection becomes stale by it.
+///
+/// # Errors
+/// [`Fault`].
+pub fn reseal(tx: &mut Tx<'_>, id: ConnectionId, old: &[u8], new: &[u8]) -> Result<bool, Fault> {
+    Ok(tx.execute(&RESEAL, &params![id, old, new])? > 0)
 }
 
 fn rest(connection: &Connection) -> Result<String, Fault> {

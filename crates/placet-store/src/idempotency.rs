@@ -9,7 +9,7 @@ use crate::{
     actions::ActionState,
     fault::Fault,
     params, statements,
-    tx::{Query as _, Tx},
+    tx::{Query, Tx},
 };
 use placet_core::{id::ActionId, time::Timestamp};
 
@@ -23,6 +23,11 @@ statements! {
             state = excluded.state, answer = NULL, expires = excluded.expires";
     /// Stores what came of it.
     SETTLE = "UPDATE idempotency_keys SET state = ?3, answer = ?4 WHERE scope = ?1 AND action = ?2";
+    /// Sealed answers, to be sealed anew.
+    VAULTED = "SELECT scope, action, answer FROM idempotency_keys
+               WHERE scope > ?1 AND answer IS NOT NULL ORDER BY scope LIMIT ?2";
+    /// The same answer under another vault key.
+    RESEAL = "UPDATE idempotency_keys SET answer = ?3 WHERE scope = ?1 AND answer = ?2";
     /// Drops what has expired. A key in flight stays until its action is concluded.
     PRUNE = "DELETE FROM idempotency_keys WHERE expires <= ?1 AND state <> 'pending'";
 }
@@ -49,6 +54,17 @@ pub struct Replay {
     pub answer: Option<Vec<u8>>,
 }
 
+/// A sealed answer that is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptAnswer {
+    /// The scope of its key.
+    pub scope: Vec<u8>,
+    /// The action that it is bound to.
+    pub action: ActionId,
+    /// Sealed by a vault key.
+    pub sealed: Vec<u8>,
+}
+
 /// What is known of a key.
 #[derive(Debug)]
 pub(crate) enum Found {
@@ -64,6 +80,24 @@ pub(crate) enum Found {
 /// What the engine met.
 pub fn prune(tx: &mut Tx<'_>, now: Timestamp) -> Result<u64, Fault> {
     tx.execute(&PRUNE, &params![now])
+}
+
+/// Up to `limit` sealed answers behind the scope `after`: for sealing them anew without opening them.
+///
+/// # Errors
+/// [`Fault`].
+pub fn vaulted(q: &mut impl Query, after: &[u8], limit: usize) -> Result<Vec<KeptAnswer>, Fault> {
+    q.query(&VAULTED, &params![after, limit], |row| {
+        Ok(KeptAnswer { scope: row.blob(0)?, action: row.id(1)?, sealed: row.blob(2)? })
+    })
+}
+
+/// Puts the same answer, sealed by another vault key, where `old` is; `false` where something else is by now.
+///
+/// # Errors
+/// [`Fault`].
+pub fn reseal(tx: &mut Tx<'_>, scope: &[u8], old: &[u8], new: &[u8]) -> Result<bool, Fault> {
+    Ok(tx.execute(&RESEAL, &params![scope, old, new])? > 0)
 }
 
 pub(crate) fn find(tx: &mut Tx<'_>, key: &Key, now: Timestamp) -> Result<Found, Fault> {

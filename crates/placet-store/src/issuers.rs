@@ -6,6 +6,7 @@ use crate::{
     fault::Fault,
     params, statements,
     tx::{Query, Tx},
+    versions::Version,
 };
 use placet_core::time::Timestamp;
 
@@ -16,12 +17,15 @@ statements! {
     ALL = "SELECT issuer FROM issuers ORDER BY first_used, issuer";
 }
 
-/// Remembers an issuer; one that is known stays as it is.
+/// Remembers an issuer; one that is known stays as it is. Other nodes take its tokens as soon as they see the change.
 ///
 /// # Errors
 /// [`Fault`].
 pub fn remember(tx: &mut Tx<'_>, issuer: &str, now: Timestamp) -> Result<(), Fault> {
-    tx.execute(&REMEMBER, &params![issuer, now]).map(|_| ())
+    if tx.execute(&REMEMBER, &params![issuer, now])? > 0 {
+        tx.bump(Version::Keys)?;
+    }
+    Ok(())
 }
 
 /// Every issuer that was used, the first first.

@@ -21,6 +21,7 @@ pub mod gauges;
 pub mod grants;
 pub mod idempotency;
 pub mod issuers;
+pub mod keys;
 pub mod lineage;
 mod migrate;
 pub mod policies;
@@ -65,6 +66,7 @@ pub fn all_statements() -> Vec<(String, String)> {
         grants::STATEMENTS,
         idempotency::STATEMENTS,
         issuers::STATEMENTS,
+        keys::STATEMENTS,
         lineage::STATEMENTS,
         migrate::STATEMENTS,
         policies::STATEMENTS,

@@ -14,7 +14,7 @@ use placet_core::{id::NodeId, record::RecordSigner, time::Timestamp};
 use std::{
     fs::{File, TryLockError},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, PoisonError, RwLock},
 };
 
 /// What a store needs to be opened.
@@ -52,7 +52,7 @@ pub struct Store {
 pub(crate) struct Inner {
     pub(crate) writer: Writer,
     readers: Readers,
-    pub(crate) signer: Arc<RecordSigner>,
+    pub(crate) signer: Signer,
     _lock: Lock,
 }
 
@@ -74,8 +74,15 @@ impl Store {
         let reading =
             (0..readers.max(1)).map(|_| sqlite::reader(&path)).collect::<Result<_, _>>().map_err(unusable)?;
         let readers = Readers::start(reading).map_err(fault)?;
-        let writer = Writer::start(connection, node, Arc::clone(&signer)).map_err(fault)?;
+        let signer = Signer::new(signer);
+        let writer = Writer::start(connection, node, signer.clone()).map_err(fault)?;
         Ok(Self { inner: Arc::new(Inner { writer, readers, signer, _lock: Lock(lock) }) })
+    }
+
+    /// Signs with another key from the next group on. The key that signs is itself in the store: whoever opens it gives
+    /// the key that a new installation would begin with, and the one that was found before anything is appended.
+    pub fn sign_with(&self, signer: Arc<RecordSigner>) {
+        self.inner.signer.replace(signer);
     }
 
     /// Runs `f` in a savepoint of the next group commit and answers after that commit. An `Err` rolls back what `f`
@@ -105,6 +112,24 @@ impl Store {
         F: FnOnce(&mut Reader<'_>) -> Result<T, E> + Send + 'static,
     {
         self.inner.readers.run(f).await
+    }
+}
+
+/// The key that signs heads and checkpoints now.
+#[derive(Debug, Clone)]
+pub(crate) struct Signer(Arc<RwLock<Arc<RecordSigner>>>);
+
+impl Signer {
+    fn new(signer: Arc<RecordSigner>) -> Self {
+        Self(Arc::new(RwLock::new(signer)))
+    }
+
+    fn replace(&self, signer: Arc<RecordSigner>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = signer;
+    }
+
+    pub(crate) fn now(&self) -> Arc<RecordSigner> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

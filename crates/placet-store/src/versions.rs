@@ -27,6 +27,9 @@ statements! {
              ON CONFLICT (key) DO UPDATE SET version = versions.version + 1";
 }
 
+/// The key of the row that every raise raises too.
+const CHANGES: &str = "changes";
+
 /// Something whose change makes decisions stale.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Version {
@@ -40,6 +43,8 @@ pub enum Version {
     Service(String),
     /// A connection.
     Connection(ConnectionId),
+    /// The keys and issuers of the installation; the commit point does not compare it.
+    Keys,
 }
 
 impl From<Stamp> for Version {
@@ -60,6 +65,7 @@ impl fmt::Display for Version {
             Self::Policies => f.write_str("policies"),
             Self::Service(name) => write!(f, "service/{name}"),
             Self::Connection(connection) => write!(f, "connection/{connection}"),
+            Self::Keys => f.write_str("keys"),
         }
     }
 }
@@ -70,6 +76,14 @@ impl fmt::Display for Version {
 /// What the engine met.
 pub fn current(query: &mut impl Query, version: &Version) -> Result<u64, Fault> {
     stored(query, &version.to_string())
+}
+
+/// Differs whenever any version was raised by anybody: what a node asks to see whether another one changed something.
+///
+/// # Errors
+/// What the engine met.
+pub fn changes(query: &mut impl Query) -> Result<u64, Fault> {
+    stored(query, CHANGES)
 }
 
 /// Whether all are what `seen` says, by the writer's memory.
@@ -93,7 +107,8 @@ pub(crate) fn unchanged(tx: &mut Tx<'_>, seen: &[(Version, u64)]) -> Result<bool
 /// Raises a version. The memory forgets it, so that a rolled back savepoint leaves no trace of it.
 pub(crate) fn raise(tx: &mut Tx<'_>, version: &Version) -> Result<(), Fault> {
     tx.lease.versions.remove(version);
-    tx.execute(&RAISE, &params![version.to_string()]).map(|_| ())
+    tx.execute(&RAISE, &params![version.to_string()])?;
+    tx.execute(&RAISE, &params![CHANGES]).map(|_| ())
 }
 
 fn stored(query: &mut impl Query, key: &str) -> Result<u64, Fault> {

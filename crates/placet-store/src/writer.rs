@@ -14,13 +14,11 @@ use crate::{
     params,
     record::{self, Placed, PreparedEntry},
     sqlite, statements,
+    store::Signer,
     tx::{Query as _, Tx},
     versions::Version,
 };
-use placet_core::{
-    id::NodeId,
-    record::{Head, RecordSigner},
-};
+use placet_core::{id::NodeId, record::Head};
 use rusqlite::Connection;
 use std::{
     collections::HashMap,
@@ -184,11 +182,7 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Starts the thread on a migrated database.
-    pub(crate) fn start(
-        connection: Connection,
-        node: NodeId,
-        signer: Arc<RecordSigner>,
-    ) -> Result<Self, Fault> {
+    pub(crate) fn start(connection: Connection, node: NodeId, signer: Signer) -> Result<Self, Fault> {
         let (jobs, queue) = channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         let mut state = State { connection, node, signer, lease: None, waiting: Arc::clone(&waiting) };
@@ -235,7 +229,7 @@ impl Drop for Writer {
 struct State {
     connection: Connection,
     node: NodeId,
-    signer: Arc<RecordSigner>,
+    signer: Signer,
     lease: Option<Lease>,
     waiting: Arc<AtomicUsize>,
 }
@@ -302,7 +296,7 @@ impl State {
             }
             let head = tx.lease.head;
             if head.seq != signed {
-                record::sign(&mut tx, &head, &self.signer)?;
+                record::sign(&mut tx, &head, &self.signer.now())?;
             }
             tx.lease.batch = batch;
         }

@@ -40,9 +40,18 @@ impl Server {
     /// # Panics
     /// Where it does not become ready.
     pub fn start(binary: &str) -> Self {
+        Self::prepared(binary, |_| {})
+    }
+
+    /// The same, after `prepare` has put something into the data directory.
+    ///
+    /// # Panics
+    /// Where it does not become ready.
+    pub fn prepared(binary: &str, prepare: impl FnOnce(&Path)) -> Self {
         let home = tempfile::Builder::new().prefix("placet-test-").tempdir().unwrap();
         let mut server =
             Self { binary: binary.into(), home, running: None, base: String::new(), admin: String::new() };
+        prepare(&server.data());
         server.run();
         server.admin = fs::read_to_string(server.data().join("admin.token")).unwrap().trim().to_owned();
         server

@@ -100,7 +100,11 @@ pub struct Story {
 impl Story {
     /// Sets it up: the users `ada` and `lee`, the service `shop`, the connection `shop-main` of the organization.
     pub fn new(binary: &str) -> Self {
-        let server = Server::start(binary);
+        Self::on(Server::start(binary))
+    }
+
+    /// The same on a server that was just started.
+    pub fn on(server: Server) -> Self {
         let shop = Upstream::start(SECRET);
         let mut story = Self { server, shop, ada: String::new(), lee: String::new() };
         let admin = story.server.admin();

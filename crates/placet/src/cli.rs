@@ -4,7 +4,9 @@
 
 use crate::{
     client::Client,
-    commands::{act, agent, approvals, connection, grant, policy, record, service, shell, task, token, user},
+    commands::{
+        act, agent, approvals, connection, grant, keys, policy, record, service, shell, task, token, user,
+    },
     data, demo,
     environment::Environment,
     exit::{Exit, Failure},
@@ -95,6 +97,9 @@ pub(crate) enum Command {
     /// Decide what agents are held for
     #[command(subcommand)]
     Approvals(approvals::Command),
+    /// Look at keys, and rotate them
+    #[command(subcommand)]
+    Keys(keys::Command),
     /// Read and verify the record
     #[command(subcommand)]
     Record(record::Command),
@@ -140,6 +145,7 @@ impl Cli {
                 Command::Login(command) => command.run(&context).await,
                 Command::Logout(command) => command.run(&context).await,
                 Command::Approvals(command) => command.run(&context).await,
+                Command::Keys(command) => command.run(&context).await,
                 Command::Record(command) => command.run(&context).await,
             }
         })

@@ -7,6 +7,7 @@ pub(crate) mod agent;
 pub(crate) mod approvals;
 pub(crate) mod connection;
 pub(crate) mod grant;
+pub(crate) mod keys;
 pub(crate) mod policy;
 pub(crate) mod record;
 pub(crate) mod service;

@@ -4,12 +4,14 @@
 //! ends: a lock file that was left behind is no obstacle. A file is written whole under another name, brought to the
 //! disk and renamed, so that it is there in full or not at all.
 //!
-//! Invariant: a key is made once, before the database exists. Where there is a database, a missing key is an error:
-//! a new one would silently make unreadable what the old one sealed, or disown every token.
+//! Invariant: the vault key is made once, before anything is sealed by it. Where something is, a missing one is an
+//! error: a new one would open nothing.
 
 mod keys;
+mod vault;
 
-pub(crate) use keys::{Keys, vault_key_from_file, vault_key_from_text};
+pub(crate) use keys::{OldKeys, new_admin_token, record_name};
+pub(crate) use vault::VaultKeys;
 
 use crate::exit::Failure;
 use fs4::{FileExt, TryLockError};
@@ -26,6 +28,8 @@ pub(crate) const DEFAULT: &str = "./placet-data";
 pub(crate) const ADDRESS: &str = "address";
 /// Holds the administrator token.
 pub(crate) const ADMIN_TOKEN: &str = "admin.token";
+/// Holds the vault keys, unless they are kept elsewhere.
+pub(crate) const VAULT_KEY: &str = "vault.key";
 /// Holds the record's verifier key as text.
 pub(crate) const RECORD_KEY: &str = "record.pub";
 const DATABASE: &str = "placet.db";

@@ -11,6 +11,7 @@ mod demo;
 mod environment;
 mod exit;
 mod input;
+mod installation;
 mod logs;
 mod output;
 mod running;

@@ -3,25 +3,18 @@
 //! Invariant: the directory stays held until the store is closed.
 
 use crate::{
-    data::{DataDir, Keys},
+    data::{DataDir, VaultKeys},
     exit::Failure,
+    installation,
 };
-use aws_lc_rs::hmac;
-use placet_core::{
-    keys::{KeyRing, SigningKey},
-    record::RecordSigner,
-    seal::{BodyKey, RootKey},
-    secret::HashKey,
-    time::Timestamp,
-};
+use placet_core::time::Timestamp;
 use placet_gateway::{Gateway, GatewayConfig};
 use placet_server::{
-    app::{ADMIN_TOKEN, App, Config, Secrets},
-    caller::ADMIN_PREFIX,
+    app::{App, Config},
     clock::Clock,
     jobs::{self, Jobs},
 };
-use placet_store::{Fault, Store, StoreOptions};
+use placet_store::{Fault, Store};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
@@ -39,7 +32,8 @@ pub(crate) struct Running {
     directory: DataDir,
 }
 
-/// Starts a server on a bound listener and announces it.
+/// Starts a server on a bound listener and announces it. `vault` says where the vault keys are, if not in the
+/// directory.
 ///
 /// # Errors
 /// A sentence saying what can't be used.
@@ -47,17 +41,16 @@ pub(crate) async fn start(
     listener: TcpListener,
     directory: DataDir,
     issuer: Option<String>,
-    vault: Option<[u8; 32]>,
+    vault: Option<VaultKeys>,
 ) -> Result<Running, Failure> {
     let address = listener.local_addr().map_err(|error| Failure::start(error.to_string()))?;
     let base_url = base_url(address);
     let issuer = issuer.unwrap_or_else(|| base_url.clone());
     let clock = Clock::System;
     let now = clock.now();
-    let keys = Keys::load(&directory, vault, ADMIN_PREFIX, now)?;
-    let secrets = secrets(&keys)?;
-    Keys::publish_record_key(&directory, &secrets.record.public_key().to_string())?;
-    let store = open(&directory, &keys, &secrets.record, now).await?;
+    let node = directory.node(!directory.database().exists(), now)?;
+    let (store, secrets) = installation::enter(&directory, node, vault, now).await?;
+    directory.publish_record_key(&secrets.record.public_key().to_string())?;
     let issuers = issuers(&store, &issuer, now).await?;
     let gateway = Gateway::new(GatewayConfig::default());
     let gateway =
@@ -121,40 +114,6 @@ impl Running {
         drop(app);
         drop(directory);
     }
-}
-
-fn secrets(keys: &Keys) -> Result<Secrets, Failure> {
-    let unusable =
-        |what: &str, error: &dyn std::fmt::Display| Failure::start(format!("{what} can't be used: {error}"));
-    let token =
-        SigningKey::from_pkcs8(keys.token.expose()).map_err(|error| unusable("`keys/token.pk8`", &error))?;
-    let record = RecordSigner::from_pkcs8(&keys.record_name(), keys.record.expose());
-    let record = record.map_err(|error| unusable("`keys/record.pk8`", &error))?;
-    let hashing = HashKey::new(&keys.hash);
-    Ok(Secrets {
-        tokens: KeyRing::new(vec![token])
-            .ok_or_else(|| Failure::start("there is no key that signs tokens"))?,
-        admin_token: hashing.hash(ADMIN_TOKEN, keys.admin_token.expose()),
-        hashing,
-        vault: RootKey::new(keys.vault_id.clone(), keys.vault)
-            .map_err(|error| unusable("the vault key", &error))?,
-        bodies: BodyKey::new(1, keys.body).map_err(|error| unusable("`keys/body.key`", &error))?,
-        approvals: hmac::Key::new(hmac::HMAC_SHA256, &keys.approval),
-        record: Arc::new(record),
-    })
-}
-
-async fn open(
-    directory: &DataDir,
-    keys: &Keys,
-    signer: &Arc<RecordSigner>,
-    now: Timestamp,
-) -> Result<Store, Failure> {
-    let options = StoreOptions::new(directory.database(), keys.node, Arc::clone(signer), now);
-    let opened = tokio::task::spawn_blocking(move || Store::open(options)).await;
-    opened
-        .map_err(|error| Failure::start(format!("the database can't be opened: {error}")))?
-        .map_err(|error| Failure::start(error.to_string()))
 }
 
 /// Every issuer that this data directory has used, this one too.

@@ -6,7 +6,7 @@
 
 use crate::{
     cli::Context,
-    data::{self, DataDir},
+    data::{self, DataDir, VaultKeys},
     exit::{Exit, Failure},
     logs,
     output::line,
@@ -29,13 +29,15 @@ use tokio::{
 const GRACE: Duration = Duration::from_secs(14);
 
 const AFTER: &str = "\
-The first start makes the keys and the administrator token; both stay in the data directory. SIGTERM or SIGINT stops
-the server when what is under way has been answered, within 15 seconds; a second one stops it at once.
+The first start makes the vault key and the administrator token, which stay in the data directory,
+and all other keys, which are in the database, sealed by the vault key. SIGTERM or SIGINT stops the
+server when what is under way has been answered, within 15 seconds; a second one stops it at once.
 
 An agent that runs under the same operating system user as this server can read its keys: it is outside of what
 Placet can protect. Run agents as another user, or on another machine.
 
-The vault key can be kept elsewhere: in a file (--vault-key-file) or, in base64, in PLACET_VAULT_KEY.
+The vault key can be kept elsewhere: in a file (--vault-key-file) or, in base64, in PLACET_VAULT_KEY. While it is
+rotated there are several: in the file one to a line, in PLACET_VAULT_KEY with commas between.
 
 Examples:
   placet serve
@@ -54,7 +56,7 @@ pub(crate) struct Serve {
     /// Where to answer /metrics, /healthz and /readyz without authentication, beside the other address
     #[arg(long, value_name = "ADDRESS")]
     metrics_listen: Option<SocketAddr>,
-    /// A file with the vault key: 32 bytes, or base64 of them
+    /// A file with the vault key: 32 bytes, or lines with base64 of them
     #[arg(long, value_name = "FILE")]
     vault_key_file: Option<PathBuf>,
     /// What to log
@@ -66,14 +68,17 @@ impl Serve {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         logs::start(&self.log, context.environment.no_color)?;
         let issuer = self.issuer.as_deref().map(checked_issuer).transpose()?;
-        let vault = match (&self.vault_key_file, &context.environment.vault_key) {
-            (Some(path), _) => Some(data::vault_key_from_file(path)?),
-            (None, Some(text)) => {
-                let key = text.expose_str().and_then(data::vault_key_from_text);
-                Some(key.ok_or_else(|| Failure::start("PLACET_VAULT_KEY does not hold 32 bytes in base64"))?)
-            }
+        let vault = match (self.vault_key_file, &context.environment.vault_key) {
+            (Some(path), _) => Some(VaultKeys::file(path)),
+            (None, Some(text)) => Some(VaultKeys::environment(text.clone())),
             (None, None) => None,
         };
+        if let Some(vault) = &vault
+            && vault.at_hand()?.is_none()
+            && let Some(path) = vault.path()
+        {
+            return Err(Failure::start(format!("the vault key file `{}` is not there", path.display())));
+        }
         let listener = bind(self.listen).await?;
         let path = context.global.data.as_deref().unwrap_or(Path::new(data::DEFAULT));
         let directory = DataDir::open(path)?;
@@ -90,11 +95,14 @@ impl Serve {
             running.monitor(monitoring);
         }
         warn(&running);
-        let (base, token) = (running.base_url().to_owned(), path.join(data::ADMIN_TOKEN));
+        let base = running.base_url().to_owned();
+        let token = Some(path.join(data::ADMIN_TOKEN)).filter(|path| path.is_file());
         if context.global.json {
             line(&json!({"address": base, "admin_token": token}).to_string());
-        } else {
+        } else if let Some(token) = token {
             line(&format!("Placet answers at {base}; the administrator token is in {}", token.display()));
+        } else {
+            line(&format!("Placet answers at {base}; the administrator token is with the node that made it"));
         }
         serve_until_stopped(running, &mut signals).await
     }

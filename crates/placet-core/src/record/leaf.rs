@@ -91,6 +91,12 @@ entry_types! {
     ConnectionChanged = "connection.changed",
     /// A key was made.
     KeyCreated = "key.created",
+    /// A key signs or seals from now on.
+    KeyActivated = "key.activated",
+    /// A key signs or seals no more; what it did before is still good.
+    KeyRetired = "key.retired",
+    /// A key is gone: nothing that it signed or sealed is taken any more.
+    KeyRemoved = "key.removed",
     /// A user was made.
     UserCreated = "user.created",
     /// A person signed in.
@@ -160,6 +166,8 @@ pub struct Envelope {
     pub by: Option<String>,
     /// The approval.
     pub approval: Option<ApprovalId>,
+    /// The key, `purpose/name`: never the key itself.
+    pub key: Option<String>,
     /// The salted commitment to the body ([`super::body::commit`]); base64url in the text.
     #[serde(default, deserialize_with = "read_commitment")]
     pub commitment: Option<[u8; 32]>,
@@ -229,6 +237,7 @@ impl Envelope {
             source: None,
             by: None,
             approval: None,
+            key: None,
             commitment: None,
         }
     }
@@ -251,6 +260,7 @@ impl Envelope {
         out.text("decision", self.decision.map(Verdict::as_str));
         out.ids("grants", &self.grants);
         out.id("id", Some(self.id));
+        out.text("key", self.key.as_deref());
         out.text("outcome", self.outcome.as_deref());
         out.texts("policies", &self.policies);
         out.text("rule", self.rule.as_deref());

@@ -1,21 +1,21 @@
 //! The real server, in this process, set up over HTTP as a person would.
 
 use crate::{floor::Written, load::Load};
-use aws_lc_rs::{hmac, rand::SystemRandom, signature::Ed25519KeyPair};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use placet_core::{
     id::NodeId,
-    keys::{KeyRing, SigningKey},
-    record::{EntryType, Envelope, RecordSigner},
-    seal::{BodyKey, RootKey},
-    secret::HashKey,
+    record::{EntryType, Envelope},
+    seal::{RootKey, Vault},
+    secret::{HashKey, Secret},
     time::Timestamp,
 };
 use placet_gateway::{Gateway, GatewayConfig};
 use placet_server::{
-    app::{ADMIN_TOKEN, App, Config, Secrets},
+    app::{App, Config},
     clock::Clock,
     jobs::Jobs,
+    keys::{self, Material},
+    vault::FixedVault,
 };
 use placet_store::{Store, StoreOptions};
 use serde_json::{Value, json};
@@ -157,20 +157,16 @@ struct Served {
 async fn serve(directory: &Path) -> Served {
     let clock = Clock::System;
     let now = clock.now();
-    let signer = Arc::new(RecordSigner::from_seed("bench", &[1; 32]).unwrap());
     let node = NodeId::from_parts(Timestamp::from_seconds(1), [2; 10]);
-    let options = StoreOptions::new(directory.join("placet.db"), node, Arc::clone(&signer), now);
-    let store = Store::open(options).unwrap();
-    let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
-    let secrets = Secrets {
-        tokens: KeyRing::new(vec![SigningKey::from_pkcs8(pkcs8.as_ref()).unwrap()]).unwrap(),
-        admin_token: hashing().hash(ADMIN_TOKEN, ADMIN.as_bytes()),
-        hashing: hashing(),
-        vault: RootKey::new("bench".into(), [4; 32]).unwrap(),
-        bodies: BodyKey::new(1, [5; 32]).unwrap(),
-        approvals: hmac::Key::new(hmac::HMAC_SHA256, &[6; 32]),
-        record: signer,
-    };
+    let admin_token = Secret::new(ADMIN);
+    let material = Material { hash: Secret::new([3; 32]), ..Material::fresh("bench".into(), admin_token) };
+    let signer = material.signer().unwrap();
+    let store = Store::open(StoreOptions::new(directory.join("placet.db"), node, signer, now)).unwrap();
+    let root = Arc::new(RootKey::named_by_digest([4; 32]).unwrap());
+    let vault = Vault::new(vec![Arc::clone(&root)]).unwrap();
+    keys::found(&store, &vault, &material, now).await.unwrap();
+    let secrets = keys::open(&store, Arc::new(FixedVault(vec![root])), vault).await.unwrap();
+    store.sign_with(Arc::clone(&secrets.record));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let issuer = format!("http://{address}");

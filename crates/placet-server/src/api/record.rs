@@ -203,8 +203,10 @@ fn exported(app: &App, entry: &StoredEntry) -> Result<Value, Problem> {
 
 /// The body of an entry; none where there is none, or it was erased.
 fn opened(app: &App, entry: &StoredEntry) -> Result<Option<Body>, Problem> {
-    let body = entry.sealed.as_deref().map(|sealed| Body::open(&app.secrets.bodies, entry.id, sealed));
-    body.transpose().map_err(|_| unreadable(entry, "its body"))
+    let Some(sealed) = entry.sealed.as_deref() else { return Ok(None) };
+    let keys = app.secrets.bodies.load();
+    let body = keys.sealer_of(sealed).map(|key| Body::open(key, entry.id, sealed));
+    body.transpose().ok().flatten().map(Some).ok_or_else(|| unreadable(entry, "its body"))
 }
 
 fn unreadable(entry: &StoredEntry, part: &str) -> Problem {

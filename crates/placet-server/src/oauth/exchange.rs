@@ -71,7 +71,7 @@ pub async fn delegate(
         if commit(app, &bearer, &grant, &claims, &child, source, now).await? {
             let scope: Vec<String> = grant.authority.scope.iter().map(ToString::to_string).collect();
             return Ok(json!({
-                "access_token": sign_delegation(&app.secrets.tokens, &claims)?,
+                "access_token": sign_delegation(&app.secrets.tokens.load(), &claims)?,
                 "issued_token_type": DELEGATION_TOKEN,
                 "token_type": "N_A",
                 "expires_in": claims.exp - claims.iat,

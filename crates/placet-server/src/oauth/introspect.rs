@@ -23,7 +23,7 @@ use axum::{
 use placet_core::{
     chain::Chain,
     id::{AgentId, UserId},
-    token::{AccessClaims, Issuers, verify_access},
+    token::AccessClaims,
     user::{ADMINISTRATOR, AUDITOR},
 };
 use serde_json::{Map, Value, json};
@@ -131,7 +131,7 @@ fn refused(problem: Problem) -> OAuthError {
 /// The claims and the chain of a live access token.
 async fn live(app: &App, token: &str) -> Result<Option<(AccessClaims, Chain)>, OAuthError> {
     let now = app.clock.now();
-    let Ok(claims) = verify_access(&app.secrets.tokens, Issuers { known: &app.issuers }, token, now) else {
+    let Ok(claims) = app.verifier(token).await.access(token, now) else {
         return Ok(None);
     };
     match bearer::chain(app, claims.grant.id, now).await {

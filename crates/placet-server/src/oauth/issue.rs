@@ -25,9 +25,7 @@ use placet_core::{
     refusal::{Code, Reason},
     task::{self, Task, TaskOrigin, TaskState},
     time::Timestamp,
-    token::{
-        ACCESS_LIFETIME, AccessClaims, Actor, GrantClaim, Issuers, TaskClaim, sign_access, verify_delegation,
-    },
+    token::{ACCESS_LIFETIME, AccessClaims, Actor, GrantClaim, TaskClaim, sign_access},
     user::User,
 };
 use placet_store::{Fault, delegations, grants, lineage, tasks};
@@ -161,7 +159,7 @@ async fn parent(
             Some(_) => Err(OAuthError::new("invalid_request", "`parent_task_id` comes with `parent_token`")),
         };
     };
-    let base = match verify_delegation(&app.secrets.tokens, Issuers { known: &app.issuers }, token, now) {
+    let base = match app.verifier(token).await.delegation(token, now) {
         Ok(claims) => {
             if claims.child != client.agent.id {
                 return Err(OAuthError::new("invalid_grant", "the delegation token is for another agent"));
@@ -475,7 +473,7 @@ fn answer(
     let leaf = chain.leaf();
     let end = now.plus(ACCESS_LIFETIME).min(chain.expires()).min(ends.unwrap_or(Timestamp::MAX));
     let claims = claims(app, chain, jti, end, now);
-    let token = sign_access(&app.secrets.tokens, &claims)?;
+    let token = sign_access(&app.secrets.tokens.load(), &claims)?;
     let mut answer = Map::new();
     answer.insert("access_token".into(), token.into());
     answer.insert("token_type".into(), "Bearer".into());

@@ -39,5 +39,5 @@ pub async fn show(State(app): State<Arc<App>>) -> Response {
 /// `GET /.well-known/jwks.json` (RFC 7517 §5).
 pub async fn keys(State(app): State<Arc<App>>) -> Response {
     let headers = [(header::CACHE_CONTROL, KEPT), (header::CONTENT_TYPE, "application/jwk-set+json")];
-    (headers, app.secrets.tokens.jwks().to_string()).into_response()
+    (headers, app.secrets.tokens.load().jwks().to_string()).into_response()
 }

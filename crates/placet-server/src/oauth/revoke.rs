@@ -19,12 +19,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use placet_core::{
-    id::GrantId,
-    refusal::Code,
-    time::Timestamp,
-    token::{Issuers, verify_access, verify_delegation},
-};
+use placet_core::{id::GrantId, refusal::Code, time::Timestamp};
 use placet_store::grants;
 use std::sync::Arc;
 
@@ -50,7 +45,7 @@ pub async fn post(
         ));
     }
     let affected_task_chain = params.list("affected_task_chain")?;
-    let grant = match named_grant(&app, token) {
+    let grant = match named_grant(&app, token).await {
         Some(grant) if may_revoke(&app, &asker, grant).await? => grant,
         _ => return Ok(answer(&Ended::default(), false)),
     };
@@ -73,13 +68,13 @@ fn answer(ended: &Ended, revoked: bool) -> Response {
 }
 
 /// The grant that a token of ours stands for, whether or not it has expired.
-fn named_grant(app: &App, token: &str) -> Option<GrantId> {
-    let (keys, issuers) = (&app.secrets.tokens, Issuers { known: &app.issuers });
+async fn named_grant(app: &App, token: &str) -> Option<GrantId> {
+    let verifier = app.verifier(token).await;
     // Nothing has expired at the beginning of time.
     let when = Timestamp::from_micros(0);
-    match verify_access(keys, issuers, token, when) {
+    match verifier.access(token, when) {
         Ok(claims) => Some(claims.grant.id),
-        Err(_) => verify_delegation(keys, issuers, token, when).ok().map(|claims| claims.grant),
+        Err(_) => verifier.delegation(token, when).ok().map(|claims| claims.grant),
     }
 }
 

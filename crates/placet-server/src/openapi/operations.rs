@@ -50,6 +50,12 @@ const GRANT: &[(u16, Gives)] = &[(
         "id!: text, root!: text, parent!: text?, depth!: int, agent!: text, user!: text?, task!: text?, scope!: [text], tools!: [text], resources!: [text], connections!: [text]?, authorization_details!: [object], limits!: [any], audience!: [text], not_before!: time, expires!: time?, max_depth!: int, origin!: text, created!: time, revoked!: object?, alive!: flag, reason!: text?",
     ),
 )];
+const KEYS: &[(u16, Gives)] = &[(
+    200,
+    Gives::Json(
+        "keys!: [{id!: text, purpose!: text, state!: text, algorithm!: text?, created!: time, since!: time, until!: time?}], vault!: [{id!: text, state!: text, since!: time, at_hand!: flag}], rotated: object, warnings: [text]",
+    ),
+)];
 const ENDED: &[(u16, Gives)] = &[(
     200,
     Gives::Json("revoked: flag, affected_grants!: [text], affected_tasks!: [text], in_flight!: [text]"),
@@ -288,6 +294,9 @@ pub const OPERATIONS: &[Operation] = &[
         &[(200, Gives::Json("connections!: [object], next!: text?"))],
     )
     .query(PAGE),
+    op("GET /v1/keys", "List the keys: names, states and times", Bearer, KEYS),
+    op("POST /v1/keys/rotate", "Rotate a key while the server goes on", Bearer, KEYS)
+        .takes(MaybeJson("key: text, algorithm: text, at_once: flag")),
     op("GET /v1/record", "Read the record, oldest first", Bearer, ENTRIES).query(PAGE),
     op("GET /v1/record/key", "The key that verifies the record", Bearer, TEXT),
     op("GET /v1/record/checkpoint", "The newest signed size and root of the log", Bearer, TEXT),

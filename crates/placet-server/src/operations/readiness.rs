@@ -1,5 +1,5 @@
 //! Whether the server can do its work: the store reads and writes within a bound, the jobs have had their turns, the
-//! rules are loaded, and nobody has asked it to stop.
+//! rules are loaded, every key is at hand, and nobody has asked it to stop.
 //!
 //! The store is asked at most once a second however often the question comes, so that asking costs nothing.
 //!
@@ -78,6 +78,11 @@ pub async fn report(app: &App) -> (bool, Value) {
     check("serving", !readiness.stopping.load(Ordering::Relaxed), "stopping");
     check("store_reads", stored.reads, "does not answer");
     check("store_writes", stored.writes, "does not accept writes");
+    check(
+        "keys",
+        app.key_trouble.load().is_none(),
+        "a key can't be read or is not at hand; the log says which",
+    );
     let jobs = readiness.jobs();
     check("jobs", jobs.iter().all(|(_, works)| *works), "failing");
     let failing: Vec<&str> = jobs.into_iter().filter(|(_, works)| !works).map(|(job, _)| job).collect();

@@ -74,7 +74,7 @@ impl Store {
         let Some(step) = self.read(plan).await? else { return Ok(0) };
         let added = step.checkpoint.size.saturating_sub(step.size);
         // Signed here: the writer has better things to do.
-        let note = step.checkpoint.sign(&self.inner.signer);
+        let note = step.checkpoint.sign(&self.inner.signer.now());
         let kept = self.write(move |tx| keep(tx, &step, &note, now)).await?;
         Ok(if kept { usize::try_from(added).unwrap_or(usize::MAX) } else { 0 })
     }

@@ -7,6 +7,10 @@ use rusqlite::{Connection, types::Value};
 /// Scans that are meant: of a table that stays small, or of one row at its end.
 const MEANT: &[&str] = &[
     "SCAN issuers",
+    "SCAN keys",
+    "SCAN vault_keys",
+    "SCAN vault_holders",
+    "SCAN vault_holders USING INDEX sqlite_autoindex_vault_holders_1",
     "SCAN policies USING INDEX policies_active",
     "SCAN services USING INDEX services_active",
     "SCAN record_heads",

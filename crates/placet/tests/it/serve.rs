@@ -66,23 +66,6 @@ fn what_can_not_be_used_is_named() {
 }
 
 #[test]
-fn a_key_that_is_gone_is_named_and_not_made_anew() {
-    let home = tempfile::tempdir().unwrap();
-    let data = home.path().join("data");
-    assert_eq!(Server::start(home.path(), &data).stop(), Some(0));
-    let key = data.join("keys/token.pk8");
-    let kept = fs::read(&key).unwrap();
-    fs::remove_file(&key).unwrap();
-    let start = || run(home.path(), &["serve", "--listen", "127.0.0.1:0", "--data", "data"]);
-    refused(&start(), "keys/token.pk8");
-    assert!(!key.exists());
-    fs::write(&key, "no key").unwrap();
-    refused(&start(), "keys/token.pk8");
-    fs::write(&key, kept).unwrap();
-    assert_eq!(Server::start(home.path(), &data).stop(), Some(0));
-}
-
-#[test]
 fn a_vault_key_from_the_environment_leaves_no_file() {
     let home = tempfile::tempdir().unwrap();
     let with = |key: &str| {

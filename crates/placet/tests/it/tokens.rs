@@ -1,6 +1,9 @@
 //! The token endpoint: who authenticates how, what a scope means, and what an access token says.
 
-use crate::parties::{Stage, exchange, read, stage, why};
+use crate::{
+    parties::{Stage, exchange, read, stage, why},
+    upgrade,
+};
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use base64::{
     Engine as _,
@@ -342,7 +345,7 @@ fn an_access_token_is_what_rfc_9068_says_and_anybody_can_verify_it() {
     assert_ne!(read(&again).1["jti"], claims["jti"]);
 }
 
-/// Signs any header and claims with the installation's own key, as only a thief of the data directory can.
+/// Signs any header and claims with the installation's own key, as only a thief of database and vault key can.
 struct Forger<'a> {
     stage: &'a Stage,
     pair: Ed25519KeyPair,
@@ -350,8 +353,7 @@ struct Forger<'a> {
 
 impl<'a> Forger<'a> {
     fn new(stage: &'a Stage) -> Self {
-        let key = std::fs::read(stage.story.server.data().join("keys/token.pk8")).unwrap();
-        Self { stage, pair: Ed25519KeyPair::from_pkcs8(&key).unwrap() }
+        Self { stage, pair: Ed25519KeyPair::from_pkcs8(&upgrade::token_key()).unwrap() }
     }
 
     fn sign(&self, header: &Value, claims: &Value) -> String {

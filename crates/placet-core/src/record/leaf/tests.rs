@@ -22,7 +22,7 @@ fn any_envelope() -> impl Strategy<Value = Envelope> {
         prop::option::of(id()),
         prop::option::of(id()),
     );
-    let texts = (text(), text(), text(), text(), text(), text());
+    let texts = (text(), text(), text(), text(), text(), text(), text());
     let rest = (
         prop::sample::select(EntryType::ALL),
         -(1i64 << 50)..1 << 52,
@@ -34,7 +34,7 @@ fn any_envelope() -> impl Strategy<Value = Envelope> {
     );
     (ids, texts, rest).prop_map(|(ids, texts, rest)| {
         let (id, agent, chain, grants, task, user, token, connection, action_id, approval) = ids;
-        let (service, action, rule, outcome, source, by) = texts;
+        let (service, action, rule, outcome, source, by, key) = texts;
         let (entry_type, at, count, status, commitment, codes, decision) = rest;
         Envelope {
             agent,
@@ -52,6 +52,7 @@ fn any_envelope() -> impl Strategy<Value = Envelope> {
             outcome,
             source,
             by,
+            key,
             count,
             status,
             commitment,
