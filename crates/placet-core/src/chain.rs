@@ -154,6 +154,13 @@ impl Chain {
         })
     }
 
+    /// What the leaf permits as things are: its own authority, within whatever is left of those above it and of its
+    /// holders' registrations. Nothing is derived from more. Decisions ask each authority by itself, which is exact.
+    pub fn effective(&self) -> Authority {
+        let own = &self.leaf().grant.authority;
+        self.authorities().skip(1).fold(own.clone(), |left, above| left.within(above))
+    }
+
     /// Whether another link may hang below the leaf.
     pub fn may_deepen(&self) -> bool {
         let max = self.links.iter().map(|link| link.grant.authority.max_depth).min().unwrap_or(0);

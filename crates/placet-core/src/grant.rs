@@ -17,7 +17,7 @@ use crate::{
     scope::Scope,
     time::Timestamp,
 };
-use cover::{AuthorizationDetail, uncovered};
+use cover::{AuthorizationDetail, meet, uncovered};
 use serde::{Deserialize, Serialize};
 
 /// The deepest that a lineage may get unless its root says less.
@@ -169,6 +169,35 @@ impl Authority {
             child.expires = asked.min(self.expires);
         }
         Ok(child)
+    }
+
+    /// What is left of this authority below `above`, which may have been narrowed since this one was derived from it:
+    /// never more than either reaches. Where `above` covers it all, it is what it was. Details are left as they are:
+    /// they are never narrowed in place.
+    #[must_use]
+    pub fn within(&self, above: &Self) -> Self {
+        Self {
+            scope: meet(&self.scope, &above.scope, Scope::covers),
+            tools: meet(&self.tools, &above.tools, ActionPattern::covers),
+            resources: meet(&self.resources, &above.resources, ResourcePattern::covers),
+            expires: self.expires.min(above.expires),
+            ..self.clone()
+        }
+    }
+
+    /// Whether it reaches everything that `other` does, whatever their lives.
+    pub fn covers(&self, other: &Self) -> bool {
+        let all = Request {
+            scope: Some(other.scope.clone()),
+            tools: Some(other.tools.clone()),
+            resources: Some(other.resources.clone()),
+            connections: other.connections.clone(),
+            authorization_details: Some(other.authorization_details.clone()),
+            audience: Some(other.audience.clone()),
+            expires: None,
+        };
+        // A list that the other leaves open is wider than any list of this one.
+        self.connections.is_some() <= other.connections.is_some() && self.narrow(&all).is_ok()
     }
 
     /// The first dimension that doesn't permit `action`; `None` where all permit it.

@@ -50,6 +50,8 @@ kinds! {
     Session, SessionId, "ses";
     /// One access or delegation token (`jti`).
     Token, TokenId, "tok";
+    /// A resource server (`client_id` on the wire): who may charge decisions and introspect its audience.
+    ResourceServer, ResourceServerId, "rsv";
     /// One running server process with its own line of record entries.
     Node, NodeId, "nod";
 }
@@ -66,6 +68,12 @@ impl<K: Kind> Id<K> {
         let millis = u128::from(at.as_micros().max(0).unsigned_abs() / 1000) & ((1 << 48) - 1);
         let random = entropy.iter().fold(0u128, |acc, byte| acc << 8 | u128::from(*byte));
         Self(millis << 80 | random, PhantomData)
+    }
+
+    /// The id of another kind with the same bits: a charged decision is one action, and its two ids differ in their
+    /// prefix only.
+    pub fn as_kind<L: Kind>(self) -> Id<L> {
+        Id(self.0, PhantomData)
     }
 
     /// The 128 bits, for example as a hash key.

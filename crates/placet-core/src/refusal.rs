@@ -90,6 +90,8 @@ codes! {
     IdempotencyMismatch = "idempotency_mismatch", 422, "invalid_request", "The idempotency key belongs to a different request";
     /// Too many approvals wait for this agent.
     TooManyPending = "too_many_pending", 429, "slow_down", "Too many approvals are pending for this agent";
+    /// The caller asks more often than it may.
+    TooManyRequests = "too_many_requests", 429, "slow_down", "Too many requests";
     /// Upstream could not be reached; nothing was sent.
     UpstreamUnreachable = "upstream_unreachable", 502, "server_error", "The upstream could not be reached";
     /// Upstream answered with something that can't be passed on.

@@ -2,8 +2,8 @@
 
 use crate::problem::Problem;
 use crate::{
-    bearer::Bearers, clock::Clock, connections::Connections, keys::LookUps, oauth::client::Clients,
-    operations::Operations, rules::Rules, vault::LiveVault,
+    advice::Advice, bearer::Bearers, clock::Clock, connections::Connections, keys::LookUps,
+    oauth::client::Clients, operations::Operations, rules::Rules, vault::LiveVault,
 };
 use arc_swap::{ArcSwap, ArcSwapOption};
 use aws_lc_rs::hmac;
@@ -93,6 +93,8 @@ pub struct App {
     pub connections: Connections,
     /// How the server is: what it counts, whether it is ready.
     pub operations: Operations,
+    /// How often agents have asked for advice lately.
+    pub advice: Advice,
 }
 
 impl App {
@@ -119,6 +121,7 @@ impl App {
             clients: Clients::default(),
             connections: Connections::default(),
             operations: Operations::default(),
+            advice: Advice::default(),
         }))
     }
 

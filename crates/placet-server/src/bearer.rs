@@ -7,7 +7,7 @@
 //!
 //! Invariant: what is handed out was alive when it was last read, and the token itself has not expired.
 
-use crate::{app::App, problem::Problem};
+use crate::{app::App, problem::Problem, rules::Rules};
 use placet_core::{
     chain::Chain,
     id::GrantId,
@@ -36,6 +36,13 @@ pub struct Bearer {
     pub policies: BoundPolicies,
     authority_generation: u64,
     rules_generation: u64,
+}
+
+impl Bearer {
+    /// Whether its policies were bound by these rules.
+    pub fn is_bound_by(&self, rules: &Rules) -> bool {
+        self.rules_generation == rules.generation
+    }
 }
 
 impl fmt::Debug for Bearer {
@@ -80,6 +87,34 @@ impl Bearers {
 /// # Errors
 /// A 401 reason of the table; `unavailable` where the store doesn't answer.
 pub async fn live(app: &App, token: &str) -> Result<Arc<Bearer>, Problem> {
+    live_for(app, token, Meant::Placet).await
+}
+
+/// Whom a token has to be meant for.
+#[derive(Debug, Clone, Copy)]
+pub enum Meant<'a> {
+    /// Placet itself, by any issuer that it has had.
+    Placet,
+    /// The resource server with this audience.
+    Audience(&'a str),
+}
+
+impl Meant<'_> {
+    fn is_among(self, audiences: &[String], issuers: &[String]) -> bool {
+        audiences.iter().any(|audience| match self {
+            Self::Placet => issuers.contains(audience),
+            Self::Audience(meant) => audience == meant,
+        })
+    }
+}
+
+/// The bearer of an access token, which has to be meant for whoever is shown it.
+///
+/// # Errors
+/// As [`live`].
+pub async fn live_for(app: &App, token: &str, meant: Meant<'_>) -> Result<Arc<Bearer>, Problem> {
+    let foreign =
+        || Problem::from(Reason::of(Code::TokenInvalid).detail("the token is meant for somebody else"));
     let now = app.clock.now();
     let key = sha256(&[token.as_bytes()]);
     let generation = app.bearers.generation();
@@ -91,12 +126,14 @@ pub async fn live(app: &App, token: &str) -> Result<Arc<Bearer>, Problem> {
         if Timestamp::from_seconds(found.claims.exp) <= now || found.chain.expires() <= now {
             return Err(Reason::of(Code::TokenExpired).into());
         }
+        if !meant.is_among(&found.claims.aud, &app.issuers.load()) {
+            return Err(foreign());
+        }
         return Ok(found);
     }
-    let verifier = app.verifier(token).await;
-    let claims = verifier.access(token, now)?;
-    if !verifier.is_us(&claims.aud) {
-        return Err(Reason::of(Code::TokenInvalid).detail("the token is meant for somebody else").into());
+    let claims = app.verifier(token).await.access(token, now)?;
+    if !meant.is_among(&claims.aud, &app.issuers.load()) {
+        return Err(foreign());
     }
     let chain = chain(app, claims.grant.id, now).await?;
     let policies = rules.policies.bind(&chain);

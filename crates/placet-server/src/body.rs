@@ -13,7 +13,10 @@ use http_body_util::BodyExt as _;
 use placet_core::{json, refusal::Code};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    time::Duration,
+};
 
 /// The most bytes that a request body may have.
 pub const MAX_BODY: usize = 1024 * 1024;
@@ -115,9 +118,12 @@ pub fn expect_media_type(headers: &HeaderMap, known: &[&str]) -> Result<(), Prob
 }
 
 /// The parameters of an OAuth request: a form (RFC 6749 §3.2), or a JSON object with the same names. A parameter
-/// that stands twice is an error.
+/// that stands twice is an error, but for [`REPEATABLE`] ones, which become a list.
 #[derive(Debug, Default)]
 pub struct OAuthParams(BTreeMap<String, Value>);
+
+/// Parameters that may stand more than once (RFC 8693 §2.1, RFC 8707 §2).
+const REPEATABLE: [&str; 2] = ["audience", "resource"];
 
 impl<S: Send + Sync> FromRequest<S> for OAuthParams {
     type Rejection = OAuthError;
@@ -151,10 +157,21 @@ impl OAuthParams {
             if value.is_empty() {
                 continue;
             }
-            if value.contains('\u{fffd}')
-                || map.insert(name.to_string(), Value::String(value.into_owned())).is_some()
-            {
-                return Err(invalid(format!("the parameter `{name}` stands twice or is not UTF-8")));
+            let wrong = || invalid(format!("the parameter `{name}` stands twice or is not UTF-8"));
+            if value.contains('\u{fffd}') {
+                return Err(wrong());
+            }
+            let value = Value::String(value.into_owned());
+            match map.entry(name.to_string()) {
+                Entry::Vacant(slot) => _ = slot.insert(value),
+                Entry::Occupied(mut slot) if REPEATABLE.contains(&&*name) => match slot.get_mut() {
+                    Value::Array(items) => items.push(value),
+                    first => {
+                        let first_value = first.take();
+                        *first = Value::Array(vec![first_value, value]);
+                    }
+                },
+                Entry::Occupied(_) => return Err(wrong()),
             }
         }
         Ok(Self(map))
@@ -219,6 +236,11 @@ impl OAuthParams {
                 .map_err(|error| invalid(format!("the parameter `{name}` is not valid JSON: {error}"))),
             other => Ok(other.cloned()),
         }
+    }
+
+    /// Whether a parameter was sent at all, whatever it is.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
     }
 
     /// A yes or no, by default no.

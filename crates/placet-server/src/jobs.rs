@@ -10,10 +10,10 @@ use placet_core::{
     time::Timestamp,
 };
 use placet_store::{
-    Fault, PendingDenial, PreparedEntry,
-    actions::{ActionState, StoredAction},
+    ConcludeError, Conclusion, Fault, PendingDenial, PreparedEntry,
+    actions::{self, ActionState, StoredAction},
     approvals::{Filter, list},
-    delegations, idempotency,
+    decisions, delegations, idempotency, refresh_tokens,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -34,6 +34,8 @@ const STEP: usize = 1024;
 const BATCH: usize = 500;
 /// How long before now approvals may have been made that expire now: longer than any rule's `within`, twice.
 const LONGEST: Duration = Duration::from_secs(90 * 24 * 3600);
+/// How long a resource server has to say what became of a charged decision before that is unknown.
+const UNDECLARED: Duration = Duration::from_secs(3600);
 /// Clocks that differ by less than this don't bring a spent token back to life.
 const TOLERANCE: Duration = Duration::from_secs(120);
 
@@ -133,7 +135,7 @@ async fn tidying(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
         }
         let summed = failures::write_down(&app).await.map_err(Failure::from);
         let tidied = expired.and(purge(&app, now).await).and(remove_keys(&app, now).await);
-        health.note(&tidied.and(summed));
+        health.note(&tidied.and(summed).and(undeclared(&app, now).await));
     }
 }
 
@@ -185,11 +187,37 @@ fn counted(denial: &PendingDenial, now: Timestamp) -> PreparedEntry {
     PreparedEntry::new(&envelope, None)
 }
 
+/// Makes `unknown` of charged decisions whose resource server has said nothing for [`UNDECLARED`]: they stay charged, and
+/// it can still say what became of them.
+async fn undeclared(app: &App, now: Timestamp) -> Result<(), Failure> {
+    let since = now.minus(UNDECLARED);
+    for id in app.store.read(move |q| decisions::undeclared(q, since, BATCH)).await? {
+        let Some(action) = app.store.read(move |q| actions::find(q, id)).await? else { continue };
+        let conclusion = Conclusion {
+            action: id,
+            from: ActionState::Pending,
+            state: ActionState::Unknown,
+            status: None,
+            at: now,
+            give_back: false,
+            answer: None,
+            outcome: abandoned(&action, now),
+        };
+        match app.store.conclude(conclusion).await {
+            // It was said meanwhile.
+            Ok(()) | Err(ConcludeError::NotInFlight) => {}
+            Err(error) => return Err(Failure(error.to_string())),
+        }
+    }
+    Ok(())
+}
+
 /// Drops what nobody can use any more. At most a batch of each, the rest at the next turn.
 async fn purge(app: &App, now: Timestamp) -> Result<(), Failure> {
     app.store
         .write(move |tx| {
             delegations::purge(tx, now.minus(TOLERANCE), BATCH)?;
+            refresh_tokens::purge(tx, now.minus(TOLERANCE), BATCH)?;
             idempotency::prune(tx, now)?;
             Ok::<_, Fault>(())
         })

@@ -4,6 +4,7 @@
 //!
 //! Invariant: no SQL and no upstream traffic in this crate.
 
+pub mod advice;
 pub mod api;
 pub mod app;
 pub mod bearer;
@@ -52,9 +53,10 @@ pub fn routes() -> Routes {
         .route("/v1/agents/{id}", get(api::agents::show).patch(api::agents::change).delete(api::agents::end))
         .route("/v1/agents/{id}/activate", post(api::agents::activate))
         .route("/v1/agents/{id}/suspend", post(api::agents::suspend))
-        .route("/v1/grants", get(api::grants::list))
+        .route("/v1/grants", post(api::grants::create).get(api::grants::list))
         .route("/v1/grants/{id}", get(api::grants::show))
         .route("/v1/grants/{id}/lineage", get(api::grants::lineage))
+        .route("/v1/grants/{id}/narrow", post(api::grants::narrow))
         .route("/v1/grants/{id}/revoke", post(api::grants::revoke))
         .route("/v1/tasks", post(api::tasks::create).get(api::tasks::list))
         .route("/v1/tasks/{id}", get(api::tasks::show))
@@ -64,6 +66,8 @@ pub fn routes() -> Routes {
         .route("/v1/actions", post(api::actions::act))
         .route("/v1/actions/{id}", get(api::actions::show))
         .route("/v1/decisions", post(api::decisions::decide))
+        .route("/v1/decisions/{id}/outcome", post(api::decisions::outcome))
+        .route("/v1/tokens/verify", post(api::tokens::verify))
         .route("/v1/approvals", get(api::approvals::list))
         .route("/v1/approvals/{id}", get(api::approvals::show).post(api::approvals::decide))
         // users, administration, the record
@@ -74,6 +78,12 @@ pub fn routes() -> Routes {
         .route("/v1/policies/{name}", put(api::policies::put).get(api::policies::show))
         .route("/v1/services", get(api::services::list))
         .route("/v1/services/{name}", put(api::services::put).get(api::services::show))
+        .route("/v1/resource-servers", post(api::resource_servers::create).get(api::resource_servers::list))
+        .route(
+            "/v1/resource-servers/{id}",
+            get(api::resource_servers::show).delete(api::resource_servers::end),
+        )
+        .route("/v1/resource-servers/{id}/secret", post(api::resource_servers::renew))
         .route("/v1/connections", post(api::connections::create).get(api::connections::list))
         .route("/v1/keys", get(api::keys::list))
         .route("/v1/keys/rotate", post(api::keys::rotate))

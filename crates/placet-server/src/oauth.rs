@@ -1,8 +1,8 @@
 //! The authorization server's endpoints. OAuth issues authority; it is no door for actions.
 //!
-//! This version speaks client credentials (RFC 6749 §4.4), token exchange in the one form that makes a delegation
-//! token (RFC 8693), introspection (RFC 7662), revocation (RFC 7009), and publishes metadata (RFC 8414) and keys
-//! (RFC 7517) that promise only that.
+//! This version speaks client credentials (RFC 6749 §4.4), token exchange (RFC 8693) for access, refresh and delegation
+//! tokens, refreshing (RFC 6749 §6), introspection (RFC 7662), revocation (RFC 7009), and publishes metadata (RFC 8414)
+//! and keys (RFC 7517) that promise only that.
 
 pub mod client;
 pub mod exchange;
@@ -10,5 +10,7 @@ pub mod history;
 pub mod introspect;
 pub mod issue;
 pub mod metadata;
+pub mod refresh;
+pub mod resource_server;
 pub mod revoke;
 pub mod token;

@@ -83,6 +83,10 @@ pub async fn act(app: &Arc<App>, token: &str, asked: &Asked) -> Result<Answered,
             }
             Err(problem) => return Err(problem),
         };
+        // The rules were swapped since the token was looked up: what is judged by and what is compared has to be one.
+        if !bearer.is_bound_by(&described.rules) {
+            continue;
+        }
         let judgement = judge::judge(&bearer.policies, &described.request(&bearer, now));
         // Before people are asked: it may be what ran already, sent again.
         if judgement.verdict == Verdict::Hold
@@ -293,7 +297,7 @@ async fn deny_undescribed(
 }
 
 /// Counts a decision that was made.
-fn count(app: &App, verdict: &str, code: &str) {
+pub(crate) fn count(app: &App, verdict: &str, code: &str) {
     app.operations.metrics.decisions.add(&[("verdict", verdict), ("code", code)]);
 }
 

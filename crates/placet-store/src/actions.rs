@@ -10,7 +10,7 @@ use crate::{
     tx::{Query, Row, Tx, Value},
 };
 use placet_core::{
-    id::{ActionId, AgentId, ConnectionId, GrantId, TaskId, UserId},
+    id::{ActionId, AgentId, ConnectionId, GrantId, ResourceServerId, TaskId, UserId},
     time::Timestamp,
 };
 
@@ -30,8 +30,8 @@ statements! {
 
 inserts! {
     /// New actions.
-    ADMITTED[12] = "INSERT INTO actions (id, agent, user_id, root_id, grant_id, task, connection, state, status,
-                    admitted, charges, idempotency)";
+    ADMITTED[13] = "INSERT INTO actions (id, agent, user_id, root_id, grant_id, task, connection, state, status,
+                    admitted, charges, idempotency, resource_server)";
 }
 
 /// Where an action is.
@@ -133,6 +133,7 @@ pub(crate) struct NewAction {
     pub(crate) at: Timestamp,
     pub(crate) charges: Option<Vec<u8>>,
     pub(crate) idempotency: Option<[u8; 32]>,
+    pub(crate) resource_server: Option<ResourceServerId>,
 }
 
 /// Writes what was staged.
@@ -152,6 +153,7 @@ pub(crate) fn write(tx: &mut Tx<'_>, new: &[NewAction]) -> Result<(), Fault> {
             action.at.into(),
             action.charges.as_ref().into(),
             action.idempotency.as_ref().into(),
+            action.resource_server.into(),
         ]);
     }
     tx.insert(&ADMITTED, &values)

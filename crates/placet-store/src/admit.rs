@@ -20,7 +20,7 @@ use crate::{
     writer::Lane,
 };
 use placet_core::{
-    id::{ActionId, AgentId, ApprovalId, ConnectionId, GrantId, TaskId, UserId},
+    id::{ActionId, AgentId, ApprovalId, ConnectionId, GrantId, ResourceServerId, TaskId, UserId},
     ledger::Charge,
     refusal::Code,
     time::Timestamp,
@@ -120,7 +120,21 @@ impl Store {
     /// # Errors
     /// [`Refused`].
     pub async fn admit(&self, admission: Admission) -> Result<Admitted, Refused> {
-        let answer = self.inner.writer.send(Lane::Begin, move |tx| admit(tx, &admission))?;
+        let answer = self.inner.writer.send(Lane::Begin, move |tx| admit(tx, &admission, None))?;
+        answer.await.unwrap_or(Err(Refused::Fault(Fault::Closed)))
+    }
+
+    /// Admits one action that `resource_server` performs: it alone concludes it ([`crate::decisions`]).
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub async fn admit_for(
+        &self,
+        resource_server: ResourceServerId,
+        admission: Admission,
+    ) -> Result<Admitted, Refused> {
+        let by = Some(resource_server);
+        let answer = self.inner.writer.send(Lane::Begin, move |tx| admit(tx, &admission, by))?;
         answer.await.unwrap_or(Err(Refused::Fault(Fault::Closed)))
     }
 }
@@ -156,10 +170,14 @@ fn unused(tx: &mut Tx<'_>, key: &Key, at: Timestamp) -> Result<(), Refused> {
     }
 }
 
-fn admit(tx: &mut Tx<'_>, admission: &Admission) -> Result<Admitted, Refused> {
+fn admit(
+    tx: &mut Tx<'_>,
+    admission: &Admission,
+    resource_server: Option<ResourceServerId>,
+) -> Result<Admitted, Refused> {
     check(tx, admission)?;
     // From here on things change: what fails now fails the group.
-    keep(tx, admission).map_err(|fault| Refused::Fault(tx.doom(fault)))?;
+    keep(tx, admission, resource_server).map_err(|fault| Refused::Fault(tx.doom(fault)))?;
     Ok(Admitted { action: admission.action, charges: admission.charges.clone() })
 }
 
@@ -183,7 +201,11 @@ fn check(tx: &mut Tx<'_>, admission: &Admission) -> Result<(), Refused> {
     Ok(())
 }
 
-fn keep(tx: &mut Tx<'_>, admission: &Admission) -> Result<(), Fault> {
+fn keep(
+    tx: &mut Tx<'_>,
+    admission: &Admission,
+    resource_server: Option<ResourceServerId>,
+) -> Result<(), Fault> {
     if let Some((approval, _)) = admission.approval
         && tx.execute(&USE_APPROVAL, &params![approval])? != 1
     {
@@ -204,6 +226,7 @@ fn keep(tx: &mut Tx<'_>, admission: &Admission) -> Result<(), Fault> {
         at: admission.at,
         charges: Taken::encode(&admission.charges),
         idempotency: admission.idempotency.as_ref().map(|key| key.scope),
+        resource_server,
     });
     tx.record(admission.intent.clone())
 }

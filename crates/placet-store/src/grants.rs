@@ -4,7 +4,7 @@
 //! is a question about its whole chain, answered when the chain is assembled and again at the commit point.
 //!
 //! Invariant: a grant hangs from an existing one with the same root, one deeper; it is never deleted and never moves;
-//! `revoked` is set once and never taken back.
+//! `revoked` is set once and never taken back; what it permits is replaced by less only ([`narrow`]).
 
 use crate::{
     document,
@@ -71,6 +71,8 @@ statements! {
     /// Revokes one that is not revoked.
     REVOKE = "UPDATE grants SET revoked_at = ?2, revoked_by = ?3, revoked_reason = ?4
               WHERE id = ?1 AND revoked_at IS NULL RETURNING root";
+    /// Replaces what one that is not revoked permits.
+    NARROW = "UPDATE grants SET document = ?2 WHERE id = ?1 AND revoked_at IS NULL RETURNING root";
     /// A grant and everything above it, leaf first.
     ANCESTORS = concat!("WITH RECURSIVE up (id, parent, level) AS (
                              SELECT id, parent, 0 FROM grants WHERE id = ?1
@@ -218,6 +220,19 @@ pub fn of_task_for_reuse(
 pub fn revoke(tx: &mut Tx<'_>, id: GrantId, revoked: &Revoked) -> Result<bool, Fault> {
     let row = params![id, revoked.at, &revoked.by, revoked.reason.as_ref()];
     let Some(root) = tx.one(&REVOKE, &row, |row| row.id(0))? else { return Ok(false) };
+    tx.bump(Version::Lineage(root))?;
+    Ok(true)
+}
+
+/// Stores a grant that was read and narrowed, and raises the epoch of its lineage: what was decided on any grant below
+/// it is stale. `false` where it was revoked, or never was. The caller has narrowed its authority in this transaction
+/// ([`placet_core::grant::Authority::narrow`]); its life stays as it was.
+///
+/// # Errors
+/// [`Fault`].
+pub fn narrow(tx: &mut Tx<'_>, grant: &Grant) -> Result<bool, Fault> {
+    let row = params![grant.id, document::write(grant)?];
+    let Some(root) = tx.one(&NARROW, &row, |row| row.id(0))? else { return Ok(false) };
     tx.bump(Version::Lineage(root))?;
     Ok(true)
 }

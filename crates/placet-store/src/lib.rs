@@ -13,6 +13,7 @@ pub mod approvals;
 pub mod conclude;
 pub mod connections;
 pub mod counters;
+pub mod decisions;
 pub mod delegations;
 pub mod denials;
 mod document;
@@ -28,6 +29,8 @@ pub mod policies;
 pub mod probe;
 mod reader;
 pub mod record;
+pub mod refresh_tokens;
+pub mod resource_servers;
 pub mod services;
 pub mod sessions;
 pub mod sql;
@@ -60,6 +63,7 @@ pub fn all_statements() -> Vec<(String, String)> {
         conclude::STATEMENTS,
         connections::STATEMENTS,
         counters::STATEMENTS,
+        decisions::STATEMENTS,
         delegations::STATEMENTS,
         denials::STATEMENTS,
         gauges::STATEMENTS,
@@ -73,6 +77,8 @@ pub fn all_statements() -> Vec<(String, String)> {
         probe::STATEMENTS,
         reader::STATEMENTS,
         record::STATEMENTS,
+        refresh_tokens::STATEMENTS,
+        resource_servers::STATEMENTS,
         services::STATEMENTS,
         sessions::STATEMENTS,
         tasks::STATEMENTS,

@@ -5,7 +5,8 @@
 use crate::{
     client::Client,
     commands::{
-        act, agent, approvals, connection, grant, keys, policy, record, service, shell, task, token, user,
+        act, agent, approvals, connection, grant, keys, policy, record, resource_server, service, shell,
+        task, token, user,
     },
     data, demo,
     environment::Environment,
@@ -66,9 +67,9 @@ pub(crate) enum Command {
     /// Register and end agents
     #[command(subcommand)]
     Agent(agent::Command),
-    /// Get, introspect and revoke tokens
+    /// Get, introspect, verify and revoke tokens
     Token(token::Token),
-    /// Look at grants, and revoke them
+    /// Make, look at, narrow and revoke grants
     #[command(subcommand)]
     Grant(grant::Command),
     /// Make and end tasks
@@ -83,6 +84,9 @@ pub(crate) enum Command {
     /// Connect accounts at upstreams
     #[command(subcommand)]
     Connection(connection::Command),
+    /// Register services that ask about the agents that call them
+    #[command(subcommand)]
+    ResourceServer(resource_server::Command),
     /// Take an action as an agent
     Act(act::Act),
     /// Ask for a decision without acting
@@ -139,6 +143,7 @@ impl Cli {
                 Command::Policy(command) => command.run(&context).await,
                 Command::Service(command) => command.run(&context).await,
                 Command::Connection(command) => command.run(&context).await,
+                Command::ResourceServer(command) => command.run(&context).await,
                 Command::Act(command) => command.run(&context).await,
                 Command::Decide(command) => command.run(&context).await,
                 Command::User(command) => command.run(&context).await,

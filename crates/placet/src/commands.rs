@@ -10,6 +10,7 @@ pub(crate) mod grant;
 pub(crate) mod keys;
 pub(crate) mod policy;
 pub(crate) mod record;
+pub(crate) mod resource_server;
 pub(crate) mod service;
 pub(crate) mod shell;
 pub(crate) mod task;

@@ -21,6 +21,22 @@ pub fn uncovered<'c, T>(child: &'c [T], parent: &[T], covers: impl Fn(&T, &T) ->
     child.iter().filter(|entry| !parent.iter().any(|wide| covers(wide, entry))).collect()
 }
 
+/// What both lists reach: the entries of each that one entry of the other covers, those of `a` first. Where two entries
+/// overlap and neither covers the other, what they share is left out: the answer never reaches more than both, and
+/// where `b` covers all of `a` it is `a`.
+pub fn meet<T: Clone>(a: &[T], b: &[T], covers: impl Fn(&T, &T) -> bool) -> Vec<T> {
+    let within = |these: &[T], those: &[T]| -> Vec<T> {
+        these.iter().filter(|item| those.iter().any(|wide| covers(wide, item))).cloned().collect()
+    };
+    let mut met = within(a, b);
+    for other in within(b, a) {
+        if !met.iter().any(|wide| covers(wide, &other)) {
+            met.push(other);
+        }
+    }
+    met
+}
+
 /// One entry of `authorization_details` (RFC 9396 §2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AuthorizationDetail {

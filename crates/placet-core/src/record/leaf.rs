@@ -59,6 +59,10 @@ entry_types! {
     GrantDelegated = "grant.delegated",
     /// A grant, with everything below it, was taken back.
     GrantRevoked = "grant.revoked",
+    /// Part of a grant was taken back, for everything below it too.
+    GrantNarrowed = "grant.narrowed",
+    /// An agent got a refresh token for a grant.
+    GrantRefreshToken = "grant.refresh_token",
     /// A task was completed.
     TaskCompleted = "task.completed",
     /// A task was taken back.
@@ -89,6 +93,12 @@ entry_types! {
     ConnectionAdded = "connection.added",
     /// A connection was changed.
     ConnectionChanged = "connection.changed",
+    /// A resource server was registered.
+    ResourceServerAdded = "resource_server.added",
+    /// A resource server got a new secret.
+    ResourceServerChanged = "resource_server.changed",
+    /// A resource server may ask and charge no more.
+    ResourceServerEnded = "resource_server.ended",
     /// A key was made.
     KeyCreated = "key.created",
     /// A key signs or seals from now on.

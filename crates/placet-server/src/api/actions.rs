@@ -98,7 +98,7 @@ pub(crate) async fn show(
 }
 
 /// `Idempotency-Key`: visible ASCII, once.
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(key) = once(headers, "idempotency-key")? else { return Ok(None) };
     if (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()) {
         Ok(Some(key.to_owned()))

@@ -1,12 +1,21 @@
-//! `POST /v1/decisions`: what would be decided, with nothing done by it.
+//! `POST /v1/decisions`: what would be decided, and for resource servers what is.
 //!
 //! An agent asks for advice on its own chain; an administrator makes a dry run for any agent or task. Both are `judge`
-//! and the counters as they stand: the same code as the way of an action (DESIGN §2, §5).
+//! and the counters as they stand: the same code as the way of an action (DESIGN §2, §5). A resource server presents
+//! an agent's token and is charged ([`charged`]); it says afterwards what became of it ([`outcome`]).
 //!
-//! Invariant: nothing is charged, held or sent. An agent is told what the action door would tell it, no more.
+//! Invariant: advice and dry runs charge, hold and send nothing. An agent is told what the action door would tell it,
+//! no more.
 
+mod asking;
+mod charged;
+mod held;
+mod outcome;
 mod whose;
 
+pub(crate) use outcome::outcome;
+
+use super::actions::idempotency_key;
 use crate::{
     app::App,
     bearer::Bearer,
@@ -18,11 +27,12 @@ use crate::{
     rules::{LiveService, Rules},
     way,
 };
-use axum::{Json, extract::State};
+use asking::Asking;
+use axum::{Json, extract::State, http::HeaderMap};
 use placet_core::{
     action::{Action, Params, ServiceVersion},
     chain::Chain,
-    id::{ConnectionId, DecisionId},
+    id::{ApprovalId, ConnectionId, DecisionId},
     judge::{self, Judgement, Request, Verdict},
     pattern::{ActionName, ResourceUri},
     policy::BoundPolicies,
@@ -49,17 +59,39 @@ pub(crate) struct Question {
     agent: Option<String>,
     task: Option<String>,
     user: Option<whose::StatedUser>,
+    token: Option<String>,
+    approval: Option<ApprovalId>,
 }
 
 /// `POST /v1/decisions`
 pub(crate) async fn decide(
     State(app): State<Arc<App>>,
-    caller: Caller,
+    asking: Asking,
     source: Source,
+    headers: HeaderMap,
     JsonBody(question): JsonBody<Question>,
 ) -> Answer<Json<Value>> {
-    match &caller {
-        Caller::Agent(bearer) => advise(&app, bearer, source, question).await,
+    let caller = match &asking {
+        Asking::ResourceServer(server) => {
+            let key = idempotency_key(&headers)?;
+            return charged::decide(&app, server, source, key, question).await;
+        }
+        Asking::Caller(caller) => caller,
+    };
+    if question.token.is_some() || question.approval.is_some() {
+        return Err(Problem::of(
+            Code::NotPermitted,
+            "only a resource server presents a `token` or an `approval`: authenticate with its id and secret",
+        ));
+    }
+    match caller {
+        Caller::Agent(bearer) => {
+            if !app.advice.take(bearer.chain.agent().id, app.clock.now()) {
+                let detail = "an agent's questions are rate-limited; ask again in a second";
+                return Err(Problem::of(Code::TooManyRequests, detail));
+            }
+            advise(&app, bearer, source, question).await
+        }
         caller => {
             caller.must_configure()?;
             dry_run(&app, question).await

@@ -1,9 +1,12 @@
-//! `/v1/grants`: seeing and revoking delegated authority.
+//! `/v1/grants`: making, seeing, narrowing and revoking delegated authority.
 //!
 //! Administrators and auditors see all; an agent its own and those below; a person those with itself as the user. To
 //! everybody else a grant does not exist.
 //!
 //! Invariant: what a caller may not see answers like what is not there.
+
+mod create;
+mod narrow;
 
 use super::query::QueryParams;
 use crate::{
@@ -19,7 +22,7 @@ use axum::{
 };
 use placet_core::{
     chain::Chain,
-    grant::Grant,
+    grant::{Authority, Grant},
     id::{AgentId, GrantId, TaskId, UserId},
     refusal::Code,
     time::Timestamp,
@@ -29,6 +32,9 @@ use placet_store::{Fault, Query, agents, grants, lineage};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
+
+pub(crate) use create::create;
+pub(crate) use narrow::narrow;
 
 /// How many grants below one are told.
 const MAX_DESCENDANTS: usize = 1000;
@@ -73,7 +79,7 @@ pub(crate) async fn list(
                 for grant in page {
                     after = Some(grant.id);
                     if view.shows_user(grant.user) {
-                        found.push(Value::Object(with_life(&grant, life(q, grant.id, now)?)));
+                        found.push(Value::Object(with_life(&grant, &life(q, grant.id, now)?)));
                     }
                     if found.len() == limit {
                         return Ok((found, after));
@@ -101,7 +107,7 @@ pub async fn show(
     let grant = visible(&app, &caller, &id).await?;
     let (id, now) = (grant.id, app.clock.now());
     let life = app.store.read(move |q| life(q, id, now)).await?;
-    Ok(Json(Value::Object(with_life(&grant, life))))
+    Ok(Json(Value::Object(with_life(&grant, &life))))
 }
 
 /// `GET /v1/grants/{id}/lineage`: the grant with all its ancestors (leaf first), what hangs below it, and whether it
@@ -132,13 +138,13 @@ pub async fn lineage(
         })
         .collect();
     let now = app.clock.now();
-    let (alive, reason) = app.store.read(move |q| life(q, id, now)).await?;
+    let life = app.store.read(move |q| Ok::<_, Fault>(life(q, id, now)?.map(|_| ()))).await?;
     let mut answer = Map::new();
     answer.insert("id".into(), json!(id));
     answer.insert("ancestors".into(), ancestors.iter().map(|grant| Value::Object(shown(grant))).collect());
     answer.insert("descendants".into(), descendants.into());
-    answer.insert("alive".into(), alive.into());
-    answer.insert("reason".into(), json!(reason));
+    answer.insert("alive".into(), life.is_ok().into());
+    answer.insert("reason".into(), json!(life.err()));
     if truncated {
         answer.insert("truncated".into(), true.into());
     }
@@ -165,18 +171,23 @@ pub async fn revoke(
     body: Option<JsonBody<Revocation>>,
 ) -> Answer<Json<Value>> {
     let grant = visible(&app, &caller, &id).await?;
-    if let Caller::User(signed_in) = &caller
-        && !caller.configures()
-        && grant.user != Some(signed_in.user.id)
-    {
-        return Err(Problem::of(
-            Code::NotPermitted,
-            "an auditor reads; revoking needs the grant's user or an administrator",
-        ));
-    }
+    may_change(&caller, &grant)?;
     let Revocation { reason, affected_task_chain } = body.map(|JsonBody(body)| body).unwrap_or_default();
     let ending = Ending { what: What::Grant(grant.id), by: caller.by(), reason, affected_task_chain, source };
     Ok(Json(Value::Object(revocation::end(&app, ending).await?.to_json(true))))
+}
+
+/// Lets those through who may take authority back: of what they see, all but an auditor's reading.
+fn may_change(caller: &Caller, grant: &Grant) -> Result<(), Problem> {
+    match caller {
+        Caller::User(signed_in) if !caller.configures() && grant.user != Some(signed_in.user.id) => {
+            Err(Problem::of(
+                Code::NotPermitted,
+                "an auditor reads; taking authority back needs the grant's user or an administrator",
+            ))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What a caller sees of grants and tasks.
@@ -236,21 +247,29 @@ async fn visible(app: &App, caller: &Caller, id: &str) -> Result<Grant, Problem>
     found.ok_or_else(unknown)
 }
 
-/// Whether a grant's chain is alive, or the code that says why not.
-type Life = (bool, Option<&'static str>);
+/// Whether a grant's chain is alive and what it reaches now, or the code that says why not.
+type Life = Result<Authority, &'static str>;
 
 fn life(q: &mut impl Query, id: GrantId, now: Timestamp) -> Result<Life, Fault> {
     let rows = lineage::load(q, id)?.ok_or(Fault::Unreadable("a grant"))?;
     Ok(match Chain::assemble(rows.links, rows.stamps, now) {
-        Ok(_) => (true, None),
-        Err(reason) => (false, Some(reason.code.as_str())),
+        Ok(chain) => Ok(chain.effective()),
+        Err(reason) => Err(reason.code.as_str()),
     })
 }
 
-fn with_life(grant: &Grant, (alive, reason): Life) -> Map<String, Value> {
+fn with_life(grant: &Grant, life: &Life) -> Map<String, Value> {
     let mut shown = shown(grant);
-    shown.insert("alive".into(), alive.into());
-    shown.insert("reason".into(), json!(reason));
+    shown.insert("alive".into(), life.is_ok().into());
+    shown.insert("reason".into(), json!(life.as_ref().err()));
+    // What grants above it were narrowed to takes from it as well.
+    if let Ok(left) = life
+        && (&left.scope, &left.tools, &left.resources)
+            != (&grant.authority.scope, &grant.authority.tools, &grant.authority.resources)
+    {
+        let left = json!({"scope": left.scope, "tools": left.tools, "resources": left.resources});
+        shown.insert("left".into(), left);
+    }
     shown
 }
 

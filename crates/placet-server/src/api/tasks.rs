@@ -7,9 +7,10 @@
 //! the agent's registration.
 
 use super::{
-    agents::{above_level, stated},
+    agents::stated,
     grants::{Revocation, View},
     query::QueryParams,
+    roots::{self, Maker, Wanted},
 };
 use crate::{
     app::App,
@@ -17,7 +18,6 @@ use crate::{
     caller::{Caller, Source},
     clock,
     problem::{Answer, Problem},
-    recording,
     revocation::{self, Ending, What},
 };
 use axum::{
@@ -27,29 +27,25 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use placet_core::{
-    agent::{Agent, AgentState},
-    grant::{self, Authority, Grant, Origin, cover::AuthorizationDetail},
-    id::{AgentId, ConnectionId, TaskId, UserId},
+    grant::{Grant, cover::AuthorizationDetail},
+    id::{AgentId, TaskId},
     ledger::Limit,
     pattern::{ActionPattern, ResourcePattern},
-    record::{EntryType, Envelope},
     refusal::Code,
     scope::Scope,
     task::{Task, TaskOrigin, TaskState, is_label},
     time::Timestamp,
 };
-use placet_store::{Fault, Query, Tx, agents, connections, grants, tasks, users};
+use placet_store::{Fault, Query, Tx, grants, tasks};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-/// How long a task lives where nobody says.
-const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 /// How many grants of a task are looked at to find whose it is.
 const MAX_GRANTS: usize = 1000;
 
 /// A task with what is granted for it.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct New {
     task_id: Option<String>,
@@ -65,14 +61,7 @@ pub struct New {
     limits: Vec<Limit>,
     expires: Option<Timestamp>,
     authorization_details: Option<Vec<AuthorizationDetail>>,
-}
-
-/// On whose behalf a new task is.
-#[derive(Debug, Clone)]
-enum Behalf {
-    Nobody,
-    Known(UserId),
-    Named(String),
+    audience: Option<Vec<String>>,
 }
 
 /// `POST /v1/tasks`.
@@ -86,7 +75,7 @@ pub async fn create(
     source: Source,
     JsonBody(new): JsonBody<New>,
 ) -> Answer<Response> {
-    let behalf = behalf(&caller, new.user.clone())?;
+    let maker = Maker::of(&caller, new.user, source)?;
     if new.task_id.as_deref().is_some_and(|label| !is_label(label)) {
         return Err(invalid("`task_id` is 1 to 128 of A-Z a-z 0-9 . _ ~ : - and does not begin with `tsk_`"));
     }
@@ -94,211 +83,67 @@ pub async fn create(
     if new.description.as_ref().is_some_and(|text| text.chars().count() > longest) {
         return Err(invalid(format!("`description` has at most {longest} characters")));
     }
+    let named = Named { label: new.task_id, description: new.description };
+    let wanted = Wanted {
+        agent: new.agent,
+        scope: new.scope,
+        tools: new.tools,
+        resources: new.resources,
+        connections: new.connections,
+        limits: new.limits,
+        expires: new.expires,
+        authorization_details: new.authorization_details,
+        audience: roots::audience(&app, new.audience).await?,
+        max_depth: None,
+    };
     let now = app.clock.now();
-    if new.expires.is_some_and(|expires| expires <= now) {
-        return Err(invalid("`expires` has passed"));
-    }
-    let maker = Maker { by: caller.by(), administrator: caller.configures(), source };
     let inner = Arc::clone(&app);
-    let answer =
-        app.store.write(move |tx| make(&inner, tx, new.clone(), behalf.clone(), &maker, now)).await?;
+    let made = move |tx: &mut Tx<'_>| make(&inner, tx, &named, &wanted, &maker, now);
+    let answer = app.store.write(made).await?;
     Ok((StatusCode::CREATED, Json(answer)).into_response())
 }
 
-/// On whose behalf this caller may make what it asks for.
-fn behalf(caller: &Caller, asked: Option<Option<String>>) -> Result<Behalf, Problem> {
-    let refused = |detail: &str| Err(Problem::of(Code::NotPermitted, detail));
-    match (caller, asked) {
-        (Caller::Agent(_), _) => {
-            refused("tasks are made by people; an agent begins its own with a token request")
-        }
-        (Caller::AdminToken, None | Some(None)) => Ok(Behalf::Nobody),
-        (Caller::AdminToken, Some(Some(_))) => refused(
-            "a task with a `user` needs that user's or an administrator's session; the administrator token is no user",
-        ),
-        (Caller::User(own), None) => Ok(Behalf::Known(own.user.id)),
-        (Caller::User(own), Some(Some(name))) if name == own.user.name || name == own.user.id.to_string() => {
-            Ok(Behalf::Known(own.user.id))
-        }
-        (Caller::User(_), Some(asked)) if caller.configures() => {
-            Ok(asked.map_or(Behalf::Nobody, Behalf::Named))
-        }
-        (Caller::User(_), Some(_)) => {
-            refused("only an administrator makes tasks on behalf of others or of nobody")
-        }
-    }
-}
-
-/// Who makes a task.
-struct Maker {
-    by: String,
-    administrator: bool,
-    source: Source,
+/// What a task is called and for.
+struct Named {
+    label: Option<String>,
+    description: Option<String>,
 }
 
 /// The transaction: the task, its root grant, the entry of the record.
 fn make(
     app: &App,
     tx: &mut Tx<'_>,
-    new: New,
-    behalf: Behalf,
+    named: &Named,
+    wanted: &Wanted,
     maker: &Maker,
     now: Timestamp,
 ) -> Result<Value, Problem> {
-    let agent = named_agent(tx, &new.agent)?
-        .filter(|agent| agent.state != AgentState::Ended)
-        .ok_or_else(|| invalid(format!("there is no agent `{}`", new.agent.escape_debug())))?;
-    let registration =
-        grants::find(tx, agent.registration)?.ok_or(Fault::Unreadable("a registration grant"))?;
-    if registration.revoked.is_some() {
-        return Err(invalid("the agent's registration grant was revoked"));
-    }
-    let user = match behalf {
-        Behalf::Nobody => None,
-        Behalf::Known(id) => Some(id),
-        Behalf::Named(name) => Some(named_user(tx, &name)?),
-    };
-    if let Some(label) = &new.task_id
-        && tasks::by_label(tx, agent.id, user, label)?.is_some()
+    let root = roots::root(app, tx, wanted, maker, now)?;
+    if let Some(label) = &named.label
+        && tasks::by_label(tx, root.agent, root.user, label)?.is_some()
     {
         return Err(Problem::of(
             Code::Conflict,
             format!("the agent and user have used the task_id `{label}`"),
         ));
     }
-    let reach = match &new.connections {
-        None => None,
-        Some(names) => Some(named_connections(tx, names, user, agent.id, maker.administrator)?),
-    };
-    let authority = granted(app, &agent, &registration.authority, &new, reach, now)?;
-    let id = clock::fresh(now);
     let task = Task {
         id: clock::fresh(now),
-        label: new.task_id,
-        description: new.description,
-        agent: agent.id,
-        user,
+        label: named.label.clone(),
+        description: named.description.clone(),
+        agent: root.agent,
+        user: root.user,
         parent: None,
         origin: TaskOrigin::Person,
         state: TaskState::Active,
         created: now,
-        expires: Some(authority.expires),
+        expires: Some(root.authority.expires),
     };
-    let grant = Grant {
-        id,
-        root: id,
-        parent: None,
-        depth: 0,
-        agent: agent.id,
-        user,
-        task: Some(task.id),
-        authority,
-        limits: new.limits,
-        origin: Origin::Person,
-        created: now,
-        revoked: None,
-    };
+    let grant = Grant { task: Some(task.id), ..root };
     tasks::insert(tx, &task)?;
-    grants::insert(tx, &grant)?;
-    let envelope = Envelope {
-        agent: Some(agent.id),
-        chain: vec![agent.id],
-        grants: vec![grant.id],
-        task: Some(task.id),
-        user,
-        source: recording::source(maker.source.0),
-        ..recording::by(EntryType::GrantIssued, now, maker.by.clone())
-    };
-    let authority = &grant.authority;
-    let body = json!({"scope": authority.scope, "tools": authority.tools, "resources": authority.resources,
-        "connections": authority.connections, "authorization_details": authority.authorization_details,
-        "limits": grant.limits, "expires": authority.expires, "task_label": task.label,
-        "task_description": task.description});
-    tx.record(app.prepare(envelope, Some(&body))?)?;
-    Ok(
-        json!({"id": task.id, "task_id": task.shown_id(), "grant_id": grant.id, "agent": agent.id, "user": user,
-        "state": task.state.as_str(), "expires": task.expires}),
-    )
-}
-
-/// What the root grant permits: within the agent's registration, in every dimension.
-fn granted(
-    app: &App,
-    agent: &Agent,
-    registration: &Authority,
-    new: &New,
-    connections: Option<Vec<ConnectionId>>,
-    now: Timestamp,
-) -> Result<Authority, Problem> {
-    // A missing scope grants only the agent's defaults (DESIGN §3).
-    let scope = new.scope.clone().unwrap_or_else(|| agent.default_scopes.clone());
-    if scope.is_empty() {
-        return Err(invalid(
-            "state `scope`: the agent has no default scopes, so the task would permit nothing",
-        ));
-    }
-    let request = grant::Request {
-        scope: Some(scope),
-        tools: new.tools.clone(),
-        resources: new.resources.clone(),
-        connections,
-        authorization_details: new.authorization_details.clone(),
-        audience: None,
-        expires: Some(new.expires.unwrap_or_else(|| now.plus(LIFETIME))),
-    };
-    let exceeds = |error: grant::Exceeds| {
-        invalid(format!("the task would exceed the agent's registration: {}: {error}", error.oauth()))
-    };
-    let authority = Authority { not_before: now, ..registration.narrow(&request).map_err(exceeds)? };
-    let asked = request.scope.unwrap_or_default();
-    let above = above_level(&app.rules.load(), agent.level, &asked, &request.tools.unwrap_or_default());
-    if above.is_empty() {
-        return Ok(authority);
-    }
-    Err(invalid(format!("above the agent's max_scope_level: {}", above.join(", "))))
-}
-
-fn named_agent(q: &mut impl Query, name: &str) -> Result<Option<Agent>, Fault> {
-    match name.parse::<AgentId>() {
-        Ok(id) => agents::find(q, id),
-        Err(_) => agents::by_handle(q, name),
-    }
-}
-
-fn named_user(q: &mut impl Query, name: &str) -> Result<UserId, Problem> {
-    let found = match name.parse::<UserId>() {
-        Ok(id) => users::find(q, id)?,
-        Err(_) => users::by_name(q, name)?.map(|(user, _)| user),
-    };
-    let user = found.ok_or_else(|| invalid(format!("there is no user `{}`", name.escape_debug())))?;
-    Ok(user.id)
-}
-
-/// The ids of connections that are the user's own or the organization's. One that the organization keeps for other
-/// agents is named by administrators only.
-fn named_connections(
-    q: &mut impl Query,
-    names: &[String],
-    user: Option<UserId>,
-    agent: AgentId,
-    administrator: bool,
-) -> Result<Vec<ConnectionId>, Problem> {
-    let mut ids = Vec::with_capacity(names.len());
-    for name in names {
-        let found = match name.parse::<ConnectionId>() {
-            Ok(id) => connections::find(q, id)?,
-            Err(_) => connections::by_name(q, name)?,
-        };
-        let connection = found
-            .filter(|known| known.is_open_to(user, agent) || (administrator && known.user.is_none()))
-            .ok_or_else(|| {
-                invalid(format!("there is no connection `{}` for this task", name.escape_debug()))
-            })?;
-        if !ids.contains(&connection.id) {
-            ids.push(connection.id);
-        }
-    }
-    Ok(ids)
+    roots::insert(app, tx, &grant, Some(&task), maker, now)?;
+    Ok(json!({"id": task.id, "task_id": task.shown_id(), "grant_id": grant.id, "agent": grant.agent,
+        "user": grant.user, "state": task.state.as_str(), "expires": task.expires}))
 }
 
 /// `GET /v1/tasks?agent=&after=&limit=`, oldest first: administrators and auditors all, a person its own, an agent

@@ -54,6 +54,23 @@ pub async fn authenticate(
     headers: &HeaderMap,
     params: &OAuthParams,
 ) -> Result<Arc<Client>, OAuthError> {
+    verify(app, &presented(headers, params)?).await
+}
+
+/// The id and secret that came with a request, of whatever kind.
+#[derive(Debug)]
+pub struct Presented {
+    /// The `client_id`.
+    pub id: String,
+    /// The secret.
+    pub secret: Secret,
+}
+
+/// What a request authenticates with.
+///
+/// # Errors
+/// 401 `invalid_client` where there is nothing, or `invalid_request` where it authenticates twice.
+pub fn presented(headers: &HeaderMap, params: &OAuthParams) -> Result<Presented, OAuthError> {
     let basic = basic_credentials(headers)?;
     let posted = match (params.text("client_id")?, params.text("client_secret")?) {
         (Some(id), Some(secret)) => Some((id.to_owned(), Secret::new(secret))),
@@ -81,6 +98,15 @@ pub async fn authenticate(
         (None, Some(posted)) => posted,
         (None, None) => return Err(OAuthError::invalid_client()),
     };
+    Ok(Presented { id, secret })
+}
+
+/// The client that these credentials are of.
+///
+/// # Errors
+/// 401 `invalid_client`.
+pub async fn verify(app: &App, presented: &Presented) -> Result<Arc<Client>, OAuthError> {
+    let Presented { id, secret } = presented;
     let refused = OAuthError::invalid_client;
     let offered = app.secrets.hashing.hash(CLIENT_SECRET, secret.expose());
     let client = find(app, id.parse().map_err(|_| refused())?).await?;

@@ -1,197 +1,141 @@
-//! Token exchange in the one form that makes a delegation token (RFC 8693, DESIGN §3.7): a parent narrows first, and
-//! hands the narrowed part to one named child.
+//! Token exchange (RFC 8693). What is asked for says which exchange it is:
 //!
-//! Invariant: what a delegation token stands for is a grant that the delegating agent itself holds, below its own
-//! live chain; the child gets no authority before it presents the token with its own credentials.
+//! | `requested_token_type` | `subject_token` | what it gives |
+//! |---|---|---|
+//! | access token, or left out | the client's own | a token of its own for less |
+//! | access token, or left out | another agent's access token, or a delegation token | a child's token: as `parent_token` does |
+//! | refresh token | the client's own | a refresh token for the same grant |
+//! | delegation | the client's own | a delegation token for one named child (DESIGN §3.7) |
+//!
+//! The client that authenticates is the actor. An `actor_token` is a second proof of that, and has to be its own.
+//!
+//! Invariant: an exchange never gives more than its subject has, as that is now, nor more than the actor's registration.
 
-use super::{client::Client, issue, token};
-use crate::{
-    app::App,
-    bearer::{self, Bearer},
-    body::OAuthParams,
-    caller::Source,
-    clock,
-    problem::{OAuthError, Problem},
-    recording,
+mod delegation;
+
+use super::{
+    client::Client,
+    issue::{self, Presented},
+    refresh::{self, REFRESH_TOKEN},
 };
-use placet_core::{
-    agent::{Agent, AgentState},
-    grant::{Exceeds, Grant, Origin, Request},
-    id::AgentId,
-    record::{EntryType, Envelope},
-    refusal::{Code, Reason},
-    time::Timestamp,
-    token::{DELEGATION_LIFETIME, DelegationClaims, sign_delegation},
-};
-use placet_store::{Fault, agents, grants, lineage};
-use serde_json::{Value, json};
-use std::{sync::Arc, time::Duration};
+use crate::{app::App, bearer, body::OAuthParams, caller::Source, problem::OAuthError};
+use serde_json::Value;
+use std::sync::Arc;
+
+pub use delegation::{DELEGATED_LIFETIME, DELEGATION_TOKEN};
 
 /// The type of an access token (RFC 8693 §3).
 pub const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
-/// The type of a delegation token.
-pub const DELEGATION_TOKEN: &str = "urn:placet:params:oauth:token-type:delegation";
-/// How long what was delegated lives at most.
-pub const DELEGATED_LIFETIME: Duration = Duration::from_secs(3600);
 
-const ATTEMPTS: usize = 5;
-
-/// Makes a delegation token out of the client's own access token.
+/// One exchange.
 ///
 /// # Errors
-/// RFC 8693 §2.2.2: `invalid_request`, `invalid_target` for a child that can't be named; `invalid_scope` and the like
-/// name what exceeds.
-pub async fn delegate(
-    app: &App,
+/// RFC 8693 §2.2.2: `invalid_request` for a subject or actor token that can't be used, `invalid_target`; what exceeds is
+/// named as everywhere.
+pub async fn exchange(
+    app: &Arc<App>,
     client: &Arc<Client>,
     params: &OAuthParams,
     source: Source,
 ) -> Result<Value, OAuthError> {
-    let subject = read(params)?;
-    let request = token::asked(params)?;
-    let child = child(app, params.required("audience")?).await?;
-    for _ in 0..ATTEMPTS {
-        let now = app.clock.now();
-        let bearer = bearer::live(app, subject).await.map_err(unusable)?;
-        if bearer.chain.agent().id != client.agent.id {
-            return Err(invalid("`subject_token` is the token of another agent"));
-        }
-        let grant = narrowed(&bearer, request.clone(), now)?;
-        issue::within_level(&app.rules.load(), client, &request)?;
-        let claims = DelegationClaims {
-            iss: app.issuer.clone(),
-            aud: app.issuer.clone(),
-            exp: now.plus(DELEGATION_LIFETIME).min(grant.authority.expires).as_seconds(),
-            iat: now.as_seconds(),
-            jti: clock::fresh(now),
-            sub: client.agent.id,
-            child: child.id,
-            grant: grant.id,
-        };
-        if commit(app, &bearer, &grant, &claims, &child, source, now).await? {
-            let scope: Vec<String> = grant.authority.scope.iter().map(ToString::to_string).collect();
-            return Ok(json!({
-                "access_token": sign_delegation(&app.secrets.tokens.load(), &claims)?,
-                "issued_token_type": DELEGATION_TOKEN,
-                "token_type": "N_A",
-                "expires_in": claims.exp - claims.iat,
-                "scope": scope.join(" "),
-                "grant_id": grant.id,
-            }));
-        }
-        app.bearers.authority_changed();
+    let subject = params.required("subject_token")?;
+    let subject_type = params.required("subject_token_type")?;
+    actor(app, client, params).await?;
+    if params.text("parent_token")?.is_some() || params.text("grant_id")?.is_some() {
+        return Err(invalid("an exchange has its `subject_token`: leave `parent_token` and `grant_id` out"));
     }
-    Err(OAuthError::from(Reason::of(Code::Unavailable).detail("authority keeps changing; try again")))
+    match params.text("requested_token_type")? {
+        Some(DELEGATION_TOKEN) => {
+            is_access(subject_type)?;
+            delegation::delegate(app, client, params, subject, source).await
+        }
+        Some(REFRESH_TOKEN) => {
+            is_access(subject_type)?;
+            for narrowing in ["scope", "required_tools", "required_resources", "resource", "audience"] {
+                if params.has(narrowing) {
+                    return Err(invalid(format!(
+                        "a refresh token stands for the whole grant: leave `{narrowing}` out, or exchange for less first"
+                    )));
+                }
+            }
+            let bearer = bearer::live(app, subject).await.map_err(|problem| unusable(problem.into()))?;
+            if bearer.chain.agent().id != client.agent.id {
+                return Err(invalid("`subject_token` is the token of another agent"));
+            }
+            refresh::first(app, &bearer, source).await.map(Value::Object)
+        }
+        None | Some(ACCESS_TOKEN) => {
+            let presented = presented(app, client, subject, subject_type).await?;
+            let mut answer = issue::issue(app, client, presented, params, source).await.map_err(unusable)?;
+            answer.insert("issued_token_type".into(), ACCESS_TOKEN.into());
+            Ok(Value::Object(answer))
+        }
+        Some(_) => Err(invalid(format!(
+            "`requested_token_type` is `{ACCESS_TOKEN}`, `{REFRESH_TOKEN}` or `{DELEGATION_TOKEN}`"
+        ))),
+    }
 }
 
-/// The subject token, where the request is of the one form that there is.
-fn read(params: &OAuthParams) -> Result<&str, OAuthError> {
-    if params.text("actor_token")?.is_some() || params.text("actor_token_type")?.is_some() {
-        return Err(invalid("`actor_token` is not supported: the client that authenticates is the actor"));
+/// Whether the subject is the client itself or a parent of it.
+async fn presented<'p>(
+    app: &App,
+    client: &Client,
+    subject: &'p str,
+    subject_type: &str,
+) -> Result<Presented<'p>, OAuthError> {
+    let now = app.clock.now();
+    match subject_type {
+        ACCESS_TOKEN => {
+            let bearer = bearer::live(app, subject).await.map_err(|problem| unusable(problem.into()))?;
+            let own = bearer.chain.agent().id == client.agent.id;
+            Ok(if own { Presented::Own(subject) } else { Presented::Parent(subject) })
+        }
+        DELEGATION_TOKEN => {
+            let verifier = app.verifier(subject).await;
+            verifier.delegation(subject, now).map_err(|reason| unusable(reason.into()))?;
+            Ok(Presented::Parent(subject))
+        }
+        _ => Err(invalid(format!("`subject_token_type` is `{ACCESS_TOKEN}` or `{DELEGATION_TOKEN}`"))),
     }
-    if params.text("resource")?.is_some() {
+}
+
+/// Checks the second proof of who acts (RFC 8693 §2.1): its type stands iff it does.
+async fn actor(app: &App, client: &Client, params: &OAuthParams) -> Result<(), OAuthError> {
+    let (token, kind) = (params.text("actor_token")?, params.text("actor_token_type")?);
+    let (token, kind) = match (token, kind) {
+        (None, None) => return Ok(()),
+        (Some(token), Some(kind)) => (token, kind),
+        _ => return Err(invalid("`actor_token` and `actor_token_type` come together")),
+    };
+    if kind != ACCESS_TOKEN {
+        return Err(invalid(format!("`actor_token_type` is `{ACCESS_TOKEN}`")));
+    }
+    let bearer = bearer::live(app, token).await.map_err(|problem| {
+        invalid(format!("`actor_token`: {}: {}", problem.code().as_str(), problem.detail()))
+    })?;
+    if bearer.chain.agent().id != client.agent.id {
         return Err(invalid(
-            "`resource` is not supported: name the child in `audience`, bound it by `required_resources`",
+            "`actor_token` is not the client's that authenticates: the child asks for itself",
         ));
     }
-    if params.text("requested_token_type")? != Some(DELEGATION_TOKEN) {
-        return Err(invalid(format!("`requested_token_type` has to be `{DELEGATION_TOKEN}`")));
+    Ok(())
+}
+
+fn is_access(kind: &str) -> Result<(), OAuthError> {
+    if kind == ACCESS_TOKEN {
+        return Ok(());
     }
-    if params.required("subject_token_type")? != ACCESS_TOKEN {
-        return Err(invalid(format!("`subject_token_type` has to be `{ACCESS_TOKEN}`")));
+    Err(invalid(format!("`subject_token_type` has to be `{ACCESS_TOKEN}`")))
+}
+
+/// A subject token that can't be used is an invalid request (RFC 8693 §2.2.2).
+fn unusable(error: OAuthError) -> OAuthError {
+    if error.error == "invalid_grant" || error.error == "invalid_token" {
+        return invalid(format!("`subject_token`: {}", error.description));
     }
-    params.required("subject_token")
+    error
 }
 
 fn invalid(description: impl Into<String>) -> OAuthError {
     OAuthError::new("invalid_request", description)
-}
-
-/// A subject token that can't be used is an invalid request (RFC 8693 §2.2.2).
-fn unusable(problem: Problem) -> OAuthError {
-    if problem.code().status() == 401 {
-        invalid(format!("`subject_token`: {}: {}", problem.code().as_str(), problem.detail()))
-    } else {
-        problem.into()
-    }
-}
-
-/// The active agent that `name` means, by id or handle.
-async fn child(app: &App, name: &str) -> Result<Agent, OAuthError> {
-    let named = name.to_owned();
-    let found = app
-        .store
-        .read(move |q| match named.parse::<AgentId>() {
-            Ok(id) => agents::find(q, id),
-            Err(_) => agents::by_handle(q, &named),
-        })
-        .await?;
-    found.filter(|agent| agent.state == AgentState::Active).ok_or_else(|| {
-        OAuthError::new(
-            "invalid_target",
-            "`audience` names no active agent; give its client_id or agent_name",
-        )
-    })
-}
-
-/// The grant that the token will stand for.
-fn narrowed(bearer: &Bearer, mut request: Request, now: Timestamp) -> Result<Grant, OAuthError> {
-    let chain = &bearer.chain;
-    let exceeds = |error: Exceeds| OAuthError::new(error.oauth(), error.to_string());
-    let above = &chain.leaf().grant;
-    if !chain.may_deepen() {
-        return Err(exceeds(Exceeds::Depth(above.authority.max_depth)));
-    }
-    request.expires = Some(now.plus(DELEGATED_LIFETIME).min(chain.expires()));
-    let authority = above.authority.narrow(&request).map_err(exceeds)?;
-    Ok(Grant {
-        id: clock::fresh(now),
-        root: above.root,
-        parent: Some(above.id),
-        depth: above.depth.saturating_add(1),
-        agent: above.agent,
-        user: above.user,
-        task: above.task,
-        authority,
-        limits: Vec::new(),
-        origin: Origin::Delegation,
-        created: now,
-        revoked: None,
-    })
-}
-
-/// Stores and records the grant; `false` where the chain has changed since it was read.
-async fn commit(
-    app: &App,
-    bearer: &Bearer,
-    grant: &Grant,
-    claims: &DelegationClaims,
-    child: &Agent,
-    source: Source,
-    now: Timestamp,
-) -> Result<bool, OAuthError> {
-    let mut envelope = Envelope {
-        source: recording::source(source.0),
-        ..recording::attributed(EntryType::GrantDelegated, now, &bearer.chain, Some(claims.jti))
-    };
-    envelope.grants.insert(0, grant.id);
-    envelope.chain.insert(0, grant.agent);
-    let authority = &grant.authority;
-    let body = json!({"child": child.id, "scope": authority.scope, "tools": authority.tools,
-        "resources": authority.resources, "authorization_details": authority.authorization_details,
-        "expires": authority.expires});
-    let entry = app.prepare(envelope, Some(&body))?;
-    let (stamps, grant) = (bearer.chain.stamps().to_vec(), grant.clone());
-    let stored = app
-        .store
-        .write(move |tx| {
-            if !lineage::holds(tx, &stamps)? {
-                return Ok(false);
-            }
-            grants::insert(tx, &grant)?;
-            tx.record(entry.clone())?;
-            Ok::<_, Fault>(true)
-        })
-        .await?;
-    Ok(stored)
 }

@@ -10,8 +10,8 @@ use placet_core::{
     task::Task,
     time::Timestamp,
 };
-use placet_store::{Fault, grants, tasks};
-use serde_json::{Value, json};
+use placet_store::{Fault, decisions, grants, tasks};
+use serde_json::{Map, Value, json};
 
 /// The most events that are told; of more, the newest.
 const MAX_EVENTS: usize = 100;
@@ -28,7 +28,7 @@ pub async fn of(app: &App, chain: &Chain) -> Result<Value, Problem> {
     let Some(task) = chain.leaf().task.clone() else { return Ok(Value::Null) };
     let now = app.clock.now();
     let id = task.id;
-    let (current, parents, grants) = app
+    let (current, parents, grants, actions) = app
         .store
         .read(move |q| {
             let current = tasks::find(q, id)?;
@@ -41,7 +41,8 @@ pub async fn of(app: &App, chain: &Chain) -> Result<Value, Problem> {
                 next = above.parent;
                 parents.push(above);
             }
-            Ok::<_, Fault>((current, parents, grants::by_task(q, id, MAX_GRANTS)?))
+            let grants = grants::by_task(q, id, MAX_GRANTS)?;
+            Ok::<_, Fault>((current, parents, grants, decisions::of_task(q, id)?))
         })
         .await?;
     let current = current.as_ref().unwrap_or(&task);
@@ -49,8 +50,10 @@ pub async fn of(app: &App, chain: &Chain) -> Result<Value, Problem> {
         "current_task": shown(current, now),
         "parent_tasks": parents.iter().map(|task| shown(task, now)).collect::<Vec<_>>(),
         "events": events(current, &grants),
+        "actions": actions.iter().map(|(state, count)| (state.as_str().to_owned(), (*count).into()))
+            .collect::<Map<String, Value>>(),
         "execution_pattern": null,
-        "execution_pattern_reason": "this version does not compute patterns of past actions",
+        "execution_pattern_reason": "this version counts past actions and computes no patterns of them",
         "risk_assessment": null,
         "risk_assessment_reason": "this version does not compute risk",
     }))

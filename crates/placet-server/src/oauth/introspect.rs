@@ -1,12 +1,13 @@
 //! `POST /oauth/introspect` (RFC 7662): what a token stands for, as it is now.
 //!
-//! A client asks about its own grants and those below them; the administrator token, administrators and auditors ask
-//! about any. To everybody else, and for everything that is not a live access token, the answer is
-//! `{"active": false}` and nothing more.
+//! A client asks about its own grants and those below them, a resource server about tokens of its audience; the
+//! administrator token, administrators and auditors ask about any. To everybody else, and for everything that is not a
+//! live access or refresh token, the answer is `{"active": false}` and nothing more.
 //!
-//! Invariant: active means that the token has not expired *and* that its whole chain is alive.
+//! Invariant: active means that the token has not expired *and* that its whole chain is alive; what is told of its scope
+//! is what the chain permits now.
 
-use super::{client, history};
+use super::{client, history, issue::scope_text, refresh, resource_server};
 use crate::{
     app::App,
     bearer,
@@ -26,6 +27,7 @@ use placet_core::{
     token::AccessClaims,
     user::{ADMINISTRATOR, AUDITOR},
 };
+use placet_store::resource_servers::ResourceServer;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -43,14 +45,17 @@ pub async fn post(
     params.text("token_type_hint")?;
     let with_history = params.flag("include_task_history")?;
     let answer = match live(&app, token).await? {
-        Some((claims, chain)) if asker.may_know(&chain) => {
+        Some((claims, chain)) if asker.may_know(&claims, &chain) => {
             let mut answer = described(&claims, &chain);
             if with_history {
                 answer.insert("task_history".into(), history::of(&app, &chain).await?);
             }
             Value::Object(answer)
         }
-        _ => json!({"active": false}),
+        _ => match live_refresh(&app, token, &asker).await? {
+            Some(answer) => answer,
+            None => json!({"active": false}),
+        },
     };
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response())
 }
@@ -71,6 +76,8 @@ pub enum Asker {
     },
     /// The administrator token.
     AdminToken,
+    /// A resource server, by client authentication.
+    ResourceServer(ResourceServer),
 }
 
 impl Asker {
@@ -80,13 +87,15 @@ impl Asker {
             Self::Agent(id) => id.to_string(),
             Self::Person { id, .. } => id.to_string(),
             Self::AdminToken => "admin-token".to_owned(),
+            Self::ResourceServer(server) => server.id.to_string(),
         }
     }
 
-    /// Whether it may be told about this chain.
-    fn may_know(&self, chain: &Chain) -> bool {
+    /// Whether it may be told about a token of these claims, which stands for this chain.
+    pub fn may_know(&self, claims: &AccessClaims, chain: &Chain) -> bool {
         match self {
             Self::Agent(id) => chain.links().iter().any(|link| link.agent.id == *id),
+            Self::ResourceServer(server) => claims.aud.contains(&server.audience),
             Self::Person { administrator, auditor, .. } => *administrator || *auditor,
             Self::AdminToken => true,
         }
@@ -99,7 +108,11 @@ impl Asker {
 /// 401 `invalid_client` or `invalid_token`.
 pub async fn asker(app: &App, headers: &HeaderMap, params: &OAuthParams) -> Result<Asker, OAuthError> {
     if bearer_token(headers)?.is_none() {
-        return Ok(Asker::Agent(client::authenticate(app, headers, params).await?.agent.id));
+        let presented = client::presented(headers, params)?;
+        if let Some(server) = resource_server::authenticate(app, &presented).await? {
+            return Ok(Asker::ResourceServer(server));
+        }
+        return Ok(Asker::Agent(client::verify(app, &presented).await?.agent.id));
     }
     if params.text("client_secret")?.is_some() {
         return Err(OAuthError::new(
@@ -128,8 +141,35 @@ fn refused(problem: Problem) -> OAuthError {
     OAuthError { status: StatusCode::UNAUTHORIZED, ..OAuthError::new("invalid_token", description) }
 }
 
+/// What is told about a refresh token that can still be used: to its client, administrators and auditors.
+async fn live_refresh(app: &App, token: &str, asker: &Asker) -> Result<Option<Value>, OAuthError> {
+    let now = app.clock.now();
+    let Some(found) = refresh::find(app, token).await? else { return Ok(None) };
+    let may_know = match asker {
+        Asker::Agent(id) => found.agent == *id,
+        Asker::Person { administrator, auditor, .. } => *administrator || *auditor,
+        Asker::AdminToken => true,
+        Asker::ResourceServer(_) => false,
+    };
+    if !may_know || found.used.is_some() || found.expires <= now {
+        return Ok(None);
+    }
+    let chain = match bearer::chain(app, found.grant, now).await {
+        Ok(chain) => chain,
+        Err(problem) if problem.code().status() == 401 => return Ok(None),
+        Err(problem) => return Err(problem.into()),
+    };
+    let leaf = &chain.leaf().grant;
+    Ok(Some(json!({
+        "active": true, "client_id": found.agent, "scope": scope_text(&chain.effective()), "iss": app.issuer,
+        "exp": found.expires.as_seconds(), "iat": found.issued.as_seconds(),
+        "sub": chain.user_id().map_or_else(|| found.agent.to_string(), |user| user.to_string()),
+        "grant": {"id": leaf.id, "root": leaf.root, "depth": leaf.depth},
+    })))
+}
+
 /// The claims and the chain of a live access token.
-async fn live(app: &App, token: &str) -> Result<Option<(AccessClaims, Chain)>, OAuthError> {
+pub(crate) async fn live(app: &App, token: &str) -> Result<Option<(AccessClaims, Chain)>, OAuthError> {
     let now = app.clock.now();
     let Ok(claims) = app.verifier(token).await.access(token, now) else {
         return Ok(None);
@@ -143,10 +183,10 @@ async fn live(app: &App, token: &str) -> Result<Option<(AccessClaims, Chain)>, O
 
 /// The members of RFC 7662 §2.2, RFC 8693 §4.1 and RFC 9396 §9.2, and what Placet adds.
 fn described(claims: &AccessClaims, chain: &Chain) -> Map<String, Value> {
-    let leaf = chain.leaf();
+    let (leaf, effective) = (chain.leaf(), chain.effective());
     let mut answer = Map::new();
     answer.insert("active".into(), true.into());
-    answer.insert("scope".into(), claims.scope.clone().into());
+    answer.insert("scope".into(), scope_text(&effective).into());
     answer.insert("client_id".into(), json!(claims.client_id));
     answer.insert("token_type".into(), "Bearer".into());
     answer.insert("exp".into(), claims.exp.into());
@@ -171,8 +211,8 @@ fn described(claims: &AccessClaims, chain: &Chain) -> Map<String, Value> {
     if !claims.authorization_details.is_empty() {
         answer.insert("authorization_details".into(), json!(claims.authorization_details));
     }
-    answer.insert("granted_tools".into(), json!(leaf.grant.authority.tools));
-    answer.insert("granted_resources".into(), json!(leaf.grant.authority.resources));
+    answer.insert("granted_tools".into(), json!(effective.tools));
+    answer.insert("granted_resources".into(), json!(effective.resources));
     answer.insert("agent_name".into(), chain.agent().handle.clone().into());
     if let Some(user) = chain.user() {
         answer.insert("username".into(), user.name.clone().into());

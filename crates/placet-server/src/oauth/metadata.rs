@@ -28,7 +28,7 @@ pub async fn show(State(app): State<Arc<App>>) -> Response {
         "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
         // There is no authorization endpoint, so there is nothing that it could answer with (RFC 8414 §2).
         "response_types_supported": [],
-        "grant_types_supported": ["client_credentials", TOKEN_EXCHANGE],
+        "grant_types_supported": ["client_credentials", "refresh_token", TOKEN_EXCHANGE],
         "token_endpoint_auth_methods_supported": methods,
         "introspection_endpoint_auth_methods_supported": methods,
         "revocation_endpoint_auth_methods_supported": methods,

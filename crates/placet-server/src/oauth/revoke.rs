@@ -5,7 +5,10 @@
 //!
 //! Invariant: a token that has expired still names its grant, and its signature is still checked.
 
-use super::introspect::{Asker, asker};
+use super::{
+    introspect::{Asker, asker},
+    refresh,
+};
 use crate::{
     app::App,
     body::OAuthParams,
@@ -45,7 +48,7 @@ pub async fn post(
         ));
     }
     let affected_task_chain = params.list("affected_task_chain")?;
-    let grant = match named_grant(&app, token).await {
+    let grant = match named_grant(&app, token).await? {
         Some(grant) if may_revoke(&app, &asker, grant).await? => grant,
         _ => return Ok(answer(&Ended::default(), false)),
     };
@@ -67,15 +70,18 @@ fn answer(ended: &Ended, revoked: bool) -> Response {
     ([(header::CACHE_CONTROL, "no-store")], Json(ended.to_json(revoked))).into_response()
 }
 
-/// The grant that a token of ours stands for, whether or not it has expired.
-async fn named_grant(app: &App, token: &str) -> Option<GrantId> {
+/// The grant that a token of ours stands for, whether or not it has expired or was used.
+async fn named_grant(app: &App, token: &str) -> Result<Option<GrantId>, OAuthError> {
+    if let Some(found) = refresh::find(app, token).await? {
+        return Ok(Some(found.grant));
+    }
     let verifier = app.verifier(token).await;
     // Nothing has expired at the beginning of time.
     let when = Timestamp::from_micros(0);
-    match verifier.access(token, when) {
+    Ok(match verifier.access(token, when) {
         Ok(claims) => Some(claims.grant.id),
         Err(_) => verifier.delegation(token, when).ok().map(|claims| claims.grant),
-    }
+    })
 }
 
 /// Whether this one may revoke the grant, and there is one.
@@ -83,7 +89,8 @@ async fn may_revoke(app: &App, asker: &Asker, grant: GrantId) -> Result<bool, OA
     let agent = match asker {
         Asker::Agent(agent) => Some(*agent),
         Asker::Person { administrator: true, .. } | Asker::AdminToken => None,
-        Asker::Person { administrator: false, .. } => return Ok(false),
+        // RFC 7009 §2.1: tokens are revoked by whom they were issued to.
+        Asker::Person { administrator: false, .. } | Asker::ResourceServer(_) => return Ok(false),
     };
     let may = app.store.read(move |q| match agent {
         Some(agent) => grants::is_within(q, grant, agent),

@@ -1,6 +1,6 @@
-//! `POST /oauth/token`: client credentials, and token exchange for a delegation token.
+//! `POST /oauth/token`: client credentials, token exchange, refreshing.
 
-use super::{client, exchange, issue};
+use super::{client, exchange, issue, refresh};
 use crate::{app::App, body::OAuthParams, caller::Source, problem::OAuthError};
 use axum::{
     Json,
@@ -32,9 +32,10 @@ pub async fn post(
     let client = client::authenticate(&app, &headers, &params).await?;
     let answer = match params.required("grant_type")? {
         "client_credentials" => issue::client_credentials(&app, &client, &params, source).await?,
-        TOKEN_EXCHANGE => exchange::delegate(&app, &client, &params, source).await?,
+        TOKEN_EXCHANGE => exchange::exchange(&app, &client, &params, source).await?,
+        "refresh_token" => refresh::refresh(&app, &client, &params, source).await?,
         _ => {
-            let known = format!("use `client_credentials` or `{TOKEN_EXCHANGE}`");
+            let known = format!("use `client_credentials`, `refresh_token` or `{TOKEN_EXCHANGE}`");
             return Err(OAuthError::new("unsupported_grant_type", known));
         }
     };

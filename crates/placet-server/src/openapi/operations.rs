@@ -47,7 +47,13 @@ const AGENT_STATE: &[(u16, Gives)] =
 const GRANT: &[(u16, Gives)] = &[(
     200,
     Gives::Json(
-        "id!: text, root!: text, parent!: text?, depth!: int, agent!: text, user!: text?, task!: text?, scope!: [text], tools!: [text], resources!: [text], connections!: [text]?, authorization_details!: [object], limits!: [any], audience!: [text], not_before!: time, expires!: time?, max_depth!: int, origin!: text, created!: time, revoked!: object?, alive!: flag, reason!: text?",
+        "id!: text, root!: text, parent!: text?, depth!: int, agent!: text, user!: text?, task!: text?, scope!: [text], tools!: [text], resources!: [text], connections!: [text]?, authorization_details!: [object], limits!: [any], audience!: [text], not_before!: time, expires!: time?, max_depth!: int, origin!: text, created!: time, revoked!: object?, alive!: flag, reason!: text?, left: {scope!: [text], tools!: [text], resources!: [text]}",
+    ),
+)];
+const RESOURCE_SERVER: &[(u16, Gives)] = &[(
+    200,
+    Gives::Json(
+        "id!: text, client_id!: text, name!: text, audience!: text, auth!: object, created!: time, client_secret: text",
     ),
 )];
 const KEYS: &[(u16, Gives)] = &[(
@@ -91,17 +97,17 @@ pub const OPERATIONS: &[Operation] = &[
     ),
     op(
         "POST /oauth/token",
-        "Get an access token, or a delegation token for a child agent",
+        "Get an access token, a refresh token, or a delegation token for a child agent",
         Client,
         &[(
             200,
             Gives::Json(
-                "access_token!: text, token_type!: text, expires_in: int, scope: text, issued_token_type: text, task_id: text, task_bound: flag, granted_tools: [text], granted_resources: [text], grant_id: text, parent_task_id: text?, scope_inheritance: 'restricted', authorization_details: [object]",
+                "access_token!: text, token_type!: text, expires_in: int, scope: text, issued_token_type: text, task_id: text, task_bound: flag, granted_tools: [text], granted_resources: [text], grant_id: text, parent_task_id: text?, scope_inheritance: 'restricted', authorization_details: [object], refresh_token: text",
             ),
         )],
     )
     .takes(Form(
-        "grant_type!: text, client_id: text, client_secret: text, scope: text, task_id: text, task_description: text, required_tools: text, required_resources: text, authorization_details: text, parent_token: text, parent_task_id: text, audience: text, subject_token: text, subject_token_type: text, requested_token_type: text",
+        "grant_type!: text, client_id: text, client_secret: text, scope: text, task_id: text, task_description: text, required_tools: text, required_resources: text, authorization_details: text, parent_token: text, parent_task_id: text, grant_id: text, refresh_token: text, resource: text, audience: text, subject_token: text, subject_token_type: text, actor_token: text, actor_token_type: text, requested_token_type: text",
     )),
     op(
         "POST /oauth/introspect",
@@ -151,6 +157,15 @@ pub const OPERATIONS: &[Operation] = &[
         .takes(Json("registration_token!: text")),
     op("POST /v1/agents/{id}/suspend", "Suspend an agent until it is activated again", Bearer, AGENT_STATE),
     op(
+        "POST /v1/grants",
+        "Make a root grant for an agent, without a task",
+        Bearer,
+        &[(201, Gives::Json("grant_id!: text, id!: text, root!: text, parent!: text?, depth!: int, agent!: text, user!: text?, task!: text?, scope!: [text], tools!: [text], resources!: [text], connections!: [text]?, authorization_details!: [object], limits!: [any], audience!: [text], not_before!: time, expires!: time?, max_depth!: int, origin!: text, created!: time, revoked!: object?"))],
+    )
+    .takes(Json(
+        "agent!: text, user: text?, scope: [text], tools: [text], resources: [text], connections: [text], authorization_details: [object], audience: [text], limits: [object], expires: time, max_depth: int",
+    )),
+    op(
         "GET /v1/grants",
         "List the grants that the caller may see",
         Bearer,
@@ -169,6 +184,8 @@ pub const OPERATIONS: &[Operation] = &[
             ),
         )],
     ),
+    op("POST /v1/grants/{id}/narrow", "Take part of a grant back, for everything below it too", Bearer, GRANT)
+        .takes(Json("scope: [text], tools: [text], resources: [text], reason: text")),
     op("POST /v1/grants/{id}/revoke", "End a grant and everything below it", Bearer, ENDED)
         .takes(MaybeJson(REVOCATION)),
     op(
@@ -183,7 +200,7 @@ pub const OPERATIONS: &[Operation] = &[
         )],
     )
     .takes(Json(
-        "task_id: text, description: text, agent!: text, user: text?, scope: [text], tools: [text], resources: [text], connections: [text], limits: [object], expires: time, authorization_details: [object]",
+        "task_id: text, description: text, agent!: text, user: text?, scope: [text], tools: [text], resources: [text], connections: [text], limits: [object], expires: time, authorization_details: [object], audience: [text]",
     )),
     op(
         "GET /v1/tasks",
@@ -224,7 +241,7 @@ pub const OPERATIONS: &[Operation] = &[
     ),
     op(
         "POST /v1/decisions",
-        "Ask for a decision without acting",
+        "Ask for a decision; a resource server's is charged",
         Bearer,
         &[(
             200,
@@ -234,7 +251,28 @@ pub const OPERATIONS: &[Operation] = &[
         )],
     )
     .takes(Json(
-        "action!: text, resource: text, params: object, context: any, dry_run: flag, agent: text, task: text, user: {id!: text, roles: [text], claims: object}",
+        "action!: text, resource: text, params: object, context: any, dry_run: flag, agent: text, task: text, user: {id!: text, roles: [text], claims: object}, token: text, approval: text",
+    )),
+    op(
+        "POST /v1/decisions/{id}/outcome",
+        "Say what became of a charged decision, as the resource server that asked for it",
+        Client,
+        &[(200, Gives::Json("id!: text, happened!: 'yes'|'no', charged!: flag"))],
+    )
+    .takes(MaybeJson("happened: 'yes'|'no', status: int")),
+    op(
+        "POST /v1/tokens/verify",
+        "Whether a token is good for what is about to be asked of it",
+        Bearer,
+        &[(
+            200,
+            Gives::Json(
+                "is_valid!: flag, scope!: text?, task_context_valid!: flag?, historical_pattern_match!: flag?, reasons!: [{member!: text, code!: text, detail!: text}]",
+            ),
+        )],
+    )
+    .takes(Json(
+        "token!: text, scope: any, task_id: text, parent_task_id: text, task_description: text, required_tools: any",
     )),
     op(
         "GET /v1/approvals",
@@ -278,6 +316,33 @@ pub const OPERATIONS: &[Operation] = &[
     op("GET /v1/services", "List services", Bearer, &[(200, Gives::Json("services!: [object]"))]),
     op("PUT /v1/services/{name}", "Apply a service", Bearer, APPLIED).takes(Document),
     op("GET /v1/services/{name}", "Show a service", Bearer, SOURCE).query(&["version"]),
+    op(
+        "POST /v1/resource-servers",
+        "Register a resource server",
+        Bearer,
+        &[(
+            201,
+            Gives::Json(
+                "id!: text, client_id!: text, name!: text, audience!: text, auth!: object, created!: time, client_secret!: text",
+            ),
+        )],
+    )
+    .takes(Json("name!: text, audience!: text, auth: {type!: 'client_secret'}")),
+    op(
+        "GET /v1/resource-servers",
+        "List resource servers",
+        Bearer,
+        &[(200, Gives::Json("resource_servers!: [object], next!: text?"))],
+    )
+    .query(PAGE),
+    op("GET /v1/resource-servers/{id}", "Show a resource server, by id, name or audience", Bearer, RESOURCE_SERVER),
+    op("DELETE /v1/resource-servers/{id}", "End a resource server", Bearer, &[(204, Gives::Nothing)]),
+    op(
+        "POST /v1/resource-servers/{id}/secret",
+        "Give a resource server a new secret",
+        Bearer,
+        RESOURCE_SERVER,
+    ),
     op(
         "POST /v1/connections",
         "Connect an account at an upstream",

@@ -13,4 +13,6 @@ mod lineage;
 #[cfg(test)]
 mod people;
 #[cfg(test)]
+mod tokens;
+#[cfg(test)]
 mod world;

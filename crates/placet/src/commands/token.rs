@@ -20,7 +20,7 @@ Examples:
   placet token --client-id agt_01k… --scope 'orders.read refunds.create' --task ticket-118 < client-secret
   placet token introspect < access-token";
 
-/// Get a token, or introspect or revoke one.
+/// Get a token, or introspect, verify or revoke one.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, after_help = AFTER)]
 pub(crate) struct Token {
@@ -45,6 +45,12 @@ struct Request {
     /// What the task is for
     #[arg(long, value_name = "TEXT")]
     task_description: Option<String>,
+    /// A grant that a person made for the agent, to take up
+    #[arg(long, value_name = "GNT", conflicts_with_all = ["parent_token_file", "parent_token_stdin"])]
+    grant: Option<String>,
+    /// Whom the token is for: a resource server's audience [default of the server: Placet itself]
+    #[arg(long, value_name = "URI")]
+    audience: Option<String>,
     /// An action pattern to narrow the token to; can be repeated
     #[arg(long = "tool", value_name = "PATTERN")]
     tools: Vec<String>,
@@ -71,6 +77,27 @@ enum Command {
         #[arg(long)]
         history: bool,
     },
+    /// Say whether a token (from standard input) is good for what is about to be asked of it
+    #[command(
+        after_help = "Example:\n  placet token verify --scope orders.read --task ticket-118 < access-token"
+    )]
+    Verify {
+        /// The scopes that it has to have, separated by spaces
+        #[arg(long)]
+        scope: Option<String>,
+        /// An action pattern that it has to reach; can be repeated
+        #[arg(long = "tool", value_name = "PATTERN")]
+        tools: Vec<String>,
+        /// The task that it has to be for
+        #[arg(long, value_name = "ID")]
+        task: Option<String>,
+        /// The task that that has to be part of
+        #[arg(long, value_name = "ID")]
+        parent_task: Option<String>,
+        /// What the task has to be for
+        #[arg(long, value_name = "TEXT")]
+        task_description: Option<String>,
+    },
     /// Revoke a token (from standard input), its grant and all below it
     #[command(after_help = "Example:\n  placet token revoke --reason 'laptop lost' < access-token")]
     Revoke {
@@ -93,6 +120,20 @@ impl Token {
                 context.out.document(&answer);
                 let active = answer.get("active").and_then(Value::as_bool) == Some(true);
                 Ok(if active { Exit::Done } else { Exit::Negative })
+            }
+            Some(Command::Verify { scope, tools, task, parent_task, task_description }) => {
+                let body = Members::default()
+                    .set("token", input::secret_text("Token")?)
+                    .maybe("scope", scope)
+                    .list("required_tools", &tools)
+                    .maybe("task_id", task)
+                    .maybe("parent_task_id", parent_task)
+                    .maybe("task_description", task_description)
+                    .done();
+                let answer = context.client()?.post("/v1/tokens/verify", &body).await?;
+                context.out.document(&answer);
+                let valid = answer.get("is_valid").and_then(Value::as_bool) == Some(true);
+                Ok(if valid { Exit::Done } else { Exit::Negative })
             }
             Some(Command::Revoke { reason }) => {
                 let token = input::secret_text("Token")?;
@@ -136,6 +177,8 @@ impl Request {
             .maybe("scope", self.scope)
             .maybe("task_id", self.task)
             .maybe("task_description", self.task_description)
+            .maybe("grant_id", self.grant)
+            .maybe("resource", self.audience)
             .maybe("required_tools", joined(&self.tools))
             .maybe("required_resources", joined(&self.resources))
             .maybe("parent_token", parent)

@@ -264,13 +264,15 @@ fn an_exchange_of_any_other_form_is_refused() {
     let with = |name: &str, value: &str| {
         exchange(&parent, &token, &child.id).with(name, value).send(&stage.client())
     };
-    with("requested_token_type", crate::parties::ACCESS_TOKEN).refused(400, "invalid_request");
-    with("requested_token_type", "").refused(400, "invalid_request");
+    with("requested_token_type", "urn:ietf:params:oauth:token-type:id_token").refused(400, "invalid_request");
+    // For an access token `audience` is who it will be shown to, and the child is none.
+    with("requested_token_type", crate::parties::ACCESS_TOKEN).refused(400, "invalid_target");
+    with("requested_token_type", "").refused(400, "invalid_target");
     with("subject_token_type", "urn:ietf:params:oauth:token-type:jwt").refused(400, "invalid_request");
     with("subject_token", "nonsense").refused(400, "invalid_request");
     with("subject_token", &stage.ada()).refused(400, "invalid_request");
     with("actor_token", &token).refused(400, "invalid_request");
-    with("resource", "https://example.org").refused(400, "invalid_request");
+    with("resource", "https://example.org").refused(400, "invalid_target");
     with("audience", "").refused(400, "invalid_request");
     with("audience", "nobody-of-that-name").refused(400, "invalid_target");
     with("audience", "agt_00000000000000000000000000").refused(400, "invalid_target");

@@ -74,3 +74,37 @@ fn the_record_is_verified_proved_and_compared_with_what_was_kept() {
     assert_eq!(run(&["record", "verify", "--checkpoint", "strange.txt"], "").status.code(), Some(1));
     assert_eq!(server.stop(), Some(0));
 }
+
+#[test]
+fn grants_and_resource_servers_are_made_and_narrowed() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start(home.path(), &home.path().join("data"));
+    let run = |arguments: &[&str], input: &str| given(home.path(), arguments, input);
+    let agent = answer(&run(&["agent", "create", "bot", "--tool", "orders.*", "--activate"], ""));
+    let (client_id, secret) =
+        (agent["client_id"].as_str().unwrap(), agent["client_secret"].as_str().unwrap());
+    let api = answer(&run(&["resource-server", "create", "orders-api", "--audience", "urn:orders"], ""));
+    assert!(api["client_secret"].as_str().unwrap().starts_with("prs_"));
+    let grant = ["grant", "create", "--agent", "bot", "--scope", "orders.*", "--audience", "orders-api"];
+    let grant = answer(&run(&[&grant[..], &["--limit", r#"{"count": 2, "per": "day"}"#]].concat(), ""));
+    assert_eq!(grant["audience"], serde_json::json!(["urn:orders"]));
+    assert_eq!(grant["origin"], "person");
+    let id = grant["grant_id"].as_str().unwrap();
+    let token = ["token", "--client-id", client_id, "--grant", id, "--audience", "urn:orders"];
+    let token = answer(&run(&token, secret))["access_token"].as_str().unwrap().to_owned();
+    let verify = |scope: &str| run(&["token", "verify", "--scope", scope], &token);
+    assert_eq!(answer(&verify("orders.list"))["is_valid"], true);
+    let narrowed = answer(&run(&["grant", "narrow", id, "--scope", "orders.read", "--reason", "enough"], ""));
+    assert_eq!(narrowed["scope"], serde_json::json!(["orders.read"]));
+    assert_eq!(answer(&verify("orders.read"))["is_valid"], true);
+    assert_eq!(verify("orders.list").status.code(), Some(1));
+    assert_eq!(run(&["grant", "narrow", id, "--scope", "orders.*"], "").status.code(), Some(1));
+    assert_eq!(run(&["grant", "narrow", id], "").status.code(), Some(2));
+    let renewed = answer(&run(&["resource-server", "renew", "orders-api"], ""));
+    assert_ne!(renewed["client_secret"], api["client_secret"]);
+    assert_eq!(answer(&run(&["resource-server", "show", "urn:orders"], ""))["id"], api["id"]);
+    assert_eq!(run(&["resource-server", "end", "orders-api"], "").status.code(), Some(0));
+    let listed = answer(&run(&["resource-server", "list"], ""));
+    assert_eq!(listed["resource_servers"], serde_json::json!([]));
+    assert_eq!(server.stop(), Some(0));
+}

@@ -140,6 +140,7 @@ fn the_history_tells_the_task_its_parents_and_what_happened() {
     assert_eq!(known.at("/task_history/current_task/description"), "Ticket");
     assert_eq!(known.at("/task_history/current_task/state"), "active");
     assert_eq!(known.at("/task_history/parent_tasks"), &json!([]));
+    assert_eq!(known.at("/task_history/actions"), &json!({}));
     let events = known.at("/task_history/events").as_array().unwrap();
     let kinds: Vec<&str> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["task.created", "grant.issued", "grant.narrowed", "grant.delegated", "grant.revoked"]);

@@ -22,6 +22,10 @@ mod crash;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod exchange;
+#[cfg(test)]
+mod grants;
+#[cfg(test)]
 mod help;
 #[cfg(test)]
 mod idempotency;
@@ -52,6 +56,10 @@ mod readme;
 #[cfg(test)]
 mod record;
 #[cfg(test)]
+mod refresh;
+#[cfg(test)]
+mod resource_servers;
+#[cfg(test)]
 mod revocation;
 #[cfg(test)]
 mod serve;
@@ -65,3 +73,5 @@ mod tokens;
 mod upgrade;
 #[cfg(test)]
 mod users;
+#[cfg(test)]
+mod verify_token;

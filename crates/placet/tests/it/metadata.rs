@@ -24,6 +24,7 @@ fn it_promises_this_and_no_more() {
     {
       "grant_types_supported": [
         "client_credentials",
+        "refresh_token",
         "urn:ietf:params:oauth:grant-type:token-exchange"
       ],
       "introspection_endpoint": "ISSUER/oauth/introspect",
@@ -88,6 +89,13 @@ fn every_grant_type_and_method_that_it_names_works() {
             "client_credentials" => agent.ask().with("grant_type", &grant_type).send(&stage.client()),
             "urn:ietf:params:oauth:grant-type:token-exchange" => {
                 exchange(&agent, &token, &child.id).with("grant_type", &grant_type).send(&stage.client())
+            }
+            "refresh_token" => {
+                let refresh =
+                    exchange(&agent, &token, "").with("requested_token_type", crate::refresh::REFRESH_TOKEN);
+                let refresh = refresh.send(&stage.client()).expect(200).text("/access_token");
+                let asked = agent.ask().with("grant_type", &grant_type).with("refresh_token", &refresh);
+                asked.send(&stage.client())
             }
             other => panic!("no test shows that `{other}` works"),
         }

@@ -1,4 +1,10 @@
 use super::*;
+use crate::{
+    action::Action,
+    grant::{Authority, Request},
+    scope::Scope,
+    time::Timestamp,
+};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -220,5 +226,106 @@ proptest! {
         let zeros = "0".repeat(shift);
         let (one, another) = (bound(&format!("{a}.{zeros}0e-2")), bound(&format!("{b}{zeros}e-{}", shift + 2)));
         prop_assert_eq!(one.cmp(&another), a.cmp(&b));
+    }
+}
+
+/// Entries over a small world, so that everything in it can be listed.
+fn resources() -> impl Strategy<Value = Vec<ResourcePattern>> {
+    let one = prop_oneof![
+        Just("a://x/1"),
+        Just("a://x/*"),
+        Just("a://x/**"),
+        Just("a://*/1"),
+        Just("a://*/**"),
+        Just("a://y"),
+        Just("b://**"),
+        Just("*"),
+    ];
+    prop::collection::vec(one.prop_map(|text| ResourcePattern::parse(text).unwrap()), 0..4)
+}
+
+fn tools() -> impl Strategy<Value = Vec<ActionPattern>> {
+    let one = prop_oneof![Just("m.r"), Just("m.w"), Just("m.*"), Just("*.r"), Just("n.**"), Just("*")];
+    prop::collection::vec(one.prop_map(|text| ActionPattern::parse(text).unwrap()), 0..4)
+}
+
+fn scopes() -> impl Strategy<Value = Vec<Scope>> {
+    let one =
+        prop_oneof![Just("m.r"), Just("m.*"), Just("*"), Just("m.r:a"), Just("*.r:a/x"), Just("m.*:a://x/*")];
+    prop::collection::vec(one.prop_map(|text| Scope::parse(text).unwrap()), 0..4)
+}
+
+fn authority() -> impl Strategy<Value = Authority> {
+    (scopes(), tools(), resources()).prop_map(|(scope, tools, resources)| Authority {
+        scope,
+        tools,
+        resources,
+        connections: None,
+        authorization_details: Vec::new(),
+        audience: vec!["p".to_owned()],
+        not_before: Timestamp::from_seconds(0),
+        expires: Timestamp::MAX,
+        max_depth: 8,
+    })
+}
+
+/// Everything that an authority permits, of all there is in the small world.
+fn permitted(authority: &Authority) -> Vec<(&'static str, &'static str)> {
+    let names = ["m.r", "m.w", "n.r", "n.w"];
+    let uris = ["a://x/1", "a://x/2", "a://x/1/2", "a://x", "a://y", "a://y/1", "b://x/1"];
+    let all = names.iter().flat_map(|name| uris.iter().map(move |uri| (*name, *uri)));
+    all.filter(|(name, uri)| {
+        let action = Action::stated(
+            ActionName::parse(name).unwrap(),
+            crate::pattern::ResourceUri::parse(uri).unwrap(),
+            Map::new(),
+        );
+        authority.missing(&action).is_none()
+    })
+    .collect()
+}
+
+proptest! {
+    /// Narrowing is what was asked for and never more than there was.
+    #[test]
+    fn narrowing_never_widens(
+        wide in authority(),
+        scope in prop::option::of(scopes()),
+        tools in prop::option::of(tools()),
+        resources in prop::option::of(resources()),
+    ) {
+        let request = Request { scope, tools, resources, ..Request::default() };
+        let before = permitted(&wide);
+        // What is asked for alone, with everything in the dimensions that stay.
+        let asked = Authority {
+            scope: request.scope.clone().unwrap_or_else(|| wide.scope.clone()),
+            tools: request.tools.clone().unwrap_or_else(|| wide.tools.clone()),
+            resources: request.resources.clone().unwrap_or_else(|| wide.resources.clone()),
+            ..wide.clone()
+        };
+        match wide.narrow(&request) {
+            Ok(narrow) => {
+                let after = permitted(&narrow);
+                prop_assert!(after.iter().all(|one| before.contains(one)), "{:?} {:?}", before, after);
+                prop_assert_eq!(after, permitted(&asked));
+                prop_assert!(wide.covers(&narrow));
+            }
+            // What is refused is refused for an entry that no single one covers.
+            Err(_) => prop_assert!(!wide.covers(&asked)),
+        }
+    }
+
+    /// What is left below a narrowed grant is never more than either, and all of it where it was covered.
+    #[test]
+    fn what_is_left_is_within_both(below in authority(), above in authority()) {
+        let left = below.within(&above);
+        let (of_below, of_above) = (permitted(&below), permitted(&above));
+        for one in permitted(&left) {
+            prop_assert!(of_below.contains(&one) && of_above.contains(&one), "{:?}", one);
+        }
+        prop_assert!(below.covers(&left) && above.covers(&left));
+        if above.covers(&below) {
+            prop_assert_eq!(&left, &below);
+        }
     }
 }

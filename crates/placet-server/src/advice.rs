@@ -1,0 +1,63 @@
+//! How often an agent may ask what would be decided: each question is judged and recorded, so each costs.
+//!
+//! Invariant: one agent's questions never use up another's.
+
+use placet_core::{id::AgentId, time::Timestamp};
+use quick_cache::sync::Cache;
+use std::{fmt, sync::Arc, sync::Mutex, time::Duration};
+
+/// How many questions may come at once.
+const BURST: u32 = 120;
+/// How long until one more may come.
+const EACH: Duration = Duration::from_millis(100);
+
+/// What each agent has asked lately, on this node.
+pub struct Advice(Cache<AgentId, Arc<Mutex<Timestamp>>>);
+
+impl Default for Advice {
+    fn default() -> Self {
+        Self(Cache::new(16_384))
+    }
+}
+
+impl fmt::Debug for Advice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Advice({})", self.0.len())
+    }
+}
+
+impl Advice {
+    /// Whether the agent may ask now; counts the question where it may. This is GCRA: the time at which all that was
+    /// asked is paid for may lie at most a burst ahead.
+    pub fn take(&self, agent: AgentId, now: Timestamp) -> bool {
+        let slot = self.0.get(&agent).unwrap_or_else(|| {
+            let fresh = Arc::new(Mutex::new(now));
+            self.0.insert(agent, Arc::clone(&fresh));
+            fresh
+        });
+        let Ok(mut paid) = slot.lock() else { return false };
+        let due = (*paid).max(now).plus(EACH);
+        if now.until(due) > EACH * BURST {
+            return false;
+        }
+        *paid = due;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_and_then_one_at_a_time() {
+        let (advice, mut now) = (Advice::default(), Timestamp::from_seconds(1000));
+        let [one, other] = [1, 2].map(|byte| AgentId::from_parts(now, [byte; 10]));
+        assert_eq!((0..500).filter(|_| advice.take(one, now)).count(), BURST as usize);
+        assert!(advice.take(other, now));
+        for _ in 0..3 {
+            now = now.plus(EACH);
+            assert!(advice.take(one, now) && !advice.take(one, now));
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! Charged decisions: a resource server asks whether the agent whose token it was shown may do something, and does it.
+//!
+//! The same judgement and the same commit point as at the action door; only what is performed is performed by the
+//! resource server, which says afterwards what became of it. What it states of the action and its `context` are
+//! `trusted_caller`: taken as given. Until it says otherwise, a decision stays charged.
+//!
+//! With an `Idempotency-Key` a question that is sent again while the decision is open is answered with that decision and
+//! not charged again: for a resource server that lost the answer. Once it is closed, the key is used up.
+//!
+//! Invariant: nobody is allowed anything without an admission, and a resource server is told of no token but those of
+//! its audience.
+
+use super::{Asked, Decision, Question, held, stated};
+use crate::{
+    app::App,
+    bearer::{self, Bearer, Meant},
+    caller::Source,
+    clock,
+    problem::{Answer, Problem},
+    recording,
+    rules::Rules,
+    way,
+};
+use axum::Json;
+use placet_core::{
+    action::Action,
+    id::{ActionId, ApprovalId, DecisionId},
+    judge::{self, Judgement, Request, Verdict},
+    policy::BoundPolicies,
+    record::{EntryType, Envelope, body::redact_secret_members, leaf},
+    refusal::{Code, Reader, Reason},
+    secret::sha256,
+    time::Timestamp,
+};
+use placet_store::{Admission, Refused, Version, admit::Key, decisions, resource_servers::ResourceServer};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// How often a request is judged anew because what it was judged on changed meanwhile.
+const ATTEMPTS: usize = 20;
+/// How long an idempotency key is kept; one of an open decision stays.
+const KEY_KEPT: Duration = Duration::from_secs(24 * 3600);
+/// The most bytes of a `context`: it is recorded.
+const MAX_CONTEXT: usize = 64 * 1024;
+
+/// What is asked, in one attempt to answer it.
+pub(super) struct Case<'a> {
+    pub(super) app: &'a App,
+    pub(super) server: &'a ResourceServer,
+    pub(super) bearer: &'a Bearer,
+    pub(super) policies: &'a BoundPolicies,
+    pub(super) rules: &'a Rules,
+    pub(super) action: &'a Action,
+    pub(super) context: Option<&'a Value>,
+    pub(super) approval: Option<ApprovalId>,
+    pub(super) key: Option<&'a str>,
+    pub(super) source: Source,
+    pub(super) now: Timestamp,
+}
+
+/// One decision.
+pub(super) async fn decide(
+    app: &App,
+    server: &ResourceServer,
+    source: Source,
+    key: Option<String>,
+    mut question: Question,
+) -> Answer<Json<Value>> {
+    if question.agent.is_some() || question.task.is_some() || question.user.is_some() {
+        let detail = "the agent's `token` says for whom: leave `agent`, `task` and `user` out";
+        return Err(super::invalid(detail));
+    }
+    let token = question
+        .token
+        .take()
+        .ok_or_else(|| super::invalid("`token` is missing: the agent's access token"))?;
+    let (context, approval, dry_run) = (question.context.take(), question.approval, question.dry_run);
+    if context.as_ref().is_some_and(|context| !context.is_object() || context.to_string().len() > MAX_CONTEXT)
+    {
+        return Err(super::invalid(format!("`context` is an object of at most {MAX_CONTEXT} bytes")));
+    }
+    let asked = Asked::read(question)?;
+    for _ in 0..ATTEMPTS {
+        let bearer = match bearer::live_for(app, &token, Meant::Audience(&server.audience)).await {
+            Ok(bearer) => bearer,
+            // The resource server's own credentials are fine: that the agent's are not is the answer.
+            Err(problem) if problem.code().status() == 401 => {
+                let reason = Reason::of(problem.code()).detail(problem.detail());
+                return Ok(Json(Decision::denied(&asked, reason).shown(id(app), Reader::Administrator)));
+            }
+            Err(problem) => return Err(problem),
+        };
+        let rules = app.rules.load_full();
+        // Bound anew where the rules were swapped since the token was looked up.
+        let rebound = (!bearer.is_bound_by(&rules)).then(|| rules.policies.bind(&bearer.chain));
+        let action = match stated(&rules, &asked)? {
+            Ok(action) => action,
+            Err(reason) => {
+                return Ok(Json(Decision::denied(&asked, reason).shown(id(app), Reader::Administrator)));
+            }
+        };
+        let case = Case {
+            app,
+            server,
+            bearer: &bearer,
+            policies: rebound.as_ref().unwrap_or(&bearer.policies),
+            rules: &rules,
+            action: &action,
+            context: context.as_ref(),
+            approval,
+            key: key.as_deref(),
+            source,
+            now: app.clock.now(),
+        };
+        if dry_run {
+            let chain = (&bearer.chain, case.policies);
+            let decision = Decision::of(app, chain, action.clone(), case.context).await?;
+            return Ok(Json(decision.shown(id(app), Reader::Administrator)));
+        }
+        if let Some(answer) = case.decide().await? {
+            return Ok(Json(answer));
+        }
+        app.refresh().await?;
+    }
+    Err(Problem::of(
+        Code::Unavailable,
+        "what the decision rests on keeps changing; nothing was charged, try again",
+    ))
+}
+
+fn id(app: &App) -> DecisionId {
+    clock::fresh(app.clock.now())
+}
+
+impl Case<'_> {
+    /// The answer; `None` where something has changed meanwhile.
+    async fn decide(&self) -> Result<Option<Value>, Problem> {
+        let request =
+            Request { chain: &self.bearer.chain, action: self.action, now: self.now, context: self.context };
+        let judgement = judge::judge(self.policies, &request);
+        let approval = match judgement.verdict {
+            Verdict::Deny => return self.deny(judgement.reasons).await.map(Some),
+            Verdict::Allow => None,
+            Verdict::Hold => match held::standing(self, &judgement).await? {
+                held::Standing::Approved(approval) => Some(approval),
+                held::Standing::Held(approval) => return Ok(Some(self.hold(&judgement, approval))),
+                held::Standing::Refused(reason) => return self.deny(vec![reason]).await.map(Some),
+            },
+        };
+        self.admit(judgement, approval).await
+    }
+
+    /// Passes the commit point.
+    async fn admit(
+        &self,
+        judgement: Judgement,
+        approval: Option<(ApprovalId, [u8; 32])>,
+    ) -> Result<Option<Value>, Problem> {
+        let Case { app, bearer, now, .. } = *self;
+        let leaf = &bearer.chain.leaf().grant;
+        let action_id: ActionId = clock::fresh(now);
+        let intent = Envelope {
+            action_id: Some(action_id),
+            decision: Some(leaf::Verdict::Allow),
+            policies: judgement.policies.iter().map(ToString::to_string).collect(),
+            ..self.envelope(EntryType::ActionIntent)
+        };
+        let admission = Admission {
+            action: action_id,
+            agent: leaf.agent,
+            user: leaf.user,
+            root: leaf.root,
+            grant: leaf.id,
+            task: leaf.task,
+            connection: None,
+            at: now,
+            versions: self.versions(),
+            charges: judgement.charges.clone(),
+            approval,
+            idempotency: self.key(),
+            intent: app.prepare(intent, Some(&self.body(&[])))?,
+        };
+        match app.store.admit_for(self.server.id, admission).await {
+            Ok(_) => {
+                way::count(app, "allow", "");
+                let mut answer = self.answer("allow", action_id.as_kind(), &[]);
+                if let (Some((approval, _)), Value::Object(members)) = (approval, &mut answer) {
+                    members.insert("approval".into(), json!({"id": approval}));
+                }
+                Ok(Some(answer))
+            }
+            Err(Refused::Stale) => Ok(None),
+            Err(Refused::Limit { index, .. }) => {
+                self.deny(vec![way::exceeded(&judgement, index)]).await.map(Some)
+            }
+            Err(Refused::Approval(code)) => self.deny(vec![Reason::of(code)]).await.map(Some),
+            Err(Refused::Fault(fault)) => Err(fault.into()),
+            Err(Refused::IdempotencyInFlight) => self.again().await.map(Some),
+            Err(Refused::Replay(_)) => {
+                let detail = "the decision with this idempotency key was closed; ask with another key";
+                Err(Problem::of(Code::Conflict, detail))
+            }
+            Err(Refused::IdempotencyMismatch) => {
+                Err(Problem::of(Code::IdempotencyMismatch, "the key was used for another question"))
+            }
+        }
+    }
+
+    /// The decision that was made with this key and is open.
+    async fn again(&self) -> Result<Value, Problem> {
+        let scope = self.key().map(|key| key.scope).unwrap_or_default();
+        let action = self.app.store.read(move |q| decisions::of_key(q, &scope)).await?;
+        // It was closed between the two looks at it.
+        let gone = || Problem::of(Code::IdempotencyInFlight, "the decision with this key is being closed");
+        Ok(self.answer("allow", action.ok_or_else(gone)?.as_kind(), &[]))
+    }
+
+    /// What the idempotency key is scoped to and bound to.
+    fn key(&self) -> Option<Key> {
+        let key = self.key?;
+        let chain = &self.bearer.chain;
+        let digest = |parts: &[&[u8]]| {
+            let lengths: Vec<[u8; 8]> = parts.iter().map(|part| (part.len() as u64).to_be_bytes()).collect();
+            let all: Vec<&[u8]> =
+                lengths.iter().zip(parts).flat_map(|(length, part)| [length.as_slice(), *part]).collect();
+            sha256(&all)
+        };
+        let (server, agent) = (self.server.id.to_string(), chain.agent().id.to_string());
+        let user = chain.user_id().map(|user| user.to_string()).unwrap_or_default();
+        let params = self.action.params.as_value().to_string();
+        let context = self.context.map(Value::to_string).unwrap_or_default();
+        Some(Key {
+            scope: digest(&[
+                b"decision",
+                server.as_bytes(),
+                agent.as_bytes(),
+                user.as_bytes(),
+                key.as_bytes(),
+            ]),
+            digest: digest(&[
+                self.action.name.as_str().as_bytes(),
+                self.action.resource.as_str().as_bytes(),
+                params.as_bytes(),
+                context.as_bytes(),
+            ]),
+            expires: self.now.plus(KEY_KEPT),
+        })
+    }
+
+    /// Records a refusal; equal ones within a minute become one entry with a count.
+    async fn deny(&self, reasons: Vec<Reason>) -> Result<Value, Problem> {
+        let mut codes: Vec<String> = Vec::new();
+        for reason in &reasons {
+            if !codes.iter().any(|code| code == reason.code.as_str()) {
+                codes.push(reason.code.as_str().to_owned());
+            }
+        }
+        let envelope = Envelope {
+            decision: Some(leaf::Verdict::Deny),
+            rule: reasons.iter().find_map(|reason| reason.rule.clone()),
+            policies: self.policies.labels().iter().map(ToString::to_string).collect(),
+            codes,
+            ..self.envelope(EntryType::DecisionDeny)
+        };
+        let stated = serde_json::to_vec(&(
+            (self.server.id, self.bearer.chain.leaf().grant.id, self.action.name.as_str(), &reasons),
+            (self.action.resource.as_str(), &self.action.params, self.context, self.approval),
+            (&envelope.source, &envelope.policies),
+        ));
+        let stated = stated.map_err(|_| Problem::of(Code::Internal, "a refusal could not be written"))?;
+        let entry = self.app.prepare(envelope, Some(&self.body(&reasons)))?;
+        let key = sha256(&[b"charged", &stated]);
+        self.app.store.append_denial(key, entry, self.now, way::COALESCED_OVER).await?;
+        way::count(self.app, "deny", reasons.first().map_or("", |reason| reason.code.as_str()));
+        Ok(self.answer("deny", clock::fresh(self.now), &reasons))
+    }
+
+    fn hold(&self, judgement: &Judgement, approval: Value) -> Value {
+        way::count(self.app, "hold", Code::ApprovalRequired.as_str());
+        let mut answer = self.answer("hold", clock::fresh(self.now), &judgement.reasons);
+        if let Value::Object(members) = &mut answer {
+            members.insert("approval".into(), approval);
+        }
+        answer
+    }
+
+    /// In full: resource servers are told everything (DESIGN §5).
+    fn answer(&self, decision: &str, id: DecisionId, reasons: &[Reason]) -> Value {
+        let reasons: Vec<_> =
+            reasons.iter().map(|reason| reason.disclosed_to(Reader::Administrator)).collect();
+        json!({"decision": decision, "id": id, "action": self.action.name.as_str(),
+            "resource": self.action.resource.as_str(), "reasons": reasons})
+    }
+
+    /// An entry about this case.
+    pub(super) fn envelope(&self, entry_type: EntryType) -> Envelope {
+        Envelope {
+            action: Some(self.action.name.as_str().to_owned()),
+            service: self.action.service.as_ref().map(ToString::to_string),
+            source: recording::source(self.source.0),
+            approval: self.approval,
+            by: Some(self.server.id.to_string()),
+            ..recording::attributed(entry_type, self.now, &self.bearer.chain, Some(self.bearer.claims.jti))
+        }
+    }
+
+    /// What was asked, with what the service marks secret as commitments.
+    pub(super) fn body(&self, reasons: &[Reason]) -> Value {
+        let mut params = self.action.params.as_value().clone();
+        if let Some((_, declared)) = self.rules.declaring(&self.action.name) {
+            redact_secret_members(&mut params, declared.secret().iter().map(String::as_str), clock::entropy);
+        }
+        let reasons: Vec<_> =
+            reasons.iter().map(|reason| reason.disclosed_to(Reader::Administrator)).collect();
+        json!({"resource": self.action.resource.as_str(), "params": params, "context": self.context,
+            "resource_server": self.server.name, "reasons": reasons})
+    }
+
+    /// Everything whose change makes the judgement stale.
+    fn versions(&self) -> Vec<(Version, u64)> {
+        let stamps = self.bearer.chain.stamps().iter();
+        let mut versions: Vec<(Version, u64)> =
+            stamps.map(|(stamp, version)| (Version::from(*stamp), *version)).collect();
+        versions.push((Version::Policies, self.rules.policies_version));
+        if let Some((live, _)) = self.rules.declaring(&self.action.name) {
+            versions.push((Version::Service(live.service.name().to_owned()), live.stamp));
+        }
+        versions
+    }
+}

@@ -1,0 +1,289 @@
+//! Root grants that people make for agents, with a task (`POST /v1/tasks`) or without one (`POST /v1/grants`).
+//!
+//! The administrator token is no user: it makes roots without a `user` only (DESIGN §6).
+//!
+//! Invariant: a grant with a `user` is made by that user's or an administrator's session, and nothing in it exceeds
+//! the agent's registration.
+
+use super::agents::above_level;
+use crate::{
+    app::App,
+    caller::{Caller, Source},
+    clock,
+    oauth::issue,
+    problem::Problem,
+    recording,
+};
+use placet_core::{
+    agent::{Agent, AgentState},
+    grant::{self, Authority, Grant, Origin, cover::AuthorizationDetail},
+    id::{AgentId, ConnectionId, UserId},
+    ledger::Limit,
+    pattern::{ActionPattern, ResourcePattern},
+    record::{EntryType, Envelope},
+    refusal::Code,
+    scope::Scope,
+    task::Task,
+    time::Timestamp,
+};
+use placet_store::{Fault, Query, Tx, agents, connections, grants, users};
+use serde_json::json;
+use std::time::Duration;
+
+/// How long a root lives where nobody says.
+const LIFETIME: Duration = Duration::from_secs(24 * 3600);
+
+/// What a new root permits, and to whom.
+pub(super) struct Wanted {
+    pub(super) agent: String,
+    pub(super) scope: Option<Vec<Scope>>,
+    pub(super) tools: Option<Vec<ActionPattern>>,
+    pub(super) resources: Option<Vec<ResourcePattern>>,
+    pub(super) connections: Option<Vec<String>>,
+    pub(super) limits: Vec<Limit>,
+    pub(super) expires: Option<Timestamp>,
+    pub(super) authorization_details: Option<Vec<AuthorizationDetail>>,
+    /// Known audiences, from [`audience`].
+    pub(super) audience: Option<Vec<String>>,
+    pub(super) max_depth: Option<u8>,
+}
+
+/// Who makes it, and on whose behalf.
+pub(super) struct Maker {
+    by: String,
+    administrator: bool,
+    source: Source,
+    behalf: Behalf,
+}
+
+impl Maker {
+    /// The caller, where it may make what it asks for: `user` is absent, null, or an id or name.
+    ///
+    /// # Errors
+    /// `not_permitted`.
+    pub(super) fn of(caller: &Caller, user: Option<Option<String>>, source: Source) -> Result<Self, Problem> {
+        let behalf = behalf(caller, user)?;
+        Ok(Self { by: caller.by(), administrator: caller.configures(), source, behalf })
+    }
+}
+
+/// The audiences that these names mean: Placet itself, or registered resource servers.
+///
+/// # Errors
+/// `request_invalid` for one that means nothing.
+pub(super) async fn audience(app: &App, names: Option<Vec<String>>) -> Result<Option<Vec<String>>, Problem> {
+    let Some(names) = names else { return Ok(None) };
+    let known = issue::named_audience(app, names).await?;
+    let known =
+        known.map_err(|name| invalid(format!("`audience`: no resource server is registered as {name}")))?;
+    if known.is_empty() {
+        Err(invalid("`audience` is empty: leave it out for Placet alone"))
+    } else {
+        Ok(Some(known))
+    }
+}
+
+/// The root, not stored yet and without a task.
+///
+/// # Errors
+/// `request_invalid` naming what exceeds the agent's registration or is not there.
+pub(super) fn root(
+    app: &App,
+    tx: &mut Tx<'_>,
+    wanted: &Wanted,
+    maker: &Maker,
+    now: Timestamp,
+) -> Result<Grant, Problem> {
+    if wanted.expires.is_some_and(|expires| expires <= now) {
+        return Err(invalid("`expires` has passed"));
+    }
+    let agent = named_agent(tx, &wanted.agent)?
+        .filter(|agent| agent.state != AgentState::Ended)
+        .ok_or_else(|| invalid(format!("there is no agent `{}`", wanted.agent.escape_debug())))?;
+    let registration =
+        grants::find(tx, agent.registration)?.ok_or(Fault::Unreadable("a registration grant"))?;
+    if registration.revoked.is_some() {
+        return Err(invalid("the agent's registration grant was revoked"));
+    }
+    let user = match &maker.behalf {
+        Behalf::Nobody => None,
+        Behalf::Known(id) => Some(*id),
+        Behalf::Named(name) => Some(named_user(tx, name)?),
+    };
+    let reach = match &wanted.connections {
+        None => None,
+        Some(names) => Some(named_connections(tx, names, user, agent.id, maker.administrator)?),
+    };
+    let authority = granted(app, &agent, &registration.authority, wanted, reach, now)?;
+    let id = clock::fresh(now);
+    Ok(Grant {
+        id,
+        root: id,
+        parent: None,
+        depth: 0,
+        agent: agent.id,
+        user,
+        task: None,
+        authority,
+        limits: wanted.limits.clone(),
+        origin: Origin::Person,
+        created: now,
+        revoked: None,
+    })
+}
+
+/// Stores the root and records it.
+///
+/// # Errors
+/// Faults, and what preparing the entry meets.
+pub(super) fn insert(
+    app: &App,
+    tx: &mut Tx<'_>,
+    grant: &Grant,
+    task: Option<&Task>,
+    maker: &Maker,
+    now: Timestamp,
+) -> Result<(), Problem> {
+    grants::insert(tx, grant)?;
+    let envelope = Envelope {
+        agent: Some(grant.agent),
+        chain: vec![grant.agent],
+        grants: vec![grant.id],
+        task: grant.task,
+        user: grant.user,
+        source: recording::source(maker.source.0),
+        ..recording::by(EntryType::GrantIssued, now, maker.by.clone())
+    };
+    let authority = &grant.authority;
+    let body = json!({"scope": authority.scope, "tools": authority.tools, "resources": authority.resources,
+        "connections": authority.connections, "authorization_details": authority.authorization_details,
+        "audience": authority.audience, "limits": grant.limits, "expires": authority.expires,
+        "task_label": task.and_then(|task| task.label.clone()),
+        "task_description": task.and_then(|task| task.description.clone())});
+    Ok(tx.record(app.prepare(envelope, Some(&body))?)?)
+}
+
+/// On whose behalf a new root is.
+#[derive(Debug, Clone)]
+enum Behalf {
+    Nobody,
+    Known(UserId),
+    Named(String),
+}
+
+/// On whose behalf this caller may make what it asks for.
+fn behalf(caller: &Caller, asked: Option<Option<String>>) -> Result<Behalf, Problem> {
+    let refused = |detail: &str| Err(Problem::of(Code::NotPermitted, detail));
+    match (caller, asked) {
+        (Caller::Agent(_), _) => {
+            refused("people make this; an agent begins its own task with a token request")
+        }
+        (Caller::AdminToken, None | Some(None)) => Ok(Behalf::Nobody),
+        (Caller::AdminToken, Some(Some(_))) => refused(
+            "what has a `user` needs that user's or an administrator's session; the administrator token is no user",
+        ),
+        (Caller::User(own), None) => Ok(Behalf::Known(own.user.id)),
+        (Caller::User(own), Some(Some(name))) if name == own.user.name || name == own.user.id.to_string() => {
+            Ok(Behalf::Known(own.user.id))
+        }
+        (Caller::User(_), Some(asked)) if caller.configures() => {
+            Ok(asked.map_or(Behalf::Nobody, Behalf::Named))
+        }
+        (Caller::User(_), Some(_)) => {
+            refused("only an administrator does this on behalf of others or of nobody")
+        }
+    }
+}
+
+/// What the root grant permits: within the agent's registration, in every dimension.
+fn granted(
+    app: &App,
+    agent: &Agent,
+    registration: &Authority,
+    new: &Wanted,
+    connections: Option<Vec<ConnectionId>>,
+    now: Timestamp,
+) -> Result<Authority, Problem> {
+    // A missing scope grants only the agent's defaults (DESIGN §3).
+    let scope = new.scope.clone().unwrap_or_else(|| agent.default_scopes.clone());
+    if scope.is_empty() {
+        return Err(invalid(
+            "state `scope`: the agent has no default scopes, so the grant would permit nothing",
+        ));
+    }
+    let request = grant::Request {
+        scope: Some(scope),
+        tools: new.tools.clone(),
+        resources: new.resources.clone(),
+        connections,
+        authorization_details: new.authorization_details.clone(),
+        audience: None,
+        expires: Some(new.expires.unwrap_or_else(|| now.plus(LIFETIME))),
+    };
+    let exceeds = |error: grant::Exceeds| {
+        invalid(format!("the grant would exceed the agent's registration: {}: {error}", error.oauth()))
+    };
+    let mut authority = Authority { not_before: now, ..registration.narrow(&request).map_err(exceeds)? };
+    if let Some(audience) = &new.audience {
+        authority.audience.clone_from(audience);
+    }
+    if let Some(depth) = new.max_depth {
+        if depth > authority.max_depth {
+            return Err(invalid(format!("`max_depth` is at most {}", authority.max_depth)));
+        }
+        authority.max_depth = depth;
+    }
+    let asked = request.scope.unwrap_or_default();
+    let above = above_level(&app.rules.load(), agent.level, &asked, &request.tools.unwrap_or_default());
+    if above.is_empty() {
+        return Ok(authority);
+    }
+    Err(invalid(format!("above the agent's max_scope_level: {}", above.join(", "))))
+}
+
+fn named_agent(q: &mut impl Query, name: &str) -> Result<Option<Agent>, Fault> {
+    match name.parse::<AgentId>() {
+        Ok(id) => agents::find(q, id),
+        Err(_) => agents::by_handle(q, name),
+    }
+}
+
+fn named_user(q: &mut impl Query, name: &str) -> Result<UserId, Problem> {
+    let found = match name.parse::<UserId>() {
+        Ok(id) => users::find(q, id)?,
+        Err(_) => users::by_name(q, name)?.map(|(user, _)| user),
+    };
+    let user = found.ok_or_else(|| invalid(format!("there is no user `{}`", name.escape_debug())))?;
+    Ok(user.id)
+}
+
+/// The ids of connections that are the user's own or the organization's. One that the organization keeps for other
+/// agents is named by administrators only.
+fn named_connections(
+    q: &mut impl Query,
+    names: &[String],
+    user: Option<UserId>,
+    agent: AgentId,
+    administrator: bool,
+) -> Result<Vec<ConnectionId>, Problem> {
+    let mut ids = Vec::with_capacity(names.len());
+    for name in names {
+        let found = match name.parse::<ConnectionId>() {
+            Ok(id) => connections::find(q, id)?,
+            Err(_) => connections::by_name(q, name)?,
+        };
+        let connection = found
+            .filter(|known| known.is_open_to(user, agent) || (administrator && known.user.is_none()))
+            .ok_or_else(|| {
+                invalid(format!("there is no connection `{}` for this grant", name.escape_debug()))
+            })?;
+        if !ids.contains(&connection.id) {
+            ids.push(connection.id);
+        }
+    }
+    Ok(ids)
+}
+
+fn invalid(detail: impl Into<String>) -> Problem {
+    Problem::of(Code::RequestInvalid, detail)
+}
