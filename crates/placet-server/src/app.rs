@@ -2,12 +2,20 @@
 
 use crate::problem::Problem;
 use crate::{
-    advice::Advice, bearer::Bearers, clock::Clock, connections::Connections, keys::LookUps,
-    oauth::client::Clients, operations::Operations, rules::Rules, vault::LiveVault,
+    advice::Advice,
+    bearer::Bearers,
+    clock::Clock,
+    connections::Connections,
+    keys::LookUps,
+    oauth::client::Clients,
+    operations::Operations,
+    rules::{self, Rules},
+    vault::LiveVault,
 };
 use arc_swap::{ArcSwap, ArcSwapOption};
 use aws_lc_rs::hmac;
 use placet_core::{
+    id::NodeId,
     keys::KeyRing,
     record::RecordSigner,
     refusal::Code,
@@ -15,7 +23,7 @@ use placet_core::{
     secret::{HashKey, KeyedHash},
 };
 use placet_gateway::Gateway;
-use placet_store::{Store, Version};
+use placet_store::Store;
 use std::{fmt, sync::Arc};
 use tokio::sync::Mutex;
 
@@ -57,6 +65,10 @@ pub struct Config {
     pub secrets: Secrets,
     /// Tells the time.
     pub clock: Clock,
+    /// This node.
+    pub node: NodeId,
+    /// Whether other nodes may use the same database.
+    pub shared: bool,
 }
 
 /// A running server's parts.
@@ -69,6 +81,10 @@ pub struct App {
     pub secrets: Secrets,
     /// Tells the time.
     pub clock: Clock,
+    /// This node.
+    pub node: NodeId,
+    /// Whether other nodes may use the same database.
+    pub shared: bool,
     /// What is kept.
     pub store: Store,
     /// What goes out.
@@ -109,6 +125,8 @@ impl App {
             issuers: ArcSwap::from_pointee(config.issuers),
             secrets: config.secrets,
             clock: config.clock,
+            node: config.node,
+            shared: config.shared,
             store,
             gateway,
             rules: ArcSwap::from_pointee(rules),
@@ -132,14 +150,9 @@ impl App {
     pub async fn refresh(&self) -> Result<(), Problem> {
         self.bearers.authority_changed();
         self.connections.changed();
-        let now = self.rules.load();
-        let stored = self.store.read(|q| placet_store::versions::current(q, &Version::Policies)).await?;
-        let mut stale = stored != now.policies_version;
-        for (name, live) in &now.services {
-            let version = Version::Service(name.clone());
-            stale |=
-                self.store.read(move |q| placet_store::versions::current(q, &version)).await? != live.stamp;
-        }
+        let now = self.rules.load_full();
+        let stored = self.store.read(|q| rules::stamps(q)).await?;
+        let stale = stored != now.stamps;
         if stale {
             self.reload_rules().await?;
         }

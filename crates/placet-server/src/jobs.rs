@@ -2,6 +2,8 @@
 //!
 //! Invariant: no job holds up a request, and a store that fails is asked again at the next turn, never in a busy loop.
 
+mod following;
+
 use crate::{api::approvals, app::App, keys::rotation, operations::failures, problem::Problem, recording};
 use placet_core::{
     approval::ApprovalState,
@@ -89,6 +91,8 @@ impl Jobs {
         let running = vec![
             tokio::spawn(sequencing(Arc::clone(app), stopped.clone())),
             tokio::spawn(flushing(Arc::clone(app), stopped.clone())),
+            tokio::spawn(following::following(Arc::clone(app), stopped.clone())),
+            tokio::spawn(following::keeping_the_vault(Arc::clone(app), stopped.clone())),
             tokio::spawn(tidying(Arc::clone(app), stopped)),
         ];
         Self { stop, running, app: Arc::clone(app) }

@@ -9,7 +9,7 @@ use placet_core::{
     service::{Service, ServiceAction},
 };
 use placet_gateway::Route;
-use placet_store::{Store, Version};
+use placet_store::{Fault, Query, Store, Version};
 use std::{
     collections::HashMap,
     fmt,
@@ -42,8 +42,26 @@ pub struct Rules {
     pub services: HashMap<String, Arc<LiveService>>,
     /// By action; action names are unique in an installation.
     by_action: HashMap<ActionName, Arc<LiveService>>,
+    /// What was stored when they were read.
+    pub(crate) stamps: Stamps,
     /// Differs between any two snapshots of this process.
     pub generation: u64,
+}
+
+/// What tells whether policies or services have changed since they were read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stamps {
+    policies: u64,
+    /// Of every service that there ever was, in the order of their names.
+    services: Vec<(String, u64)>,
+}
+
+/// As stored now.
+pub(crate) fn stamps(q: &mut impl Query) -> Result<Stamps, Fault> {
+    Ok(Stamps {
+        policies: placet_store::versions::current(q, &Version::Policies)?,
+        services: placet_store::versions::of_services(q)?,
+    })
 }
 
 static GENERATION: AtomicU64 = AtomicU64::new(1);
@@ -63,18 +81,18 @@ impl Rules {
     pub async fn load(store: &Store, known: Option<&Self>) -> Result<Self, String> {
         let stored = store
             .read(|q| {
-                let policies_version = placet_store::versions::current(q, &Version::Policies)?;
+                let stamps = stamps(q)?;
                 let policies = placet_store::policies::current(q)?;
                 let mut services = Vec::new();
                 for applied in placet_store::services::current(q)? {
                     let stamp = placet_store::versions::current(q, &Version::Service(applied.name.clone()))?;
                     services.push((applied, stamp));
                 }
-                Ok::<_, placet_store::Fault>((policies_version, policies, services))
+                Ok::<_, Fault>((stamps, policies, services))
             })
             .await
             .map_err(|fault| fault.to_string())?;
-        let (policies_version, stored_policies, stored_services) = stored;
+        let (stamps, stored_policies, stored_services) = stored;
         let mut services = Vec::new();
         for (applied, stamp) in stored_services {
             let same = known.and_then(|known| known.services.get(&applied.name));
@@ -102,10 +120,10 @@ impl Rules {
             policies.push(Arc::new(policy));
         }
         drop(definitions);
-        Ok(Self::new(PolicySet::new(policies), policies_version, services))
+        Ok(Self::new(PolicySet::new(policies), stamps, services))
     }
 
-    fn new(policies: PolicySet, policies_version: u64, live: Vec<Arc<LiveService>>) -> Self {
+    fn new(policies: PolicySet, stamps: Stamps, live: Vec<Arc<LiveService>>) -> Self {
         let by_action = live
             .iter()
             .flat_map(|live| live.service.actions().map(|action| (action.name().clone(), live.clone())))
@@ -113,7 +131,8 @@ impl Rules {
         let services = live.into_iter().map(|live| (live.service.name().to_owned(), live)).collect();
         Self {
             policies,
-            policies_version,
+            policies_version: stamps.policies,
+            stamps,
             services,
             by_action,
             generation: GENERATION.fetch_add(1, Ordering::Relaxed),

@@ -6,6 +6,8 @@
 //! Invariant: nothing is sealed by a key that the store does not name as the one that seals. A node that has not got
 //! that key opens what it can and seals nothing.
 
+pub mod rotation;
+
 use arc_swap::ArcSwap;
 use placet_core::{
     seal::{Aad, RootKey, SealEntropy, SealError, Sealed, Vault},
@@ -67,6 +69,11 @@ impl LiveVault {
     /// Whether the key that seals is at hand.
     pub fn seals(&self) -> bool {
         self.seals.load(Ordering::SeqCst)
+    }
+
+    /// Seals nothing until [`LiveVault::replace`]: which key seals may have changed, and the store does not say.
+    pub fn suspend(&self) {
+        self.seals.store(false, Ordering::SeqCst);
     }
 
     /// Takes the keys that are at hand now. `sealing` is the key that seals; where it is not among them, nothing is

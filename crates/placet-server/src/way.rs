@@ -13,7 +13,7 @@
 
 mod describe;
 mod hold;
-mod outcome;
+pub(crate) mod outcome;
 
 use crate::{
     app::App,

@@ -22,6 +22,8 @@ use std::fmt;
 statements! {
     /// The version of a key.
     VERSION = "SELECT version FROM versions WHERE key = ?1";
+    /// Of every service.
+    SERVICES = "SELECT key, version FROM versions WHERE key >= 'service/' AND key < 'service0' ORDER BY key";
     /// One higher, or 1.
     RAISE = "INSERT INTO versions (key, version) VALUES (?1, 1)
              ON CONFLICT (key) DO UPDATE SET version = versions.version + 1";
@@ -76,6 +78,17 @@ impl fmt::Display for Version {
 /// What the engine met.
 pub fn current(query: &mut impl Query, version: &Version) -> Result<u64, Fault> {
     stored(query, &version.to_string())
+}
+
+/// The versions of every service that there ever was, in the order of their names.
+///
+/// # Errors
+/// What the engine met.
+pub fn of_services(query: &mut impl Query) -> Result<Vec<(String, u64)>, Fault> {
+    query.query(&SERVICES, &params![], |row| {
+        let key = row.text(0)?;
+        Ok((key.strip_prefix("service/").unwrap_or_default().to_owned(), row.count(1)?))
+    })
 }
 
 /// Differs whenever any version was raised by anybody: what a node asks to see whether another one changed something.

@@ -55,7 +55,8 @@ pub(crate) async fn start(
     let gateway = Gateway::new(GatewayConfig::default());
     let gateway =
         gateway.map_err(|error| Failure::start(format!("requests to upstreams can't be set up: {error}")))?;
-    let app = App::start(Config { issuer, issuers, secrets, clock }, store, gateway).await;
+    let app =
+        App::start(Config { issuer, issuers, secrets, clock, node, shared: false }, store, gateway).await;
     let app = app.map_err(|error| Failure::start(format!("what is stored can't be used: {error}")))?;
     jobs::catch_up(&app)
         .await

@@ -9,7 +9,7 @@ use crate::{
     caller::{Caller, Source},
     keys::rotation::{self, By, PUBLISHED, Rotated},
     problem::{Answer, Problem},
-    recording,
+    recording, vault,
 };
 use axum::{Json, extract::State};
 use placet_core::{keys::KeyAlgorithm, refusal::Code};
@@ -22,7 +22,7 @@ use std::sync::Arc;
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rotate {
-    /// `token` (the default) or `body`.
+    /// `token` (the default), `body` or `vault`.
     key: Option<String>,
     /// `EdDSA` or `ES256`, for token keys.
     algorithm: Option<String>,
@@ -60,8 +60,9 @@ pub(crate) async fn rotate(
             let algorithm = asked.algorithm.as_deref().map(algorithm).transpose()?;
             told(rotation::tokens(&app, algorithm, asked.at_once.unwrap_or(false), by).await?)
         }
+        "vault" => (json!({"key": "vault", "active": vault::rotation::begin(&app, by).await?}), Vec::new()),
         "body" => (json!({"key": "body", "active": rotation::bodies(&app, by).await?}), Vec::new()),
-        other => return Err(invalid(format!("`key` is `token` or `body`, not `{other}`"))),
+        other => return Err(invalid(format!("`key` is `token`, `body` or `vault`, not `{other}`"))),
     };
     let mut answer = listed(&app).await?;
     if let Some(members) = answer.as_object_mut() {

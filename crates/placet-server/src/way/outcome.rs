@@ -25,7 +25,7 @@ use std::{
 /// How long an upstream may take.
 const UPSTREAM_TIME: Duration = Duration::from_secs(30);
 /// The kind of row that an idempotent answer is sealed to.
-const ANSWER_KIND: &str = "answer";
+pub(crate) const ANSWER_KIND: &str = "answer";
 
 /// What the action door answers, but for refusals.
 #[derive(Debug, Clone)]

@@ -15,12 +15,17 @@ the one before verifies until its last token has expired, and another next key i
 With --algorithm a key of that algorithm is published first, where the next one is of another; rotate again when those
 who keep the key set know it.
 
+--vault makes a new vault key, moves everything that the old one has sealed, and drops the old one from the vault key
+file; requests go on meanwhile. Where several nodes run, put the new key into the vault key file of each first: 32
+random bytes in base64, on a line of its own. Backups that were made before need the old key: keep it with them.
+
 --at-once is for a signing key that somebody else may have: no token that was signed before is taken any more.
 
 Examples:
   placet keys rotate
   placet keys rotate --algorithm ES256
-  placet keys rotate --body";
+  placet keys rotate --body
+  placet keys rotate --vault";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -34,6 +39,9 @@ pub(crate) enum Command {
         /// Rotate the key that seals the bodies of the record
         #[arg(long, group = "which")]
         body: bool,
+        /// Rotate the vault key
+        #[arg(long, group = "which")]
+        vault: bool,
         /// With what the next token key signs: EdDSA or ES256
         #[arg(long, value_name = "NAME", conflicts_with = "which")]
         algorithm: Option<String>,
@@ -51,8 +59,9 @@ impl Command {
                 let answer = client.read("/v1/keys").await?;
                 shown(context, &answer);
             }
-            Self::Rotate { body, algorithm, at_once } => {
-                let members = if body { Members::default().set("key", "body") } else { Members::default() };
+            Self::Rotate { body, vault, algorithm, at_once } => {
+                let key = if body { Some("body") } else { vault.then_some("vault") };
+                let members = Members::default().maybe("key", key);
                 let members = members.maybe("algorithm", algorithm).maybe("at_once", at_once.then_some(true));
                 let answer = client.post("/v1/keys/rotate", &members.done()).await?;
                 shown(context, &answer);

@@ -74,4 +74,6 @@ mod upgrade;
 #[cfg(test)]
 mod users;
 #[cfg(test)]
+mod vault;
+#[cfg(test)]
 mod verify_token;
