@@ -8,10 +8,13 @@
 
 mod charge;
 mod explain;
+mod observe;
 mod subject;
 #[cfg(test)]
 mod tests;
 mod verdict;
+
+pub use observe::Observation;
 
 use crate::{
     action::Action,
@@ -75,10 +78,12 @@ pub struct Judgement {
     pub charges: Vec<Charge>,
     /// What people have to approve first; empty unless the verdict is `Hold`.
     pub requirements: Vec<Requirement>,
-    /// `name@version` of every policy that was evaluated, sorted.
+    /// `name@version` of every policy in force that was evaluated, sorted.
     pub policies: Arc<[Arc<str>]>,
     /// The rules that were chosen, each as (`name@version` of the policy, rule), for people; empty for `Deny`.
     pub chosen: Vec<(Arc<str>, Arc<str>)>,
+    /// What policies in `mode: observe` would have said, whatever the verdict is; bounded.
+    pub observed: Vec<Observation>,
 }
 
 /// Judges a request by the policies bound to its chain ([`crate::policy::PolicySet::bind`]). Policies bound to another chain

@@ -1,12 +1,20 @@
 //! The arithmetic behind limits: which counter an action is charged to, by how much, and until when.
 //!
 //! A counter belongs to (policy, rule, limit, by-value, window): it keeps its count when the policy's next version
-//! only changes the maximum. Amounts are whole numbers: 1 for a `count`, millionths for a `sum`.
+//! only changes the maximum. Amounts are whole numbers: 1 for a `count`, a `rate` and `concurrent`, millionths for a
+//! `sum`.
 //!
 //! Invariant: nothing here holds or changes a counter. The store does, inside the commit point, and it alone knows
 //! what is used.
 
-use crate::{cel::Expression, decimal::Decimal, time::Timestamp};
+mod charge;
+mod rate;
+mod read;
+
+pub use charge::{Charge, Meter, Standing};
+pub use rate::{Emptied, MOST, Rate};
+
+use crate::{cel::Expression, time::Timestamp};
 use jiff::{Span, Zoned, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -153,6 +161,20 @@ pub enum Measure {
         /// The most per window, in millionths.
         max: i64,
     },
+    /// How often: at most `burst` at once, and then as many as the rate says. It counts what was admitted, whatever
+    /// became of it, and nothing is given back.
+    Rate {
+        /// How fast.
+        rate: Rate,
+        /// How many at once; the rate's `times` where it is not stated.
+        burst: i64,
+    },
+    /// How many at the same time, at most `max`. An action counts until it is concluded, and at the latest until its
+    /// time limit.
+    Concurrent {
+        /// Under way at the same time.
+        max: i64,
+    },
 }
 
 /// A limit of a rule or of a grant.
@@ -178,108 +200,41 @@ pub struct LimitError {
     pub message: String,
 }
 
-impl LimitError {
-    fn new(member: &'static str, message: impl Into<String>) -> Self {
-        Self { member, message: message.into() }
-    }
-}
-
 impl Limit {
-    /// Reads `{count, per, zone?, by?}` or `{sum, max, per, zone?, by?}`.
-    ///
-    /// # Errors
-    /// The member that is wrong and what it should be.
-    pub fn from_json(value: &Value) -> Result<Self, LimitError> {
-        let map = value.as_object().ok_or_else(|| LimitError::new("count", "a limit is a mapping"))?;
-        const KNOWN: &[&str] = &["count", "sum", "max", "per", "zone", "by"];
-        if let Some(unknown) = map.keys().find(|key| !KNOWN.contains(&key.as_str())) {
-            let message = format!("unknown member `{unknown}` of a limit; known: {}", KNOWN.join(", "));
-            return Err(LimitError::new("count", message));
-        }
-        let text = |member: &'static str| match map.get(member) {
-            None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text.as_str())),
-            Some(_) => Err(LimitError::new(member, format!("`{member}` is text"))),
-        };
-        let number = |member: &'static str| match map.get(member) {
-            Some(Value::Number(number)) => Decimal::parse(&number.to_string()).map(Some).map_err(|_| {
-                LimitError::new(member, format!("`{member}` is not a number that can be held exactly"))
-            }),
-            None => Ok(None),
-            Some(_) => Err(LimitError::new(member, format!("`{member}` is a number"))),
-        };
-        let measure = match (number("count")?, text("sum")?, number("max")?) {
-            (Some(count), None, None) => {
-                let max = count.to_i64().filter(|max| *max >= 0);
-                Measure::Count {
-                    max: max
-                        .ok_or_else(|| LimitError::new("count", "`count` is a whole number, 0 or more"))?,
-                }
-            }
-            (None, Some(of), Some(max)) => {
-                let of = Expression::parse(of).map_err(|error| LimitError::new("sum", error.message))?;
-                let max =
-                    max.to_millionths().map_err(|error| LimitError::new("max", format!("`max`: {error}")))?;
-                if max < 0 {
-                    return Err(LimitError::new("max", "`max` is 0 or more"));
-                }
-                Measure::Sum { of, max }
-            }
-            (Some(_), _, _) => {
-                return Err(LimitError::new("count", "`count` stands alone, without `sum` and `max`"));
-            }
-            _ => return Err(LimitError::new("count", "a limit has `count`, or `sum` with `max`")),
-        };
-        let per = text("per")?.ok_or_else(|| {
-            LimitError::new("per", "`per` is missing: minute, hour, day, week, month or total")
-        })?;
-        let per = Per::parse(per).ok_or_else(|| {
-            LimitError::new("per", format!("`{per}` is no span; use minute, hour, day, week, month or total"))
-        })?;
-        let zone = match text("zone")? {
-            None => TimeZone::UTC,
-            Some(name) => TimeZone::get(name).map_err(|_| {
-                LimitError::new("zone", format!("`{name}` is no IANA time zone, such as Europe/Paris"))
-            })?,
-        };
-        let by = match text("by")? {
-            None => By::Agent,
-            Some(word) => By::parse(word).ok_or_else(|| {
-                LimitError::new(
-                    "by",
-                    format!("`{word}` is unknown; use agent, user, task, grant or resource"),
-                )
-            })?,
-        };
-        Ok(Self { measure, per, zone, by })
-    }
-
     /// What tells this limit from the others of its rule; the maximum is left out, so that changing it keeps the
     /// counters.
     pub fn identity(&self) -> String {
+        let by = self.by.as_str();
         let what = match &self.measure {
             Measure::Count { .. } => "count".to_owned(),
             Measure::Sum { of, .. } => format!("sum {}", of.source()),
+            Measure::Rate { rate, .. } => return format!("rate per {} by {by}", rate.span().as_str()),
+            Measure::Concurrent { .. } => return format!("concurrent by {by}"),
         };
-        format!(
-            "{what} per {} {} by {}",
-            self.per.as_str(),
-            self.zone.iana_name().unwrap_or("UTC"),
-            self.by.as_str()
-        )
+        format!("{what} per {} {} by {by}", self.per.as_str(), self.zone.iana_name().unwrap_or("UTC"))
     }
 
-    /// The maximum, in the counter's units.
+    /// The maximum, in the counter's units; of a rate the burst.
     pub fn max(&self) -> i64 {
         match self.measure {
-            Measure::Count { max } | Measure::Sum { max, .. } => max,
+            Measure::Count { max } | Measure::Sum { max, .. } | Measure::Concurrent { max } => max,
+            Measure::Rate { burst, .. } => burst,
+        }
+    }
+
+    /// How its counter works.
+    pub fn meter(&self) -> Meter {
+        match self.measure {
+            Measure::Count { .. } | Measure::Sum { .. } => Meter::Window,
+            Measure::Rate { rate, .. } => Meter::Rate(rate),
+            Measure::Concurrent { .. } => Meter::Concurrent,
         }
     }
 
     /// A number of the counter's units as people read it.
     pub fn shown(&self, units: i64) -> Value {
         match self.measure {
-            Measure::Count { .. } => units.into(),
+            Measure::Count { .. } | Measure::Rate { .. } | Measure::Concurrent { .. } => units.into(),
             Measure::Sum { .. } => number(units),
         }
     }
@@ -296,13 +251,13 @@ fn number(millionths: i64) -> Value {
 
 impl fmt::Debug for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} max {}", self.identity(), self.max())
+        write!(f, "{} max {self}", self.identity())
     }
 }
 
 impl PartialEq for Limit {
     fn eq(&self, other: &Self) -> bool {
-        self.identity() == other.identity() && self.max() == other.max()
+        self.identity() == other.identity() && self.max() == other.max() && self.meter() == other.meter()
     }
 }
 
@@ -312,6 +267,8 @@ impl fmt::Display for Limit {
         match &self.measure {
             Measure::Count { max } => write!(f, "count: {max}")?,
             Measure::Sum { of, max } => write!(f, "sum: {}, max: {}", of.source(), number(*max))?,
+            Measure::Rate { rate, burst } => return write!(f, "rate: {rate}, burst: {burst}"),
+            Measure::Concurrent { max } => return write!(f, "concurrent: {max}"),
         }
         write!(f, ", per: {}", self.per.as_str())
     }
@@ -326,10 +283,19 @@ impl Serialize for Limit {
                 map.insert("sum".into(), of.source().into());
                 map.insert("max".into(), number(*max));
             }
+            Measure::Rate { rate, burst } => {
+                map.insert("rate".into(), rate.to_string().into());
+                if *burst != rate.times() {
+                    map.insert("burst".into(), (*burst).into());
+                }
+            }
+            Measure::Concurrent { max } => _ = map.insert("concurrent".into(), (*max).into()),
         }
-        map.insert("per".into(), self.per.as_str().into());
-        if let Some(zone) = self.zone.iana_name().filter(|name| *name != "UTC") {
-            map.insert("zone".into(), zone.into());
+        if self.meter() == Meter::Window {
+            map.insert("per".into(), self.per.as_str().into());
+            if let Some(zone) = self.zone.iana_name().filter(|name| *name != "UTC") {
+                map.insert("zone".into(), zone.into());
+            }
         }
         if self.by != By::Agent {
             map.insert("by".into(), self.by.as_str().into());
@@ -341,27 +307,5 @@ impl Serialize for Limit {
 impl<'de> Deserialize<'de> for Limit {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::from_json(&Value::deserialize(deserializer)?).map_err(serde::de::Error::custom)
-    }
-}
-
-/// A counter that an action has to fit into, and by how much it is charged.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Charge {
-    /// The counter: policy, rule, limit and by-value, as text.
-    pub counter: String,
-    /// The window it counts in.
-    pub window: Window,
-    /// What this action adds, in the counter's units; above zero for a `sum`.
-    pub amount: i64,
-    /// The most that the counter may reach.
-    pub max: i64,
-    /// Where the charge comes from, as an index into the judgement's `limits`.
-    pub limit: usize,
-}
-
-impl Charge {
-    /// Whether the counter can take it when `used` is used already.
-    pub fn fits(&self, used: i64) -> bool {
-        used.checked_add(self.amount).is_some_and(|after| after <= self.max)
     }
 }

@@ -12,6 +12,8 @@ mod document;
 mod duration;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod full;
+mod hours;
 mod rule;
 mod selector;
 mod set;
@@ -23,20 +25,43 @@ mod types;
 
 pub use bind::BoundPolicies;
 pub(crate) use bind::{BoundLink, BoundPolicy, Charged, encoded};
+pub(crate) use hours::Hours;
 pub(crate) use rule::{Condition, Kind, LimitOf, Reads, Rule};
 pub use set::PolicySet;
 
 use crate::{diagnostic::Diagnostic, pattern::ActionName, service::Service};
 use rule::Index;
 use selector::Selector;
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 use template::Template;
+
+/// Whether a policy has a say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// It has.
+    Enforce,
+    /// It grants, forbids, charges and chooses nothing; what it would have said is noted.
+    Observe,
+}
+
+impl Mode {
+    /// The word of the policy language.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Observe => "observe",
+        }
+    }
+}
 
 /// A policy at one version, checked and compiled.
 pub struct Policy {
     name: Arc<str>,
     version: u64,
     label: Arc<str>,
+    mode: Mode,
+    /// In seconds.
+    keep: Option<u64>,
     selector: Selector,
     rules: Box<[Rule]>,
     /// The templates of all rules; each entry of `on` knows its index.
@@ -80,6 +105,16 @@ impl Policy {
     /// `name@version`.
     pub fn label(&self) -> &str {
         &self.label
+    }
+
+    /// Whether it has a say or is only observed.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// How long the bodies of entries about what it was asked are kept: `record: {keep: …}`.
+    pub fn keep(&self) -> Option<Duration> {
+        self.keep.map(Duration::from_secs)
     }
 
     /// The same document as another version.

@@ -54,6 +54,8 @@ codes! {
     ConditionFailed = "condition_failed", 403, "access_denied", "A condition does not hold";
     /// A condition could not be evaluated.
     ConditionUnknown = "condition_unknown", 403, "access_denied", "A condition could not be evaluated";
+    /// It is outside the hours of a rule or guard.
+    OutsideHours = "outside_hours", 403, "access_denied", "It is outside the hours of a rule";
     /// A counter would pass its maximum.
     LimitExceeded = "limit_exceeded", 403, "access_denied", "A limit is used up";
     /// A person has to decide first (this one is a hold).

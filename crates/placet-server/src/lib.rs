@@ -75,7 +75,14 @@ pub fn routes() -> Routes {
         .route("/v1/sessions", post(api::sessions::create))
         .route("/v1/sessions/{id}", delete(api::sessions::end))
         .route("/v1/policies", get(api::policies::list))
-        .route("/v1/policies/{name}", put(api::policies::put).get(api::policies::show))
+        .route(
+            "/v1/policies/{name}",
+            put(api::policies::put).get(api::policies::show).delete(api::policies::remove),
+        )
+        .route("/v1/policies/{name}/rules", get(api::policies::rules))
+        .route("/v1/policies/{name}/versions", get(api::policies::history))
+        .route("/v1/policies/{name}/rollback", post(api::policies::rollback))
+        .route("/v1/policies/{name}/observations", get(api::policies::observations))
         .route("/v1/services", get(api::services::list))
         .route("/v1/services/{name}", put(api::services::put).get(api::services::show))
         .route("/v1/resource-servers", post(api::resource_servers::create).get(api::resource_servers::list))

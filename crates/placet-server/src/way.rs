@@ -13,6 +13,7 @@
 
 mod describe;
 mod hold;
+pub(crate) mod observe;
 pub(crate) mod outcome;
 
 use crate::{
@@ -24,10 +25,12 @@ use crate::{
 };
 use describe::Described;
 use placet_core::{
+    chain::Chain,
     id::{ActionId, ApprovalId, DecisionId},
     judge::{self, Judgement, Verdict},
+    ledger::{Meter, Standing},
     pattern::ActionName,
-    record::{EntryType, Envelope},
+    record::{EntryType, Envelope, leaf},
     refusal::{Code, Reader, Reason},
     secret::sha256,
     time::Timestamp,
@@ -44,6 +47,8 @@ pub use outcome::Answered;
 
 /// How often a request is judged anew because what it was judged on changed meanwhile.
 const ATTEMPTS: usize = 20;
+/// How long after its time limit an action may still be concluded: until then it counts as under way.
+const CONCLUDING: Duration = Duration::from_secs(10);
 /// How long an idempotent answer is kept.
 const IDEMPOTENCY_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// How long equal refusals are counted into one entry of the record.
@@ -100,7 +105,18 @@ pub async fn act(app: &Arc<App>, token: &str, asked: &Asked) -> Result<Answered,
             }
         }
         let approval = match judgement.verdict {
-            Verdict::Deny => return Err(deny(app, &bearer, &described, asked, judgement.reasons, now).await?),
+            Verdict::Deny => {
+                return Err(deny(
+                    app,
+                    &bearer,
+                    &described,
+                    asked,
+                    &judgement,
+                    judgement.reasons.clone(),
+                    now,
+                )
+                .await?);
+            }
             Verdict::Allow => None,
             Verdict::Hold => match hold::approved(app, &bearer, &described, &judgement, asked, now).await? {
                 hold::Standing::Approved(approval) => Some(approval),
@@ -109,7 +125,7 @@ pub async fn act(app: &Arc<App>, token: &str, asked: &Asked) -> Result<Answered,
                     return Ok(answer);
                 }
                 hold::Standing::Refused(reason) => {
-                    return Err(deny(app, &bearer, &described, asked, vec![reason], now).await?);
+                    return Err(deny(app, &bearer, &described, asked, &judgement, vec![reason], now).await?);
                 }
             },
         };
@@ -123,14 +139,26 @@ pub async fn act(app: &Arc<App>, token: &str, asked: &Asked) -> Result<Answered,
             task: bearer.chain.leaf().grant.task,
             connection: Some(described.connection.connection.id),
             at: now,
+            until: now.plus(outcome::UPSTREAM_TIME).plus(CONCLUDING),
             versions: described.versions(&bearer),
             charges: judgement.charges.clone(),
+            observed: observe::noted(
+                &judgement.observed,
+                &bearer.chain,
+                &described.action.name,
+                leaf::Verdict::Allow,
+            ),
             approval,
             idempotency: idempotency(&bearer, &described, asked, now),
-            intent: app.prepare(
-                intent(&bearer, &described, &judgement, asked, action_id, now),
-                Some(&recording::action_body(&described.action, described.secret(), &[])?),
-            )?,
+            intent: app
+                .prepare(
+                    intent(&bearer, &described, &judgement, asked, action_id, now),
+                    Some(&observe::beside(
+                        recording::action_body(&described.action, described.secret(), &[])?,
+                        &judgement.observed,
+                    )),
+                )?
+                .kept_until(bearer.policies.keep_until(now)),
         };
         let began = Instant::now();
         let admitted = app.store.admit(admission).await;
@@ -169,16 +197,16 @@ async fn turned_away(
         Refused::Replay(replay) => outcome::replay(app, &replay).map(Some),
         Refused::Fault(fault) => Err(fault.into()),
         refused => {
-            let reason = refusal(&refused, judgement);
-            Err(deny(app, bearer, described, asked, vec![reason], now).await?)
+            let reason = refusal(&refused, judgement, &bearer.chain);
+            Err(deny(app, bearer, described, asked, judgement, vec![reason], now).await?)
         }
     }
 }
 
 /// The reason for what the commit point refused.
-fn refusal(refused: &Refused, judgement: &Judgement) -> Reason {
+fn refusal(refused: &Refused, judgement: &Judgement, chain: &Chain) -> Reason {
     match refused {
-        Refused::Limit { index, .. } => exceeded(judgement, *index),
+        Refused::Limit { index, standing } => exceeded(judgement, chain, *index, *standing),
         Refused::Approval(code) => Reason::of(*code),
         Refused::IdempotencyInFlight => Reason::of(Code::IdempotencyInFlight),
         Refused::IdempotencyMismatch => Reason::of(Code::IdempotencyMismatch),
@@ -186,30 +214,45 @@ fn refusal(refused: &Refused, judgement: &Judgement) -> Reason {
     }
 }
 
-/// The reason for a charge of the judgement that doesn't fit: which limit, and when it starts anew. How much others
-/// have used is not told.
-pub fn exceeded(judgement: &Judgement, index: usize) -> Reason {
+/// The reason for a charge of the judgement that doesn't fit: which limit, and when it starts anew or the next one
+/// fits. How much others have used is not told, nor when a bucket that they share has room: that is how much.
+pub fn exceeded(judgement: &Judgement, chain: &Chain, index: usize, standing: Standing) -> Reason {
     let mut reason = Reason::of(Code::LimitExceeded);
     let Some(charge) = judgement.charges.get(index) else { return reason };
     if let Some(applied) = judgement.limits.get(charge.limit) {
         reason = reason.from_rule(applied.policy.as_ref(), applied.rule.as_ref());
         reason.expression = Some(applied.limit.to_string());
     }
-    if charge.window.end < Timestamp::MAX {
-        reason.remedy.insert("retry_at".into(), charge.window.end.to_string().into());
+    if charge.meter == Meter::Concurrent {
+        reason = reason.detail(
+            "as many as may be are under way; another fits when one of them has ended, and nobody knows when",
+        );
+    }
+    if let Some(at) = standing.retry_at {
+        let told = charge.meter == Meter::Window || is_own(chain, &charge.counter);
+        reason.remedy.insert(if told { "retry_at" } else { "shared_retry_at" }.into(), at.to_string().into());
     }
     reason
 }
 
-/// What is used of each counter that the judgement would charge, in its order.
-pub async fn used(app: &App, judgement: &Judgement) -> Result<Vec<i64>, Problem> {
-    let counters: Vec<_> =
-        judgement.charges.iter().map(|charge| (charge.counter.clone(), charge.window)).collect();
-    if counters.is_empty() {
+/// Whether the counter is the acting agent's, its grant's or its task's, and so nobody's above or beside it.
+fn is_own(chain: &Chain, counter: &str) -> bool {
+    let leaf = &chain.leaf().grant;
+    let by = counter.rsplit('/').next().unwrap_or_default();
+    by == format!("agent:{}", leaf.agent)
+        || by == format!("grant:{}", leaf.id)
+        || leaf.task.is_some_and(|task| by == format!("task:{task}"))
+        || by.starts_with(&format!("agent-user:{}+", leaf.agent))
+}
+
+/// How each counter that the judgement would charge stands, in its order.
+pub async fn standings(app: &App, judgement: &Judgement, now: Timestamp) -> Result<Vec<Standing>, Problem> {
+    let charges = judgement.charges.clone();
+    if charges.is_empty() {
         return Ok(Vec::new());
     }
-    let read = move |q: &mut placet_store::Reader| -> Result<Vec<i64>, Fault> {
-        counters.iter().map(|(counter, window)| placet_store::counters::used(q, counter, *window)).collect()
+    let read = move |q: &mut placet_store::Reader| -> Result<Vec<Standing>, Fault> {
+        charges.iter().map(|charge| placet_store::counters::standing(q, charge, now)).collect()
     };
     Ok(app.store.read(read).await?)
 }
@@ -220,6 +263,7 @@ async fn deny(
     bearer: &Bearer,
     described: &Described,
     asked: &Asked,
+    judgement: &Judgement,
     reasons: Vec<Reason>,
     now: Timestamp,
 ) -> Result<Problem, Problem> {
@@ -234,7 +278,7 @@ async fn deny(
         action: Some(described.action.name.as_str().to_owned()),
         service: described.action.service.as_ref().map(ToString::to_string),
         connection: described.action.connection,
-        decision: Some(placet_core::record::leaf::Verdict::Deny),
+        decision: Some(leaf::Verdict::Deny),
         rule: reasons.iter().find_map(|reason| reason.rule.clone()),
         policies: labels(bearer.policies.labels()),
         codes: codes.clone(),
@@ -243,10 +287,12 @@ async fn deny(
         ..recording::attributed(EntryType::DecisionDeny, now, &bearer.chain, Some(bearer.claims.jti))
     };
     let body = recording::action_body(&described.action, described.secret(), &reasons)?;
+    let body = observe::beside(body, &judgement.observed);
     // Equal means equal in everything but the time and the token: whatever else the entry states.
     let stated = serde_json::to_vec(&(
         (&described.action.params, described.action.resource.to_string(), &reasons),
         (described.action.connection, asked.approval, &envelope.source, &envelope.policies),
+        &judgement.observed,
     ));
     let stated = stated.map_err(|_| Problem::of(Code::Internal, "a refusal could not be written"))?;
     let key = sha256(&[
@@ -258,7 +304,11 @@ async fn deny(
         b"\0",
         &stated,
     ]);
-    app.store.append_denial(key, app.prepare(envelope, Some(&body))?, now, COALESCED_OVER).await?;
+    let observed =
+        observe::noted(&judgement.observed, &bearer.chain, &described.action.name, leaf::Verdict::Deny);
+    app.store.observe(observed, now).await?;
+    let entry = app.prepare(envelope, Some(&body))?.kept_until(bearer.policies.keep_until(now));
+    app.store.append_denial(key, entry, now, COALESCED_OVER).await?;
     count(app, "deny", reasons.first().map_or("", |reason| reason.code.as_str()));
     Ok(Problem::new(reasons, Reader::Agent)
         .with("decision", "deny")
@@ -280,7 +330,7 @@ async fn deny_undescribed(
     let action = ActionName::parse(&asked.action).map(|name| name.as_str().to_owned()).ok();
     let envelope = Envelope {
         action: action.clone(),
-        decision: Some(placet_core::record::leaf::Verdict::Deny),
+        decision: Some(leaf::Verdict::Deny),
         codes: vec![problem.code().as_str().to_owned()],
         source: recording::source(asked.source),
         approval: asked.approval,
@@ -318,7 +368,7 @@ fn intent(
         action_id: Some(action_id),
         service: described.action.service.as_ref().map(ToString::to_string),
         connection: described.action.connection,
-        decision: Some(placet_core::record::leaf::Verdict::Allow),
+        decision: Some(leaf::Verdict::Allow),
         policies: labels(&judgement.policies),
         source: recording::source(asked.source),
         approval: asked.approval,

@@ -11,6 +11,7 @@ use crate::{
     counters::{self, Exceeded, Taken},
     fault::Fault,
     idempotency::{self, Found},
+    observations::{self, Observed},
     params,
     record::PreparedEntry,
     statements,
@@ -21,7 +22,7 @@ use crate::{
 };
 use placet_core::{
     id::{ActionId, AgentId, ApprovalId, ConnectionId, GrantId, ResourceServerId, TaskId, UserId},
-    ledger::Charge,
+    ledger::{Charge, Standing},
     refusal::Code,
     time::Timestamp,
 };
@@ -52,6 +53,8 @@ pub struct Admission {
     pub connection: Option<ConnectionId>,
     /// When it is.
     pub at: Timestamp,
+    /// When it is over at the latest: its leases end by themselves then.
+    pub until: Timestamp,
     /// Everything that the decision rested on, with the version it had.
     pub versions: Vec<(Version, u64)>,
     /// What it has to fit into.
@@ -60,6 +63,8 @@ pub struct Admission {
     pub approval: Option<(ApprovalId, [u8; 32])>,
     /// The idempotency key that came with it.
     pub idempotency: Option<Key>,
+    /// What observed policies would have said.
+    pub observed: Vec<Observed>,
     /// The `action.intent` entry.
     pub intent: PreparedEntry,
 }
@@ -102,12 +107,12 @@ pub enum Refused {
     #[error("the approval can't be used: {}", .0.title())]
     Approval(Code),
     /// A charge doesn't fit.
-    #[error("limit {index} is used up: {used} used")]
+    #[error("limit {index} is used up: {} used", standing.used)]
     Limit {
         /// The charge's place in the list.
         index: usize,
-        /// What was used before it, in the counter's units.
-        used: i64,
+        /// How its counter stood.
+        standing: Standing,
     },
     /// Storage failed.
     #[error(transparent)]
@@ -191,8 +196,8 @@ fn check(tx: &mut Tx<'_>, admission: &Admission) -> Result<(), Refused> {
     if let Some((approval, digest)) = &admission.approval {
         usable(tx, *approval, digest, admission.at)?.map_err(Refused::Approval)?;
     }
-    if let Err(Exceeded { index, used }) = counters::check(tx, &admission.charges)? {
-        return Err(Refused::Limit { index, used });
+    if let Err(Exceeded { index, standing }) = counters::check(tx, &admission.charges, admission.at)? {
+        return Err(Refused::Limit { index, standing });
     }
     // An id that comes twice is the caller's mistake; it must not fail its neighbours' group.
     if actions::exists(tx, admission.action)? {
@@ -214,7 +219,8 @@ fn keep(
     if let Some(key) = &admission.idempotency {
         idempotency::bind(tx, key, admission.action)?;
     }
-    counters::charge(tx, &admission.charges)?;
+    counters::charge(tx, &admission.charges, admission.action, admission.at, admission.until)?;
+    observations::note(tx, &admission.observed, admission.at)?;
     tx.lease.actions.push(NewAction {
         id: admission.action,
         agent: admission.agent,

@@ -135,9 +135,16 @@ fn settle(
     charges: Option<Vec<u8>>,
     scope: Option<Vec<u8>>,
 ) -> Result<(), Fault> {
-    if let Some(charges) = charges.filter(|_| conclusion.give_back) {
-        counters::give_back(tx, &Taken::decode(&charges)?)?;
-        tx.execute(&GIVEN_BACK, &params![conclusion.action])?;
+    if let Some(charges) = charges {
+        let taken = Taken::decode(&charges)?;
+        // Of what is unknown the effect may still be happening: its leases end at its time limit.
+        if conclusion.state != ActionState::Unknown {
+            counters::release(tx, &taken, conclusion.action)?;
+        }
+        if conclusion.give_back {
+            counters::give_back(tx, &taken)?;
+            tx.execute(&GIVEN_BACK, &params![conclusion.action])?;
+        }
     }
     if let Some(scope) = scope {
         idempotency::settle(tx, &scope, conclusion.action, conclusion.state, conclusion.answer.as_deref())?;

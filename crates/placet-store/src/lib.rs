@@ -23,8 +23,10 @@ pub mod grants;
 pub mod idempotency;
 pub mod issuers;
 pub mod keys;
+mod leases;
 pub mod lineage;
 mod migrate;
+pub mod observations;
 pub mod policies;
 pub mod probe;
 mod reader;
@@ -71,8 +73,10 @@ pub fn all_statements() -> Vec<(String, String)> {
         idempotency::STATEMENTS,
         issuers::STATEMENTS,
         keys::STATEMENTS,
+        leases::STATEMENTS,
         lineage::STATEMENTS,
         migrate::STATEMENTS,
+        observations::STATEMENTS,
         policies::STATEMENTS,
         probe::STATEMENTS,
         reader::STATEMENTS,

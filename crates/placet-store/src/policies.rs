@@ -5,7 +5,7 @@
 
 use crate::{
     fault::Fault,
-    params, statements,
+    observations, params, statements,
     tx::{Query, Row, Tx},
     versions::Version,
 };
@@ -58,6 +58,7 @@ pub fn apply(tx: &mut Tx<'_>, name: &str, source: &str, by: &str, at: Timestamp)
     let version = tx.one(&NEWEST, &params![name], |row| row.count(0))?.unwrap_or(0) + 1;
     tx.execute(&DEACTIVATE, &params![name])?;
     tx.execute(&INSERT, &params![name, version, source, at, by])?;
+    observations::forget(tx, name, version)?;
     Ok(version)
 }
 

@@ -46,7 +46,7 @@ inserts! {
     /// Entries.
     ENTRIES[9] = "INSERT INTO record_entries (node, seq, id, type, at, agent, leaf, leaf_hash, chain_hash)";
     /// Sealed bodies.
-    BODIES[3] = "INSERT INTO record_bodies (node, seq, sealed)";
+    BODIES[4] = "INSERT INTO record_bodies (node, seq, sealed, keep_until)";
 }
 
 /// An entry that is ready to be numbered. Cloning is cheap.
@@ -59,6 +59,7 @@ pub struct PreparedEntry {
     leaf: Arc<[u8]>,
     leaf_hash: [u8; 32],
     sealed: Option<Arc<[u8]>>,
+    keep_until: Option<Timestamp>,
 }
 
 impl PreparedEntry {
@@ -73,7 +74,15 @@ impl PreparedEntry {
             leaf_hash: leaf_hash(&leaf),
             leaf: leaf.into(),
             sealed: sealed.map(Into::into),
+            keep_until: None,
         }
+    }
+
+    /// The same with a body that is kept until then; `None` is the installation's default.
+    #[must_use]
+    pub fn kept_until(mut self, until: Option<Timestamp>) -> Self {
+        self.keep_until = until;
+        self
     }
 
     /// The entry's id.
@@ -148,7 +157,12 @@ pub(crate) fn write(tx: &mut Tx<'_>, placed: &[Placed]) -> Result<(), Fault> {
             head.hash.into(),
         ]);
         if let Some(sealed) = &entry.sealed {
-            bodies.extend([Value::from(&node), head.seq.into(), sealed.as_ref().into()]);
+            bodies.extend([
+                Value::from(&node),
+                head.seq.into(),
+                sealed.as_ref().into(),
+                entry.keep_until.into(),
+            ]);
         }
     }
     tx.insert(&ENTRIES, &entries)?;

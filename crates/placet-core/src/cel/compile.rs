@@ -16,6 +16,13 @@ use ::cel::{
 };
 use jiff::tz::TimeZone;
 use regex::RegexBuilder;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Mutex, PoisonError,
+        mpsc::{Sender, channel},
+    },
+};
 
 /// Sizes of compiled patterns in bytes and what a pattern up to it costs per eight bytes of text.
 const PATTERN_SIZES: [(usize, u64); 4] = [(1 << 14, 1), (1 << 16, 3), (1 << 18, 12), (1 << 20, 64)];
@@ -24,17 +31,57 @@ const PATTERN_SIZES: [(usize, u64); 4] = [(1 << 14, 1), (1 << 16, 3), (1 << 18, 
 /// threads of a server have 2 MiB, and the generated parser takes some 30 kB for each bracket.
 const PARSER_STACK: usize = 16 << 20;
 
+type Parsed = Result<Vec<Node>, ParseError>;
+
+/// A text on its way to the parser's thread, and where the answer goes.
+struct Job {
+    source: Box<str>,
+    spans: Box<[Span]>,
+    answer: Sender<Parsed>,
+}
+
+/// The one thread that parses. Making one of this size for each condition costs several times what parsing it does,
+/// and what the generated parser has learnt of its grammar stays with its thread.
+static PARSER: Mutex<Option<Sender<Job>>> = Mutex::new(None);
+
 /// Parses and compiles the conjuncts of `source`, on a stack of known size.
-pub(super) fn conjuncts(source: &str, spans: &[Span]) -> Result<Vec<Node>, ParseError> {
+pub(super) fn conjuncts(source: &str, spans: &[Span]) -> Parsed {
     let failed = || ParseError { message: "the condition could not be parsed".to_owned(), offset: None };
-    std::thread::scope(|scope| {
-        std::thread::Builder::new()
-            .stack_size(PARSER_STACK)
-            .spawn_scoped(scope, || spans.iter().map(|span| conjunct(source, *span)).collect())
-            .map_err(|error| ParseError { message: format!("no thread to parse on: {error}"), offset: None })?
-            .join()
-            .map_err(|_| failed())?
-    })
+    let (answer, answered) = channel();
+    let job = Job { source: source.into(), spans: spans.into(), answer };
+    hand_over(job).map_err(|message| ParseError { message, offset: None })?;
+    // The thread goes on after a panic, which drops the way back.
+    answered.recv().map_err(|_| failed())?
+}
+
+/// Gives a job to the parser's thread; starts it where there is none.
+fn hand_over(job: Job) -> Result<(), String> {
+    let mut parser = PARSER.lock().unwrap_or_else(PoisonError::into_inner);
+    let job = match parser.as_ref() {
+        None => job,
+        Some(jobs) => match jobs.send(job) {
+            Ok(()) => return Ok(()),
+            Err(returned) => returned.0,
+        },
+    };
+    let (jobs, queue) = channel::<Job>();
+    let work = move || {
+        for Job { source, spans, answer } in queue {
+            let parse = || spans.iter().map(|span| conjunct(&source, *span)).collect();
+            if let Ok(parsed) = catch_unwind(AssertUnwindSafe(parse)) {
+                // Nobody waits any more where this fails.
+                _ = answer.send(parsed);
+            }
+        }
+    };
+    std::thread::Builder::new()
+        .name("placet-parser".to_owned())
+        .stack_size(PARSER_STACK)
+        .spawn(work)
+        .map_err(|error| format!("no thread to parse on: {error}"))?;
+    jobs.send(job).map_err(|_| "no thread to parse on".to_owned())?;
+    *parser = Some(jobs);
+    Ok(())
 }
 
 /// Parses and compiles one conjunct of `source`.

@@ -46,7 +46,8 @@ impl Bill {
             for value in values(&link.charged, limit, subject) {
                 charged = true;
                 let counter = [&*applied.identity, &*encoded(&value)].concat();
-                let charge = Charge { counter, window, amount, max: limit.max(), limit: index };
+                let (meter, max) = (limit.meter(), limit.max());
+                let charge = Charge { counter, meter, window, amount, max, limit: index };
                 self.charge(charge);
             }
             if !charged {
@@ -56,12 +57,8 @@ impl Bill {
     }
 
     fn charge(&mut self, charge: Charge) {
-        let same = |other: &&mut Charge| other.counter == charge.counter && other.window == charge.window;
-        match self.charges.iter_mut().find(same) {
-            Some(other) => {
-                other.amount = other.amount.max(charge.amount);
-                other.max = other.max.min(charge.max);
-            }
+        match self.charges.iter_mut().find(|other| other.same_counter(&charge)) {
+            Some(other) => other.tighten(&charge),
             None => self.charges.push(charge),
         }
     }

@@ -9,7 +9,7 @@ use crate::{
     approval::Requirement,
     cel::{Bound, BoundOp, Conjunct, Expression, Why},
     grant::Missing,
-    policy::{BoundLink, Condition, Policy, Rule},
+    policy::{BoundLink, Condition, Hours, Policy, Rule},
     refusal::{Code, Reason},
 };
 use serde_json::{Map, Value, json};
@@ -53,6 +53,23 @@ pub(super) fn condition(
     reason.observed = observed(subject, link, std::iter::once(conjunct));
     if let Some(bound) = conjunct.bound() {
         reason.remedy.extend(remedy(bound));
+    }
+    reason
+}
+
+/// It is outside the hours of an allow rule or guard.
+pub(super) fn outside_hours(
+    subject: &Subject<'_>,
+    (policy, rule): (&Policy, &Rule),
+    hours: &Hours,
+) -> Reason {
+    let now = subject.request.now;
+    let mut reason = Reason::of(Code::OutsideHours).from_rule(policy.label(), &*rule.name);
+    // With `now` among the observed the hours themselves stay untold to agents, who are told when to come back.
+    reason.expression = Some(format!("hours: {hours}"));
+    reason.observed.insert("now".to_owned(), now.to_string().into());
+    if let Some(opens) = hours.opens_after(now) {
+        reason.remedy.insert("retry_at".to_owned(), opens.to_string().into());
     }
     reason
 }

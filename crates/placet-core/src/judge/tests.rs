@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     agent::Level,
     approval::Approver,
+    ledger::{Meter, Rate},
     pattern::ResourcePattern,
     policy::{
         PolicySet,
@@ -508,4 +509,103 @@ fn ten_thousand_policies_judge_like_three() {
         let request = Request { chain: &desk, action: &order, now: NOW, context: None };
         assert_eq!(judge(&few.bind(&desk), &request), judge(&many.bind(&desk), &request));
     }
+}
+
+#[test]
+fn hours_are_one_more_condition() {
+    // NOW is Monday noon, UTC.
+    let (open, closed) = ("hours: {days: mon, zone: UTC}", "hours: {from: '13:00', to: '15:00', zone: UTC}");
+    allows(&format!("- {{name: a, allow: ['**'], {open}}}"));
+    denies(&format!("- {{name: a, allow: ['**'], {closed}}}"), &["outside_hours a"]);
+    allows(&format!("- {{name: a, allow: ['**'], {closed}}}\n- {{name: b, allow: ['**']}}"));
+    allows(&format!("- {{name: a, allow: ['**']}}\n- {{name: g, guard: ['**'], {open}}}"));
+    denies(
+        &format!("- {{name: a, allow: ['**']}}\n- {{name: g, guard: ['**'], {closed}, when: 'false'}}"),
+        &["outside_hours g", "condition_failed g"],
+    );
+    // A deny forbids within its hours, also where its conditions are unknown.
+    denies(&format!("- {{name: a, allow: ['**']}}\n- {{name: d, deny: ['**'], {open}}}"), &["forbidden d"]);
+    allows(&format!(
+        "- {{name: a, allow: ['**']}}\n- {{name: d, deny: ['**'], {closed}, when: params.gone}}"
+    ));
+    let judgement =
+        judged(&[&rules(&format!("- {{name: a, allow: ['**'], {closed}}}"))], &desk(), &refund(json!(1)));
+    let seen = |reader| serde_json::to_value(judgement.reasons[0].disclosed_to(reader)).unwrap();
+    assert_eq!(
+        seen(Reader::Administrator),
+        json!({"code": "outside_hours", "policy": "p@1", "rule": "a", "expression": "hours: mon-sun 13:00-15:00 UTC",
+               "observed": {"now": "2026-11-02T12:00:00Z"}, "remedy": {"retry_at": "2026-11-02T13:00:00Z"}})
+    );
+    assert_eq!(
+        seen(Reader::Agent),
+        json!({"code": "outside_hours", "policy": "p@1", "rule": "a", "remedy": {"retry_at": "2026-11-02T13:00:00Z"}})
+    );
+}
+
+#[test]
+fn rates_and_leases_are_charged_once_and_the_stricter_stands() {
+    let text = "- {name: a, allow: ['**'], limits: [{rate: 100/hour}, {concurrent: 3, by: user}]}";
+    let family = chain(&[
+        spec(1, "kid").user(9, "ada"),
+        spec(2, "boss").user(9, "ada"),
+        spec(1, "kid").user(9, "ada"),
+    ]);
+    let charges = judged(&[&rules(text)], &family, &refund(json!(1))).charges;
+    let shown: Vec<_> = charges.iter().map(|charge| (charge.amount, charge.max, charge.meter)).collect();
+    let rate = Meter::Rate(Rate::parse("100/hour").unwrap());
+    assert_eq!(shown, [(1, 100, rate), (1, 3, Meter::Concurrent), (1, 100, rate)]);
+    assert!(charges.iter().all(|charge| charge.window.start.as_micros() == 0));
+    let twice = spec(1, "desk")
+        .limit(json!({"rate": "60/hour", "burst": 9}))
+        .limit(json!({"rate": "50/hour"}))
+        .limit(json!({"rate": "1/minute"}));
+    let charges =
+        judged(&[&rules("- {name: a, allow: ['**']}")], &chain(&[twice]), &refund(json!(1))).charges;
+    let shown: Vec<_> = charges.iter().map(|charge| (charge.max, charge.meter)).collect();
+    let [hour, minute] = ["50/hour", "1/minute"].map(|text| Meter::Rate(Rate::parse(text).unwrap()));
+    assert_eq!(shown, [(9, hour), (1, minute)]);
+}
+
+#[test]
+fn an_observed_policy_has_no_say_and_is_heard() {
+    let observed = |rules: &str| format!("policy: o\nmode: observe\nrules:\n{rules}");
+    let allow = rules("- {name: a, allow: ['**'], limits: [{count: 5, per: day}]}");
+    let said = |texts: &[&str]| {
+        let judgement = judged(texts, &desk(), &refund(json!(400)));
+        let bare: Vec<_> = texts.iter().copied().filter(|text| !text.contains("observe")).collect();
+        let without = judged(&bare, &desk(), &refund(json!(400)));
+        // Nothing else differs by it.
+        assert_eq!(Judgement { observed: Vec::new(), ..judgement.clone() }, without);
+        let shown = judgement.observed.iter().map(|it| {
+            let code = it.reason.as_ref().map(|reason| reason.code.as_str()).unwrap_or_default();
+            format!("{:?} {} {} {code}", it.would, it.policy, it.rule.as_deref().unwrap_or_default())
+        });
+        shown.collect::<Vec<_>>()
+    };
+    assert_eq!(said(&[&allow, &observed("- {name: d, deny: ['**']}")]), ["Deny o@1 d forbidden"]);
+    assert_eq!(
+        said(&[&allow, &observed("- {name: g, guard: ['**'], when: [params.amount < 5, params.gone]}")]),
+        ["Deny o@1 g condition_failed", "Deny o@1 g condition_unknown"]
+    );
+    assert_eq!(
+        said(&[&allow, &observed("- {name: g, guard: ['**'], approve: {}}")]),
+        ["Hold o@1 g approval_required"]
+    );
+    assert_eq!(
+        said(&[
+            &allow,
+            &observed("- {name: g, guard: ['**'], limits: [{sum: params.amount, max: 5, per: day}]}")
+        ]),
+        ["Deny o@1 g limit_exceeded"]
+    );
+    // What a policy in force allows anyway is nothing to tell; what only the observed one allows is.
+    assert_eq!(said(&[&allow, &observed("- {name: a, allow: ['**']}")]), Vec::<String>::new());
+    assert_eq!(
+        said(&[&observed("- {name: a, allow: ['**'], limits: [{count: 9, per: day}]}")]),
+        ["Allow o@1 a "]
+    );
+    // It burns no fuel of the others, and is bounded.
+    let many: String =
+        (0..100).map(|n| format!("- {{name: g{n}, guard: ['**'], when: 'false'}}\n")).collect();
+    assert_eq!(said(&[&allow, &observed(&many)]).len(), observe::MOST);
 }

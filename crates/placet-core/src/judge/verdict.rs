@@ -1,6 +1,12 @@
 //! The one function that decides.
 
-use super::{Judgement, Request, Verdict, charge::Bill, explain, subject::Subject};
+use super::{
+    Judgement, Request, Verdict,
+    charge::Bill,
+    explain,
+    observe::{self, Observation},
+    subject::Subject,
+};
 use crate::{
     approval::Requirement,
     cel::{Activation, Fuel, Outcome},
@@ -12,76 +18,91 @@ use std::sync::Arc;
 /// Judges; see [`super::judge`].
 pub(super) fn judge(policies: &BoundPolicies, request: &Request<'_>) -> Judgement {
     let subject = Subject::new(request);
-    let mut trial = Trial {
-        subject: &subject,
-        fuel: Fuel::default(),
-        denials: Vec::new(),
-        chosen: Vec::new(),
-        bill: Bill::default(),
-        asked: Vec::new(),
-    };
+    let mut trial = Trial::new(&subject, Fuel::default());
+    let mut observed = Vec::new();
     if policies.leaf == request.chain.leaf().grant.id {
         trial.authority();
+        let mut fuel = Fuel::default();
         for link in &policies.links {
-            trial.link(link);
+            let allowed = trial.link(link);
+            for bound in link.observed() {
+                observed.extend(observe::observe(&subject, &mut fuel, link, bound, allowed));
+            }
         }
     } else {
-        trial.denials.push(Reason::of(Code::Internal).detail("the policies belong to another chain"));
+        trial.found.denials.push(Reason::of(Code::Internal).detail("the policies belong to another chain"));
     }
-    trial.conclude(policies)
+    observed.truncate(observe::MOST);
+    trial.conclude(policies, observed)
+}
+
+/// One pass over rules.
+pub(super) struct Trial<'a> {
+    subject: &'a Subject<'a>,
+    found: Found,
 }
 
 /// What was found so far.
-struct Trial<'a> {
-    subject: &'a Subject<'a>,
-    fuel: Fuel,
-    denials: Vec<Reason>,
-    chosen: Vec<(Arc<str>, Arc<str>)>,
-    bill: Bill,
-    asked: Vec<(Requirement, Reason)>,
+pub(super) struct Found {
+    pub(super) fuel: Fuel,
+    pub(super) denials: Vec<Reason>,
+    pub(super) chosen: Vec<(Arc<str>, Arc<str>)>,
+    pub(super) bill: Bill,
+    pub(super) asked: Vec<(Requirement, Reason)>,
 }
 
-impl Trial<'_> {
+impl<'a> Trial<'a> {
+    pub(super) fn new(subject: &'a Subject<'a>, fuel: Fuel) -> Self {
+        let found =
+            Found { fuel, denials: Vec::new(), chosen: Vec::new(), bill: Bill::default(), asked: Vec::new() };
+        Self { subject, found }
+    }
+
+    pub(super) fn found(self) -> Found {
+        self.found
+    }
+
     /// Every grant of the chain and every registration must permit the action, every agent's level its effect.
     fn authority(&mut self) {
         let Request { chain, action, .. } = self.subject.request;
         for authority in chain.authorities() {
             if let Some(missing) = authority.missing(action) {
-                self.denials.push(explain::not_granted(missing, self.subject));
+                self.found.denials.push(explain::not_granted(missing, self.subject));
             }
         }
         if !chain.links().iter().all(|link| link.agent.level.permits(action.effect)) {
-            self.denials.push(explain::above_level(self.subject));
+            self.found.denials.push(explain::above_level(self.subject));
         }
     }
 
-    /// One agent's policies, for its own link.
-    fn link(&mut self, link: &BoundLink) {
+    /// One agent's policies in force, for its own link; answers whether one of them allows the action.
+    fn link(&mut self, link: &BoundLink) -> bool {
         let mut allowed = false;
         let mut misses = Vec::new();
-        for bound in &link.policies {
+        for bound in link.in_force() {
             allowed |= self.policy(link, bound, &mut misses);
         }
         if !allowed {
             if misses.is_empty() {
                 misses.push(Reason::of(Code::NoRule));
             }
-            self.denials.append(&mut misses);
+            self.found.denials.append(&mut misses);
         }
         for grant in &link.grants {
-            self.bill.add(
+            self.found.bill.add(
                 self.subject,
-                &mut self.fuel,
+                &mut self.found.fuel,
                 link,
                 (&grant.id, &grant.rule),
                 &grant.limits,
-                &mut self.denials,
+                &mut self.found.denials,
             );
         }
+        allowed
     }
 
     /// Whether a rule of the policy was chosen. `misses` gets the conditions that kept others from being.
-    fn policy(&mut self, link: &BoundLink, bound: &BoundPolicy, misses: &mut Vec<Reason>) -> bool {
+    pub(super) fn policy(&mut self, link: &BoundLink, bound: &BoundPolicy, misses: &mut Vec<Reason>) -> bool {
         let (policy, action) = (&*bound.policy, self.subject.request.action);
         let mut chosen = false;
         for rule in policy.candidates(&action.name) {
@@ -89,7 +110,7 @@ impl Trial<'_> {
                 Kind::Allow if !chosen && rule.covers(&bound.filled, &action.known) => {
                     chosen = self.holds(link, bound, rule, misses);
                     if chosen {
-                        self.chosen.push((policy.label_arc().clone(), rule.name.clone()));
+                        self.found.chosen.push((policy.label_arc().clone(), rule.name.clone()));
                         self.obligations(link, bound, rule);
                     }
                 }
@@ -98,13 +119,10 @@ impl Trial<'_> {
                     if self.holds(link, bound, rule, &mut failed) {
                         self.obligations(link, bound, rule);
                     }
-                    self.denials.append(&mut failed);
+                    self.found.denials.append(&mut failed);
                 }
-                Kind::Deny
-                    if rule.touches(&bound.filled, &action.known)
-                        && !self.refuted(link, &rule.when, rule) =>
-                {
-                    self.denials.push(explain::forbidden(self.subject, link, policy, rule));
+                Kind::Deny if rule.touches(&bound.filled, &action.known) && !self.refuted(link, rule) => {
+                    self.found.denials.push(explain::forbidden(self.subject, link, policy, rule));
                 }
                 Kind::Allow | Kind::Deny | Kind::Guard => {}
             }
@@ -120,13 +138,18 @@ impl Trial<'_> {
         rule: &Rule,
         reasons: &mut Vec<Reason>,
     ) -> bool {
+        let mut all = true;
+        let now = self.subject.request.now;
+        if let Some(hours) = rule.hours.as_ref().filter(|hours| !hours.open(now)) {
+            all = false;
+            reasons.push(explain::outside_hours(self.subject, (&bound.policy, rule), hours));
+        }
         if rule.when.is_empty() {
-            return true;
+            return all;
         }
         let variables = self.subject.variables(link, rule.reads);
-        let mut all = true;
         for conjunct in rule.when.iter().flat_map(|condition| condition.expression.conjuncts()) {
-            let why = match conjunct.evaluate(&variables, &mut self.fuel) {
+            let why = match conjunct.evaluate(&variables, &mut self.found.fuel) {
                 Outcome::True => continue,
                 Outcome::False => None,
                 Outcome::Unknown(why) => Some(why),
@@ -137,19 +160,27 @@ impl Trial<'_> {
         all
     }
 
-    /// Whether some condition is false. An unknown one refutes nothing.
-    fn refuted(&mut self, link: &BoundLink, conditions: &[Condition], rule: &Rule) -> bool {
-        !conditions.is_empty()
-            && any_false(conditions, &self.subject.variables(link, rule.reads), &mut self.fuel)
+    /// Whether it is outside its hours or some condition is false. An unknown one refutes nothing.
+    fn refuted(&mut self, link: &BoundLink, rule: &Rule) -> bool {
+        rule.hours.as_ref().is_some_and(|hours| !hours.open(self.subject.request.now))
+            || (!rule.when.is_empty()
+                && any_false(&rule.when, &self.subject.variables(link, rule.reads), &mut self.found.fuel))
     }
 
     /// The limits and approvals of a rule that has its say.
     fn obligations(&mut self, link: &BoundLink, bound: &BoundPolicy, rule: &Rule) {
         let owner = (bound.policy.label_arc(), &rule.name);
-        self.bill.add(self.subject, &mut self.fuel, link, owner, &rule.limits, &mut self.denials);
+        self.found.bill.add(
+            self.subject,
+            &mut self.found.fuel,
+            link,
+            owner,
+            &rule.limits,
+            &mut self.found.denials,
+        );
         let Some(approve) = &rule.approve else { return };
         // Unknown asks.
-        if any_false(&approve.when, &self.subject.variables(link, approve.reads), &mut self.fuel) {
+        if any_false(&approve.when, &self.subject.variables(link, approve.reads), &mut self.found.fuel) {
             return;
         }
         let requirement = Requirement {
@@ -158,34 +189,36 @@ impl Trial<'_> {
             by: approve.by.to_vec(),
             within: approve.within,
         };
-        if self.asked.iter().all(|(other, _)| *other != requirement) {
+        if self.found.asked.iter().all(|(other, _)| *other != requirement) {
             let reason = explain::approval(self.subject, link, &requirement, &approve.when);
-            self.asked.push((requirement, reason));
+            self.found.asked.push((requirement, reason));
         }
     }
 
-    fn conclude(self, policies: &BoundPolicies) -> Judgement {
+    fn conclude(self, policies: &BoundPolicies, observed: Vec<Observation>) -> Judgement {
         let policies = policies.labels.clone();
-        if !self.denials.is_empty() {
+        if !self.found.denials.is_empty() {
             return Judgement {
                 verdict: Verdict::Deny,
-                reasons: in_order(self.denials),
+                reasons: in_order(self.found.denials),
                 limits: Vec::new(),
                 charges: Vec::new(),
                 requirements: Vec::new(),
                 policies,
                 chosen: Vec::new(),
+                observed,
             };
         }
-        let (requirements, reasons): (Vec<_>, Vec<_>) = self.asked.into_iter().unzip();
+        let (requirements, reasons): (Vec<_>, Vec<_>) = self.found.asked.into_iter().unzip();
         Judgement {
             verdict: if requirements.is_empty() { Verdict::Allow } else { Verdict::Hold },
             reasons,
-            limits: self.bill.limits,
-            charges: self.bill.charges,
+            limits: self.found.bill.limits,
+            charges: self.found.bill.charges,
             requirements,
             policies,
-            chosen: self.chosen,
+            chosen: self.found.chosen,
+            observed,
         }
     }
 }

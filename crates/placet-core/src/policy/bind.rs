@@ -4,7 +4,7 @@
 //! Invariant: owns all it needs, so it can be kept beside a verified token.
 
 use super::{
-    Policy,
+    Mode, Policy,
     rule::{LimitOf, Reads},
 };
 use crate::{
@@ -16,9 +16,10 @@ use crate::{
     ledger::{By, Limit, Measure},
     pattern::ResourcePattern,
     task::TaskOrigin,
+    time::Timestamp,
 };
 use serde_json::{Map, Value};
-use std::{borrow::Cow, fmt, fmt::Write as _, sync::Arc};
+use std::{borrow::Cow, fmt, fmt::Write as _, sync::Arc, time::Duration};
 
 /// What the policies in force say about the agents of one chain; made by [`super::PolicySet::bind`]. It belongs to
 /// that chain only, and to the state of its agents, users and tasks at that time.
@@ -26,8 +27,10 @@ pub struct BoundPolicies {
     pub(crate) leaf: GrantId,
     /// Leaf first; adjacent links of one agent are one.
     pub(crate) links: Box<[BoundLink]>,
-    /// `name@version` of each policy, each once.
+    /// `name@version` of each policy that has a say, each once.
     pub(crate) labels: Arc<[Arc<str>]>,
+    /// How long bodies of the record are kept.
+    keep: Option<Duration>,
 }
 
 /// The links of one agent that hang together.
@@ -68,21 +71,34 @@ impl BoundPolicies {
     pub(super) fn new(chain: &Chain, policies_of: impl Fn(&Agent) -> Vec<Arc<Policy>>) -> Self {
         let runs = chain.links().chunk_by(|below, above| below.agent.id == above.agent.id);
         let links: Box<[BoundLink]> = runs.filter_map(|run| BoundLink::new(run, &policies_of)).collect();
-        let mut labels: Vec<Arc<str>> =
-            links.iter().flat_map(|link| &link.policies).map(|bound| bound.policy.label.clone()).collect();
+        let in_force = || links.iter().flat_map(BoundLink::in_force);
+        let mut labels: Vec<Arc<str>> = in_force().map(|bound| bound.policy.label.clone()).collect();
+        let keep = in_force().filter_map(|bound| bound.policy.keep()).max();
         labels.sort_unstable();
         labels.dedup();
-        Self { leaf: chain.leaf().grant.id, links, labels: labels.into() }
+        Self { leaf: chain.leaf().grant.id, links, labels: labels.into(), keep }
     }
 
-    /// `name@version` of each policy that applies to an agent of the chain, sorted, each once.
+    /// `name@version` of each policy that applies to an agent of the chain and is in force, sorted, each once.
     pub fn labels(&self) -> &[Arc<str>] {
         &self.labels
     }
 
+    /// How long the bodies of entries about what this chain does are kept: the longest `record: {keep: …}` of the
+    /// policies in force. `None` where none states one; then the installation's default holds.
+    pub fn keep(&self) -> Option<Duration> {
+        self.keep
+    }
+
+    /// Until when the body of an entry of `now` is kept; as [`BoundPolicies::keep`].
+    pub fn keep_until(&self, now: Timestamp) -> Option<Timestamp> {
+        self.keep.map(|keep| now.plus(keep))
+    }
+
     /// Whether some rule reads the parameters: a request whose parameters can't be read is then unknown.
     pub fn reads_params(&self) -> bool {
-        let policies = self.links.iter().flat_map(|link| &link.policies);
+        // What is only observed must not make a request unknown.
+        let policies = self.links.iter().flat_map(BoundLink::in_force);
         let of_policies = policies.fold(Reads::default(), |reads, bound| reads.with(bound.policy.reads));
         let grants = self.links.iter().flat_map(|link| &link.grants).flat_map(|grant| &grant.limits);
         grants.fold(of_policies, |reads, applied| reads.with(applied.reads)).has(crate::cel::Root::Params)
@@ -96,6 +112,16 @@ impl fmt::Debug for BoundPolicies {
 }
 
 impl BoundLink {
+    /// The policies that have a say.
+    pub(crate) fn in_force(&self) -> impl Iterator<Item = &BoundPolicy> {
+        self.policies.iter().filter(|bound| bound.policy.mode == Mode::Enforce)
+    }
+
+    /// The policies that are observed.
+    pub(crate) fn observed(&self) -> impl Iterator<Item = &BoundPolicy> {
+        self.policies.iter().filter(|bound| bound.policy.mode == Mode::Observe)
+    }
+
     /// `run`: adjacent links of one agent, leaf first. The leafward stands for all.
     fn new(run: &[Link], policies_of: impl Fn(&Agent) -> Vec<Arc<Policy>>) -> Option<Self> {
         let link = run.first()?;
@@ -136,7 +162,7 @@ impl LimitOf {
     pub(super) fn new(of: &str, limit: Limit, sum: Option<crate::yaml::Node>) -> Self {
         let reads = match &limit.measure {
             Measure::Sum { of, .. } => Reads::of(Expression::conjuncts(of).iter()),
-            Measure::Count { .. } => Reads::default(),
+            Measure::Count { .. } | Measure::Rate { .. } | Measure::Concurrent { .. } => Reads::default(),
         };
         Self {
             identity: format!("{of}/{}/", encoded(&limit.identity())).into(),

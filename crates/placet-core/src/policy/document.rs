@@ -3,7 +3,8 @@
 //! Invariant: every key is either understood or reported, with its place.
 
 use super::{
-    Policy, duration,
+    Mode, Policy, duration,
+    hours::Hours,
     rule::{Approve, Condition, Index, Kind, LimitOf, Named, On, OnWhat, Reads, Rule},
     selector::{Handle, Selector},
     template::{Entry, Template},
@@ -12,7 +13,7 @@ use crate::{
     approval::{Approver, WITHIN},
     cel::Expression,
     diagnostic::{Diagnostic, Position, Report},
-    ledger::{Limit, Measure, Per},
+    ledger::{Limit, Per},
     pattern::ActionPattern,
     policy::bind::encoded,
     yaml::{MapReading, Node, Reading, Spanned, Yaml, to_json},
@@ -22,7 +23,7 @@ use std::collections::HashMap;
 const KEYS: &[&str] = &["policy", "applies_to", "mode", "rules", "record"];
 const RULE_KEYS: &[&str] =
     &["name", "allow", "deny", "guard", "on", "when", "limits", "approve", "shape", "hours"];
-const LIMIT_KEYS: &[&str] = &["count", "sum", "max", "per", "zone", "by", "rate", "concurrent"];
+const LIMIT_KEYS: &[&str] = &["count", "sum", "max", "per", "zone", "by", "rate", "burst", "concurrent"];
 
 /// The longest name of a rule, in characters.
 const LONGEST_NAME: usize = 100;
@@ -39,14 +40,11 @@ pub(super) fn read(root: &Node, report: &Report, version: u64) -> Option<Policy>
         unsupported(report, at, "the compact form", Some("write `policy: NAME` and `rules`"));
         return None;
     }
-    if let Some(at) = map.key_position("record") {
-        unsupported(report, at, "`record`", None);
-    }
-    if let Some(mode) = map.optional("mode")
-        && mode.one_of(&["enforce", "observe"]) == Some("observe")
-    {
-        unsupported(report, mode.position(), "`mode: observe`", None);
-    }
+    let mode = match map.optional("mode").map(|mode| mode.one_of(&["enforce", "observe"])) {
+        Some(Some("observe")) => Mode::Observe,
+        _ => Mode::Enforce,
+    };
+    let keep = map.optional("record").and_then(|reading| keep(&reading));
     let name = map.required("policy").and_then(|reading| name(&reading));
     let selector = map.optional("applies_to").map_or_else(|| Some(Selector::default()), |it| selector(&it));
     let rules = map.required("rules");
@@ -62,6 +60,8 @@ pub(super) fn read(root: &Node, report: &Report, version: u64) -> Option<Policy>
         label: format!("{name}@{version}").into(),
         name: name.into(),
         version,
+        mode,
+        keep,
         selector,
         rules: rules.into(),
         templates: reader.templates.into(),
@@ -76,6 +76,20 @@ fn unsupported(report: &Report, at: Position, what: &str, help: Option<&str>) {
         Some(help) => diagnostic.help(help),
         None => diagnostic,
     });
+}
+
+/// `record: {keep: 90d}`, in seconds.
+fn keep(reading: &Reading<'_>) -> Option<u64> {
+    let map = reading.map()?;
+    map.finish(&["keep"]);
+    let keep = map.required("keep")?;
+    match duration::keep(keep.string()?) {
+        Ok(seconds) => Some(seconds),
+        Err(problem) => {
+            keep.error(problem);
+            None
+        }
+    }
 }
 
 fn name(reading: &Reading<'_>) -> Option<String> {
@@ -172,10 +186,8 @@ impl Reader<'_> {
     /// `None` where an error was reported that leaves nothing to judge.
     fn rule(&mut self, item: &Reading<'_>, map: &MapReading<'_>, name: Option<String>) -> Option<Rule> {
         map.finish(RULE_KEYS);
-        for key in ["shape", "hours"] {
-            if let Some(at) = map.key_position(key) {
-                unsupported(self.report, at, &format!("`{key}`"), None);
-            }
+        if let Some(at) = map.key_position("shape") {
+            unsupported(self.report, at, "`shape`", None);
         }
         let kinds: Vec<Kind> =
             Kind::ALL.into_iter().filter(|kind| map.optional(kind.as_str()).is_some()).collect();
@@ -211,6 +223,7 @@ impl Reader<'_> {
         });
         let when: Box<[Condition]> =
             map.optional("when").map(|reading| conditions(&reading, self.report)).unwrap_or_default();
+        let hours = map.optional("hours").map(|reading| Hours::read(&reading));
         if kind == Some(Kind::Deny) {
             for key in ["limits", "approve"] {
                 if let Some(at) = map.key_position(key) {
@@ -232,6 +245,10 @@ impl Reader<'_> {
             actions: actions.into(),
             on,
             reads: Reads::of_conditions(&when),
+            hours: match hours {
+                Some(hours) => Some(hours?),
+                None => None,
+            },
             when,
             limits,
             approve,
@@ -287,12 +304,6 @@ impl Reader<'_> {
     fn limit(&self, item: &Reading<'_>) -> Option<(Limit, Option<Node>)> {
         let map = item.map()?;
         map.finish(LIMIT_KEYS);
-        for key in ["rate", "concurrent"] {
-            if let Some(at) = map.key_position(key) {
-                unsupported(self.report, at, &format!("`{key}`"), None);
-                return None;
-            }
-        }
         if map.entries().any(|(key, _)| !LIMIT_KEYS.contains(&key.value.as_str())) {
             return None;
         }
@@ -302,7 +313,7 @@ impl Reader<'_> {
         }
         match Limit::from_json(&to_json(item.node())) {
             Ok(limit) => {
-                if matches!(limit.measure, Measure::Count { .. } | Measure::Sum { .. }) && limit.max() == 0 {
+                if limit.max() == 0 {
                     item.warning("the maximum is 0: the rule never lets anything through");
                 }
                 Some((limit, sum))
@@ -312,7 +323,9 @@ impl Reader<'_> {
                 let at = member.as_ref().map_or(item.position(), Reading::position);
                 let diagnostic = Diagnostic::error(&error.message).at(at);
                 let word = member.as_ref().and_then(|reading| match &reading.node().value {
-                    Yaml::String(text) if error.member == "per" => Some(text.clone()),
+                    Yaml::String(text) if error.member == "per" && Per::parse(text).is_none() => {
+                        Some(text.clone())
+                    }
                     _ => None,
                 });
                 self.report.add(match word {

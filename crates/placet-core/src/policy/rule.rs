@@ -2,6 +2,7 @@
 //!
 //! Invariant: immutable after loading.
 
+use super::hours::Hours;
 use crate::{
     approval::Approver,
     cel::{Conjunct, Expression, Root},
@@ -44,6 +45,8 @@ pub(crate) struct Rule {
     pub(super) actions: Box<[Named]>,
     /// Absent: every resource.
     pub(super) on: Option<Box<[On]>>,
+    /// When it has its say. Absent: always.
+    pub(crate) hours: Option<Hours>,
     pub(crate) when: Box<[Condition]>,
     pub(crate) limits: Box<[LimitOf]>,
     pub(crate) approve: Option<Approve>,
@@ -135,6 +138,11 @@ impl Rule {
     /// Whether it names the action.
     pub(crate) fn names(&self, action: &ActionName) -> bool {
         self.actions.iter().any(|named| named.pattern.matches(action))
+    }
+
+    /// Whether it has its say whatever the request and the time are, where it names the action.
+    pub(super) fn is_unconditional(&self) -> bool {
+        self.when.is_empty() && self.hours.is_none()
     }
 
     /// Whether its resources cover all that `known` may be. A template that was not filled covers nothing.

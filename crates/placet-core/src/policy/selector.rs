@@ -18,7 +18,7 @@ pub(super) struct Selector {
 #[derive(Debug)]
 pub(super) struct Handle {
     component: Component,
-    prefix: Box<str>,
+    text: Box<str>,
 }
 
 impl Selector {
@@ -52,8 +52,7 @@ impl Handle {
                 pieces.push(Piece::Literal(literal.to_owned()));
             }
         }
-        let prefix = text.split('*').next().unwrap_or_default().into();
-        Ok(Self { component: Component::from_pieces(pieces), prefix })
+        Ok(Self { component: Component::from_pieces(pieces), text: text.into() })
     }
 
     /// The handle, where it is one.
@@ -61,8 +60,13 @@ impl Handle {
         self.component.as_literal()
     }
 
+    /// As it was written.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// What every handle that it stands for begins with.
     pub(super) fn prefix(&self) -> &str {
-        &self.prefix
+        self.text.split('*').next().unwrap_or_default()
     }
 }

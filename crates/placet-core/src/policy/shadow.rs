@@ -20,7 +20,7 @@ pub(super) fn check(policy: &Policy, report: &Report) {
         let denied = policy
             .rules
             .iter()
-            .find(|other| other.kind == Kind::Deny && other.when.is_empty() && includes(other, rule));
+            .find(|other| other.kind == Kind::Deny && other.is_unconditional() && includes(other, rule));
         if let (Some(deny), Kind::Allow) = (denied, rule.kind) {
             let message = format!("the rule never allows anything: `{}` denies all that it names", deny.name);
             warn(rule, message, "remove one of the two, or narrow the `deny`");
@@ -30,7 +30,7 @@ pub(super) fn check(policy: &Policy, report: &Report) {
         if rule.kind != Kind::Allow {
             continue;
         }
-        if let Some(first) = earlier().find(|first| first.when.is_empty() && includes(first, rule)) {
+        if let Some(first) = earlier().find(|first| first.is_unconditional() && includes(first, rule)) {
             let message = format!(
                 "the rule is never chosen: `{}` comes first and allows all that it names",
                 first.name

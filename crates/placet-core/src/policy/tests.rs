@@ -1,5 +1,7 @@
 //! What the loader says, and that no value widens a template.
 
+mod page;
+
 use super::{
     fixture::{self, action, chain, judged, spec},
     *,
@@ -82,12 +84,17 @@ rules:
     limits:
       - {count: 5, per: day, zone: America/New_York}
       - {sum: params.amount, max: 2000, per: day}
+      - {rate: 100/hour}
     approve: {when: params.amount > 100, by: ["role:support-lead"], within: 30m}
+  - name: office hours
+    guard: ["**"]
+    hours: {days: mon-fri, from: "09:00", to: "17:00", zone: America/New_York}
   - name: only proven agents move money
     guard: [refunds.*]
     when: [agent.trust.score >= 600, risk.score < 7.0]
   - name: no bulk
     deny: [refunds.create_bulk, admin.**]
+record: {keep: 90d}
 "#;
 
 #[test]
@@ -96,7 +103,7 @@ fn the_example_of_the_design_loads() {
     assert_eq!((policy.name(), policy.version(), policy.label()), ("support-desk", 7, "support-desk@7"));
     assert_eq!(
         policy.rule_names().collect::<Vec<_>>(),
-        ["read own orders", "small refunds", "only proven agents move money", "no bulk"]
+        ["read own orders", "small refunds", "office hours", "only proven agents move money", "no bulk"]
     );
     assert!(warnings.iter().all(|warning| warning.message.contains("no service declares")), "{warnings:?}");
     assert_eq!(policy.with_version(8).label(), "support-desk@8");
@@ -104,20 +111,8 @@ fn the_example_of_the_design_loads() {
 
 #[test]
 fn what_belongs_to_later_versions_is_refused_where_it_stands() {
-    insta::assert_snapshot!(errors("policy: p
-mode: observe
-record: {keep: 90d}
-rules:
-  - {name: a, allow: [x], shape: {rows: 1}}
-  - {name: b, allow: [x], hours: {from: '9'}}
-  - {name: c, allow: [x], limits: [{rate: 100/hour}]}
-  - {name: d, allow: [x], limits: [{concurrent: 2}]}").join("\n"), @r#"
-2:7 `mode: observe` is not supported by this version
-3:1 `record` is not supported by this version
-5:27 `shape` is not supported by this version
-6:27 `hours` is not supported by this version
-7:37 `rate` is not supported by this version
-8:37 `concurrent` is not supported by this version
+    insta::assert_snapshot!(errors("policy: p\nrules:\n  - {name: a, allow: [x], shape: {rows: 1}}").join("\n"), @r#"
+3:27 `shape` is not supported by this version
 "#);
     insta::assert_snapshot!(errors("agent: a\npolicy: {action: x}").join("\n"), @r#"
 1:1 the compact form is not supported by this version (write `policy: NAME` and `rules`)
@@ -187,7 +182,7 @@ fn mistakes_are_named_with_their_place() {
 6:17 `count` is a whole number, 0 or more
 7:25 `dya` is no span; use minute, hour, day, week, month or total (did you mean `day`?)
 8:9 `per` is missing: minute, hour, day, week, month or total
-9:9 a limit has `count`, or `sum` with `max`
+9:15 a limit has `count`, `rate`, `concurrent`, or `sum` with `max`
 10:30 the condition ends too early
 11:35 `max`: the amount has more than 6 fractional digits
 12:17 `count` stands alone, without `sum` and `max`
@@ -224,6 +219,105 @@ fn mistakes_are_named_with_their_place() {
 4:49 a list and a number are never equal
 5:35 a condition must be true or false, and this is a string
 6:53 a number and a string are never equal
+"#);
+}
+
+#[test]
+fn limits_hours_and_what_is_kept() {
+    insta::assert_snapshot!(errors("policy: p
+mode: watch
+record: {keep: 90}
+rules:
+  - name: a
+    allow: x
+    hours: {days: mon-fry, from: '9:00', until: '17:00'}
+    limits:
+      - {rate: 100/week}
+      - {rate: 100/hour, per: day}
+      - {rate: 100/hour, burst: 0}
+      - {rate: 100, burst: 5}
+      - {rate: 5/minute}
+      - {rate: 9/minute, burst: 2}
+      - {concurrent: 2, zone: UTC}
+      - {concurrent: 2.5}
+      - {concurrent: 2, rate: 5/day}
+      - {count: 5, per: day, burst: 2}
+  - {name: b, allow: x, hours: []}
+  - {name: c, allow: x, hours: {zone: UTC}}").join("\n"), @r#"
+2:7 `mode` must be one of `enforce`, `observe`, not `watch`
+3:16 `keep` must be a string, not the number `90` (put it in quotes)
+7:19 `mon-fry` is no day: write `mon`, `tue`, `wed`, `thu`, `fri`, `sat`, `sun`, a range like `mon-fri` or a list
+7:42 unknown key `until`
+9:16 `100/week` is no rate: write a whole number, a slash and second, minute, hour or day, as in `100/hour`
+10:31 a `rate` has no `per`
+11:33 `burst` is a whole number, 1 to 1000000000
+12:16 `rate` is text, as in `100/hour`
+14:9 the rule has this limit already; only the maximum differs
+15:31 a `concurrent` has no `zone`
+16:22 `concurrent` is a whole number, 0 or more
+17:22 `concurrent` is a limit of its own: write two
+18:17 `count` stands alone, without `sum` and `max`
+19:32 the list is empty: name the hours, or leave `hours` out for always
+20:32 `hours` needs `days`, or `from` and `to`
+"#);
+    let load = |text: &str| Policy::load(text.as_bytes(), None, 1, &[]).unwrap().0;
+    let plain = load("policy: p\nrules: [{name: a, allow: x}]");
+    assert_eq!((plain.mode(), plain.keep()), (Mode::Enforce, None));
+    let kept = load("policy: p\nmode: observe\nrecord: {keep: 90d}\nrules: [{name: a, allow: x}]");
+    assert_eq!((kept.mode(), kept.keep()), (Mode::Observe, Some(Duration::from_secs(90 * 86_400))));
+}
+
+#[test]
+fn the_longest_keep_of_the_policies_in_force_wins() {
+    let text = |name: &str, more: &str| format!("policy: {name}\n{more}\nrules: [{{name: a, allow: x}}]");
+    let bound = |texts: &[String]| {
+        let set = PolicySet::new(texts.iter().map(|text| fixture::policy(text)).collect());
+        let bound = set.bind(&chain(&[spec(1, "kid"), spec(2, "boss")]));
+        (bound.keep().map(|keep| keep.as_secs() / 86_400), bound.keep_until(fixture::NOW))
+    };
+    let kid = text("k", "applies_to: {agents: [kid]}\nrecord: {keep: 30d}");
+    let boss = text("b", "applies_to: {agents: [boss]}\nrecord: {keep: 90d}");
+    let observed = text("o", "mode: observe\nrecord: {keep: 900d}");
+    let other = text("x", "applies_to: {agents: [x]}\nrecord: {keep: 900d}");
+    let days = |days: u64| Some(fixture::NOW.plus(Duration::from_secs(days * 86_400)));
+    assert_eq!(bound(&[text("p", "")]), (None, None));
+    assert_eq!(bound(&[text("p", ""), kid.clone()]), (Some(30), days(30)));
+    assert_eq!(bound(&[kid, boss, observed, other]), (Some(90), days(90)));
+}
+
+#[test]
+fn rules_are_written_in_full_and_load_again() {
+    let odd = r##"
+policy: odd
+mode: observe
+rules:
+  - {name: "it's \"odd\" # {x}: [é]", guard: x.y, on: ["order://a b/*", "r://{{agent.x}}-y/**"], when: "params.a == 'é' || params.b == \"\\\\\""}
+  - {name: n, allow: '**', hours: [{days: sun, to: '06:00', zone: Asia/Kathmandu}, {from: '22:00', to: '02:00'}]}
+  - {name: l, allow: '**', limits: [{concurrent: 2, by: user}, {rate: 5/second, burst: 1}, {sum: 'params.a + 1', max: 0.5, per: total, by: task}], approve: {within: 90s}}
+"##;
+    let load = |text: &str| Policy::load(text.as_bytes(), None, 1, &[]).unwrap().0;
+    for text in [DESIGN, odd] {
+        let policy = load(text);
+        let full = policy.in_full();
+        assert_eq!(load(&full).in_full(), full);
+        let judged_alike = |text: &str| {
+            let desk = chain(&[spec(1, "support-1").label("team", "support").user(9, "ada")]);
+            let order = action("refunds.create", "order://x/1", json!({"amount": 5, "currency": "USD"}));
+            judged(&[text], &desk, &order)
+        };
+        assert_eq!(judged_alike(text), judged_alike(&full));
+    }
+    insta::assert_snapshot!(load(DESIGN).in_full(), @r#"
+policy: "support-desk"
+applies_to: {agents: ["support-*"], labels: {"team": ["support"]}}
+mode: enforce
+record: {keep: 90d}
+rules:
+  - {name: "read own orders", allow: ["orders.read", "orders.list"], on: ["order://customer:{{user.id}}/**"]}
+  - {name: "small refunds", allow: ["refunds.create"], on: ["order://customer:{{user.id}}/*"], when: ["params.amount <= 500", "params.currency == \"USD\""], limits: [{count: 5, per: day, zone: "America/New_York", by: agent}, {sum: "params.amount", max: 2000, per: day, zone: "UTC", by: agent}, {rate: "100/hour", burst: 100, by: agent}], approve: {when: ["params.amount > 100"], by: ["role:support-lead"], within: 30m}}
+  - {name: "office hours", guard: ["**"], on: ["**"], hours: {days: "mon-fri", from: "09:00", to: "17:00", zone: "America/New_York"}}
+  - {name: "only proven agents move money", guard: ["refunds.*"], on: ["**"], when: ["agent.trust.score >= 600", "risk.score < 7.0"]}
+  - {name: "no bulk", deny: ["refunds.create_bulk", "admin.**"], on: ["**"]}
 "#);
 }
 

@@ -87,6 +87,8 @@ entry_types! {
     ApprovalExpired = "approval.expired",
     /// A version of a policy took effect.
     PolicyApplied = "policy.applied",
+    /// A policy was put out of force.
+    PolicyRemoved = "policy.removed",
     /// A version of a service's description took effect.
     ServiceApplied = "service.applied",
     /// A connection to an upstream was added.

@@ -34,6 +34,7 @@ use placet_core::{
     chain::Chain,
     id::{ApprovalId, ConnectionId, DecisionId},
     judge::{self, Judgement, Request, Verdict},
+    ledger::Standing,
     pattern::{ActionName, ResourceUri},
     policy::BoundPolicies,
     record::{EntryType, Envelope, body::redact_secret_members, leaf},
@@ -236,8 +237,8 @@ struct Decision {
     service: Option<ServiceVersion>,
     connection: Option<ConnectionId>,
     reasons: Vec<Reason>,
-    /// What the rules said, with what is used of each charge's counter.
-    judged: Option<(Judgement, Vec<i64>)>,
+    /// What the rules said, with how each charge's counter stands.
+    judged: Option<(Judgement, Vec<Standing>)>,
 }
 
 impl Decision {
@@ -248,12 +249,15 @@ impl Decision {
         action: Action,
         context: Option<&Value>,
     ) -> Result<Self, Problem> {
-        let judgement =
-            judge::judge(policies, &Request { chain, action: &action, now: app.clock.now(), context });
-        let used = way::used(app, &judgement).await?;
-        let over = judgement.charges.iter().zip(&used).position(|(charge, used)| !charge.fits(*used));
+        let now = app.clock.now();
+        let judgement = judge::judge(policies, &Request { chain, action: &action, now, context });
+        let used = way::standings(app, &judgement, now).await?;
+        let mut standings = judgement.charges.iter().zip(&used).enumerate();
+        let over = standings.find(|(_, (charge, standing))| !charge.fits(standing.used));
         let (verdict, reasons) = match over {
-            Some(index) => (Verdict::Deny, vec![way::exceeded(&judgement, index)]),
+            Some((index, (_, standing))) => {
+                (Verdict::Deny, vec![way::exceeded(&judgement, chain, index, *standing)])
+            }
             None => (judgement.verdict, judgement.reasons.clone()),
         };
         let judged = Some((judgement, used));
@@ -294,18 +298,21 @@ impl Decision {
             let rule = |(policy, rule): &(Arc<str>, Arc<str>)| json!({"policy": &**policy, "rule": &**rule});
             say("rules", judgement.chosen.iter().map(rule).collect());
             say("limits", limits(judgement, used));
+            if !judgement.observed.is_empty() {
+                say("observed", json!(judgement.observed));
+            }
         }
         Value::Object(answer)
     }
 }
 
 /// What the action would take of each limit.
-fn limits(judgement: &Judgement, used: &[i64]) -> Value {
-    let charges = judgement.charges.iter().zip(used).filter_map(|(charge, used)| {
+fn limits(judgement: &Judgement, standings: &[Standing]) -> Value {
+    let charges = judgement.charges.iter().zip(standings).filter_map(|(charge, standing)| {
         let applied = judgement.limits.get(charge.limit)?;
         Some(json!({
             "policy": &*applied.policy, "rule": &*applied.rule, "limit": applied.limit.to_string(),
-            "used": applied.limit.shown(*used), "this": applied.limit.shown(charge.amount),
+            "used": applied.limit.shown(standing.used), "this": applied.limit.shown(charge.amount),
             "max": applied.limit.shown(charge.max), "until": charge.window.end,
         }))
     });

@@ -6,6 +6,7 @@ use placet_core::{
     approval::{Approval, ApprovalState, Binding, RequestDigest},
     id::ApprovalId,
     judge::Judgement,
+    ledger,
     record::{EntryType, Envelope, leaf},
     refusal::{Code, Reason},
     time::Timestamp,
@@ -86,11 +87,14 @@ async fn ask(
     now: Timestamp,
 ) -> Result<Standing, Problem> {
     // A hold reserves nothing, but nobody is asked about what a used-up limit would refuse anyway.
-    let used = super::used(app, judgement).await?;
-    if let Some(index) = judgement.charges.iter().zip(&used).position(|(charge, used)| !charge.fits(*used)) {
-        return Ok(Standing::Refused(super::exceeded(judgement, index)));
+    let standings = super::standings(app, judgement, now).await?;
+    let charged = judgement.charges.iter().zip(&standings);
+    if let Some((index, (_, standing))) =
+        charged.enumerate().find(|(_, (charge, standing))| !charge.fits(standing.used))
+    {
+        return Ok(Standing::Refused(super::exceeded(judgement, &bearer.chain, index, *standing)));
     }
-    let shown = shown(bearer, described, judgement, &used);
+    let shown = shown(bearer, described, judgement, &standings);
     if serde_json::to_vec(&shown).map_or(true, |text| text.len() > MAX_SHOWN) {
         let reason = Reason::of(Code::ApprovalRequired)
             .detail("the request is too large to be shown to a person in full");
@@ -123,8 +127,9 @@ async fn ask(
         approval: Some(approval.id),
         ..recording::attributed(EntryType::ApprovalRequested, now, &bearer.chain, Some(bearer.claims.jti))
     };
-    let entry =
-        app.prepare(envelope, Some(&recording::action_body(&described.action, described.secret(), &[])?))?;
+    let body = recording::action_body(&described.action, described.secret(), &[])?;
+    let body = super::observe::beside(body, &judgement.observed);
+    let entry = app.prepare(envelope, Some(&body))?.kept_until(bearer.policies.keep_until(now));
     let standing = app
         .store
         .write(move |tx| {
@@ -186,18 +191,23 @@ fn digest(app: &App, bearer: &Bearer, described: &Described, judgement: &Judgeme
 }
 
 /// Everything that a person is shown: who, for whom, for what, every argument that will run, what it would cost.
-fn shown(bearer: &Bearer, described: &Described, judgement: &Judgement, used: &[i64]) -> Value {
+fn shown(
+    bearer: &Bearer,
+    described: &Described,
+    judgement: &Judgement,
+    standings: &[ledger::Standing],
+) -> Value {
     let chain = &bearer.chain;
     let task = chain.leaf().task.as_deref();
     let budgets: Vec<_> = judgement
         .charges
         .iter()
-        .zip(used)
-        .filter_map(|(charge, used)| {
+        .zip(standings)
+        .filter_map(|(charge, standing)| {
             let applied = judgement.limits.get(charge.limit)?;
             Some(json!({
                 "policy": applied.policy.as_ref(), "rule": applied.rule.as_ref(), "limit": applied.limit.to_string(),
-                "used": applied.limit.shown(*used), "this": applied.limit.shown(charge.amount),
+                "used": applied.limit.shown(standing.used), "this": applied.limit.shown(charge.amount),
                 "max": applied.limit.shown(charge.max), "until": charge.window.end,
             }))
         })

@@ -23,7 +23,7 @@ use std::{
 };
 
 /// How long an upstream may take.
-const UPSTREAM_TIME: Duration = Duration::from_secs(30);
+pub(super) const UPSTREAM_TIME: Duration = Duration::from_secs(30);
 /// The kind of row that an idempotent answer is sealed to.
 pub(crate) const ANSWER_KIND: &str = "answer";
 

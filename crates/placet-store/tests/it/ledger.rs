@@ -1,7 +1,7 @@
 //! Admission and conclusion: limits are exact, whatever happens at the same time.
 
 use crate::world::{World, admission, agent, at, charge, conclusion, entry, from, verify_chain};
-use placet_core::{record::EntryType, refusal::Code};
+use placet_core::{ledger::Standing, record::EntryType, refusal::Code};
 use placet_store::{
     ConcludeError, Fault, Refused, Version,
     actions::{self, ActionState},
@@ -11,6 +11,11 @@ use placet_store::{
 };
 use proptest::prelude::*;
 use std::collections::HashMap;
+
+/// The refusal of a charge in the window of the first minute.
+fn exceeded(index: usize, used: i64) -> Refused {
+    Refused::Limit { index, standing: Standing { used, retry_at: Some(at(60)) } }
+}
 
 async fn used(store: &placet_store::Store, counter: &str, start: i64) -> i64 {
     let charge = charge(counter, start, 0, 0);
@@ -36,7 +41,7 @@ async fn of_64_at_once_against_10_exactly_10_are_admitted() {
             match task.await.unwrap() {
                 Ok(_) => admitted += 1,
                 Err(refused) => {
-                    assert_eq!(refused, Refused::Limit { index: 0, used: 10 * round });
+                    assert_eq!(refused, exceeded(0, 10 * round));
                 }
             }
         }
@@ -51,10 +56,10 @@ async fn a_charge_that_does_not_fit_leaves_nothing_of_the_others() {
     let world = World::new();
     let store = world.open();
     let both = vec![charge("wide", 0, 1, 10), charge("narrow", 0, 5, 4)];
-    assert_eq!(store.admit(admission(both)).await.unwrap_err(), Refused::Limit { index: 1, used: 0 });
+    assert_eq!(store.admit(admission(both)).await.unwrap_err(), exceeded(1, 0));
     // The same counter twice in one action counts twice.
     let twice = vec![charge("wide", 0, 6, 10), charge("wide", 0, 6, 10)];
-    assert_eq!(store.admit(admission(twice)).await.unwrap_err(), Refused::Limit { index: 1, used: 6 });
+    assert_eq!(store.admit(admission(twice)).await.unwrap_err(), exceeded(1, 6));
     let negative = vec![charge("wide", 0, -1, 10)];
     assert!(matches!(store.admit(admission(negative)).await, Err(Refused::Limit { index: 0, .. })));
     assert_eq!(used(&store, "wide", 0).await, 0);

@@ -13,6 +13,7 @@ mod denials;
 mod groups;
 mod ledger;
 mod log;
+mod meters;
 mod opening;
 mod plans;
 mod postgres;

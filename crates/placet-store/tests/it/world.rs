@@ -2,7 +2,7 @@
 
 use placet_core::{
     id::{ActionId, AgentId, GrantId, Id, Kind, NodeId},
-    ledger::{Charge, Window},
+    ledger::{Charge, Meter, Window},
     record::{EntryType, Envelope, RecordSigner},
     time::Timestamp,
 };
@@ -56,7 +56,7 @@ pub fn intent() -> PreparedEntry {
 /// The charge of `amount` against `counter`, at most `max`, in the window from `start` seconds on for a minute.
 pub fn charge(counter: &str, start: i64, amount: i64, max: i64) -> Charge {
     let window = Window { start: at(start), end: at(start + 60) };
-    Charge { counter: counter.into(), window, amount, max, limit: 0 }
+    Charge { counter: counter.into(), meter: Meter::Window, window, amount, max, limit: 0 }
 }
 
 pub fn admission(charges: Vec<Charge>) -> Admission {
@@ -70,8 +70,10 @@ pub fn admission(charges: Vec<Charge>) -> Admission {
         task: None,
         connection: None,
         at: at(0),
+        until: at(30),
         versions: vec![],
         charges,
+        observed: vec![],
         approval: None,
         idempotency: None,
         intent: intent(),

@@ -47,6 +47,48 @@ pub(crate) enum Command {
         #[arg(long, value_name = "N")]
         version: Option<u64>,
     },
+    /// Show what a policy became when it was loaded: its rules in full, one a line
+    #[command(
+        after_help = "Examples:\n  placet policy rules policies/support-desk.yaml\n  placet policy rules support-desk"
+    )]
+    Rules {
+        /// A file, or the name of a policy at the server
+        #[arg(value_name = "FILE|NAME")]
+        what: String,
+        /// The version at the server, instead of the one in force
+        #[arg(long, value_name = "N")]
+        version: Option<u64>,
+    },
+    /// List the versions of a policy, the newest first
+    #[command(after_help = "Example:\n  placet policy history support-desk")]
+    History {
+        /// Its name
+        name: String,
+    },
+    /// Put the text of an older version in force, as a new version
+    #[command(after_help = "Example:\n  placet policy rollback support-desk --to 3")]
+    Rollback {
+        /// Its name
+        name: String,
+        /// The version to go back to, instead of the one before
+        #[arg(long, value_name = "N")]
+        to: Option<u64>,
+    },
+    /// Put a policy out of force; what its guards and denies held back they no longer do
+    #[command(after_help = "Example:\n  placet policy remove support-desk")]
+    Remove {
+        /// Its name
+        name: String,
+    },
+    /// Show what a policy in `mode: observe` would have said, counted
+    #[command(after_help = "Example:\n  placet policy observed support-desk")]
+    Observed {
+        /// Its name
+        name: String,
+        /// One version, instead of all
+        #[arg(long, value_name = "N")]
+        version: Option<u64>,
+    },
 }
 
 impl Command {
@@ -63,22 +105,70 @@ impl Command {
             }
             Self::List => {
                 let answer = context.client()?.read("/v1/policies").await?;
-                out.list(&answer, "policies", &["policy", "version", "applied", "applied_by"]);
+                out.list(&answer, "policies", &["policy", "version", "mode", "applied", "applied_by"]);
             }
             Self::Show { name, version } => {
                 let version = version.map(|version| version.to_string());
                 let path = format!("/v1/policies/{}{}", encoded(&name), query(&[("version", version)]));
                 let answer = context.client()?.read(&path).await?;
-                show_source(context, &answer);
+                show_source(context, &answer, "source");
+            }
+            Self::Rules { what, version } => return rules(context, &what, version).await,
+            Self::History { name } => {
+                let answer =
+                    context.client()?.read(&format!("/v1/policies/{}/versions", encoded(&name))).await?;
+                out.list(&answer, "versions", &["version", "active", "applied", "applied_by"]);
+            }
+            Self::Rollback { name, to } => {
+                let path = format!("/v1/policies/{}/rollback", encoded(&name));
+                let asked = to.map_or_else(|| json!({}), |to| json!({ "to": to }));
+                let answer =
+                    context.client()?.send(Method::POST, &path, &[], Body::Json(&asked)).await?.success()?;
+                out.document(&answer);
+            }
+            Self::Remove { name } => {
+                let path = format!("/v1/policies/{}", encoded(&name));
+                context.client()?.send(Method::DELETE, &path, &[], Body::Empty).await?.success()?;
+                out.sentence(&format!("{name} is no longer in force"));
+            }
+            Self::Observed { name, version } => {
+                let version = version.map(|version| version.to_string());
+                let query = query(&[("version", version)]);
+                let path = format!("/v1/policies/{}/observations{query}", encoded(&name));
+                let answer = context.client()?.read(&path).await?;
+                let columns =
+                    ["version", "would", "decision", "count", "rule", "action", "handle", "code", "last"];
+                out.list(&answer, "observations", &columns);
             }
         }
         Ok(Exit::Done)
     }
 }
 
-/// Prints a stored document: its source as it was written for a person, where the answer has it.
-pub(crate) fn show_source(context: &Context, answer: &Value) {
-    match answer.get("source").and_then(Value::as_str) {
+/// The rules of a file, without a server, or else of a policy at the server.
+async fn rules(context: &Context, what: &str, version: Option<u64>) -> Result<Exit, Failure> {
+    let file = Path::new(what);
+    if version.is_some() || !file.exists() {
+        let version = version.map(|version| version.to_string());
+        let path = format!("/v1/policies/{}/rules{}", encoded(what), query(&[("version", version)]));
+        show_source(context, &context.client()?.read(&path).await?, "document");
+        return Ok(Exit::Done);
+    }
+    match Policy::load(&input::file(file)?, Some(what), 1, &[]) {
+        Ok((policy, _)) => {
+            let rules: Vec<_> = policy.rules_in_full().collect();
+            let answer = json!({"policy": policy.name(), "mode": policy.mode().as_str(), "rules": rules,
+                                "document": policy.in_full()});
+            show_source(context, &answer, "document");
+            Ok(Exit::Done)
+        }
+        Err(errors) => Ok(report(context, &errors, &[])),
+    }
+}
+
+/// Prints a stored document: its text (the member `text`) as it is for a person, where the answer has it.
+pub(crate) fn show_source(context: &Context, answer: &Value, text: &str) {
+    match answer.get(text).and_then(Value::as_str) {
         Some(source) if !context.out.is_json() => {
             source.lines().for_each(|text| line(&crate::output::escaped(text)));
         }

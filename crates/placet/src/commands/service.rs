@@ -78,6 +78,7 @@ impl Command {
                 show_source(
                     context,
                     &context.client()?.read(&format!("/v1/services/{}", encoded(&name))).await?,
+                    "source",
                 );
             }
         }

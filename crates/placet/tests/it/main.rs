@@ -50,6 +50,10 @@ mod parties;
 #[cfg(test)]
 mod policies;
 #[cfg(test)]
+mod policy_language;
+#[cfg(test)]
+mod policy_versions;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod readme;

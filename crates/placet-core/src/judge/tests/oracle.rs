@@ -20,6 +20,12 @@ const ON: [(&str, Option<&[usize]>); 7] = [
 const NAMES: [(&str, &[usize]); 4] = [("a.x", &[0]), ("a.*", &[0, 1]), ("**", &[0, 1, 2]), ("b.x", &[2])];
 const KNOWN: [(&str, &[usize]); 4] =
     [("r://h/1", &[0]), ("r://g/2", &[3]), ("r://h/*", &[0, 1]), ("r://*/1", &[0, 2])];
+/// Hours, at Monday noon in UTC: whether it is open.
+const HOURS: [(&str, bool); 3] = [
+    ("{days: mon-fri, zone: UTC}", true),
+    ("{from: '18:00', to: '06:00', zone: UTC}", false),
+    ("[{days: sun, zone: UTC}, {from: '12:00', to: '12:01', zone: UTC}]", true),
+];
 const TRUTH: [(&str, Option<bool>); 3] =
     [("'true'", Some(true)), ("'false'", Some(false)), ("params.gone", None)];
 
@@ -29,6 +35,7 @@ struct Line {
     names: Vec<usize>,
     on: Option<Vec<usize>>,
     when: Vec<usize>,
+    hours: Option<usize>,
     limit: bool,
     approve: Option<Option<usize>>,
 }
@@ -40,22 +47,25 @@ fn line() -> impl Strategy<Value = Line> {
         prop::collection::vec(0..NAMES.len(), 1..3),
         prop::option::of(prop::collection::vec(0..ON.len(), 1..3)),
         prop::collection::vec(truth(), 0..3),
+        prop::option::weighted(0.3, 0..HOURS.len()),
         any::<bool>(),
         prop::option::weighted(0.3, prop::option::of(0..TRUTH.len())),
     )
-        .prop_map(|(kind, names, on, when, limit, approve)| Line {
+        .prop_map(|(kind, names, on, when, hours, limit, approve)| Line {
             kind,
             names,
             on,
             when,
+            hours,
             limit,
             approve,
         })
 }
 
-fn text(policy: usize, who: usize, lines: &[Line]) -> String {
+fn text(policy: usize, who: usize, observed: bool, lines: &[Line]) -> String {
     let applies = ["", "applies_to: {agents: [kid]}\n", "applies_to: {agents: ['bos*']}\n"][who];
-    let mut out = format!("policy: p{policy}\n{applies}rules:\n");
+    let mode = if observed { "mode: observe\n" } else { "" };
+    let mut out = format!("policy: p{policy}\n{applies}{mode}rules:\n");
     let list = |items: Vec<&str>| items.iter().map(|item| format!("'{item}'")).collect::<Vec<_>>().join(", ");
     for (index, line) in lines.iter().enumerate() {
         let kind = ["allow", "deny", "guard"][line.kind];
@@ -67,6 +77,9 @@ fn text(policy: usize, who: usize, lines: &[Line]) -> String {
         if !line.when.is_empty() {
             let when: Vec<_> = line.when.iter().map(|truth| TRUTH[*truth].0).collect();
             out += &format!("    when: [{}]\n", when.join(", "));
+        }
+        if let Some(hours) = line.hours {
+            out += &format!("    hours: {}\n", HOURS[hours].0);
         }
         if line.kind != 1 && line.limit {
             out += "    limits: [{count: 1, per: total}]\n";
@@ -80,12 +93,13 @@ fn text(policy: usize, who: usize, lines: &[Line]) -> String {
 }
 
 /// What DESIGN §4 says, line by line: the verdict, the limits and the approvals by rule and agent.
-fn expected(policies: &[(usize, Vec<Line>)], links: usize, action: usize, known: &[usize]) -> Expected {
+fn expected(policies: &[Given], links: usize, action: usize, known: &[usize]) -> Expected {
     let (mut denied, mut limits, mut asked) = (false, BTreeSet::new(), BTreeSet::new());
     for link in 0..links {
         let mut allowed = false;
-        for (number, (who, lines)) in policies.iter().enumerate() {
-            if *who != 0 && *who != link + 1 {
+        for (number, (who, observed, lines)) in policies.iter().enumerate() {
+            // An observed policy grants, forbids, charges and chooses nothing.
+            if *observed || *who != 0 && *who != link + 1 {
                 continue;
             }
             let mut chosen = false;
@@ -101,11 +115,12 @@ fn expected(policies: &[(usize, Vec<Line>)], links: usize, action: usize, known:
                 let covers = entries(&|set| known.iter().all(|one| set.contains(one)), false);
                 let touches = entries(&|set| known.iter().any(|one| set.contains(one)), true);
                 let truths: Vec<_> = line.when.iter().map(|truth| TRUTH[*truth].1).collect();
-                let holds = truths.iter().all(|truth| *truth == Some(true));
+                let open = line.hours.is_none_or(|hours| HOURS[hours].1);
+                let holds = open && truths.iter().all(|truth| *truth == Some(true));
                 let has_say = match line.kind {
                     0 => !chosen && covers && holds,
                     1 => {
-                        denied |= touches && !truths.contains(&Some(false));
+                        denied |= touches && open && !truths.contains(&Some(false));
                         false
                     }
                     _ => {
@@ -133,19 +148,21 @@ fn expected(policies: &[(usize, Vec<Line>)], links: usize, action: usize, known:
     (if asked.is_empty() { Verdict::Allow } else { Verdict::Hold }, limits, asked)
 }
 
+/// To whom it applies, whether it is only observed, its rules.
+type Given = (usize, bool, Vec<Line>);
 type Expected = (Verdict, BTreeSet<(String, usize)>, BTreeSet<String>);
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
     #[test]
     fn the_judge_says_what_the_sentences_say(
-        policies in prop::collection::vec((0..3usize, prop::collection::vec(line(), 1..5)), 1..4),
+        policies in prop::collection::vec((0..3usize, prop::bool::weighted(0.2), prop::collection::vec(line(), 1..5)), 1..4),
         links in 1..3usize,
         named in 0..ACTIONS.len(),
         known in 0..KNOWN.len(),
     ) {
         let texts: Vec<_> =
-            policies.iter().enumerate().map(|(number, (who, lines))| text(number, *who, lines)).collect();
+            policies.iter().enumerate().map(|(number, (who, observed, lines))| text(number, *who, *observed, lines)).collect();
         let sources: Vec<&str> = texts.iter().map(String::as_str).collect();
         let specs = [spec(0, "kid").label("host", "h"), spec(1, "boss").label("host", "h")];
         let chain = chain(&specs[..links]);

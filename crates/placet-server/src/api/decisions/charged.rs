@@ -19,25 +19,30 @@ use crate::{
     problem::{Answer, Problem},
     recording,
     rules::Rules,
-    way,
+    way::{self, observe},
 };
 use axum::Json;
 use placet_core::{
     action::Action,
     id::{ActionId, ApprovalId, DecisionId},
-    judge::{self, Judgement, Request, Verdict},
+    judge::{self, Judgement, Observation, Request, Verdict},
     policy::BoundPolicies,
     record::{EntryType, Envelope, body::redact_secret_members, leaf},
     refusal::{Code, Reader, Reason},
     secret::sha256,
     time::Timestamp,
 };
-use placet_store::{Admission, Refused, Version, admit::Key, decisions, resource_servers::ResourceServer};
+use placet_store::{
+    Admission, Refused, Version, admit::Key, decisions, observations::Observed,
+    resource_servers::ResourceServer,
+};
 use serde_json::{Value, json};
 use std::time::Duration;
 
 /// How often a request is judged anew because what it was judged on changed meanwhile.
 const ATTEMPTS: usize = 20;
+/// How long a decision counts as under way where its outcome is not told.
+const UNDER_WAY: Duration = Duration::from_secs(15 * 60);
 /// How long an idempotency key is kept; one of an open decision stays.
 const KEY_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// The most bytes of a `context`: it is recorded.
@@ -139,12 +144,14 @@ impl Case<'_> {
             Request { chain: &self.bearer.chain, action: self.action, now: self.now, context: self.context };
         let judgement = judge::judge(self.policies, &request);
         let approval = match judgement.verdict {
-            Verdict::Deny => return self.deny(judgement.reasons).await.map(Some),
+            Verdict::Deny => return self.deny(judgement.reasons, &judgement.observed).await.map(Some),
             Verdict::Allow => None,
             Verdict::Hold => match held::standing(self, &judgement).await? {
                 held::Standing::Approved(approval) => Some(approval),
                 held::Standing::Held(approval) => return Ok(Some(self.hold(&judgement, approval))),
-                held::Standing::Refused(reason) => return self.deny(vec![reason]).await.map(Some),
+                held::Standing::Refused(reason) => {
+                    return self.deny(vec![reason], &judgement.observed).await.map(Some);
+                }
             },
         };
         self.admit(judgement, approval).await
@@ -174,11 +181,15 @@ impl Case<'_> {
             task: leaf.task,
             connection: None,
             at: now,
+            until: now.plus(UNDER_WAY),
             versions: self.versions(),
             charges: judgement.charges.clone(),
+            observed: self.noted(&judgement.observed, leaf::Verdict::Allow),
             approval,
             idempotency: self.key(),
-            intent: app.prepare(intent, Some(&self.body(&[])))?,
+            intent: app
+                .prepare(intent, Some(&observe::beside(self.body(&[]), &judgement.observed)))?
+                .kept_until(self.policies.keep_until(now)),
         };
         match app.store.admit_for(self.server.id, admission).await {
             Ok(_) => {
@@ -190,10 +201,13 @@ impl Case<'_> {
                 Ok(Some(answer))
             }
             Err(Refused::Stale) => Ok(None),
-            Err(Refused::Limit { index, .. }) => {
-                self.deny(vec![way::exceeded(&judgement, index)]).await.map(Some)
+            Err(Refused::Limit { index, standing }) => {
+                let reason = way::exceeded(&judgement, &bearer.chain, index, standing);
+                self.deny(vec![reason], &judgement.observed).await.map(Some)
             }
-            Err(Refused::Approval(code)) => self.deny(vec![Reason::of(code)]).await.map(Some),
+            Err(Refused::Approval(code)) => {
+                self.deny(vec![Reason::of(code)], &judgement.observed).await.map(Some)
+            }
             Err(Refused::Fault(fault)) => Err(fault.into()),
             Err(Refused::IdempotencyInFlight) => self.again().await.map(Some),
             Err(Refused::Replay(_)) => {
@@ -248,7 +262,7 @@ impl Case<'_> {
     }
 
     /// Records a refusal; equal ones within a minute become one entry with a count.
-    async fn deny(&self, reasons: Vec<Reason>) -> Result<Value, Problem> {
+    async fn deny(&self, reasons: Vec<Reason>, observed: &[Observation]) -> Result<Value, Problem> {
         let mut codes: Vec<String> = Vec::new();
         for reason in &reasons {
             if !codes.iter().any(|code| code == reason.code.as_str()) {
@@ -265,14 +279,20 @@ impl Case<'_> {
         let stated = serde_json::to_vec(&(
             (self.server.id, self.bearer.chain.leaf().grant.id, self.action.name.as_str(), &reasons),
             (self.action.resource.as_str(), &self.action.params, self.context, self.approval),
-            (&envelope.source, &envelope.policies),
+            (&envelope.source, &envelope.policies, observed),
         ));
         let stated = stated.map_err(|_| Problem::of(Code::Internal, "a refusal could not be written"))?;
-        let entry = self.app.prepare(envelope, Some(&self.body(&reasons)))?;
+        let body = observe::beside(self.body(&reasons), observed);
+        let entry = self.app.prepare(envelope, Some(&body))?.kept_until(self.policies.keep_until(self.now));
         let key = sha256(&[b"charged", &stated]);
+        self.app.store.observe(self.noted(observed, leaf::Verdict::Deny), self.now).await?;
         self.app.store.append_denial(key, entry, self.now, way::COALESCED_OVER).await?;
         way::count(self.app, "deny", reasons.first().map_or("", |reason| reason.code.as_str()));
         Ok(self.answer("deny", clock::fresh(self.now), &reasons))
+    }
+
+    fn noted(&self, observed: &[Observation], decided: leaf::Verdict) -> Vec<Observed> {
+        observe::noted(observed, &self.bearer.chain, &self.action.name, decided)
     }
 
     fn hold(&self, judgement: &Judgement, approval: Value) -> Value {

@@ -11,6 +11,7 @@ use placet_core::{
     approval::{Approval, ApprovalState, Binding, RequestDigest},
     id::ApprovalId,
     judge::Judgement,
+    ledger,
     record::{EntryType, Envelope, leaf},
     refusal::{Code, Reason},
 };
@@ -63,9 +64,10 @@ async fn presented(case: &Case<'_>, id: ApprovalId, digest: RequestDigest) -> Re
 
 async fn ask(case: &Case<'_>, judgement: &Judgement, digest: RequestDigest) -> Result<Standing, Problem> {
     // A hold reserves nothing, but nobody is asked about what a used-up limit would refuse anyway.
-    let used = way::used(case.app, judgement).await?;
-    if let Some(index) = judgement.charges.iter().zip(&used).position(|(charge, used)| !charge.fits(*used)) {
-        return Ok(Standing::Refused(way::exceeded(judgement, index)));
+    let used = way::standings(case.app, judgement, case.now).await?;
+    let mut standings = judgement.charges.iter().zip(&used).enumerate();
+    if let Some((index, (_, over))) = standings.find(|(_, (charge, standing))| !charge.fits(standing.used)) {
+        return Ok(Standing::Refused(way::exceeded(judgement, &case.bearer.chain, index, *over)));
     }
     let shown = shown(case, judgement, &used);
     if serde_json::to_vec(&shown).map_or(true, |text| text.len() > MAX_SHOWN) {
@@ -162,7 +164,7 @@ fn digest(case: &Case<'_>, judgement: &Judgement) -> Result<RequestDigest, Probl
 }
 
 /// Everything that a person is shown.
-fn shown(case: &Case<'_>, judgement: &Judgement, used: &[i64]) -> Value {
+fn shown(case: &Case<'_>, judgement: &Judgement, used: &[ledger::Standing]) -> Value {
     let chain = &case.bearer.chain;
     let task = chain.leaf().task.as_deref();
     json!({
