@@ -4,7 +4,11 @@
 //! every requirement of every rule that asked and is released when all are met. It is used once, inside the
 //! transaction that admits the request.
 //!
+//! A person may answer more broadly than "this once": then a [`permit`] comes of it, once every requirement is met.
+//!
 //! Invariant: an approval changes state only through [`Approval::decide`] and [`Approval::use_up`], which consume it.
+
+pub mod permit;
 
 use crate::{
     id::{ActionId, AgentId, ApprovalId, GrantId, TaskId, UserId},
@@ -13,6 +17,7 @@ use crate::{
     user::{ADMINISTRATOR, APPROVER, User},
 };
 use aws_lc_rs::hmac;
+use permit::{Ground, Terms};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{collections::BTreeSet, fmt, time::Duration};
@@ -52,7 +57,7 @@ impl Requirement {
             Approver::Role(role) => person.has_role(role),
             Approver::User(name) => person.name == *name,
             Approver::Default => match user {
-                Some(user) => person.id == user || person.has_role(ADMINISTRATOR),
+                Some(user) => person.id == user,
                 None => person.has_role(APPROVER),
             },
         })
@@ -64,7 +69,7 @@ impl fmt::Display for Approver {
         match self {
             Self::Role(role) => write!(f, "role:{role}"),
             Self::User(name) => write!(f, "user:{name}"),
-            Self::Default => f.write_str("the grant's user, or an approver"),
+            Self::Default => f.write_str("the grant's user, or an approver where it has none"),
         }
     }
 }
@@ -141,7 +146,7 @@ pub enum Verdict {
 }
 
 /// One answer that was given.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Vote {
     /// Who answered.
     pub by: UserId,
@@ -153,6 +158,9 @@ pub struct Vote {
     pub at: Timestamp,
     /// Indexes of the requirements that it met.
     pub met: Vec<usize>,
+    /// The permit that this person gives with it, for the requirements that it met; it comes to be when all are met.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permit: Option<Terms>,
 }
 
 /// Where an approval is in its life; expiry follows from the times.
@@ -169,6 +177,8 @@ pub enum ApprovalState {
     Used,
     /// Nobody answered in time, or the answer was not used in time.
     Expired,
+    /// The grant that it was for has ended before it was used.
+    Ended,
 }
 
 impl ApprovalState {
@@ -180,8 +190,13 @@ impl ApprovalState {
             Self::Denied => "denied",
             Self::Used => "used",
             Self::Expired => "expired",
+            Self::Ended => "ended",
         }
     }
+
+    /// Every state.
+    pub const ALL: [Self; 6] =
+        [Self::Pending, Self::Approved, Self::Denied, Self::Used, Self::Expired, Self::Ended];
 }
 
 /// One held request.
@@ -203,6 +218,9 @@ pub struct Approval {
     pub shown: Value,
     /// What has to be met, all of it.
     pub requirements: Vec<Requirement>,
+    /// What a permit that is given with an answer would be bound to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ground: Option<Ground>,
     /// Answers so far.
     pub votes: Vec<Vote>,
     /// Stored state; see [`Approval::state_at`].
@@ -246,25 +264,46 @@ impl Approval {
             || self.requirements.iter().any(|requirement| requirement.may_be_met_by(person, self.user))
     }
 
+    /// Whether `person` has given this very answer already: saying it again changes nothing.
+    pub fn has_said(&self, person: UserId, verdict: Verdict, permit: Option<&Terms>) -> bool {
+        let same = |vote: &Vote| {
+            vote.by == person
+                && vote.verdict == verdict
+                && permit.is_none_or(|it| vote.permit.as_ref() == Some(it))
+        };
+        self.votes.iter().any(same)
+    }
+
+    /// Indexes of the open requirements that `person` may meet.
+    pub fn open_to(&self, person: &User) -> Vec<usize> {
+        let may = |index: &usize| {
+            self.requirements.get(*index).is_some_and(|it| it.may_be_met_by(person, self.user))
+        };
+        self.open().into_iter().filter(may).collect()
+    }
+
     /// The approval after `person` answered. One "deny" of somebody who may answer ends it; "approve" meets every
-    /// open requirement that names the person.
+    /// open requirement that names the person. `permit` are the terms of a broader "approve".
     ///
     /// # Errors
     /// [`DecideError`]; the approval is unchanged in the caller's hands only if it kept a copy.
-    pub fn decide(mut self, person: &User, verdict: Verdict, now: Timestamp) -> Result<Self, DecideError> {
+    pub fn decide(
+        mut self,
+        person: &User,
+        verdict: Verdict,
+        permit: Option<Terms>,
+        now: Timestamp,
+    ) -> Result<Self, DecideError> {
         match self.state_at(now) {
             ApprovalState::Pending => {}
             state => return Err(DecideError::NotPending(state)),
         }
-        let met: Vec<_> = self
-            .open()
-            .into_iter()
-            .filter(|index| self.requirements.get(*index).is_some_and(|r| r.may_be_met_by(person, self.user)))
-            .collect();
+        let met = self.open_to(person);
         if met.is_empty() {
             return Err(DecideError::NotYours);
         }
-        self.votes.push(Vote { by: person.id, name: person.name.clone(), verdict, at: now, met });
+        let permit = permit.filter(|_| verdict == Verdict::Approve);
+        self.votes.push(Vote { by: person.id, name: person.name.clone(), verdict, at: now, met, permit });
         match verdict {
             Verdict::Deny => self.state = ApprovalState::Denied,
             Verdict::Approve if self.open().is_empty() => {
@@ -291,7 +330,7 @@ impl Approval {
             ApprovalState::Pending => Err(Code::ApprovalRequired),
             ApprovalState::Denied => Err(Code::ApprovalDenied),
             ApprovalState::Used => Err(Code::ApprovalUsed),
-            ApprovalState::Expired => Err(Code::ApprovalExpired),
+            ApprovalState::Expired | ApprovalState::Ended => Err(Code::ApprovalExpired),
         }
     }
 }

@@ -42,6 +42,8 @@ kinds! {
     Decision, DecisionId, "dec";
     /// One held request waiting for people.
     Approval, ApprovalId, "apr";
+    /// A person's broader answer: for a task, within bounds.
+    Permit, PermitId, "prm";
     /// An account at an upstream.
     Connection, ConnectionId, "con";
     /// One entry of the record.

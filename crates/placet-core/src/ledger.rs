@@ -240,7 +240,13 @@ impl Limit {
     }
 }
 
-/// Millionths as an exact JSON number of units.
+impl Limit {
+    /// Millionths as an exact JSON number of units.
+    pub fn number(millionths: i64) -> Value {
+        number(millionths)
+    }
+}
+
 fn number(millionths: i64) -> Value {
     let (sign, rest) = (if millionths < 0 { "-" } else { "" }, millionths.unsigned_abs());
     let text = format!("{sign}{}.{:06}", rest / 1_000_000, rest % 1_000_000);

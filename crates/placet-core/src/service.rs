@@ -12,11 +12,13 @@ mod call;
 mod effect;
 mod load;
 mod schema;
+mod status;
 mod template;
 mod value;
 
 pub use effect::{Effect, Provenance};
 pub use schema::ParamType;
+pub use status::StatusCheck;
 
 use crate::{
     call::{Auth, Method},
@@ -62,6 +64,7 @@ pub struct ServiceAction {
     no_effect: Vec<u16>,
     secret: Vec<String>,
     encoded_slash: bool,
+    status: Option<StatusCheck>,
 }
 
 /// A request as it is judged.
@@ -159,6 +162,11 @@ impl ServiceAction {
     /// Statuses of upstream after which nothing has happened.
     pub fn no_effect(&self) -> &[u16] {
         &self.no_effect
+    }
+
+    /// How to find out what became of one of which nobody knows.
+    pub fn status(&self) -> Option<&StatusCheck> {
+        self.status.as_ref()
     }
 
     /// Parameters of which the record keeps only commitments.

@@ -12,6 +12,7 @@ pub mod grants;
 pub mod keys;
 pub mod operations;
 mod passwords;
+pub mod permits;
 pub mod policies;
 mod query;
 pub mod record;

@@ -11,6 +11,7 @@ use crate::{
     operations::Operations,
     rules::{self, Rules},
     vault::LiveVault,
+    way::wait::Waiters,
 };
 use arc_swap::{ArcSwap, ArcSwapOption};
 use aws_lc_rs::hmac;
@@ -111,6 +112,8 @@ pub struct App {
     pub operations: Operations,
     /// How often agents have asked for advice lately.
     pub advice: Advice,
+    /// Held requests that wait in place.
+    pub waiters: Waiters,
 }
 
 impl App {
@@ -140,6 +143,7 @@ impl App {
             connections: Connections::default(),
             operations: Operations::default(),
             advice: Advice::default(),
+            waiters: Waiters::default(),
         }))
     }
 

@@ -106,6 +106,27 @@ pub async fn reach(
     Ok(Picked { all, index })
 }
 
+/// The connection of `service` with this id, if its credential can be used: for what the server asks by itself about an
+/// action that ran through it.
+///
+/// # Errors
+/// Faults.
+pub async fn by_id(
+    app: &App,
+    service: &str,
+    auth: &Auth,
+    id: ConnectionId,
+) -> Result<Option<Picked>, Problem> {
+    let all = of_service(app, service, auth).await?;
+    let usable = |live: &LiveConnection| {
+        live.connection.id == id
+            && live.connection.state == ConnectionState::Active
+            && live.credential.is_some()
+    };
+    let index = all.iter().position(usable);
+    Ok(index.map(|index| Picked { all, index }))
+}
+
 /// A connection that was picked from those in the cache.
 #[derive(Debug, Clone)]
 pub struct Picked {

@@ -4,9 +4,10 @@
 
 mod following;
 
-use crate::{api::approvals, app::App, keys::rotation, operations::failures, problem::Problem, recording};
+use crate::{
+    api::approvals, app::App, keys::rotation, operations::failures, problem::Problem, reconcile, recording,
+};
 use placet_core::{
-    approval::ApprovalState,
     id::ApprovalId,
     record::{EntryType, Envelope},
     time::Timestamp,
@@ -14,7 +15,6 @@ use placet_core::{
 use placet_store::{
     ConcludeError, Conclusion, Fault, PendingDenial, PreparedEntry,
     actions::{self, ActionState, StoredAction},
-    approvals::{Filter, list},
     decisions, delegations, idempotency, refresh_tokens,
 };
 use std::{sync::Arc, time::Duration};
@@ -30,12 +30,16 @@ const SEQUENCE: Duration = Duration::from_millis(250);
 const DENIALS: Duration = Duration::from_secs(5);
 /// How often is tidied up.
 const TIDY: Duration = Duration::from_secs(60);
+/// How often is looked for approvals that ended unused.
+const APPROVALS: Duration = Duration::from_secs(2);
+/// How often is looked for actions of which nobody knows what became.
+const RECONCILE: Duration = Duration::from_secs(1);
+/// How many open approvals one turn looks at.
+const LOOKED_AT: usize = 500;
 /// How many entries one step of the sequencer takes.
 const STEP: usize = 1024;
 /// How many rows a transaction drops or reads.
 const BATCH: usize = 500;
-/// How long before now approvals may have been made that expire now: longer than any rule's `within`, twice.
-const LONGEST: Duration = Duration::from_secs(90 * 24 * 3600);
 /// How long a resource server has to say what became of a charged decision before that is unknown.
 const UNDECLARED: Duration = Duration::from_secs(3600);
 /// Clocks that differ by less than this don't bring a spent token back to life.
@@ -71,11 +75,15 @@ pub async fn catch_up(app: &App) -> Result<(), String> {
 
 /// The entry for an action whose outcome a crash took away.
 fn abandoned(action: &StoredAction, now: Timestamp) -> PreparedEntry {
+    let known = action.intent.as_deref().and_then(|leaf| Envelope::decode(leaf).ok());
     let envelope = Envelope {
         agent: Some(action.agent),
+        chain: known.as_ref().map(|known| known.chain.clone()).unwrap_or_default(),
         grants: vec![action.grant],
         task: action.task,
         user: action.user,
+        action: known.as_ref().and_then(|known| known.action.clone()),
+        service: known.and_then(|known| known.service),
         connection: action.connection,
         action_id: Some(action.id),
         outcome: Some(ActionState::Unknown.as_str().to_owned()),
@@ -93,6 +101,8 @@ impl Jobs {
             tokio::spawn(flushing(Arc::clone(app), stopped.clone())),
             tokio::spawn(following::following(Arc::clone(app), stopped.clone())),
             tokio::spawn(following::keeping_the_vault(Arc::clone(app), stopped.clone())),
+            tokio::spawn(reconciling(Arc::clone(app), stopped.clone())),
+            tokio::spawn(closing(Arc::clone(app), stopped.clone())),
             tokio::spawn(tidying(Arc::clone(app), stopped)),
         ];
         Self { stop, running, app: Arc::clone(app) }
@@ -129,17 +139,43 @@ async fn flushing(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
 
 async fn tidying(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
     let mut health = Health::of(&app, "tidying up", TIDY);
-    let mut expired_until = app.clock.now();
     let mut turns = turns(TIDY);
     while turn(&mut turns, &mut stopped).await {
         let now = app.clock.now();
-        let expired = expired(&app, expired_until, now).await;
-        if expired.is_ok() {
-            expired_until = now;
-        }
         let summed = failures::write_down(&app).await.map_err(Failure::from);
-        let tidied = expired.and(purge(&app, now).await).and(remove_keys(&app, now).await);
+        let tidied = purge(&app, now).await.and(remove_keys(&app, now).await);
         health.note(&tidied.and(summed).and(undeclared(&app, now).await));
+    }
+}
+
+/// Finds out what became of actions of which nobody knows.
+async fn reconciling(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
+    let mut health = Health::of(&app, "finding out what became of unknown actions", RECONCILE);
+    let mut reconciler = reconcile::Reconciler::default();
+    let mut turns = turns(RECONCILE);
+    let mut overdue = TIDY;
+    while turn(&mut turns, &mut stopped).await {
+        let asked = reconciler.turn(&app).await;
+        overdue += RECONCILE;
+        let abandoned = if overdue >= TIDY {
+            overdue = Duration::ZERO;
+            reconcile::abandon_overdue(&app).await.map(|_| ())
+        } else {
+            Ok(())
+        };
+        health.note(&asked.and(abandoned).map_err(Failure::from));
+    }
+}
+
+/// Writes down approvals that ended unused, a page of the open ones each turn.
+async fn closing(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
+    let mut health = Health::of(&app, "closing approvals", APPROVALS);
+    let mut turns = turns(APPROVALS);
+    let mut after: Option<ApprovalId> = None;
+    while turn(&mut turns, &mut stopped).await {
+        let closed = approvals::close_ended(&app, after, LOOKED_AT, app.clock.now()).await;
+        after = closed.as_ref().copied().unwrap_or(after);
+        health.note(&closed.map(|_| ()).map_err(Failure::from));
     }
 }
 
@@ -235,30 +271,6 @@ async fn remove_keys(app: &App, now: Timestamp) -> Result<(), Failure> {
         app.reload_keys().await?;
     }
     Ok(())
-}
-
-/// Records the approvals that expired after `since` and until `now`.
-async fn expired(app: &Arc<App>, since: Timestamp, now: Timestamp) -> Result<(), Failure> {
-    let mut after = Some(ApprovalId::from_parts(now.minus(LONGEST), [0; 10]));
-    loop {
-        let filter = Filter { state: Some(ApprovalState::Expired), ..Filter::default() };
-        let page = app.store.read(move |q| list(q, filter, now, after, BATCH)).await?;
-        let entries = page
-            .iter()
-            .filter(|held| since < held.approval.expires && held.approval.expires <= now)
-            .map(|held| {
-                let by = "placet".to_owned();
-                app.prepare(approvals::about(EntryType::ApprovalExpired, &held.approval, by, now), None)
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        if !entries.is_empty() {
-            app.store.append(entries).await?;
-        }
-        after = page.last().map(|held| held.approval.id);
-        if page.len() < BATCH {
-            return Ok(());
-        }
-    }
 }
 
 /// Why a job failed. Not a [`Problem`] of its own: making one of a fault tells the log each time.

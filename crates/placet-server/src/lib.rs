@@ -14,10 +14,12 @@ pub mod clock;
 pub mod connections;
 pub mod jobs;
 pub mod keys;
+pub mod liveness;
 pub mod oauth;
 pub mod openapi;
 pub mod operations;
 pub mod problem;
+pub mod reconcile;
 pub mod recording;
 pub mod revocation;
 pub mod routes;
@@ -63,13 +65,18 @@ pub fn routes() -> Routes {
         .route("/v1/tasks/{id}/complete", post(api::tasks::complete))
         .route("/v1/tasks/{id}/revoke", post(api::tasks::revoke))
         // actions, decisions, approvals
-        .route("/v1/actions", post(api::actions::act))
+        .route("/v1/actions", post(api::actions::act).get(api::actions::list))
         .route("/v1/actions/{id}", get(api::actions::show))
+        .route("/v1/actions/{id}/settle", post(api::actions::settle))
         .route("/v1/decisions", post(api::decisions::decide))
         .route("/v1/decisions/{id}/outcome", post(api::decisions::outcome))
         .route("/v1/tokens/verify", post(api::tokens::verify))
         .route("/v1/approvals", get(api::approvals::list))
         .route("/v1/approvals/{id}", get(api::approvals::show).post(api::approvals::decide))
+        .route("/v1/approvals/{id}/permit", post(api::approvals::preview))
+        .route("/v1/permits", get(api::permits::list))
+        .route("/v1/permits/{id}", get(api::permits::show))
+        .route("/v1/permits/{id}/revoke", post(api::permits::revoke))
         // users, administration, the record
         .route("/v1/users", post(api::users::create).get(api::users::list))
         .route("/v1/sessions", post(api::sessions::create))
@@ -197,6 +204,11 @@ pub async fn serve(
     app: Arc<App>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
+    let waiting = Arc::clone(&app);
+    let shutdown = async move {
+        shutdown.await;
+        waiting.waiters.close();
+    };
     let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
     let listener = axum::serve::ListenerExt::tap_io(listener, |stream| _ = stream.set_nodelay(true));
     axum::serve(listener, service).with_graceful_shutdown(shutdown).await

@@ -11,7 +11,7 @@ use placet_core::{
     refusal::{Code, Reader, Reason},
     time::Timestamp,
 };
-use placet_store::PreparedEntry;
+use placet_store::{PreparedEntry, actions::StoredAction};
 use serde_json::{Map, Value};
 use std::net::SocketAddr;
 
@@ -78,6 +78,30 @@ impl App {
                 .map_err(|_| failed())
         });
         Ok(PreparedEntry::new(&envelope, sealed.transpose()?))
+    }
+}
+
+/// What was asked when an action was admitted, as its entry in the record kept it.
+#[derive(Debug)]
+pub struct Intent {
+    /// The entry.
+    pub envelope: Envelope,
+    /// Resource and parameters; none where the body was erased.
+    pub body: Option<Value>,
+}
+
+impl App {
+    /// Reads an action's intent; none where the row is older than its link to the record.
+    pub fn intent(&self, action: &StoredAction) -> Option<Intent> {
+        let envelope = Envelope::decode(action.intent.as_deref()?).ok()?;
+        let keys = self.secrets.bodies.load();
+        let body = action.sealed.as_deref().and_then(|sealed| {
+            let key = keys.sealer_of(sealed)?;
+            Body::open(key, envelope.id, sealed).ok()
+        });
+        let body = body.filter(|body| envelope.commitment == Some(body.commitment()));
+        let body = body.and_then(|body| placet_core::json::parse(body.json()).ok());
+        Some(Intent { envelope, body })
     }
 }
 

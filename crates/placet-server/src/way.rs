@@ -15,6 +15,8 @@ mod describe;
 mod hold;
 pub(crate) mod observe;
 pub(crate) mod outcome;
+pub(crate) mod permits;
+pub mod wait;
 
 use crate::{
     app::App,
@@ -38,6 +40,7 @@ use placet_core::{
 use placet_store::{Admission, Fault, Refused, Version, admit::Key};
 use serde_json::{Map, Value, json};
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -78,6 +81,7 @@ pub struct Asked {
 /// # Errors
 /// The refusal, as a problem document that states the decision.
 pub async fn act(app: &Arc<App>, token: &str, asked: &Asked) -> Result<Answered, Problem> {
+    let mut spent = BTreeSet::new();
     for _ in 0..ATTEMPTS {
         let bearer = bearer::live(app, token).await?;
         let now = app.clock.now();
@@ -104,30 +108,26 @@ pub async fn act(app: &Arc<App>, token: &str, asked: &Asked) -> Result<Answered,
                 None => continue,
             }
         }
-        let approval = match judgement.verdict {
+        let release = match judgement.verdict {
             Verdict::Deny => {
-                return Err(deny(
-                    app,
-                    &bearer,
-                    &described,
-                    asked,
-                    &judgement,
-                    judgement.reasons.clone(),
-                    now,
-                )
-                .await?);
+                let reasons = judgement.reasons.clone();
+                return Err(deny(app, &bearer, &described, asked, &judgement, reasons, now).await?);
             }
-            Verdict::Allow => None,
-            Verdict::Hold => match hold::approved(app, &bearer, &described, &judgement, asked, now).await? {
-                hold::Standing::Approved(approval) => Some(approval),
-                hold::Standing::Held(answer) => {
-                    count(app, "hold", Code::ApprovalRequired.as_str());
-                    return Ok(answer);
+            Verdict::Allow => hold::Release::default(),
+            Verdict::Hold => {
+                match hold::approved(app, &bearer, &described, &judgement, asked, &spent, now).await? {
+                    hold::Standing::Released(release) => release,
+                    hold::Standing::Held(answer) => {
+                        count(app, "hold", Code::ApprovalRequired.as_str());
+                        return Ok(answer);
+                    }
+                    hold::Standing::Refused(reason) => {
+                        return Err(
+                            deny(app, &bearer, &described, asked, &judgement, vec![reason], now).await?
+                        );
+                    }
                 }
-                hold::Standing::Refused(reason) => {
-                    return Err(deny(app, &bearer, &described, asked, &judgement, vec![reason], now).await?);
-                }
-            },
+            }
         };
         let action_id = clock::fresh(now);
         let admission = Admission {
@@ -140,19 +140,22 @@ pub async fn act(app: &Arc<App>, token: &str, asked: &Asked) -> Result<Answered,
             connection: Some(described.connection.connection.id),
             at: now,
             until: now.plus(outcome::UPSTREAM_TIME).plus(CONCLUDING),
-            versions: described.versions(&bearer),
-            charges: judgement.charges.clone(),
+            versions: [described.versions(&bearer), release.permitted.versions].concat(),
+            charges: [judgement.charges.clone(), release.permitted.charges].concat(),
             observed: observe::noted(
                 &judgement.observed,
                 &bearer.chain,
                 &described.action.name,
                 leaf::Verdict::Allow,
             ),
-            approval,
+            approval: release.approval,
             idempotency: idempotency(&bearer, &described, asked, now),
             intent: app
                 .prepare(
-                    intent(&bearer, &described, &judgement, asked, action_id, now),
+                    Envelope {
+                        permits: release.permitted.permits.clone(),
+                        ..intent(&bearer, &described, &judgement, asked, action_id, now)
+                    },
                     Some(&observe::beside(
                         recording::action_body(&described.action, described.secret(), &[])?,
                         &judgement.observed,
@@ -167,6 +170,10 @@ pub async fn act(app: &Arc<App>, token: &str, asked: &Asked) -> Result<Answered,
             Ok(admitted) => {
                 count(app, "allow", "");
                 return outcome::perform(app, admitted, &bearer, described, asked).await;
+            }
+            // Somebody else had the last of a permit: then people are asked.
+            Err(Refused::Limit { index, .. }) if judgement.charges.len() <= index => {
+                spent.extend(release.permitted.permits);
             }
             Err(refused) => {
                 match turned_away(app, &bearer, &described, asked, &judgement, refused, now).await? {

@@ -3,6 +3,7 @@
 //! Invariant: a row is made only by an admission, and leaves `pending` exactly once.
 
 use crate::{
+    document,
     fault::Fault,
     params,
     sql::inserts,
@@ -10,28 +11,42 @@ use crate::{
     tx::{Query, Row, Tx, Value},
 };
 use placet_core::{
-    id::{ActionId, AgentId, ConnectionId, GrantId, ResourceServerId, TaskId, UserId},
+    id::{ActionId, AgentId, ConnectionId, EventId, GrantId, ResourceServerId, TaskId, UserId},
     time::Timestamp,
 };
 
+/// The columns that [`read`] takes, and where they come from.
+macro_rules! select {
+    () => {
+        "SELECT a.id, a.agent, a.user_id, a.root_id, a.grant_id, a.task, a.connection, a.state, a.status, a.admitted,
+                a.concluded, e.leaf, b.sealed
+         FROM actions a
+         LEFT JOIN record_entries e ON e.id = a.intent
+         LEFT JOIN record_bodies b ON b.node = e.node AND b.seq = e.seq "
+    };
+}
+
 statements! {
     /// One action.
-    FIND = "SELECT id, agent, user_id, root_id, grant_id, task, connection, state, status, admitted, concluded
-            FROM actions WHERE id = ?1";
+    FIND = concat!(select!(), "WHERE a.id = ?1");
     /// Whether there is one.
     EXISTS = "SELECT 1 FROM actions WHERE id = ?1";
     /// Those in flight below a root, oldest first.
-    IN_FLIGHT = "SELECT id, agent, user_id, root_id, grant_id, task, connection, state, status, admitted, concluded
-                 FROM actions WHERE root_id = ?1 AND state = 'pending' ORDER BY id";
+    IN_FLIGHT = concat!(select!(), "WHERE a.root_id = ?1 AND a.state = 'pending' ORDER BY a.id");
     /// All in flight, oldest first.
-    PENDING = "SELECT id, agent, user_id, root_id, grant_id, task, connection, state, status, admitted, concluded
-               FROM actions WHERE state = 'pending' ORDER BY id LIMIT ?1";
+    PENDING = concat!(select!(), "WHERE a.state = 'pending' ORDER BY a.id LIMIT ?1");
+    /// A page of those in flight.
+    PENDING_PAGE = concat!(select!(), "WHERE a.id > ?1 AND a.state = 'pending' ORDER BY a.id LIMIT ?2");
+    /// A page of those of which nobody knows.
+    UNKNOWN = concat!(select!(), "WHERE a.id > ?1 AND a.state = 'unknown' ORDER BY a.id LIMIT ?2");
+    /// A page of all.
+    PAGE = concat!(select!(), "WHERE a.id > ?1 ORDER BY a.id LIMIT ?2");
 }
 
 inserts! {
     /// New actions.
-    ADMITTED[13] = "INSERT INTO actions (id, agent, user_id, root_id, grant_id, task, connection, state, status,
-                    admitted, charges, idempotency, resource_server)";
+    ADMITTED[14] = "INSERT INTO actions (id, agent, user_id, root_id, grant_id, task, connection, state, status,
+                    admitted, charges, idempotency, resource_server, intent)";
 }
 
 /// Where an action is.
@@ -90,6 +105,10 @@ pub struct StoredAction {
     pub admitted: Timestamp,
     /// When it was concluded.
     pub concluded: Option<Timestamp>,
+    /// The canonical bytes of its intent in the record: name, service, chain and everything else of the envelope.
+    pub intent: Option<Vec<u8>>,
+    /// The sealed body of the intent: resource and parameters; none once it was erased.
+    pub sealed: Option<Vec<u8>>,
 }
 
 /// The action of this id.
@@ -114,6 +133,35 @@ pub(crate) fn pending(query: &mut impl Query, limit: usize) -> Result<Vec<Stored
     query.query(&PENDING, &params![limit], read)
 }
 
+/// Which actions are listed. There is no list of those that are done: it would be all that ever ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listed {
+    /// Every one.
+    All,
+    /// Those in flight.
+    Pending,
+    /// Those of which nobody knows what became.
+    Unknown,
+}
+
+/// Up to `limit` actions behind `after`, oldest first.
+///
+/// # Errors
+/// What the engine met.
+pub fn list(
+    query: &mut impl Query,
+    which: Listed,
+    after: Option<ActionId>,
+    limit: usize,
+) -> Result<Vec<StoredAction>, Fault> {
+    let statement = match which {
+        Listed::All => &PAGE,
+        Listed::Pending => &PENDING_PAGE,
+        Listed::Unknown => &UNKNOWN,
+    };
+    query.query(statement, &params![document::behind(after), limit], read)
+}
+
 /// Whether an action with this id was admitted, in this group or before.
 pub(crate) fn exists(tx: &mut Tx<'_>, id: ActionId) -> Result<bool, Fault> {
     let staged = tx.lease.actions.iter().any(|action| action.id == id);
@@ -134,6 +182,7 @@ pub(crate) struct NewAction {
     pub(crate) charges: Option<Vec<u8>>,
     pub(crate) idempotency: Option<[u8; 32]>,
     pub(crate) resource_server: Option<ResourceServerId>,
+    pub(crate) intent: EventId,
 }
 
 /// Writes what was staged.
@@ -154,6 +203,7 @@ pub(crate) fn write(tx: &mut Tx<'_>, new: &[NewAction]) -> Result<(), Fault> {
             action.charges.as_ref().into(),
             action.idempotency.as_ref().into(),
             action.resource_server.into(),
+            action.intent.into(),
         ]);
     }
     tx.insert(&ADMITTED, &values)
@@ -173,5 +223,7 @@ fn read(row: &Row<'_>) -> Result<StoredAction, Fault> {
         status: status.map_err(|_| Fault::Unreadable("an action's status"))?,
         admitted: row.time(9)?,
         concluded: row.optional_time(10)?,
+        intent: row.optional_blob(11)?,
+        sealed: row.optional_blob(12)?,
     })
 }

@@ -29,9 +29,11 @@ use placet_core::{
 
 statements! {
     /// What an approval is bound to and where it is.
-    APPROVAL = "SELECT state, digest, expires FROM approvals WHERE id = ?1";
+    APPROVAL = "SELECT CASE WHEN closed IS NULL THEN state ELSE closed END, digest, expires
+                FROM approvals WHERE id = ?1";
     /// Uses it up.
-    USE_APPROVAL = "UPDATE approvals SET state = 'used', version = version + 1 WHERE id = ?1 AND state = 'approved'";
+    USE_APPROVAL = "UPDATE approvals SET state = 'used', version = version + 1
+                    WHERE id = ?1 AND state = 'approved' AND closed IS NULL";
 }
 
 /// What is to be admitted.
@@ -233,6 +235,7 @@ fn keep(
         charges: Taken::encode(&admission.charges),
         idempotency: admission.idempotency.as_ref().map(|key| key.scope),
         resource_server,
+        intent: admission.intent.id(),
     });
     tx.record(admission.intent.clone())
 }

@@ -4,7 +4,10 @@
 //! is told to look again. The commit point uses an approval up by itself: it reads and writes the columns `state`,
 //! `expires` and `version` directly.
 //!
-//! Invariant: an approval leaves `pending` once, and only a decided one is ever used; expiry is not stored.
+//! Expiry follows from the times. That an approval ended unused is stored too, once it stands in the record
+//! ([`close`]): so it is recorded exactly once, over restarts and on any number of nodes.
+//!
+//! Invariant: an approval leaves `pending` once, and only a decided one that is not closed is ever used.
 
 use crate::{
     document,
@@ -23,10 +26,11 @@ use placet_core::{
 macro_rules! page {
     ($first:literal) => {
         concat!(
-            "SELECT document, state, expires, version, digest FROM approvals WHERE ", $first,
+            "SELECT document, state, expires, version, digest, closed FROM approvals WHERE ", $first,
             "id > ?1 AND (CAST(?2 AS TEXT) IS NULL OR agent = ?2) AND (CAST(?3 AS TEXT) IS NULL OR user_id = ?3)
              AND (CAST(?4 AS TEXT) IS NULL OR ?4 =
-                  CASE WHEN state IN ('pending', 'approved') AND expires <= ?5 THEN 'expired' ELSE state END)
+                  CASE WHEN state IN ('pending', 'approved') AND closed IS NOT NULL THEN closed
+                       WHEN state IN ('pending', 'approved') AND expires <= ?5 THEN 'expired' ELSE state END)
              ORDER BY id LIMIT ?6"
         )
     };
@@ -38,18 +42,25 @@ statements! {
                   (id, agent, grant_id, task, user_id, digest, state, expires, version, document)
               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1, ?9)";
     /// One by id.
-    BY_ID = "SELECT document, state, expires, version, digest FROM approvals WHERE id = ?1";
+    BY_ID = "SELECT document, state, expires, version, digest, closed FROM approvals WHERE id = ?1";
     /// The one that waits for the same request.
-    PENDING_BY_DIGEST = "SELECT document, state, expires, version, digest FROM approvals
-                         WHERE agent = ?1 AND state = 'pending' AND digest = ?2 AND expires > ?3
+    PENDING_BY_DIGEST = "SELECT document, state, expires, version, digest, closed FROM approvals
+                         WHERE agent = ?1 AND state = 'pending' AND closed IS NULL AND digest = ?2 AND expires > ?3
                          ORDER BY id LIMIT 1";
     /// How many of an agent's wait.
-    COUNT_PENDING = "SELECT COUNT(*) FROM approvals WHERE agent = ?1 AND state = 'pending' AND expires > ?2";
+    COUNT_PENDING = "SELECT COUNT(*) FROM approvals
+                     WHERE agent = ?1 AND state = 'pending' AND closed IS NULL AND expires > ?2";
     /// A person's answer.
     SAVE = "UPDATE approvals SET state = ?3, expires = ?4, document = ?5, version = version + 1
-            WHERE id = ?1 AND version = ?2 AND state = 'pending'";
+            WHERE id = ?1 AND version = ?2 AND state = 'pending' AND closed IS NULL";
+    /// Its end without use.
+    CLOSE = "UPDATE approvals SET closed = ?3, version = version + 1
+             WHERE id = ?1 AND version = ?2 AND state IN ('pending', 'approved') AND closed IS NULL";
+    /// A page of those that wait or may be used, over or not.
+    OPEN = "SELECT document, state, expires, version, digest, closed FROM approvals
+            WHERE id > ?1 AND closed IS NULL AND state IN ('pending', 'approved') ORDER BY id LIMIT ?2";
     /// A page of those that wait.
-    PAGE_PENDING = page!("state = 'pending' AND ");
+    PAGE_PENDING = page!("state = 'pending' AND closed IS NULL AND ");
     /// A page of all.
     PAGE = page!("");
 }
@@ -140,6 +151,23 @@ pub fn save_decision(tx: &mut Tx<'_>, version: u64, decided: &Approval) -> Resul
     Ok(tx.execute(&SAVE, &row)? > 0)
 }
 
+/// Ends an approval, as it was read at `version`, that was not used: `how` is `Expired` or `Ended`. `false` where it was
+/// answered, used or closed since.
+///
+/// # Errors
+/// [`Fault`].
+pub fn close(tx: &mut Tx<'_>, id: ApprovalId, version: u64, how: ApprovalState) -> Result<bool, Fault> {
+    Ok(tx.execute(&CLOSE, &params![id, version, how.as_str()])? > 0)
+}
+
+/// Up to `limit` approvals behind `after` that wait for an answer or for their use and were not closed, oldest first.
+///
+/// # Errors
+/// [`Fault`].
+pub fn open(q: &mut impl Query, after: Option<ApprovalId>, limit: usize) -> Result<Vec<Held>, Fault> {
+    q.query(&OPEN, &params![document::behind(after), limit], read)
+}
+
 /// Up to `limit` approvals behind `after`, oldest first, by their state at `now`.
 ///
 /// # Errors
@@ -175,7 +203,12 @@ pub fn list(
 }
 
 fn read(row: &Row<'_>) -> Result<Held, Fault> {
-    let state = document::state(&row.text(1)?)?;
+    let state: ApprovalState = document::state(&row.text(1)?)?;
+    let open = matches!(state, ApprovalState::Pending | ApprovalState::Approved);
+    let state = match row.optional_text(5)?.filter(|_| open) {
+        Some(closed) => document::state(&closed)?,
+        None => state,
+    };
     let approval = Approval { state, expires: row.time(2)?, ..row.json(0)? };
     Ok(Held { approval, version: row.count(3)?, digest: RequestDigest(row.digest(4)?) })
 }

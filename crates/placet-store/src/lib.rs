@@ -27,6 +27,7 @@ mod leases;
 pub mod lineage;
 mod migrate;
 pub mod observations;
+pub mod permits;
 pub mod policies;
 pub mod probe;
 mod reader;
@@ -77,6 +78,7 @@ pub fn all_statements() -> Vec<(String, String)> {
         lineage::STATEMENTS,
         migrate::STATEMENTS,
         observations::STATEMENTS,
+        permits::STATEMENTS,
         policies::STATEMENTS,
         probe::STATEMENTS,
         reader::STATEMENTS,

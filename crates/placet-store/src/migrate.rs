@@ -17,6 +17,7 @@ pub(crate) const MIGRATIONS: &[(i64, &str)] = &[
     (2, include_str!("../migrations/0002_ledger_and_record.sql")),
     (4, include_str!("../migrations/0004_tokens.sql")),
     (5, include_str!("../migrations/0005_policies.sql")),
+    (6, include_str!("../migrations/0006_permits_and_unknowns.sql")),
     (7, include_str!("../migrations/0007_keys.sql")),
     (8, include_str!("../migrations/0008_operations.sql")),
     (9, include_str!("../migrations/0009_pending_actions.sql")),

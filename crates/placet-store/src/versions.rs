@@ -15,7 +15,7 @@ use crate::{
 };
 use placet_core::{
     chain::Stamp,
-    id::{AgentId, ConnectionId, GrantId},
+    id::{AgentId, ConnectionId, GrantId, PermitId},
 };
 use std::fmt;
 
@@ -47,6 +47,8 @@ pub enum Version {
     Connection(ConnectionId),
     /// The keys and issuers of the installation; the commit point does not compare it.
     Keys,
+    /// A permit: 0 until it is taken back.
+    Permit(PermitId),
 }
 
 impl From<Stamp> for Version {
@@ -68,6 +70,7 @@ impl fmt::Display for Version {
             Self::Service(name) => write!(f, "service/{name}"),
             Self::Connection(connection) => write!(f, "connection/{connection}"),
             Self::Keys => f.write_str("keys"),
+            Self::Permit(permit) => write!(f, "permit/{permit}"),
         }
     }
 }

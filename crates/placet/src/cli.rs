@@ -5,8 +5,8 @@
 use crate::{
     client::Client,
     commands::{
-        act, agent, approvals, connection, grant, keys, policy, record, resource_server, service, shell,
-        task, token, user,
+        act, action, agent, approvals, connection, grant, keys, permit, policy, record, resource_server,
+        service, shell, task, token, user,
     },
     data, demo,
     environment::Environment,
@@ -89,6 +89,9 @@ pub(crate) enum Command {
     ResourceServer(resource_server::Command),
     /// Take an action as an agent
     Act(act::Act),
+    /// Look at actions, and settle what nobody knows of
+    #[command(subcommand)]
+    Action(action::Command),
     /// Ask for a decision without acting
     Decide(act::Decide),
     /// Make users
@@ -104,6 +107,9 @@ pub(crate) enum Command {
     /// Look at keys, and rotate them
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Look at permits, and take them back
+    #[command(subcommand)]
+    Permit(permit::Command),
     /// Read and verify the record
     #[command(subcommand)]
     Record(record::Command),
@@ -145,12 +151,14 @@ impl Cli {
                 Command::Connection(command) => command.run(&context).await,
                 Command::ResourceServer(command) => command.run(&context).await,
                 Command::Act(command) => command.run(&context).await,
+                Command::Action(command) => command.run(&context).await,
                 Command::Decide(command) => command.run(&context).await,
                 Command::User(command) => command.run(&context).await,
                 Command::Login(command) => command.run(&context).await,
                 Command::Logout(command) => command.run(&context).await,
                 Command::Approvals(command) => command.run(&context).await,
                 Command::Keys(command) => command.run(&context).await,
+                Command::Permit(command) => command.run(&context).await,
                 Command::Record(command) => command.run(&context).await,
             }
         })

@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::{fmt::Write as _, time::Duration};
 
 /// How long a request may take.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A server and the token that is sent to it.
 #[derive(Debug, Clone)]

@@ -3,11 +3,13 @@
 //! Invariant: a command reads what it is given, sends requests and prints answers; it decides nothing itself.
 
 pub(crate) mod act;
+pub(crate) mod action;
 pub(crate) mod agent;
 pub(crate) mod approvals;
 pub(crate) mod connection;
 pub(crate) mod grant;
 pub(crate) mod keys;
+pub(crate) mod permit;
 pub(crate) mod policy;
 pub(crate) mod record;
 pub(crate) mod resource_server;

@@ -46,6 +46,21 @@ pub(crate) fn secret_text(prompt: &str) -> Result<String, Failure> {
     text_of(&secret(prompt)?, prompt)
 }
 
+/// Whether a person at a terminal says yes. Nobody there is a no.
+///
+/// # Errors
+/// A sentence, where the terminal can't be read.
+pub(crate) fn confirmed(question: &str) -> Result<bool, Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Ok(false);
+    }
+    crate::output::note(&format!("{question} [y/N]"));
+    let mut typed = String::new();
+    let read = std::io::stdin().read_line(&mut typed);
+    read.map_err(|error| Failure::unreadable(format!("nothing could be read from the terminal: {error}")))?;
+    Ok(matches!(typed.trim(), "y" | "Y" | "yes"))
+}
+
 /// A new password: typed twice at a terminal, else as [`secret_text`].
 ///
 /// # Errors

@@ -30,6 +30,7 @@ fn approval(requirements: Vec<Requirement>, user: Option<UserId>) -> Approval {
         task: None,
         shown: Value::Null,
         requirements,
+        ground: None,
         votes: vec![],
         state: ApprovalState::Pending,
         created: at,
@@ -53,14 +54,14 @@ fn it_takes_everybody_who_was_asked_for() {
         None,
     );
     assert_eq!(
-        held.clone().decide(&person("mallory", &["approver"]), Verdict::Approve, at(1001)),
+        held.clone().decide(&person("mallory", &["approver"]), Verdict::Approve, None, at(1001)),
         Err(DecideError::NotYours)
     );
-    let half = held.decide(&lead, Verdict::Approve, at(1001)).unwrap();
+    let half = held.decide(&lead, Verdict::Approve, None, at(1001)).unwrap();
     assert_eq!(half.state, ApprovalState::Pending);
     assert_eq!(half.clone().use_up(at(1002)), Err(Code::ApprovalRequired));
-    assert_eq!(half.clone().decide(&lead, Verdict::Approve, at(1002)), Err(DecideError::NotYours));
-    let whole = half.decide(&finance, Verdict::Approve, at(1030)).unwrap();
+    assert_eq!(half.clone().decide(&lead, Verdict::Approve, None, at(1002)), Err(DecideError::NotYours));
+    let whole = half.decide(&finance, Verdict::Approve, None, at(1030)).unwrap();
     assert_eq!(whole.state, ApprovalState::Approved);
     // The time to use starts with the last answer.
     assert_eq!(whole.clone().use_up(at(1089)).map(|a| a.state), Ok(ApprovalState::Used));
@@ -72,14 +73,14 @@ fn it_takes_everybody_who_was_asked_for() {
 fn one_no_is_enough_and_final() {
     let lead = person("lead", &["approver"]);
     let held = approval(vec![requirement(vec![Approver::Default])], None);
-    let denied = held.clone().decide(&lead, Verdict::Deny, at(1001)).unwrap();
+    let denied = held.clone().decide(&lead, Verdict::Deny, None, at(1001)).unwrap();
     assert_eq!(
-        denied.clone().decide(&lead, Verdict::Approve, at(1002)),
+        denied.clone().decide(&lead, Verdict::Approve, None, at(1002)),
         Err(DecideError::NotPending(ApprovalState::Denied))
     );
     assert_eq!(denied.use_up(at(1003)), Err(Code::ApprovalDenied));
     assert_eq!(
-        held.decide(&lead, Verdict::Approve, at(1060)),
+        held.decide(&lead, Verdict::Approve, None, at(1060)),
         Err(DecideError::NotPending(ApprovalState::Expired))
     );
 }
@@ -88,9 +89,14 @@ fn one_no_is_enough_and_final() {
 fn without_by_the_grants_user_decides_and_no_other_approver() {
     let ada = person("ada", &[]);
     let held = approval(vec![requirement(vec![Approver::Default])], Some(ada.id));
-    assert!(held.clone().decide(&person("bob", &["approver"]), Verdict::Approve, at(1001)).is_err());
-    assert!(held.clone().decide(&ada, Verdict::Approve, at(1001)).is_ok());
-    assert!(held.decide(&person("root", &["administrator"]), Verdict::Approve, at(1001)).is_ok());
+    assert!(held.clone().decide(&person("bob", &["approver"]), Verdict::Approve, None, at(1001)).is_err());
+    assert!(held.clone().decide(&ada, Verdict::Approve, None, at(1001)).is_ok());
+    // Nor an administrator: who configures is not therefore who is asked.
+    let root = person("root", &["administrator"]);
+    assert_eq!(held.clone().decide(&root, Verdict::Approve, None, at(1001)), Err(DecideError::NotYours));
+    assert!(held.concerns(&root));
+    let nobodys = approval(vec![requirement(vec![Approver::Default])], None);
+    assert!(nobodys.decide(&person("bob", &["approver"]), Verdict::Approve, None, at(1001)).is_ok());
 }
 
 proptest! {

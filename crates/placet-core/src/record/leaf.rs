@@ -4,7 +4,10 @@
 //! the body, of which the envelope has only a salted commitment. Equal envelopes have equal bytes.
 
 use crate::{
-    id::{ActionId, AgentId, ApprovalId, ConnectionId, EventId, GrantId, Id, Kind, TaskId, TokenId, UserId},
+    id::{
+        ActionId, AgentId, ApprovalId, ConnectionId, EventId, GrantId, Id, Kind, PermitId, TaskId, TokenId,
+        UserId,
+    },
     json::{self, MAX_INTEGER},
     time::Timestamp,
 };
@@ -77,14 +80,22 @@ entry_types! {
     ActionIntent = "action.intent",
     /// What became of an action that was sent.
     ActionOutcome = "action.outcome",
+    /// It was found out what became of an action of which nobody knew.
+    ActionSettled = "action.settled",
     /// People were asked.
     ApprovalRequested = "approval.requested",
     /// A person approved.
     ApprovalApproved = "approval.approved",
     /// A person denied.
     ApprovalDenied = "approval.denied",
-    /// Nobody answered in time.
+    /// Nobody answered in time, or an answer was not used in time.
     ApprovalExpired = "approval.expired",
+    /// The grant that a held request came under has ended.
+    ApprovalEnded = "approval.ended",
+    /// A person answered more broadly than this once.
+    PermitGiven = "permit.given",
+    /// A permit was taken back.
+    PermitRevoked = "permit.revoked",
     /// A version of a policy took effect.
     PolicyApplied = "policy.applied",
     /// A policy was put out of force.
@@ -180,6 +191,9 @@ pub struct Envelope {
     pub approval: Option<ApprovalId>,
     /// The key, `purpose/name`: never the key itself.
     pub key: Option<String>,
+    /// The permits that took the place of an approval, or the one that was given or taken back.
+    #[serde(default)]
+    pub permits: Vec<PermitId>,
     /// The salted commitment to the body ([`super::body::commit`]); base64url in the text.
     #[serde(default, deserialize_with = "read_commitment")]
     pub commitment: Option<[u8; 32]>,
@@ -250,6 +264,7 @@ impl Envelope {
             by: None,
             approval: None,
             key: None,
+            permits: Vec::new(),
             commitment: None,
         }
     }
@@ -274,6 +289,7 @@ impl Envelope {
         out.id("id", Some(self.id));
         out.text("key", self.key.as_deref());
         out.text("outcome", self.outcome.as_deref());
+        out.ids("permits", &self.permits);
         out.texts("policies", &self.policies);
         out.text("rule", self.rule.as_deref());
         out.text("service", self.service.as_deref());

@@ -1,8 +1,8 @@
 //! Reads the definition of a service and checks everything that can be known before the first request.
 
 use super::{
-    Effect, MAX_ACTIONS, PathTemplate, ResourceTemplate, Service, ServiceAction, schema::ParamsSchema,
-    template::TemplateError,
+    Effect, MAX_ACTIONS, PathTemplate, ResourceTemplate, Service, ServiceAction, StatusCheck,
+    schema::ParamsSchema, template::TemplateError,
 };
 use crate::{
     call::{Auth, Method},
@@ -25,6 +25,7 @@ const ACTION_KEYS: &[&str] = &[
     "no_effect",
     "secret",
     "encoded_slash",
+    "status",
 ];
 const LATER_KEYS: &[&str] = &["stream", "response", "resolve"];
 const METHODS: [Method; 6] =
@@ -246,7 +247,34 @@ fn actions(it: &Reading<'_>, slash: bool, report: &Report) -> Option<BTreeMap<Ac
             );
         }
     }
+    for (key, name) in &order {
+        if let Some(problem) = actions.get(name).and_then(|action| status_problem(action, &actions)) {
+            report.error(key.position, format!("`status` of `{name}`: {problem}"));
+        }
+    }
     Some(actions)
+}
+
+/// Why the status action of an action could not tell what became of it.
+fn status_problem(action: &ServiceAction, actions: &BTreeMap<ActionName, ServiceAction>) -> Option<String> {
+    let check = action.status.as_ref()?;
+    let asked = check.action();
+    let Some(target) = actions.get(asked) else { return Some(format!("there is no action `{asked}`")) };
+    if target.effect != Some(Effect::Read) {
+        return Some(format!("`{asked}` does not have the effect `read`"));
+    }
+    if let Some(name) = check.names().find(|name| !target.names.iter().any(|known| known == name)) {
+        return Some(format!("`{asked}` has no parameter {}", quoted(name)));
+    }
+    let needed = target.path.variables().find(|name| !check.names().any(|stated| stated == *name));
+    if let Some(name) = needed {
+        return Some(format!("`{name}` stands in the path of `{asked}` and is not stated"));
+    }
+    if let Some(name) = check.reads().find(|name| !action.names.iter().any(|known| known == name)) {
+        return Some(format!("`{}` has no parameter {}", action.name, quoted(name)));
+    }
+    let secret = check.reads().find(|name| action.secret.iter().any(|secret| secret == name))?;
+    Some(format!("`{secret}` is secret: nothing is kept of it"))
 }
 
 fn same_place(one: &ServiceAction, another: &ServiceAction) -> bool {
@@ -274,6 +302,7 @@ fn action(
     let effect = effect(map, key);
     let no_effect = map.optional("no_effect").map(|it| statuses(&it)).unwrap_or_default();
     let slash = slash || flag(map, "encoded_slash");
+    let status = map.optional("status").and_then(|it| StatusCheck::load(&it));
 
     let schema = match schema {
         None => None,
@@ -310,6 +339,7 @@ fn action(
         no_effect,
         secret: secret.into_iter().map(|it| it.value).collect(),
         encoded_slash: slash,
+        status,
     })
 }
 

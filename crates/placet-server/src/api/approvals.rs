@@ -1,13 +1,15 @@
-//! `/v1/approvals`: people see what was held, and say yes or no (DESIGN §6).
+//! `/v1/approvals`: people see what was held, and say yes or no, or more broadly yes (DESIGN §6, `docs/approvals.md`).
 //!
 //! Invariant: only a person's own session decides. The administrator token sees approvals and decides none; an agent
 //! sees of its own ones whether there is an answer yet.
 
 use super::query::QueryParams;
+use crate::way::permits::MOST as MOST_PERMITS;
 use crate::{
     app::App,
     body::JsonBody,
     caller::{Caller, Source},
+    clock, liveness,
     problem::{Answer, Problem},
     recording,
 };
@@ -16,16 +18,20 @@ use axum::{
     extract::{Path, State},
 };
 use placet_core::{
-    approval::{Approval, ApprovalState, DecideError, Verdict},
+    approval::{
+        Approval, ApprovalState, DecideError, Requirement, Verdict, Vote,
+        permit::{Asked, Permit, Scope, Terms},
+    },
     id::ApprovalId,
     record::{EntryType, Envelope},
     refusal::Code,
     time::Timestamp,
+    user::User,
 };
 use placet_store::{
-    Tx,
-    approvals::{self, Filter},
-    users,
+    Fault, Query, Tx,
+    approvals::{self, Filter, Held},
+    permits, users,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -33,12 +39,18 @@ use std::sync::Arc;
 
 /// How many approvals are read at a time where all that wait are gone through.
 const BATCH: usize = 200;
+/// How many approvals one transaction closes.
+const CLOSED_AT_ONCE: usize = 50;
 
 /// A person's answer.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Said {
     verdict: Verdict,
+    /// More than this once: the terms of a permit, for a yes only.
+    permit: Option<Asked>,
+    /// The words that the person was shown; where the permit would say something else, nothing is done.
+    words: Option<Vec<String>>,
 }
 
 /// `GET /v1/approvals`
@@ -58,11 +70,17 @@ pub(crate) async fn list(
                 Caller::User(signed_in) => Filter { concerning: Some(&signed_in.user), ..Filter::default() },
                 Caller::AdminToken => Filter::default(),
             };
-            approvals::list(q, Filter { state, ..filter }, now, after, limit)
+            let found = approvals::list(q, Filter { state, ..filter }, now, after, limit)?;
+            found.into_iter().map(|held| standing(q, held.approval, now)).collect::<Result<Vec<_>, Fault>>()
         })
         .await?;
-    let next = found.last().filter(|_| found.len() == limit).map(|held| held.approval.id);
-    let listed: Vec<_> = found.iter().map(|held| shown_to(&caller, &held.approval, now)).collect();
+    let next = found.last().filter(|_| found.len() == limit).map(|approval| approval.id);
+    // What is known by its lineage to have ended is not listed as waiting, even before that is written down.
+    let listed: Vec<_> = found
+        .iter()
+        .filter(|approval| state.is_none_or(|state| approval.state_at(now) == state))
+        .map(|approval| shown_to(&caller, approval, now))
+        .collect();
     Ok(Json(json!({"approvals": listed, "next": next})))
 }
 
@@ -73,14 +91,42 @@ pub(crate) async fn show(
     Path(id): Path<String>,
 ) -> Answer<Json<Value>> {
     let id: ApprovalId = id.parse().map_err(|_| unknown())?;
-    let held = app.store.read(move |q| approvals::find(q, id)).await?;
+    let now = app.clock.now();
+    let found = app
+        .store
+        .read(move |q| match approvals::find(q, id)? {
+            Some(held) => standing(q, held.approval, now).map(Some),
+            None => Ok(None),
+        })
+        .await?;
     let sees = |approval: &Approval| match &caller {
         Caller::Agent(bearer) => approval.agent == bearer.chain.agent().id,
         Caller::User(signed_in) => approval.concerns(&signed_in.user),
         Caller::AdminToken => true,
     };
-    let held = held.filter(|held| sees(&held.approval)).ok_or_else(unknown)?;
-    Ok(Json(shown_to(&caller, &held.approval, app.clock.now())))
+    let approval = found.filter(sees).ok_or_else(unknown)?;
+    Ok(Json(shown_to(&caller, &approval, now)))
+}
+
+/// `POST /v1/approvals/{id}/permit`: what a permit on these terms would say. It does nothing.
+pub(crate) async fn preview(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    JsonBody(asked): JsonBody<Asked>,
+) -> Answer<Json<Value>> {
+    let person = caller.person()?.user.clone();
+    let id: ApprovalId = id.parse().map_err(|_| unknown())?;
+    let now = app.clock.now();
+    let found = app.store.read(move |q| approvals::find(q, id)).await?;
+    let approval =
+        found.map(|held| held.approval).filter(|approval| approval.concerns(&person)).ok_or_else(unknown)?;
+    match approval.state_at(now) {
+        ApprovalState::Pending => {}
+        state => return Err(refused(DecideError::NotPending(state))),
+    }
+    let (terms, words) = terms(&approval, &person, &asked, now)?;
+    Ok(Json(json!({"permit": terms, "words": words})))
 }
 
 /// `POST /v1/approvals/{id}`
@@ -89,43 +135,207 @@ pub(crate) async fn decide(
     caller: Caller,
     source: Source,
     Path(id): Path<String>,
-    JsonBody(Said { verdict }): JsonBody<Said>,
+    JsonBody(Said { verdict, permit, words }): JsonBody<Said>,
 ) -> Answer<Json<Value>> {
     let person = caller.person()?.user.id;
     let id: ApprovalId = id.parse().map_err(|_| unknown())?;
+    if permit.is_some() && verdict == Verdict::Deny {
+        return Err(Problem::of(Code::RequestInvalid, "a permit goes with `approve` only"));
+    }
     let (now, shared) = (app.clock.now(), Arc::clone(&app));
-    let decided = app
-        .store
-        .write(move |tx| {
-            // As of this transaction: a role that was taken away meanwhile counts no more.
-            let person = users::find(tx, person)?.ok_or_else(unknown)?;
-            let held = approvals::find(tx, id)?
-                .filter(|held| held.approval.concerns(&person))
-                .ok_or_else(unknown)?;
-            let decided = held.approval.decide(&person, verdict, now).map_err(refused)?;
-            if !approvals::save_decision(tx, held.version, &decided)? {
-                return Err(Problem::of(
-                    Code::Conflict,
-                    "somebody else answered at the same time: look again",
-                ));
-            }
-            let entry_type = match verdict {
-                Verdict::Approve => EntryType::ApprovalApproved,
-                Verdict::Deny => EntryType::ApprovalDenied,
-            };
-            let envelope = Envelope {
-                source: recording::source(source.0),
-                ..about(entry_type, &decided, person.id.to_string(), now)
-            };
-            let vote = decided.votes.last().map(|vote| json!({"vote": vote}));
-            tx.record(shared.prepare(envelope, vote.as_ref())?)?;
-            Ok(decided)
-        })
-        .await?;
+    let answer = Answering { verdict, permit, words, source, now };
+    let decided = app.store.write(move |tx| answered(tx, &shared, id, person, &answer)).await?;
+    app.waiters.answered(id);
     Ok(Json(shown_to(&caller, &decided, now)))
 }
 
-/// Ends the approvals that wait for a request through service `name`: they are bound to its version before.
+/// A person's answer on its way into the store.
+struct Answering {
+    verdict: Verdict,
+    permit: Option<Asked>,
+    words: Option<Vec<String>>,
+    source: Source,
+    now: Timestamp,
+}
+
+/// The transaction of an answer: the vote, its entry, and the permits that come of it.
+fn answered(
+    tx: &mut Tx<'_>,
+    app: &App,
+    id: ApprovalId,
+    person: placet_core::id::UserId,
+    answer: &Answering,
+) -> Result<Approval, Problem> {
+    let now = answer.now;
+    // As of this transaction: a role that was taken away meanwhile counts no more.
+    let person = users::find(tx, person)?.ok_or_else(unknown)?;
+    let held = approvals::find(tx, id)?.filter(|held| held.approval.concerns(&person)).ok_or_else(unknown)?;
+    let Held { approval, version, .. } = held;
+    // Said again it is the same answer, and recorded once.
+    if answer.permit.is_none() && approval.has_said(person.id, answer.verdict, None) {
+        return Ok(approval);
+    }
+    let approval = standing(tx, approval, now)?;
+    let terms = match &answer.permit {
+        Some(asked) if approval.state_at(now) == ApprovalState::Pending => {
+            let (terms, words) = terms(&approval, &person, asked, now)?;
+            if answer.words.as_ref().is_some_and(|shown| *shown != words) {
+                let detail = "the permit would say something else than `words`; nothing was done";
+                return Err(Problem::of(Code::Conflict, detail).with("words", words));
+            }
+            Some(terms)
+        }
+        _ => None,
+    };
+    if approval.has_said(person.id, answer.verdict, terms.as_ref()) && terms.is_some() {
+        return Ok(approval);
+    }
+    let decided = approval.decide(&person, answer.verdict, terms, now).map_err(refused)?;
+    if !approvals::save_decision(tx, version, &decided)? {
+        return Err(Problem::of(Code::Conflict, "somebody else answered at the same time: look again"));
+    }
+    let entry_type = match answer.verdict {
+        Verdict::Approve => EntryType::ApprovalApproved,
+        Verdict::Deny => EntryType::ApprovalDenied,
+    };
+    let envelope = Envelope {
+        source: recording::source(answer.source.0),
+        ..about(entry_type, &decided, person.id.to_string(), now)
+    };
+    let vote = decided.votes.last().map(|vote| json!({"vote": vote}));
+    tx.record(app.prepare(envelope, vote.as_ref())?)?;
+    if decided.state == ApprovalState::Approved {
+        for vote in &decided.votes {
+            give(tx, app, &decided, vote, now)?;
+        }
+    }
+    Ok(decided)
+}
+
+/// The permit that a vote brings, once all requirements are met.
+fn give(tx: &mut Tx<'_>, app: &App, approval: &Approval, vote: &Vote, now: Timestamp) -> Result<(), Problem> {
+    let (Some(terms), Some(ground)) = (&vote.permit, &approval.ground) else { return Ok(()) };
+    let rules: Vec<&Requirement> =
+        vote.met.iter().filter_map(|index| approval.requirements.get(*index)).collect();
+    if permits::live(tx, approval.agent, now, MOST_PERMITS + 1)?.len() >= MOST_PERMITS {
+        let detail =
+            format!("this agent has {MOST_PERMITS} permits already: take some back, or approve this once");
+        return Err(Problem::of(Code::Conflict, detail));
+    }
+    let permit = Permit {
+        id: clock::fresh(now),
+        approval: approval.id,
+        agent: approval.agent,
+        user: approval.user,
+        task: approval.task,
+        anchor: match terms.scope {
+            Scope::Task => ground.task_grant,
+            Scope::Grant => approval.grant,
+        },
+        service: ground.service.clone(),
+        connection: ground.connection.clone(),
+        rules: rules.iter().map(|rule| (rule.policy.clone(), rule.rule.clone())).collect(),
+        first: terms.first(&params(approval)).unwrap_or(0),
+        words: terms.words(ground, approval.task, approval.grant, &rules),
+        terms: terms.clone(),
+        given_by: vote.by,
+        given_name: vote.name.clone(),
+        given: now,
+    };
+    permits::insert(tx, &permit)?;
+    let envelope = Envelope {
+        permits: vec![permit.id],
+        ..about(EntryType::PermitGiven, approval, vote.by.to_string(), now)
+    };
+    tx.record(app.prepare(envelope, Some(&json!({"words": permit.words, "terms": permit.terms})))?)?;
+    Ok(())
+}
+
+/// The terms of a permit, complete, and what they say.
+fn terms(
+    approval: &Approval,
+    person: &User,
+    asked: &Asked,
+    now: Timestamp,
+) -> Result<(Terms, Vec<String>), Problem> {
+    let wrong = |detail: String| Problem::of(Code::RequestInvalid, detail);
+    let ground =
+        approval.ground.as_ref().ok_or_else(|| wrong("this request can only be approved once".into()))?;
+    let met = approval.open_to(person);
+    let rules: Vec<&Requirement> = met.iter().filter_map(|index| approval.requirements.get(*index)).collect();
+    if rules.is_empty() {
+        return Err(refused(DecideError::NotYours));
+    }
+    let terms = asked
+        .complete(ground, approval.task.is_some(), &params(approval), now)
+        .map_err(|error| wrong(format!("`permit`: {error}")))?;
+    let words = terms.words(ground, approval.task, approval.grant, &rules);
+    Ok((terms, words))
+}
+
+/// The arguments of the held request, as a person was shown them.
+fn params(approval: &Approval) -> serde_json::Map<String, Value> {
+    approval.shown.get("params").and_then(Value::as_object).cloned().unwrap_or_default()
+}
+
+/// The approval as it stands: one that is open while its grant has ended is over.
+fn standing(q: &mut impl Query, approval: Approval, now: Timestamp) -> Result<Approval, Fault> {
+    let open = matches!(approval.state_at(now), ApprovalState::Pending | ApprovalState::Approved);
+    if open && liveness::has_ended(q, approval.grant, now)? {
+        return Ok(Approval { state: ApprovalState::Ended, ..approval });
+    }
+    Ok(approval)
+}
+
+/// Writes down what ended unused: of up to `limit` open approvals behind `after`, those whose time is over or whose
+/// grant has ended, each once. Answers where the next page begins; none where this was the last.
+///
+/// # Errors
+/// Faults, and what preparing an entry meets.
+pub(crate) async fn close_ended(
+    app: &Arc<App>,
+    after: Option<ApprovalId>,
+    limit: usize,
+    now: Timestamp,
+) -> Result<Option<ApprovalId>, Problem> {
+    let ended = move |q: &mut placet_store::Reader<'_>, held: Held| -> Result<Option<ApprovalId>, Fault> {
+        let id = held.approval.id;
+        let state = standing(q, held.approval, now)?.state_at(now);
+        Ok(matches!(state, ApprovalState::Expired | ApprovalState::Ended).then_some(id))
+    };
+    let (next, over) = app
+        .store
+        .read(move |q| {
+            let page = approvals::open(q, after, limit)?;
+            let next = page.last().filter(|_| page.len() == limit).map(|held| held.approval.id);
+            let over = page.into_iter().map(|held| ended(q, held)).collect::<Result<Vec<_>, Fault>>()?;
+            Ok::<_, Fault>((next, over.into_iter().flatten().collect::<Vec<_>>()))
+        })
+        .await?;
+    for some in over.chunks(CLOSED_AT_ONCE) {
+        let (some, shared) = (some.to_vec(), Arc::clone(app));
+        app.store.write(move |tx| some.iter().try_for_each(|id| close(tx, &shared, *id, now))).await?;
+    }
+    Ok(next)
+}
+
+/// Closes one approval if it is still open and over, with its entry.
+fn close(tx: &mut Tx<'_>, app: &App, id: ApprovalId, now: Timestamp) -> Result<(), Problem> {
+    let Some(Held { approval, version, .. }) = approvals::find(tx, id)? else { return Ok(()) };
+    let approval = standing(tx, approval, now)?;
+    let (how, entry_type) = match approval.state_at(now) {
+        ApprovalState::Expired => (ApprovalState::Expired, EntryType::ApprovalExpired),
+        ApprovalState::Ended => (ApprovalState::Ended, EntryType::ApprovalEnded),
+        _ => return Ok(()),
+    };
+    if approvals::close(tx, id, version, how)? {
+        let envelope = about(entry_type, &Approval { state: how, ..approval }, "placet".to_owned(), now);
+        tx.record(app.prepare(envelope, None)?)?;
+    }
+    Ok(())
+}
+
+/// Ends the approvals that wait for an answer or their use through service `name`: they are bound to its version before.
 ///
 /// # Errors
 /// Faults, and what preparing an entry meets.
@@ -136,16 +346,15 @@ pub(crate) fn end_those_of(
     by: &str,
     now: Timestamp,
 ) -> Result<(), Problem> {
-    let pending = Filter { state: Some(ApprovalState::Pending), ..Filter::default() };
     let mut after = None;
     loop {
-        let page = approvals::list(tx, pending, now, after, BATCH)?;
+        let page = approvals::open(tx, after, BATCH)?;
         for held in &page {
             if service_of(&held.approval) != Some(name) {
                 continue;
             }
-            let ended = Approval { expires: now, ..held.approval.clone() };
-            if approvals::save_decision(tx, held.version, &ended)? {
+            let ended = Approval { state: ApprovalState::Expired, ..held.approval.clone() };
+            if approvals::close(tx, ended.id, held.version, ApprovalState::Expired)? {
                 let envelope = about(EntryType::ApprovalExpired, &ended, by.to_owned(), now);
                 tx.record(app.prepare(envelope, None)?)?;
             }
@@ -201,11 +410,11 @@ fn shown_to(caller: &Caller, approval: &Approval, now: Timestamp) -> Value {
 }
 
 fn state(word: Option<&str>) -> Result<Option<ApprovalState>, Problem> {
-    use ApprovalState::{Approved, Denied, Expired, Pending, Used};
     let Some(word) = word else { return Ok(None) };
-    let found = [Pending, Approved, Denied, Used, Expired].into_iter().find(|state| state.as_str() == word);
+    let found = ApprovalState::ALL.into_iter().find(|state| state.as_str() == word);
     let wrong = || {
-        Problem::of(Code::RequestInvalid, "`state` is `pending`, `approved`, `denied`, `used` or `expired`")
+        let known = ApprovalState::ALL.map(ApprovalState::as_str).join("`, `");
+        Problem::of(Code::RequestInvalid, format!("`state` is one of `{known}`"))
     };
     found.map(Some).ok_or_else(wrong)
 }

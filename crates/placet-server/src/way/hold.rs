@@ -1,10 +1,16 @@
 //! Held actions: what a person has said about this very request, or the question that is put to people.
 
-use super::{Answered, Asked, Described};
+use super::{
+    Answered, Asked, Described,
+    permits::{self, Permitted},
+};
 use crate::{app::App, bearer::Bearer, clock, problem::Problem, recording};
 use placet_core::{
-    approval::{Approval, ApprovalState, Binding, RequestDigest},
-    id::ApprovalId,
+    approval::{
+        Approval, ApprovalState, Binding, RequestDigest,
+        permit::{self, Ground},
+    },
+    id::{ApprovalId, PermitId},
     judge::Judgement,
     ledger,
     record::{EntryType, Envelope, leaf},
@@ -13,24 +19,33 @@ use placet_core::{
 };
 use placet_store::approvals::{self, Held};
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 /// The most approvals that may wait for one agent.
 const MAX_PENDING: u64 = 20;
 /// The most that a person is shown of one request; what doesn't fit is denied, not held.
 const MAX_SHOWN: usize = 64 * 1024;
 
+/// What lets a held request go on; nothing where it was not held.
+#[derive(Debug, Default)]
+pub(super) struct Release {
+    /// People said yes to exactly this request; the commit point uses it up.
+    pub(super) approval: Option<(ApprovalId, [u8; 32])>,
+    /// Permits answer for it; the commit point charges them.
+    pub(super) permitted: Permitted,
+}
+
 /// How a held request stands.
 pub(super) enum Standing {
-    /// People said yes to exactly this request; the commit point uses it up.
-    Approved((ApprovalId, [u8; 32])),
+    /// It may go on.
+    Released(Release),
     /// People have been asked.
     Held(Answered),
     /// It can't go on.
     Refused(Reason),
 }
 
-/// Finds or makes the approval of a held request.
+/// Finds what answers for a held request, or puts the question to people. `spent` are permits that were found used up.
 ///
 /// # Errors
 /// Faults; what is said of the approval is a [`Standing`].
@@ -40,11 +55,15 @@ pub(super) async fn approved(
     described: &Described,
     judgement: &Judgement,
     asked: &Asked,
+    spent: &BTreeSet<PermitId>,
     now: Timestamp,
 ) -> Result<Standing, Problem> {
     let digest = digest(app, bearer, described, judgement);
-    match asked.approval {
-        Some(id) => presented(app, bearer, id, asked.idempotency_key.is_some(), digest, now).await,
+    if let Some(id) = asked.approval {
+        return presented(app, bearer, id, asked.idempotency_key.is_some(), digest, now).await;
+    }
+    match permits::covering(app, bearer, described, judgement, spent, now).await? {
+        Some(permitted) => Ok(Standing::Released(Release { approval: None, permitted })),
         None => ask(app, bearer, described, judgement, asked, digest, now).await,
     }
 }
@@ -67,10 +86,11 @@ async fn presented(
     if bound != digest {
         return Ok(Standing::Refused(Reason::of(Code::ApprovalMismatch)));
     }
+    let release = Release { approval: Some((id, digest.0)), ..Release::default() };
     match approval.clone().use_up(now) {
-        Ok(_) => Ok(Standing::Approved((id, digest.0))),
+        Ok(_) => Ok(Standing::Released(release)),
         // This very request may be what used it: the commit point replays it by its key, or refuses the approval.
-        Err(Code::ApprovalUsed) if keyed => Ok(Standing::Approved((id, digest.0))),
+        Err(Code::ApprovalUsed) if keyed => Ok(Standing::Released(release)),
         Err(Code::ApprovalRequired) => Ok(Standing::Held(held(app, &approval))),
         Err(code) => Ok(Standing::Refused(Reason::of(code))),
     }
@@ -110,6 +130,7 @@ async fn ask(
         task: bearer.chain.leaf().grant.task,
         shown,
         requirements: judgement.requirements.clone(),
+        ground: Some(ground(bearer, described)),
         votes: Vec::new(),
         state: ApprovalState::Pending,
         created: now,
@@ -171,7 +192,6 @@ fn held(app: &App, approval: &Approval) -> Answered {
 /// The digest of everything that the approval is bound to.
 fn digest(app: &App, bearer: &Bearer, described: &Described, judgement: &Judgement) -> RequestDigest {
     let leaf = &bearer.chain.leaf().grant;
-    let connection = &described.connection.connection;
     let params = serde_json::to_vec(&described.action.params).unwrap_or_default();
     Binding {
         agent: leaf.agent,
@@ -179,7 +199,7 @@ fn digest(app: &App, bearer: &Bearer, described: &Described, judgement: &Judgeme
         task: leaf.task,
         grant: leaf.id,
         service: &described.action.service.as_ref().map(ToString::to_string).unwrap_or_default(),
-        connection: &format!("{}@{}", connection.id, connection.generation),
+        connection: &described.connection_label(),
         method: described.call.method.as_str(),
         target: &format!("{}{}", described.call.origin, described.call.target),
         content_type: if described.call.body.is_some() { "application/json" } else { "" },
@@ -188,6 +208,29 @@ fn digest(app: &App, bearer: &Bearer, described: &Described, judgement: &Judgeme
         requirements: &judgement.requirements,
     }
     .digest(&app.secrets.approvals)
+}
+
+impl Described {
+    /// `connection@generation`.
+    pub(super) fn connection_label(&self) -> String {
+        let connection = &self.connection.connection;
+        format!("{}@{}", connection.id, connection.generation)
+    }
+}
+
+/// What a permit that is given with the answer would be bound to.
+fn ground(bearer: &Bearer, described: &Described) -> Ground {
+    Ground {
+        action: described.action.name.clone(),
+        effect: described.action.effect,
+        known: described.action.known.clone(),
+        service: described.action.service.as_ref().map(ToString::to_string).unwrap_or_default(),
+        connection: described.connection_label(),
+        connection_name: described.connection.connection.name.clone(),
+        handle: bearer.chain.agent().handle.clone(),
+        task_grant: permit::task_grant(&bearer.chain),
+        until: bearer.chain.expires(),
+    }
 }
 
 /// Everything that a person is shown: who, for whom, for what, every argument that will run, what it would cost.

@@ -212,7 +212,7 @@ pub(super) fn replay(app: &App, replay: &Replay) -> Result<Answered, Problem> {
         (None, ActionState::Failed) => {
             let problem = Problem::of(
                 Code::UpstreamUnreachable,
-                "the first request with this idempotency key was not sent",
+                "the first request with this idempotency key was not carried out",
             );
             Err(problem.with("id", id.to_string()).with("happened", "no"))
         }

@@ -30,6 +30,7 @@ fn held(world: &World, grant: &Grant, by: &[&str]) -> Approval {
         shown: serde_json::from_str(r#"{"params": {"amount": 100.10, "big": 12345678901234567890.5}}"#)
             .unwrap(),
         requirements: by.iter().map(requirement).collect(),
+        ground: None,
         votes: Vec::new(),
         state: ApprovalState::Pending,
         created: NOW,
@@ -69,7 +70,7 @@ fn the_same_request_finds_the_approval_while_it_waits() {
     assert_eq!(world.read(move |q| approvals::count_pending(q, agent, minutes(10))), 0);
 
     let lead = world.user("lead", &["lead"]);
-    let denied = approval.decide(&lead, Verdict::Deny, minutes(1)).unwrap();
+    let denied = approval.decide(&lead, Verdict::Deny, None, minutes(1)).unwrap();
     let saved = denied.clone();
     assert!(world.write(move |tx| approvals::save_decision(tx, 1, &saved)).unwrap());
     assert_eq!(found(agent, "request", NOW), None);
@@ -92,7 +93,7 @@ fn of_two_who_decide_at_once_exactly_one_wins_and_no_vote_is_lost() {
     // All read the same version, then all answer.
     let (read, voters) = (approval.clone(), people.clone());
     let answers = world.race(6, move |racer, tx| {
-        let decided = read.clone().decide(&voters[racer], Verdict::Approve, minutes(1)).unwrap();
+        let decided = read.clone().decide(&voters[racer], Verdict::Approve, None, minutes(1)).unwrap();
         approvals::save_decision(tx, 1, &decided)
     });
     let winner = answers.iter().position(|won| *won == Ok(true)).unwrap();
@@ -108,7 +109,7 @@ fn of_two_who_decide_at_once_exactly_one_wins_and_no_vote_is_lost() {
             return Ok(true);
         }
         let now = approvals::find(tx, id)?.unwrap();
-        let decided = now.approval.decide(&voters[racer], Verdict::Approve, minutes(1)).unwrap();
+        let decided = now.approval.decide(&voters[racer], Verdict::Approve, None, minutes(1)).unwrap();
         approvals::save_decision(tx, now.version, &decided)
     });
     assert!(again.iter().all(|won| *won == Ok(true)), "{again:?}");

@@ -23,6 +23,7 @@ const MEANT: &[&str] = &[
     // Partial indexes that hold what is open, not what ever was.
     "SCAN actions USING INDEX actions_pending",
     "SCAN actions USING COVERING INDEX actions_pending",
+    "SCAN a USING INDEX actions_pending",
     // What a statement has made itself: parts of a lineage, a page, the rows of an insert.
     "SCAN up",
     "SCAN down",

@@ -14,8 +14,9 @@ use serde_json::Value;
 const ACT: &str = "\
 The agent's token is read from PLACET_TOKEN. Exit code 0 where the action was executed, 1 where it was denied or held.
 
-Example:
-  placet act orders.read --service shop --params '{\"customer_id\": \"42\", \"order_id\": \"1\"}'";
+Examples:
+  placet act orders.read --service shop --params '{\"customer_id\": \"42\", \"order_id\": \"1\"}'
+  placet act refunds.create --params '{\"order_id\": \"1\", \"amount\": 150}' --wait 55";
 
 const DECIDE: &str = "\
 With an agent's token it is advice; an administrator asks dry runs. Exit code 0 where the decision is allow.
@@ -45,6 +46,9 @@ pub(crate) struct Act {
     /// The approval that the request was held for
     #[arg(long, value_name = "APR")]
     approval: Option<String>,
+    /// Where it is held, wait so many seconds for the answer (at most 60)
+    #[arg(long, value_name = "SECONDS")]
+    wait: Option<u64>,
 }
 
 /// Ask for a decision.
@@ -86,7 +90,9 @@ impl Act {
             .done();
         let key = self.idempotency_key.as_deref().map(|key| ("idempotency-key", key));
         let approval = self.approval.as_deref().map(|approval| ("placet-approval", approval));
-        let headers: Vec<(&str, &str)> = key.into_iter().chain(approval).collect();
+        let prefer = self.wait.map(|seconds| format!("wait={seconds}"));
+        let prefer = prefer.as_deref().map(|prefer| ("prefer", prefer));
+        let headers: Vec<(&str, &str)> = key.into_iter().chain(approval).chain(prefer).collect();
         let answer = context.client()?.send(Method::POST, "/v1/actions", &headers, Body::Json(&body)).await?;
         Ok(shown(context, &answer, "status", "executed"))
     }

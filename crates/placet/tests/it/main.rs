@@ -8,6 +8,8 @@ mod actions;
 #[cfg(test)]
 mod agents;
 #[cfg(test)]
+mod approval_races;
+#[cfg(test)]
 mod approvals;
 #[cfg(test)]
 mod bad_input;
@@ -48,6 +50,8 @@ mod operations;
 #[cfg(test)]
 mod parties;
 #[cfg(test)]
+mod permits;
+#[cfg(test)]
 mod policies;
 #[cfg(test)]
 mod policy_language;
@@ -57,6 +61,8 @@ mod policy_versions;
 mod process;
 #[cfg(test)]
 mod readme;
+#[cfg(test)]
+mod reconcile;
 #[cfg(test)]
 mod record;
 #[cfg(test)]
@@ -81,3 +87,5 @@ mod users;
 mod vault;
 #[cfg(test)]
 mod verify_token;
+#[cfg(test)]
+mod waiting;

@@ -13,7 +13,7 @@ fn any_envelope() -> impl Strategy<Value = Envelope> {
     let ids = (
         id(),
         prop::option::of(id()),
-        prop::collection::vec(id(), 0..3),
+        (prop::collection::vec(id(), 0..3), prop::collection::vec(id(), 0..3)),
         prop::collection::vec(id(), 0..3),
         prop::option::of(id()),
         prop::option::of(id()),
@@ -33,8 +33,8 @@ fn any_envelope() -> impl Strategy<Value = Envelope> {
         prop::option::of(prop::sample::select(vec![Verdict::Allow, Verdict::Deny, Verdict::Hold])),
     );
     (ids, texts, rest).prop_map(|(ids, texts, rest)| {
-        let (id, agent, chain, grants, task, user, token, connection, action_id, approval) = ids;
         let (service, action, rule, outcome, source, by, key) = texts;
+        let (id, agent, (chain, permits), grants, task, user, token, connection, action_id, approval) = ids;
         let (entry_type, at, count, status, commitment, codes, decision) = rest;
         Envelope {
             agent,
@@ -46,6 +46,7 @@ fn any_envelope() -> impl Strategy<Value = Envelope> {
             connection,
             action_id,
             approval,
+            permits,
             service,
             action,
             rule,

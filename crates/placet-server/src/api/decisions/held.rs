@@ -87,6 +87,8 @@ async fn ask(case: &Case<'_>, judgement: &Judgement, digest: RequestDigest) -> R
         task: leaf.task,
         shown,
         requirements: judgement.requirements.clone(),
+        // Whoever performs it is somebody else: an answer is for this once.
+        ground: None,
         votes: Vec::new(),
         state: ApprovalState::Pending,
         created: now,
