@@ -25,7 +25,7 @@ use placet_core::{
 };
 use placet_gateway::Gateway;
 use placet_store::Store;
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 use tokio::sync::Mutex;
 
 /// What an installation keeps secret; see [`crate::keys`]. Snapshots are swapped when keys are rotated.
@@ -70,6 +70,8 @@ pub struct Config {
     pub node: NodeId,
     /// Whether other nodes may use the same database.
     pub shared: bool,
+    /// How long bodies of the record are kept; for ever where it is not said.
+    pub keep_record: Option<Duration>,
 }
 
 /// A running server's parts.
@@ -86,6 +88,8 @@ pub struct App {
     pub node: NodeId,
     /// Whether other nodes may use the same database.
     pub shared: bool,
+    /// How long bodies of the record are kept.
+    pub keep_record: Option<Duration>,
     /// What is kept.
     pub store: Store,
     /// What goes out.
@@ -130,6 +134,7 @@ impl App {
             clock: config.clock,
             node: config.node,
             shared: config.shared,
+            keep_record: config.keep_record,
             store,
             gateway,
             rules: ArcSwap::from_pointee(rules),

@@ -3,6 +3,7 @@
 //! Invariant: no job holds up a request, and a store that fails is asked again at the next turn, never in a busy loop.
 
 mod following;
+mod retention;
 
 use crate::{
     api::approvals, app::App, keys::rotation, operations::failures, problem::Problem, reconcile, recording,
@@ -103,7 +104,8 @@ impl Jobs {
             tokio::spawn(following::keeping_the_vault(Arc::clone(app), stopped.clone())),
             tokio::spawn(reconciling(Arc::clone(app), stopped.clone())),
             tokio::spawn(closing(Arc::clone(app), stopped.clone())),
-            tokio::spawn(tidying(Arc::clone(app), stopped)),
+            tokio::spawn(tidying(Arc::clone(app), stopped.clone())),
+            tokio::spawn(retention::run(Arc::clone(app), stopped)),
         ];
         Self { stop, running, app: Arc::clone(app) }
     }
@@ -258,7 +260,7 @@ async fn purge(app: &App, now: Timestamp) -> Result<(), Failure> {
         .write(move |tx| {
             delegations::purge(tx, now.minus(TOLERANCE), BATCH)?;
             refresh_tokens::purge(tx, now.minus(TOLERANCE), BATCH)?;
-            idempotency::prune(tx, now)?;
+            idempotency::prune(tx, now, BATCH)?;
             Ok::<_, Fault>(())
         })
         .await?;

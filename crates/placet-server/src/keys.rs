@@ -186,6 +186,18 @@ pub async fn open(store: &Store, source: Arc<dyn VaultSource>, vault: Vault) -> 
     })
 }
 
+/// What opens the bodies of the record, from the stored keys themselves: for a database without a server.
+///
+/// # Errors
+/// [`KeysError`].
+pub fn body_keys(
+    keys: Vec<StoredKey>,
+    vault_keys: Vec<VaultKey>,
+    vault: &Vault,
+) -> Result<BodyKeys, KeysError> {
+    Stored { keys, vault: vault_keys }.bodies(vault)
+}
+
 /// With what tokens are verified.
 #[derive(Debug)]
 pub struct Verifier {

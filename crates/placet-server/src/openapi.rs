@@ -23,6 +23,8 @@ pub enum Caller {
     Agent,
     /// A person's session.
     Person,
+    /// A bearer of any kind, or a proof in the body.
+    MaybeBearer,
     /// A bearer of any kind; what it may do is said by the operation.
     Bearer,
 }

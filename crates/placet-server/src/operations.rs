@@ -6,10 +6,12 @@ pub mod failures;
 pub mod metrics;
 mod process;
 pub mod readiness;
+pub mod space;
 
 use failures::Failures;
 use metrics::Metrics;
 use readiness::Readiness;
+use space::Space;
 
 /// What a server knows about its own running.
 #[derive(Debug, Default)]
@@ -18,6 +20,8 @@ pub struct Operations {
     pub metrics: Metrics,
     /// What makes it ready or not.
     pub readiness: Readiness,
+    /// Whether there is room to begin anything.
+    pub space: Space,
     /// Who was refused before they were known, since it was written down.
     pub failures: Failures,
 }

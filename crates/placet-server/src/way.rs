@@ -82,6 +82,7 @@ pub struct Asked {
 /// The refusal, as a problem document that states the decision.
 pub async fn act(app: &Arc<App>, token: &str, asked: &Asked) -> Result<Answered, Problem> {
     let mut spent = BTreeSet::new();
+    app.operations.space.may_begin()?;
     for _ in 0..ATTEMPTS {
         let bearer = bearer::live(app, token).await?;
         let now = app.clock.now();
@@ -166,6 +167,9 @@ pub async fn act(app: &Arc<App>, token: &str, asked: &Asked) -> Result<Answered,
         let began = Instant::now();
         let admitted = app.store.admit(admission).await;
         app.operations.metrics.admit.observe(began.elapsed());
+        if matches!(&admitted, Err(Refused::Fault(Fault::Full))) {
+            app.operations.space.met_the_end();
+        }
         match admitted {
             Ok(admitted) => {
                 count(app, "allow", "");

@@ -108,7 +108,7 @@ struct Slot {
 
 impl Counters {
     /// Forgets everything; nothing may be unwritten.
-    fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.slots.clear();
         self.dirty.clear();
     }

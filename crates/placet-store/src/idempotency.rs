@@ -29,7 +29,9 @@ statements! {
     /// The same answer under another vault key.
     RESEAL = "UPDATE idempotency_keys SET answer = ?3 WHERE scope = ?1 AND answer = ?2";
     /// Drops what has expired. A key in flight stays until its action is concluded.
-    PRUNE = "DELETE FROM idempotency_keys WHERE expires <= ?1 AND state <> 'pending'";
+    PRUNE = "DELETE FROM idempotency_keys WHERE scope IN
+             (SELECT scope FROM idempotency_keys WHERE expires <= ?1 AND state <> 'pending'
+              ORDER BY expires LIMIT ?2)";
 }
 
 /// An idempotency key as a request brings it.
@@ -74,12 +76,12 @@ pub(crate) enum Found {
     Same(Replay),
 }
 
-/// Drops the keys that expired; answers how many.
+/// Drops up to `limit` keys that expired; answers how many.
 ///
 /// # Errors
 /// What the engine met.
-pub fn prune(tx: &mut Tx<'_>, now: Timestamp) -> Result<u64, Fault> {
-    tx.execute(&PRUNE, &params![now])
+pub fn prune(tx: &mut Tx<'_>, now: Timestamp, limit: usize) -> Result<u64, Fault> {
+    tx.execute(&PRUNE, &params![now, limit])
 }
 
 /// Up to `limit` sealed answers behind the scope `after`: for sealing them anew without opening them.

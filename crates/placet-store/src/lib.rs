@@ -18,6 +18,7 @@ pub mod delegations;
 pub mod denials;
 mod document;
 mod fault;
+pub mod file;
 pub mod gauges;
 pub mod grants;
 pub mod idempotency;
@@ -25,6 +26,7 @@ pub mod issuers;
 pub mod keys;
 mod leases;
 pub mod lineage;
+mod load;
 mod migrate;
 pub mod observations;
 pub mod permits;
@@ -34,6 +36,8 @@ mod reader;
 pub mod record;
 pub mod refresh_tokens;
 pub mod resource_servers;
+pub mod restored;
+pub mod retention;
 pub mod services;
 pub mod sessions;
 pub mod sql;
@@ -49,6 +53,7 @@ pub use admit::{Admission, Admitted, Refused};
 pub use conclude::{ConcludeError, Conclusion};
 pub use denials::PendingDenial;
 pub use fault::{Fault, OpenError};
+pub use load::WriterLoad;
 pub use reader::Reader;
 pub use record::PreparedEntry;
 pub use store::{Store, StoreOptions};
@@ -69,6 +74,7 @@ pub fn all_statements() -> Vec<(String, String)> {
         decisions::STATEMENTS,
         delegations::STATEMENTS,
         denials::STATEMENTS,
+        file::STATEMENTS,
         gauges::STATEMENTS,
         grants::STATEMENTS,
         idempotency::STATEMENTS,
@@ -85,6 +91,8 @@ pub fn all_statements() -> Vec<(String, String)> {
         record::STATEMENTS,
         refresh_tokens::STATEMENTS,
         resource_servers::STATEMENTS,
+        restored::STATEMENTS,
+        retention::STATEMENTS,
         services::STATEMENTS,
         sessions::STATEMENTS,
         tasks::STATEMENTS,

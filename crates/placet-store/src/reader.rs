@@ -99,7 +99,7 @@ crate::statements! {
     END = "ROLLBACK";
 }
 
-fn snapshot<T, E: From<Fault>>(
+pub(crate) fn snapshot<T, E: From<Fault>>(
     connection: &Connection,
     f: impl FnOnce(&mut Reader<'_>) -> Result<T, E>,
 ) -> Result<T, E> {

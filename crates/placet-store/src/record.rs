@@ -9,8 +9,8 @@ mod read;
 mod sequence;
 
 pub use read::{
-    Proof, StoredEntry, StoredHead, StoredRun, chain, checkpoint, consistency, entries, erase, find, heads,
-    prove, runs, size,
+    Proof, StoredEntry, StoredHead, StoredRun, chain, check_tiles, checkpoint, consistency, entries, erase,
+    find, heads, prove, runs, size,
 };
 
 use crate::{

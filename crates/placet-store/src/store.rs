@@ -4,6 +4,7 @@
 
 use crate::{
     fault::{Fault, OpenError},
+    load::WriterLoad,
     migrate,
     reader::{Reader, Readers},
     sqlite,
@@ -99,6 +100,11 @@ impl Store {
         F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
     {
         self.inner.writer.send(Lane::Closure, f)?.await.unwrap_or_else(|_| Err(Fault::Closed.into()))
+    }
+
+    /// How busy the writer is.
+    pub fn load(&self) -> WriterLoad {
+        self.inner.writer.load()
     }
 
     /// Runs `f` on a snapshot of what is committed.

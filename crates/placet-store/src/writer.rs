@@ -11,6 +11,7 @@ use crate::{
     actions::{self, NewAction},
     counters::{self, Counters},
     fault::Fault,
+    load::{Load, WriterLoad},
     params,
     record::{self, Placed, PreparedEntry},
     sqlite, statements,
@@ -25,7 +26,6 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
         mpsc::{Receiver, Sender, channel},
     },
     thread::{self, JoinHandle},
@@ -176,7 +176,7 @@ where
 #[derive(Debug)]
 pub(crate) struct Writer {
     jobs: Option<Sender<Box<dyn Job>>>,
-    waiting: Arc<AtomicUsize>,
+    load: Arc<Load>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -184,15 +184,20 @@ impl Writer {
     /// Starts the thread on a migrated database.
     pub(crate) fn start(connection: Connection, node: NodeId, signer: Signer) -> Result<Self, Fault> {
         let (jobs, queue) = channel();
-        let waiting = Arc::new(AtomicUsize::new(0));
-        let mut state = State { connection, node, signer, lease: None, waiting: Arc::clone(&waiting) };
+        let load = Arc::<Load>::default();
+        let mut state = State { connection, node, signer, lease: None, load: Arc::clone(&load) };
         state.lease = Some(state.load()?);
         let thread = thread::Builder::new().name("placet-writer".into()).spawn(move || state.work(&queue));
         Ok(Self {
             jobs: Some(jobs),
-            waiting,
+            load,
             thread: Some(thread.map_err(|error| Fault::Io(error.to_string()))?),
         })
+    }
+
+    /// How busy it is.
+    pub(crate) fn load(&self) -> WriterLoad {
+        self.load.now()
     }
 
     /// Runs `f` in the next group.
@@ -203,12 +208,12 @@ impl Writer {
         F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
     {
         let jobs = self.jobs.as_ref().ok_or(Fault::Closed)?;
-        if self.waiting.load(Ordering::Relaxed) >= lane.limit() {
+        if self.load.waiting() >= lane.limit() {
             return Err(Fault::Busy);
         }
         let (reply, answer) = oneshot::channel();
         let job = Box::new(Closure { run: f, outcome: None, reply, isolated: lane == Lane::Closure });
-        self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.load.arrives();
         jobs.send(job).map_err(|_| Fault::Closed)?;
         Ok(answer)
     }
@@ -231,7 +236,7 @@ struct State {
     node: NodeId,
     signer: Signer,
     lease: Option<Lease>,
-    waiting: Arc<AtomicUsize>,
+    load: Arc<Load>,
 }
 
 impl State {
@@ -240,7 +245,7 @@ impl State {
         while let Ok(first) = queue.recv() {
             group.push(first);
             group.extend(queue.try_iter().take(GROUP - 1));
-            self.waiting.fetch_sub(group.len(), Ordering::Relaxed);
+            self.load.taken(group.len());
             let outcome = self.run(&mut group);
             for job in group.drain(..) {
                 job.answer(outcome.clone());

@@ -22,6 +22,7 @@ pub struct Server {
     binary: PathBuf,
     home: TempDir,
     running: Option<Running>,
+    flags: Vec<String>,
     base: String,
     admin: String,
 }
@@ -49,8 +50,14 @@ impl Server {
     /// Where it does not become ready.
     pub fn prepared(binary: &str, prepare: impl FnOnce(&Path)) -> Self {
         let home = tempfile::Builder::new().prefix("placet-test-").tempdir().unwrap();
-        let mut server =
-            Self { binary: binary.into(), home, running: None, base: String::new(), admin: String::new() };
+        let mut server = Self {
+            binary: binary.into(),
+            home,
+            running: None,
+            flags: Vec::new(),
+            base: String::new(),
+            admin: String::new(),
+        };
         prepare(&server.data());
         server.run();
         server.admin = fs::read_to_string(server.data().join("admin.token")).unwrap().trim().to_owned();
@@ -140,6 +147,11 @@ impl Server {
         until("the server's end", || running.child.try_wait().unwrap()).code()
     }
 
+    /// What `placet serve` is given besides from the next start on.
+    pub fn flags(&mut self, flags: &[&str]) {
+        self.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+    }
+
     /// Starts it again after [`Server::kill`] or [`Server::stop`] (killing it first where it runs), on the same
     /// directory and another port.
     pub fn restart(&mut self) {
@@ -151,6 +163,7 @@ impl Server {
         let log = File::options().create(true).append(true).open(self.home.path().join("log")).unwrap();
         let mut command = self.command();
         command.args(["serve", "--listen", "127.0.0.1:0", "--log", "info", "--data"]).arg(self.data());
+        command.args(&self.flags);
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let guard = guard(child.id(), self.home.path());
         let mut out = BufReader::new(child.stdout.take().unwrap());

@@ -5,8 +5,8 @@
 use crate::{
     client::Client,
     commands::{
-        act, action, agent, approvals, connection, grant, keys, permit, policy, record, resource_server,
-        service, shell, task, token, user,
+        act, action, agent, approvals, backup, connection, doctor, grant, keys, permit, policy, record,
+        resource_server, restore, service, shell, task, token, user,
     },
     data, demo,
     environment::Environment,
@@ -113,6 +113,12 @@ pub(crate) enum Command {
     /// Read and verify the record
     #[command(subcommand)]
     Record(record::Command),
+    /// Check an installation, and say what to do
+    Doctor(doctor::Doctor),
+    /// Copy a data directory while the server runs
+    Backup(backup::Backup),
+    /// Put a data directory back from a backup
+    Restore(restore::Restore),
     /// Print the completions of a shell
     Completions(shell::Completions),
     /// Print or write the manual
@@ -132,6 +138,7 @@ impl Cli {
                 return many_threads()?.block_on(serve.run(&context));
             }
             Command::Demo(demo) => return many_threads()?.block_on(demo.run(&context)),
+            Command::Backup(backup) => return backup.run(&context),
             Command::Completions(completions) => return completions.run(),
             Command::Man(man) => return man.run(&context),
             _ => {}
@@ -139,9 +146,14 @@ impl Cli {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.map_err(no_runtime)?.block_on(async {
             match self.command {
-                Command::Serve(_) | Command::Demo(_) | Command::Completions(_) | Command::Man(_) => {
-                    Ok(Exit::Done)
-                }
+                // They were run above.
+                Command::Serve(_)
+                | Command::Demo(_)
+                | Command::Backup(_)
+                | Command::Completions(_)
+                | Command::Man(_) => Ok(Exit::Done),
+                Command::Doctor(doctor) => doctor.run(&context).await,
+                Command::Restore(restore) => restore.run(&context).await,
                 Command::Agent(command) => command.run(&context).await,
                 Command::Token(command) => command.run(&context).await,
                 Command::Grant(command) => command.run(&context).await,

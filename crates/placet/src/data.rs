@@ -8,9 +8,14 @@
 //! error: a new one would open nothing.
 
 mod keys;
+mod offline;
 mod vault;
 
+use keys::NODE;
 pub(crate) use keys::{OldKeys, new_admin_token, record_name};
+pub(crate) use offline::{
+    ALWAYS_THERE, BodyReader, FILES_OF_A_RUN, VaultState, is_held, record_key, vault_state,
+};
 pub(crate) use vault::VaultKeys;
 
 use crate::exit::Failure;
@@ -32,7 +37,10 @@ pub(crate) const ADMIN_TOKEN: &str = "admin.token";
 pub(crate) const VAULT_KEY: &str = "vault.key";
 /// Holds the record's verifier key as text.
 pub(crate) const RECORD_KEY: &str = "record.pub";
-const DATABASE: &str = "placet.db";
+/// The database.
+pub(crate) const DATABASE: &str = "placet.db";
+/// Holds nothing but space.
+pub(crate) const RESERVE_FILE: &str = "reserve";
 const LOCK: &str = "lock";
 
 /// A data directory that this process holds.

@@ -67,7 +67,7 @@ async fn play(temporary: &std::path::Path, out: Output) -> Result<Exit, Failure>
     let shop = Shop::start(SHOP_SECRET, ([127, 0, 0, 1], 0).into()).await?;
     let directory = DataDir::open(&temporary.join("data"))?;
     let listener = serve::bind(([127, 0, 0, 1], 0).into()).await?;
-    let server = running::start(listener, directory, None, None).await?;
+    let server = running::start(listener, directory, None, None, None).await?;
     out.sentence(&format!(
         "Placet answers at {}, the shop (the upstream) at {}.",
         server.base_url(),

@@ -14,6 +14,7 @@ mod input;
 mod installation;
 mod logs;
 mod output;
+mod reserve;
 mod running;
 mod serve;
 mod state;

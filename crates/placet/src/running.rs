@@ -5,7 +5,7 @@
 use crate::{
     data::{DataDir, VaultKeys},
     exit::Failure,
-    installation,
+    installation, reserve,
 };
 use placet_core::time::Timestamp;
 use placet_gateway::{Gateway, GatewayConfig};
@@ -26,6 +26,7 @@ pub(crate) struct Running {
     app: Arc<App>,
     jobs: Jobs,
     monitoring: Option<JoinHandle<io::Result<()>>>,
+    reserving: JoinHandle<()>,
     stopping: oneshot::Sender<()>,
     serving: JoinHandle<io::Result<()>>,
     // Last: the lock is given up when all else is gone.
@@ -33,7 +34,7 @@ pub(crate) struct Running {
 }
 
 /// Starts a server on a bound listener and announces it. `vault` says where the vault keys are, if not in the
-/// directory.
+/// directory; `keep_record` how long bodies of the record are kept, if not for ever.
 ///
 /// # Errors
 /// A sentence saying what can't be used.
@@ -42,6 +43,7 @@ pub(crate) async fn start(
     directory: DataDir,
     issuer: Option<String>,
     vault: Option<VaultKeys>,
+    keep_record: Option<Duration>,
 ) -> Result<Running, Failure> {
     let address = listener.local_addr().map_err(|error| Failure::start(error.to_string()))?;
     let base_url = base_url(address);
@@ -55,17 +57,22 @@ pub(crate) async fn start(
     let gateway = Gateway::new(GatewayConfig::default());
     let gateway =
         gateway.map_err(|error| Failure::start(format!("requests to upstreams can't be set up: {error}")))?;
-    let app =
-        App::start(Config { issuer, issuers, secrets, clock, node, shared: false }, store, gateway).await;
+    let app = App::start(
+        Config { issuer, issuers, secrets, clock, node, shared: false, keep_record },
+        store,
+        gateway,
+    )
+    .await;
     let app = app.map_err(|error| Failure::start(format!("what is stored can't be used: {error}")))?;
     jobs::catch_up(&app)
         .await
         .map_err(|error| Failure::start(format!("the last stop can't be caught up with: {error}")))?;
     let jobs = Jobs::start(&app);
+    let reserving = reserve::keep(&directory, &app);
     let (stopping, stop) = oneshot::channel();
     let serving = tokio::spawn(placet_server::serve(listener, Arc::clone(&app), async { _ = stop.await }));
     directory.announce(&base_url)?;
-    Ok(Running { address, base_url, app, jobs, monitoring: None, stopping, serving, directory })
+    Ok(Running { address, base_url, app, jobs, monitoring: None, reserving, stopping, serving, directory })
 }
 
 impl Running {
@@ -97,7 +104,7 @@ impl Running {
 
     /// Takes no more requests, answers those that are under way for at most `grace`, and closes the store.
     pub(crate) async fn stop(self, grace: Duration) {
-        let Self { app, jobs, monitoring, stopping, mut serving, directory, .. } = self;
+        let Self { app, jobs, monitoring, reserving, stopping, mut serving, directory, .. } = self;
         app.operations.readiness.stop();
         directory.withdraw();
         let _ = stopping.send(());
@@ -111,6 +118,8 @@ impl Running {
             monitoring.abort();
             let _ = monitoring.await;
         }
+        reserving.abort();
+        let _ = reserving.await;
         jobs.stop().await;
         drop(app);
         drop(directory);

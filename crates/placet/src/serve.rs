@@ -56,12 +56,42 @@ pub(crate) struct Serve {
     /// Where to answer /metrics, /healthz and /readyz without authentication, beside the other address
     #[arg(long, value_name = "ADDRESS")]
     metrics_listen: Option<SocketAddr>,
+    /// How long the record keeps what actions were done with, like `400d` or `12h`, or `forever`; that they were
+    /// done, and every proof, is kept for ever
+    #[arg(long, value_name = "TIME", default_value = "400d", value_parser = Kept::parse)]
+    keep_record: Kept,
     /// A file with the vault key: 32 bytes, or lines with base64 of them
     #[arg(long, value_name = "FILE")]
     vault_key_file: Option<PathBuf>,
     /// What to log
     #[arg(long, value_name = "FILTER", env = "PLACET_LOG", hide_env_values = true, default_value = "info")]
     log: String,
+}
+
+/// For how long something is kept; `None` is for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Kept(Option<Duration>);
+
+impl Kept {
+    fn parse(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            format!("`{text}` is no time to keep something: write `400d`, `12h`, `30m`, `10s` or `forever`")
+        };
+        if text == "forever" {
+            return Ok(Self(None));
+        }
+        let unit = text.chars().last().ok_or_else(wrong)?;
+        let seconds: u64 = match unit {
+            'd' => 24 * 3600,
+            'h' => 3600,
+            'm' => 60,
+            's' => 1,
+            _ => return Err(wrong()),
+        };
+        let number = text.strip_suffix(unit).and_then(|number| number.parse::<u32>().ok());
+        let number = number.filter(|number| *number > 0).ok_or_else(wrong)?;
+        Ok(Self(Some(Duration::from_secs(u64::from(number) * seconds))))
+    }
 }
 
 impl Serve {
@@ -87,7 +117,7 @@ impl Serve {
             None => None,
         };
         let mut signals = Signals::new()?;
-        let mut running = running::start(listener, directory, issuer, vault).await?;
+        let mut running = running::start(listener, directory, issuer, vault, self.keep_record.0).await?;
         if let Some(monitoring) = monitoring {
             if let Ok(address) = monitoring.local_addr() {
                 tracing::info!(%address, "metrics are answered without authentication");
@@ -196,6 +226,15 @@ mod tests {
         assert_eq!(checked_issuer("https://placet.example/").unwrap(), "https://placet.example");
         for wrong in ["placet.example", "ftp://a", "https://a?b", "https://a#b", "https://u:p@a", ""] {
             assert!(checked_issuer(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn how_long_something_is_kept_is_read() {
+        assert_eq!(Kept::parse("forever"), Ok(Kept(None)));
+        assert_eq!(Kept::parse("2d"), Ok(Kept(Some(Duration::from_secs(172_800)))));
+        for wrong in ["", "d", "0d", "-1d", "1", "1w", "1.5d", "ever", "99999999999d", "1é"] {
+            assert!(Kept::parse(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -170,7 +170,15 @@ async fn serve(directory: &Path) -> Served {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let issuer = format!("http://{address}");
-    let config = Config { issuers: vec![issuer.clone()], issuer, secrets, clock, node, shared: false };
+    let config = Config {
+        issuers: vec![issuer.clone()],
+        issuer,
+        secrets,
+        clock,
+        node,
+        shared: false,
+        keep_record: None,
+    };
     let gateway = Gateway::new(GatewayConfig::default()).unwrap();
     let app = App::start(config, store.clone(), gateway).await.unwrap();
     placet_server::jobs::catch_up(&app).await.unwrap();

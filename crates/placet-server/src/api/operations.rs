@@ -71,6 +71,12 @@ async fn gauges_of(app: &App) -> Gauges {
         gauges.set("placet_actions_in_flight", "Admitted actions without an outcome.", numbers.in_flight);
         gauges.set("placet_denials_waiting", "Denials counted and not written down yet.", numbers.denials);
     }
+    let load = app.store.load();
+    gauges.set("placet_store_queue_depth", "Requests that wait for the writer.", load.waiting as u64);
+    gauges.groups = load.groups;
+    gauges.group_requests = load.requests;
+    let tight = u64::from(app.operations.space.is_tight());
+    gauges.set("placet_space_tight", "Whether too little space is left to begin actions.", tight);
     for (job, works) in readiness.jobs() {
         gauges.labelled("placet_job_up", "Whether the job works.", &[("job", job)], u64::from(works));
     }

@@ -56,7 +56,7 @@ pub(crate) async fn show(
 ) -> Answer<Json<Value>> {
     must_audit(&caller)?;
     let index = parse_index(&index)?;
-    let found = app.store.read(move |q| record::entries(q, index, 1)).await?;
+    let found = app.store.read(move |q| record::entries(q, index, 1)).await.map_err(damaged)?;
     Ok(Json(shown(&app, found.first().ok_or_else(unknown)?)?))
 }
 
@@ -90,14 +90,14 @@ pub(crate) async fn key(State(app): State<Arc<App>>, caller: Caller) -> Answer<S
 /// `GET /v1/record/checkpoint`: the newest signed note.
 pub(crate) async fn checkpoint(State(app): State<Arc<App>>, caller: Caller) -> Answer<String> {
     must_audit(&caller)?;
-    let newest = app.store.read(|q| record::checkpoint(q)).await?;
+    let newest = app.store.read(|q| record::checkpoint(q)).await.map_err(damaged)?;
     newest.map(|(_, note)| note).ok_or_else(|| Problem::of(Code::NotFound, "the log is still empty"))
 }
 
 /// `GET /v1/record/heads`: the signed head of every node.
 pub(crate) async fn heads(State(app): State<Arc<App>>, caller: Caller) -> Answer<Json<Value>> {
     must_audit(&caller)?;
-    let heads = app.store.read(|q| record::heads(q)).await?;
+    let heads = app.store.read(|q| record::heads(q)).await.map_err(damaged)?;
     let heads: Vec<_> =
         heads.iter().map(|head| json!({"node": head.node, "seq": head.seq, "note": head.note})).collect();
     Ok(Json(json!({"heads": heads})))
@@ -151,7 +151,7 @@ async fn page(app: &App, query: &QueryParams) -> Result<Page, Problem> {
         let next = last.filter(|last| size.is_some_and(|size| last + 1 < size));
         Ok::<_, Fault>(Page { entries, next, checkpoint })
     });
-    Ok(page.await?)
+    page.await.map_err(damaged)
 }
 
 /// Entries of a node's chain behind number `after`.
@@ -164,7 +164,7 @@ async fn chain_page(app: &App, node: NodeId, query: &QueryParams) -> Result<Page
         let next = entries.last().filter(|_| entries.len() == limit).map(|entry| entry.seq);
         Ok::<_, Fault>(Page { entries, next, checkpoint })
     });
-    Ok(page.await?)
+    page.await.map_err(damaged)
 }
 
 /// An entry with its body opened, for people.
@@ -180,6 +180,9 @@ fn shown(app: &App, entry: &StoredEntry) -> Result<Value, Problem> {
     members.extend(envelope);
     let body = opened(app, entry)?.map(|body| json::parse(body.json()));
     let body = body.transpose().map_err(|_| unreadable(entry, "its body"))?;
+    if entry.sealed.is_none() && members.contains_key("commitment") {
+        members.insert("erased".into(), true.into());
+    }
     let rest = match body {
         Some(Value::Object(mut body)) => {
             members.extend(OF_BODY.iter().filter_map(|name| body.remove_entry(*name)));
@@ -209,9 +212,25 @@ fn opened(app: &App, entry: &StoredEntry) -> Result<Option<Body>, Problem> {
     body.transpose().ok().flatten().map(Some).ok_or_else(|| unreadable(entry, "its body"))
 }
 
+/// What a page of the record can't be made of. A verification is told that the record is damaged, and not that the
+/// server had a bad moment.
+fn damaged(fault: Fault) -> Problem {
+    match fault {
+        Fault::Corrupt(what) => damage(what),
+        Fault::Unreadable(what) => damage(format!("{what} can't be read")),
+        fault => fault.into(),
+    }
+}
+
+fn damage(what: String) -> Problem {
+    tracing::error!(what, "the record is damaged");
+    Problem::of(Code::Internal, format!("the record is damaged: {what}")).with("damaged", true)
+}
+
 fn unreadable(entry: &StoredEntry, part: &str) -> Problem {
     tracing::error!(entry = %entry.id, part, "an entry of the record can't be read");
     Problem::of(Code::Internal, format!("the entry `{}` can't be read: {part} is damaged", entry.id))
+        .with("damaged", true)
 }
 
 fn parse_index(text: &str) -> Result<u64, Problem> {

@@ -29,6 +29,7 @@ pub async fn post(
     headers: HeaderMap,
     params: OAuthParams,
 ) -> Result<Response, OAuthError> {
+    app.operations.space.may_begin()?;
     let client = client::authenticate(&app, &headers, &params).await?;
     let answer = match params.required("grant_type")? {
         "client_credentials" => issue::client_credentials(&app, &client, &params, source).await?,

@@ -77,6 +77,7 @@ fn security(caller: Caller) -> Value {
     match caller {
         Caller::Anybody => json!([]),
         Caller::Client => json!([{"client": []}, {"bearer": []}]),
+        Caller::MaybeBearer => json!([{"bearer": []}, {}]),
         Caller::Agent | Caller::Person | Caller::Bearer => json!([{"bearer": []}]),
     }
 }

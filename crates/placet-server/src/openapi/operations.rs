@@ -1,7 +1,7 @@
 //! What each route takes and answers. One entry a route; the tests say which are missing.
 
 use super::{Caller, Gives, Operation, Takes};
-use Caller::{Agent, Anybody, Bearer, Client, Person};
+use Caller::{Agent, Anybody, Bearer, Client, MaybeBearer, Person};
 use Takes::{Document, Form, Json, MaybeJson, Nothing};
 
 /// An operation without query and body.
@@ -153,8 +153,13 @@ pub const OPERATIONS: &[Operation] = &[
         "description: text, labels: object, owner: text?, max_scope_level: 'restricted'|'standard'|'elevated', default_scopes: [text]",
     )),
     op("DELETE /v1/agents/{id}", "End an agent with all its grants, for ever", Bearer, AGENT_STATE),
-    op("POST /v1/agents/{id}/activate", "Activate an agent with its registration token", Anybody, AGENT_STATE)
-        .takes(Json("registration_token!: text")),
+    op(
+        "POST /v1/agents/{id}/activate",
+        "Activate an agent with its registration token, or resume a suspended one as an administrator",
+        MaybeBearer,
+        AGENT_STATE,
+    )
+    .takes(MaybeJson("registration_token: text")),
     op("POST /v1/agents/{id}/suspend", "Suspend an agent until it is activated again", Bearer, AGENT_STATE),
     op(
         "POST /v1/grants",
@@ -381,8 +386,8 @@ pub const OPERATIONS: &[Operation] = &[
         "Whether the server can do its work",
         Anybody,
         &[
-            (200, Gives::Json("status!: 'ready', checks!: object")),
-            (503, Gives::Json("status!: 'not_ready', checks!: object, failing_jobs: [text]")),
+            (200, Gives::Json("status!: 'ready', at!: time, checks!: object")),
+            (503, Gives::Json("status!: 'not_ready', at!: time, checks!: object, failing_jobs: [text]")),
         ],
     ),
     op("GET /metrics", "Counters, histograms and gauges for Prometheus", Bearer, TEXT),

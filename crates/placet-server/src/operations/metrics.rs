@@ -115,6 +115,10 @@ pub struct Metrics {
 pub struct Gauges {
     /// `name, labels, help, value`; the same names stand together.
     pub values: Vec<Gauge>,
+    /// Groups that the writer committed, by the largest size that counts there.
+    pub groups: Vec<(u64, u64)>,
+    /// Requests that they were made of.
+    pub group_requests: u64,
 }
 
 /// One value that goes up and down.
@@ -180,6 +184,7 @@ impl Metrics {
         for (name, help, one) in durations {
             histogram(&mut out, name, help, one);
         }
+        groups(&mut out, gauges);
         let mut last = "";
         for gauge in &gauges.values {
             if last != gauge.name {
@@ -219,6 +224,18 @@ fn histogram(out: &mut String, name: &str, help: &str, one: &Durations) {
     let _ = writeln!(out, "{name}_bucket{{le=\"+Inf\"}} {count}");
     let _ = writeln!(out, "{name}_sum {}", seconds(one.micros.load(Ordering::Relaxed)));
     let _ = writeln!(out, "{name}_count {count}");
+}
+
+fn groups(out: &mut String, gauges: &Gauges) {
+    let name = "placet_store_group_size";
+    head(out, name, "How many requests one commit takes.", "histogram");
+    let mut below = 0;
+    for (bound, count) in &gauges.groups {
+        below += count;
+        let _ = writeln!(out, "{name}_bucket{{le=\"{bound}\"}} {below}");
+    }
+    let _ = writeln!(out, "{name}_bucket{{le=\"+Inf\"}} {below}");
+    let _ = writeln!(out, "{name}_sum {}\n{name}_count {below}", gauges.group_requests);
 }
 
 /// Microseconds as seconds, exactly.

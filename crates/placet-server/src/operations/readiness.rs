@@ -83,11 +83,12 @@ pub async fn report(app: &App) -> (bool, Value) {
         app.key_trouble.load().is_none(),
         "a key can't be read or is not at hand; the log says which",
     );
+    check("space", !app.operations.space.is_tight(), "too little is left");
     let jobs = readiness.jobs();
     check("jobs", jobs.iter().all(|(_, works)| *works), "failing");
     let failing: Vec<&str> = jobs.into_iter().filter(|(_, works)| !works).map(|(job, _)| job).collect();
     let status = if ready { "ready" } else { "not_ready" };
-    let mut report = json!({"status": status, "checks": checks});
+    let mut report = json!({"status": status, "at": app.clock.now(), "checks": checks});
     if let (Some(members), false) = (report.as_object_mut(), failing.is_empty()) {
         members.insert("failing_jobs".to_owned(), json!(failing));
     }

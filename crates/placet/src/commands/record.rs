@@ -2,6 +2,7 @@
 //!
 //! Invariant: `verify` trusts a key and checkpoints that were kept outside of the record, and says where it had none.
 
+pub(crate) mod offline;
 pub(crate) mod verify;
 
 use crate::{
@@ -39,7 +40,7 @@ pub(crate) enum Command {
     },
     /// Verify the whole record: exit code 0 verified, 1 not, 2 could not be read
     #[command(
-        after_help = "It also compares with the last checkpoint that this command saw of the same record.\n\nExample:\n  placet record verify --key record.pub --checkpoint kept-elsewhere.txt"
+        after_help = "It also compares with the last checkpoint that this command saw of the same record. With --data and no server on that directory, its files are read.\n\nExamples:\n  placet record verify --key record.pub --checkpoint kept-elsewhere.txt\n  placet record verify --data /var/lib/placet"
     )]
     Verify {
         /// A checkpoint that was kept outside

@@ -16,7 +16,7 @@ use placet_core::{
 };
 use placet_server::{caller::ADMIN_PREFIX, keys::Material};
 
-const NODE: &str = "node";
+pub(super) const NODE: &str = "node";
 const TOKEN: &str = "keys/token.pk8";
 const RECORD: &str = "keys/record.pk8";
 const HASH: &str = "keys/hash.key";

@@ -12,6 +12,8 @@ mod approval_races;
 #[cfg(test)]
 mod approvals;
 #[cfg(test)]
+mod backup;
+#[cfg(test)]
 mod bad_input;
 #[cfg(test)]
 mod check;
@@ -23,6 +25,8 @@ mod commands;
 mod crash;
 #[cfg(test)]
 mod demo;
+#[cfg(test)]
+mod doctor;
 #[cfg(test)]
 mod exchange;
 #[cfg(test)]
@@ -70,7 +74,11 @@ mod refresh;
 #[cfg(test)]
 mod resource_servers;
 #[cfg(test)]
+mod retention;
+#[cfg(test)]
 mod revocation;
+#[cfg(test)]
+mod runbook;
 #[cfg(test)]
 mod serve;
 #[cfg(test)]

@@ -67,6 +67,9 @@ fn what_happens_is_counted() {
         assert_eq!(value(&text, series), expected, "{series} in\n{text}");
     }
     assert!(value(&text, "placet_admit_seconds_count") >= 2, "{text}");
+    assert!(value(&text, "placet_store_group_size_count") > 5, "{text}");
+    assert!(value(&text, "placet_store_group_size_sum") >= value(&text, "placet_store_group_size_count"));
+    assert!(text.contains("placet_store_queue_depth "), "{text}");
     assert!(value(&text, "process_resident_memory_bytes") > 1 << 20, "{text}");
     until("the log to be complete", || {
         let text = scrape(&admin);

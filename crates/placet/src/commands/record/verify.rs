@@ -1,12 +1,18 @@
-//! `placet record verify` against a running server, whose record grows meanwhile.
+//! `placet record verify`: against a running server, whose record grows meanwhile, or from the files of one that is
+//! stopped ([`offline`]).
 //!
 //! A checkpoint is fixed first, then the signed heads are; every entry up to the checkpoint is part of the tree, and
 //! what comes after it, up to the heads, is checked against the heads.
 
-use super::{key_of_directory, parse_key, read_key};
+use super::{
+    key_of_directory,
+    offline::{self, Wrong},
+    parse_key, read_key,
+};
 use crate::{
     cli::Context,
     client::{Body as Request, Client, query},
+    data::{BodyReader, VaultKeys, is_held, record_key},
     exit::{Exit, Failure},
     input,
     output::{note, rows},
@@ -29,18 +35,21 @@ pub(super) async fn run(
     checkpoint: Option<&Path>,
     key: Option<&Path>,
 ) -> Result<Exit, Failure> {
-    let client = context.client()?;
     let state = context.state().ok();
-    let outcome = record(
-        &client,
-        checkpoint,
-        match key {
-            Some(path) => Some(read_key(path)?),
-            None => key_of_directory(context)?,
-        },
-        |key| state.as_ref().map_or(Ok(None), |state| state.checkpoint(key)),
-    )
-    .await?;
+    let key = match key {
+        Some(path) => Some(read_key(path)?),
+        None => key_of_directory(context)?,
+    };
+    let kept = |key: &str| state.as_ref().map_or(Ok(None), |state| state.checkpoint(key));
+    // A directory that no server holds is read from its files.
+    let stopped = context.global.data.as_deref().filter(|_| context.global.url.is_none());
+    let outcome = match stopped.filter(|directory| !is_held(directory)) {
+        Some(directory) => {
+            let elsewhere = context.environment.vault_key.clone().map(VaultKeys::environment);
+            from_files(directory, checkpoint, key, kept, elsewhere.as_ref())?
+        }
+        None => record(&context.client()?, checkpoint, key, kept).await?,
+    };
     match outcome.result {
         Ok(verified) => {
             if let (Some(state), Some(note)) = (&state, &outcome.checkpoint) {
@@ -82,11 +91,38 @@ pub(super) async fn run(
     }
 }
 
+/// Verifies the record in a directory.
+fn from_files(
+    directory: &Path,
+    checkpoint: Option<&Path>,
+    key: Option<VerifierKey>,
+    kept: impl FnOnce(&str) -> Result<Option<String>, Failure>,
+    elsewhere: Option<&VaultKeys>,
+) -> Result<Outcome, Failure> {
+    let pinned = key.is_some();
+    let key = match key {
+        Some(key) => key,
+        None => record_key(directory)?,
+    };
+    let mut outside = Vec::new();
+    if let Some(path) = checkpoint {
+        outside.push(String::from_utf8_lossy(&input::file(path)?).into_owned());
+    }
+    outside.extend(kept(&key.to_string())?);
+    let bodies = BodyReader::new(directory, elsewhere)?;
+    if !bodies.reads() {
+        note("No vault key is at hand: the bodies are not compared with what their entries say of them.");
+    }
+    let found = offline::verify(directory, &key, &outside, &bodies)?;
+    let (result, checkpoint) = (found.result, found.checkpoint);
+    Ok(Outcome { result, key, pinned, checkpoint, compared: outside.len() })
+}
+
 /// What verifying came to.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     /// Whether the record is what was signed.
-    pub(crate) result: Result<Verified, Fault>,
+    pub(crate) result: Result<Verified, Wrong>,
     /// The key that it was checked with.
     key: VerifierKey,
     /// Whether the key was given, and not taken from the server.
@@ -127,7 +163,11 @@ pub(crate) async fn record(
     let heads = client.read("/v1/record/heads").await?;
     let heads: Vec<String> = rows(&heads, "heads").iter().filter_map(|head| note_of(head, "note")).collect();
     let compared = outside.len();
-    let result = walk(client, &key, checkpoint.as_deref(), &outside, &heads).await?;
+    let result = match walk(client, &key, checkpoint.as_deref(), &outside, &heads).await {
+        Ok(result) => result.map_err(Wrong::Record),
+        Err(Unread::Damaged(what)) => Err(Wrong::Damaged(what)),
+        Err(Unread::Failure(failure)) => return Err(failure),
+    };
     Ok(Outcome { result, key, pinned, checkpoint, compared })
 }
 
@@ -137,7 +177,7 @@ async fn walk(
     checkpoint: Option<&str>,
     outside: &[String],
     heads: &[String],
-) -> Result<Result<Verified, Fault>, Failure> {
+) -> Result<Result<Verified, Fault>, Unread> {
     let outside: Vec<&str> = outside.iter().map(String::as_str).collect();
     let mut verifier = match Verifier::new(key.clone(), checkpoint, &outside) {
         Ok(verifier) => verifier,
@@ -196,6 +236,20 @@ async fn walk(
     Ok(verifier.finish(heads.iter().map(String::as_str)))
 }
 
+/// Why a page was not read.
+enum Unread {
+    /// The server says that it can't make one of what is stored.
+    Damaged(String),
+    /// The server, or its answer, could not be read.
+    Failure(Failure),
+}
+
+impl From<Failure> for Unread {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
 fn unreadable() -> Failure {
     Failure::unreadable("the server's export can't be read")
 }
@@ -206,13 +260,18 @@ struct Page {
 }
 
 impl Page {
-    async fn read(client: &Client, node: Option<NodeId>, after: Option<u64>) -> Result<Self, Failure> {
+    async fn read(client: &Client, node: Option<NodeId>, after: Option<u64>) -> Result<Self, Unread> {
         let members = [
             ("node", node.map(|node| node.to_string())),
             ("after", after.map(|n| n.to_string())),
             ("limit", Some(PAGE.to_string())),
         ];
-        let page = client.read(&format!("/v1/record/export{}", query(&members))).await?;
+        let path = format!("/v1/record/export{}", query(&members));
+        let page = client.send(Method::GET, &path, &[], Request::Empty).await?;
+        if page.body.get("damaged").is_some_and(|damaged| damaged == true) {
+            return Err(Unread::Damaged(page.refusal()));
+        }
+        let page = page.success()?;
         let entries = rows(&page, "entries").iter().map(Raw::read).collect::<Option<Vec<_>>>();
         Ok(Self { entries: entries.ok_or_else(unreadable)? })
     }
