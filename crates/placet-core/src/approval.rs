@@ -93,6 +93,8 @@ pub struct Binding<'a> {
     pub method: &'a str,
     /// Origin and whole target, as it will be sent.
     pub target: &'a str,
+    /// Headers of the agent's that go on, sorted by their names.
+    pub headers: &'a [(String, String)],
     /// Content type of the body, or empty.
     pub content_type: &'a str,
     /// The whole body, or empty.
@@ -122,6 +124,11 @@ impl Binding<'_> {
         part(self.grant.to_string().as_bytes());
         for text in [self.service, self.connection, self.method, self.target, self.content_type] {
             part(text.as_bytes());
+        }
+        part(&(self.headers.len() as u64).to_be_bytes());
+        for (name, value) in self.headers {
+            part(name.as_bytes());
+            part(value.as_bytes());
         }
         part(self.body);
         part(self.params);

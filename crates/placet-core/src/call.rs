@@ -3,7 +3,7 @@
 //! An [`UpstreamCall`] is rendered from a described action by [`crate::service`] and sent as it is by the gateway;
 //! nothing in between edits it except that the gateway adds the credential.
 //!
-//! Invariant: a call holds no credential and no header that an agent chose.
+//! Invariant: a call holds no credential, and no header that an agent chose but those that are listed here.
 
 use serde::{Deserialize, Serialize};
 
@@ -33,11 +33,24 @@ impl Method {
         }
     }
 
+    /// The method of that name, which is case-sensitive (RFC 9110 §9.1).
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Get, Self::Head, Self::Post, Self::Put, Self::Patch, Self::Delete]
+            .into_iter()
+            .find(|method| method.as_str() == name)
+    }
+
     /// Whether parameters that the path does not use travel in the query instead of a JSON body.
     pub const fn parameters_in_query(self) -> bool {
         matches!(self, Self::Get | Self::Head | Self::Delete)
     }
 }
+
+/// The headers of an agent's request that go on to the upstream. They say in which form an answer is wanted, or on
+/// which state of the object the request depends. What could change which object or which part of it is meant
+/// (`Range`, method overrides), or who asks (cookies, forwarding headers), is not among them.
+pub const LISTED_HEADERS: &[&str] =
+    &["accept", "accept-language", "if-match", "if-modified-since", "if-none-match", "if-unmodified-since"];
 
 /// A request to an upstream, complete but for the credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,8 +61,13 @@ pub struct UpstreamCall {
     pub origin: String,
     /// Path and query, encoded, beginning with `/`.
     pub target: String,
-    /// The JSON body, if the method carries one.
+    /// Headers of the agent's that go on: of [`LISTED_HEADERS`], and `content-type` where the body is streamed; names
+    /// in lower case, sorted, each once.
+    pub headers: Vec<(String, String)>,
+    /// The JSON body, if the action has one.
     pub body: Option<Vec<u8>>,
+    /// Whether a body follows that is no part of the description (an action declared `stream`).
+    pub streamed: bool,
 }
 
 /// How a service takes its credential (`auth` in the service's definition).
@@ -58,9 +76,50 @@ pub struct UpstreamCall {
 pub enum Auth {
     /// `Authorization: Bearer SECRET` (RFC 6750 §2.1).
     Bearer,
+    /// `Authorization: Basic base64(USERNAME:SECRET)` (RFC 7617).
+    Basic {
+        /// The user name, which is no secret. A service may leave it to each connection.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        username: Option<String>,
+    },
+    /// The secret as a member of the query.
+    Query {
+        /// The member's name: letters, digits, `-`, `.`, `_` and `~`.
+        name: String,
+    },
     /// The secret as the value of the named header.
     Header {
         /// The header's name, lower case.
         name: String,
     },
+}
+
+impl Auth {
+    /// The word in documents and on the wire.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Bearer => "bearer",
+            Self::Basic { .. } => "basic",
+            Self::Query { .. } => "query",
+            Self::Header { .. } => "header",
+        }
+    }
+
+    /// How a connection's secret is sent: as its service says, with the connection's own user name where the service
+    /// states none. `None` where the two don't fit (the connection has no user name either).
+    #[must_use]
+    pub fn for_connection(&self, own: &Self) -> Option<Self> {
+        match (self, own) {
+            (Self::Basic { username: None }, Self::Basic { username: Some(_) }) => Some(own.clone()),
+            (Self::Basic { username: None }, _) => None,
+            _ => Some(self.clone()),
+        }
+    }
+
+    /// Whether a text can be the user name of [`Auth::Basic`]: at most 255 visible ASCII characters or spaces, and no
+    /// colon (RFC 7617 §2).
+    pub fn is_username(text: &str) -> bool {
+        text.len() <= 255
+            && text.bytes().all(|byte| (byte.is_ascii_graphic() || byte == b' ') && byte != b':')
+    }
 }

@@ -13,12 +13,15 @@ mod effect;
 mod load;
 mod schema;
 mod status;
+mod target;
 mod template;
 mod value;
 
+pub use call::Placed;
 pub use effect::{Effect, Provenance};
 pub use schema::ParamType;
 pub use status::StatusCheck;
+pub use target::{check_target, normal_path};
 
 use crate::{
     call::{Auth, Method},
@@ -65,6 +68,7 @@ pub struct ServiceAction {
     secret: Vec<String>,
     encoded_slash: bool,
     status: Option<StatusCheck>,
+    stream: bool,
 }
 
 /// A request as it is judged.
@@ -169,6 +173,17 @@ impl ServiceAction {
         self.status.as_ref()
     }
 
+    /// Whether the body of a request is passed on as it comes: it is no part of the description, rules can't read
+    /// parameters, and nobody can be asked to approve it.
+    pub fn stream(&self) -> bool {
+        self.stream
+    }
+
+    /// Whether an encoded slash in a value of the path is let through, as part of one segment.
+    pub fn encoded_slash(&self) -> bool {
+        self.encoded_slash
+    }
+
     /// Parameters of which the record keeps only commitments.
     pub fn secret(&self) -> &[String] {
         &self.secret
@@ -224,12 +239,7 @@ impl ServiceAction {
     /// stay in its segment, or the schema refuses them.
     pub fn describe(&self, params: &Map<String, Value>) -> Result<Described, ParamsInvalid> {
         if let Some(name) = params.keys().find(|name| self.names.binary_search(name).is_err()) {
-            let near = nearest(name, self.names.iter().map(String::as_str));
-            let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-            return Err(ParamsInvalid::of(
-                name,
-                format!("`{}` has no parameter {}{hint}", self.name, quoted(name)),
-            ));
+            return Err(self.unknown(name));
         }
         let values = self.values(params)?;
         let params = Value::Object(params.clone());
@@ -249,6 +259,12 @@ impl ServiceAction {
         Ok(Described { resource, known, params })
     }
 
+    fn unknown(&self, name: &str) -> ParamsInvalid {
+        let near = nearest(name, self.names.iter().map(String::as_str));
+        let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        ParamsInvalid::of(name, format!("`{}` has no parameter {}{hint}", self.name, quoted(name)))
+    }
+
     /// The texts of the variables of path and resource.
     fn values(&self, params: &Map<String, Value>) -> Result<Values, ParamsInvalid> {
         let mut values = Values::new();
@@ -261,6 +277,11 @@ impl ServiceAction {
             values.insert(name.to_owned(), text);
         }
         Ok(values)
+    }
+
+    /// Whether parameters that the path does not use travel in the query: there is no JSON body that could have them.
+    fn parameters_in_query(&self) -> bool {
+        self.stream || self.method.parameters_in_query()
     }
 
     fn in_path(&self, name: &str) -> bool {

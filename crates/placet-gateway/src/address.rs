@@ -31,6 +31,8 @@ pub enum AddressClass {
     Multicast,
     /// Documentation, benchmarking, protocol assignments and reserved space.
     Reserved,
+    /// A public address of this very machine.
+    Own,
     /// IPv4 within IPv6: mapped, compatible, translated (NAT64), 6to4, Teredo, ISATAP.
     Embedded,
 }
@@ -48,6 +50,7 @@ impl fmt::Display for AddressClass {
             Self::Unspecified => "unspecified",
             Self::Multicast => "multicast",
             Self::Reserved => "reserved",
+            Self::Own => "own",
             Self::Embedded => "IPv4-in-IPv6",
         })
     }

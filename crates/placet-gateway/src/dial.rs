@@ -4,6 +4,9 @@
 //! second look-up whose answer could differ. A name of which any address is refused is refused whole, since a name
 //! that points inside as well as outside is an attack or a mistake.
 //!
+//! A public address that turns out to be one of this machine's own is given up before a byte is written: services that
+//! listen there often trust whoever is on the machine.
+//!
 //! Invariant: no socket is opened to an address that [`permit`] has not passed in the same call.
 
 use crate::address::{AddressClass, classify};
@@ -101,7 +104,13 @@ impl Dialer {
         for address in &addresses {
             permit(address.ip(), written, self.allow_private).map_err(DialError::Forbidden)?;
         }
-        self.connect(&addresses, deadline).await
+        let stream = self.connect(&addresses, deadline).await?;
+        // Only now is it known, and nothing has been written yet.
+        if is_own(stream.local_addr(), stream.peer_addr()) && written == Written::Name && !self.allow_private
+        {
+            return Err(DialError::Forbidden(AddressClass::Own));
+        }
+        Ok(stream)
     }
 
     async fn connect(&self, addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, DialError> {
@@ -168,9 +177,32 @@ fn permit(address: IpAddr, written: Written, allow_private: bool) -> Result<(), 
     }
 }
 
+/// Whether a connection ends at the machine where it began: then both its ends have the same address.
+fn is_own(local: io::Result<SocketAddr>, peer: io::Result<SocketAddr>) -> bool {
+    match (local, peer) {
+        (Ok(local), Ok(peer)) => local.ip() == peer.ip(),
+        // The system doesn't say: not known is not permitted.
+        _ => true,
+    }
+}
+
 fn literal(host: &str) -> Option<IpAddr> {
     match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         Some(v6) => v6.parse().ok().map(IpAddr::V6),
         None => host.parse().ok().map(IpAddr::V4),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_to_this_machine_is_known_by_its_ends() {
+        let at = |text: &str| Ok(text.parse::<SocketAddr>().unwrap());
+        assert!(is_own(at("203.0.113.7:5000"), at("203.0.113.7:443")));
+        assert!(is_own(at("[2001:db8::1]:5000"), at("[2001:db8::1]:443")));
+        assert!(!is_own(at("10.0.0.5:5000"), at("203.0.113.7:443")));
+        assert!(is_own(Err(io::Error::other("gone")), at("203.0.113.7:443")));
     }
 }

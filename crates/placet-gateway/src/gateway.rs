@@ -16,17 +16,22 @@ use crate::failure::{NotSent, Unknown, UpstreamFailure};
 use crate::inject::Credential;
 use crate::response::{ReadError, UpstreamResponse, read};
 use crate::route::Route;
+use crate::streamed::StreamedAnswer;
+use crate::upload::{Outgoing, Progress, Upload};
 use bytes::Bytes;
-use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT,
+};
 use http::uri::PathAndQuery;
 use http::{Request, Uri};
-use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::{Client, connect::capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use placet_core::call::{Auth, Method, UpstreamCall};
+use placet_core::call::{Auth, LISTED_HEADERS, Method, UpstreamCall};
 use placet_core::secret::Secret;
-use rustls_platform_verifier::BuilderVerifierExt;
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+use rustls_platform_verifier::Verifier;
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
@@ -40,6 +45,8 @@ pub struct GatewayConfig {
     pub connect_timeout: Duration,
     /// For the whole call, to the last byte of the answer. Default 30 s.
     pub total_timeout: Duration,
+    /// For the next piece of a body that is passed on as it comes, in either direction. Default 60 s.
+    pub stream_idle_timeout: Duration,
     /// Longest body that is read, in bytes. Default 1 MiB.
     pub max_response_bytes: usize,
     /// How long an unused connection is kept. Default 60 s.
@@ -48,6 +55,9 @@ pub struct GatewayConfig {
     pub max_idle_per_upstream: usize,
     /// Looks names up; the operating system's resolver where `None`.
     pub resolver: Option<Arc<dyn Resolve>>,
+    /// Certificates (DER) of authorities that are trusted besides the operating system's. Only the operator sets
+    /// them. Default none.
+    pub extra_roots: Vec<CertificateDer<'static>>,
 }
 
 impl Default for GatewayConfig {
@@ -55,12 +65,24 @@ impl Default for GatewayConfig {
         Self {
             connect_timeout: Duration::from_secs(10),
             total_timeout: Duration::from_secs(30),
+            stream_idle_timeout: Duration::from_secs(60),
             max_response_bytes: 1024 * 1024,
             idle_timeout: Duration::from_secs(60),
             max_idle_per_upstream: 128,
             resolver: None,
+            extra_roots: Vec::new(),
         }
     }
+}
+
+/// The certificates of a PEM file, for [`GatewayConfig::extra_roots`].
+///
+/// # Errors
+/// A sentence, where it holds none or something else.
+pub fn roots_from_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let roots = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
+    let roots = roots.map_err(|error| format!("it is no PEM: {error}"))?;
+    if roots.is_empty() { Err("it holds no certificate".to_owned()) } else { Ok(roots) }
 }
 
 /// Why no gateway could be made.
@@ -75,27 +97,30 @@ pub enum GatewayError {
 #[derive(Debug, Clone)]
 pub struct Gateway(Arc<Inner>);
 
-type HttpClient = Client<Connector, Full<Bytes>>;
+type HttpClient = Client<Connector, Outgoing>;
 
 #[derive(Debug)]
 struct Inner {
     public_only: HttpClient,
     private_too: HttpClient,
     total_timeout: Duration,
+    stream_idle_timeout: Duration,
     max_response_bytes: usize,
 }
 
 impl Gateway {
-    /// A gateway with empty pools. Trust is the operating system's certificate store.
+    /// A gateway with empty pools. Trust is the operating system's certificate store, and the extra roots.
     ///
     /// # Errors
     /// [`GatewayError::Tls`] where that store can't be used.
     pub fn new(config: GatewayConfig) -> Result<Self, GatewayError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_platform_verifier()?
-            .with_no_client_auth();
+        let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()?;
+        let roots = config.extra_roots.iter().cloned();
+        let verifier = Arc::new(Verifier::new_with_extra_roots(roots, provider)?);
+        // "Dangerous" is what rustls calls any verifier of one's own; this is the platform's.
+        let tls = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
         let resolver = config.resolver.clone().unwrap_or_else(|| Arc::new(SystemResolver));
         let client = |allow_private| {
             let connect_timeout = config.connect_timeout;
@@ -118,6 +143,7 @@ impl Gateway {
             public_only: client(false),
             private_too: client(true),
             total_timeout: config.total_timeout,
+            stream_idle_timeout: config.stream_idle_timeout,
             max_response_bytes: config.max_response_bytes,
         })))
     }
@@ -152,19 +178,9 @@ impl Gateway {
         deadline: Instant,
     ) -> Result<UpstreamResponse, UpstreamFailure> {
         let deadline = deadline.min(Instant::now() + self.0.total_timeout);
-        let mut request =
-            request(call, route, credential).ok_or_else(|| not_sent(route, NotSent::BadCall))?;
-        let client = if route.allow_private() { &self.0.private_too } else { &self.0.public_only };
-        let connection = capture_connection(&mut request);
-        let response = match timeout_at(deadline, client.request(request)).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(failure(route, &error)),
-            // A request that was never given a connection was never written.
-            Err(_) if connection.connection_metadata().is_none() => {
-                return Err(not_sent(route, NotSent::TimedOut));
-            }
-            Err(_) => return Err(unknown(route, None, Unknown::TimedOut)),
-        };
+        let request =
+            request(call, None, route, credential).ok_or_else(|| not_sent(route, NotSent::BadCall))?;
+        let response = self.head(request, route, || deadline).await?;
         let status = response.status().as_u16();
         let reading = read(response, credential.scrubber(), self.0.max_response_bytes);
         match timeout_at(deadline, reading).await {
@@ -176,40 +192,114 @@ impl Gateway {
             Err(_) => Err(unknown(route, Some(status), Unknown::TimedOut)),
         }
     }
+
+    /// Sends `call` once, with the body that follows where it is declared `streamed`, and answers when the head of the
+    /// answer is there: within the total timeout, or, while an upload makes progress, within the idle timeout of
+    /// streams after its last piece.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn open(
+        &self,
+        call: UpstreamCall,
+        upload: Option<Upload>,
+        route: &Route,
+        credential: &Credential,
+    ) -> Result<StreamedAnswer, UpstreamFailure> {
+        let (progress, idle) = (Progress::new(), self.0.stream_idle_timeout);
+        let streamed = upload.is_some();
+        let deadline = Instant::now() + self.0.total_timeout;
+        let upload = upload.map(|upload| (upload, idle, progress.clone()));
+        let request =
+            request(call, upload, route, credential).ok_or_else(|| not_sent(route, NotSent::BadCall))?;
+        let until = || if streamed { progress.until(idle) } else { deadline };
+        let response = self.head(request, route, until).await?;
+        StreamedAnswer::new(response, credential.scrubber(), idle, route.host())
+    }
+
+    /// Sends a request and waits for the head of its answer, until what `until` says then.
+    async fn head(
+        &self,
+        mut request: Request<Outgoing>,
+        route: &Route,
+        until: impl Fn() -> Instant,
+    ) -> Result<http::Response<Incoming>, UpstreamFailure> {
+        let client = if route.allow_private() { &self.0.private_too } else { &self.0.public_only };
+        let connection = capture_connection(&mut request);
+        let mut sending = std::pin::pin!(client.request(request));
+        loop {
+            let deadline = until();
+            return match timeout_at(deadline, sending.as_mut()).await {
+                Ok(Ok(response)) => Ok(response),
+                Ok(Err(error)) => Err(failure(route, &error)),
+                Err(_) if until() > deadline => continue,
+                // A request that was never given a connection was never written.
+                Err(_) if connection.connection_metadata().is_none() => {
+                    Err(not_sent(route, NotSent::TimedOut))
+                }
+                Err(_) => Err(unknown(route, None, Unknown::TimedOut)),
+            };
+        }
+    }
 }
 
 /// The request as it goes out: what the description rendered, the gateway's own headers, the credential.
-fn request(call: UpstreamCall, route: &Route, credential: &Credential) -> Option<Request<Full<Bytes>>> {
-    if !route.serves(&call.origin) {
+fn request(
+    call: UpstreamCall,
+    upload: Option<(Upload, Duration, Progress)>,
+    route: &Route,
+    credential: &Credential,
+) -> Option<Request<Outgoing>> {
+    if !route.serves(&call.origin) || call.streamed != upload.is_some() {
         return None;
     }
     let uri = Uri::builder()
         .scheme(route.scheme())
         .authority(route.authority())
-        .path_and_query(target(call.target)?)
+        .path_and_query(target(credential.within_target(call.target))?)
         .build()
         .ok()?;
     let has_body = call.body.is_some();
-    let body = Bytes::from(call.body.unwrap_or_default());
-    let length = body.len();
-    let mut request = Request::new(Full::new(body));
+    let (body, length) = match upload {
+        Some((upload, idle, progress)) => {
+            let length = upload.length();
+            (Outgoing::streamed(upload, idle, progress), length)
+        }
+        None => {
+            let body = Bytes::from(call.body.unwrap_or_default());
+            let length = u64::try_from(body.len()).ok();
+            (Outgoing::whole(body), length)
+        }
+    };
+    let mut request = Request::new(body);
     *request.uri_mut() = uri;
     *request.method_mut() = method(call.method);
     let headers = request.headers_mut();
-    headers.reserve(7);
+    headers.reserve(7 + call.headers.len());
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    for (name, value) in &call.headers {
+        headers.insert(listed(name, call.streamed)?, HeaderValue::from_str(value).ok()?);
+    }
     headers.insert(HOST, route.host_header());
     headers.insert(USER_AGENT, HeaderValue::from_static(concat!("placet/", env!("CARGO_PKG_VERSION"))));
-    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     if has_body {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
     // RFC 9110 §8.6: a method that anticipates a body says 0 where there is none.
-    if has_body || !call.method.parameters_in_query() {
+    if let Some(length) = length
+        && (has_body || !call.method.parameters_in_query())
+    {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     credential.inject(headers);
     Some(request)
+}
+
+/// The name of a header that may go on.
+fn listed(name: &str, streamed: bool) -> Option<HeaderName> {
+    let known = LISTED_HEADERS.contains(&name) || (streamed && name == CONTENT_TYPE.as_str());
+    if known { HeaderName::from_bytes(name.as_bytes()).ok() } else { None }
 }
 
 /// The target, if it is sent exactly as it was described: nothing that the parser would drop or rewrite.

@@ -1,9 +1,11 @@
-//! Turns a connection's secret into the one header that carries it, and makes what takes it out of the answer again.
+//! Turns a connection's secret into the one header or query member that carries it, and makes what takes it out of
+//! the answer again.
 //!
 //! Invariant: a secret that could end a header line, or that an upstream would read differently than written, is
-//! refused; the header is marked sensitive, so that nothing prints it.
+//! refused; nothing prints what was made of it.
 
 use crate::scrub::Scrubber;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use placet_core::call::Auth;
 use placet_core::secret::Secret;
@@ -19,9 +21,16 @@ const MAX_SECRET: usize = 4096;
 pub struct Credential(Arc<Prepared>);
 
 struct Prepared {
-    name: HeaderName,
-    value: HeaderValue,
+    carrier: Carrier,
     scrubber: Scrubber,
+}
+
+/// What carries the credential.
+enum Carrier {
+    /// Marked sensitive.
+    Header(HeaderName, HeaderValue),
+    /// `name=value`, encoded.
+    Query(String),
 }
 
 /// Why a secret can't be used as a service's credential. Says nothing of the secret itself.
@@ -41,6 +50,9 @@ pub enum CredentialError {
     /// The service names a header that belongs to the gateway, or no header at all.
     #[error("`{0}` can't carry a credential: name another header in the service's `auth`")]
     Header(String),
+    /// A basic credential without a user name, or with one that can't be.
+    #[error("the connection has no user name that `basic` can carry: give it `username`, without a colon")]
+    Username,
 }
 
 impl Credential {
@@ -52,7 +64,7 @@ impl Credential {
         let bytes = secret.expose();
         let inner_space = match auth {
             Auth::Bearer => false,
-            Auth::Header { .. } => true,
+            Auth::Basic { .. } | Auth::Query { .. } | Auth::Header { .. } => true,
         };
         match bytes {
             [] => return Err(CredentialError::Empty),
@@ -63,17 +75,36 @@ impl Credential {
         if !bytes.iter().all(|&b| b.is_ascii_graphic() || (inner_space && b == b' ')) {
             return Err(CredentialError::Unprintable);
         }
-        let (name, value) = match auth {
-            Auth::Bearer => (AUTHORIZATION, HeaderValue::from_bytes(&[b"Bearer ", bytes].concat())),
-            Auth::Header { name } => (header_name(name)?, HeaderValue::from_bytes(bytes)),
+        let mut forms = Vec::new();
+        let carrier = match auth {
+            Auth::Bearer => header(AUTHORIZATION, &[b"Bearer ", bytes].concat())?,
+            Auth::Header { name } => header(header_name(name)?, bytes)?,
+            Auth::Basic { username } => {
+                let username = username.as_deref().filter(|name| Auth::is_username(name));
+                let pair = [username.ok_or(CredentialError::Username)?.as_bytes(), b":", bytes].concat();
+                let encoded = STANDARD.encode(&pair);
+                forms = vec![[b"Basic ", encoded.as_bytes()].concat(), encoded.clone().into_bytes(), pair];
+                header(AUTHORIZATION, format!("Basic {encoded}").as_bytes())?
+            }
+            Auth::Query { name } => Carrier::Query(format!("{name}={}", percent_encoded(bytes))),
         };
-        let mut value = value.map_err(|_| CredentialError::Unprintable)?;
-        value.set_sensitive(true);
-        Ok(Self(Arc::new(Prepared { name, value, scrubber: Scrubber::new(secret) })))
+        Ok(Self(Arc::new(Prepared { carrier, scrubber: Scrubber::with_forms(secret, forms) })))
     }
 
+    /// Adds the header that carries it, if one does.
     pub(crate) fn inject(&self, headers: &mut HeaderMap) {
-        headers.insert(self.0.name.clone(), self.0.value.clone());
+        if let Carrier::Header(name, value) = &self.0.carrier {
+            headers.insert(name.clone(), value.clone());
+        }
+    }
+
+    /// The target with the query member that carries it, if one does.
+    pub(crate) fn within_target(&self, mut target: String) -> String {
+        if let Carrier::Query(member) = &self.0.carrier {
+            target.push(if target.contains('?') { '&' } else { '?' });
+            target.push_str(member);
+        }
+        target
     }
 
     pub(crate) fn scrubber(&self) -> &Scrubber {
@@ -83,8 +114,30 @@ impl Credential {
 
 impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Credential({}: …)", self.0.name)
+        match &self.0.carrier {
+            Carrier::Header(name, _) => write!(f, "Credential({name}: …)"),
+            Carrier::Query(_) => f.write_str("Credential(?…)"),
+        }
     }
+}
+
+fn header(name: HeaderName, value: &[u8]) -> Result<Carrier, CredentialError> {
+    let mut value = HeaderValue::from_bytes(value).map_err(|_| CredentialError::Unprintable)?;
+    value.set_sensitive(true);
+    Ok(Carrier::Header(name, value))
+}
+
+/// Everything but unreserved characters percent-encoded (RFC 3986 §2.3).
+fn percent_encoded(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for &byte in bytes {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
 }
 
 fn header_name(name: &str) -> Result<HeaderName, CredentialError> {

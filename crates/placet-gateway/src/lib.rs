@@ -4,7 +4,7 @@
 //! The only crate that touches customer traffic and opens secrets. It decides nothing: whether a call may be made
 //! has been decided, and recorded, before [`Gateway::perform`] is reached.
 //!
-//! Invariant: nothing an agent sent as a header reaches an upstream; nothing of the credential reaches an agent; a
+//! Invariant: no header of an agent's reaches an upstream but those that a call lists; nothing of the credential reaches an agent; a
 //! request of which a byte may have been written is never sent again; no address is dialled that was not checked.
 
 mod address;
@@ -15,12 +15,17 @@ mod inject;
 mod response;
 mod route;
 mod scrub;
+mod streamed;
+mod upload;
 
 pub use address::{AddressClass, classify};
 pub use dial::Resolve;
 pub use failure::{Happened, NotSent, Unknown, Unreadable, UpstreamFailure};
-pub use gateway::{Gateway, GatewayConfig, GatewayError};
+pub use gateway::{Gateway, GatewayConfig, GatewayError, roots_from_pem};
 pub use inject::{Credential, CredentialError};
 pub use response::{ResponseBody, UpstreamResponse};
 pub use route::{Route, RouteError};
+pub use rustls::pki_types::CertificateDer;
 pub use scrub::{SCRUBBED, Scrubber};
+pub use streamed::{Piece, StreamedAnswer};
+pub use upload::Upload;

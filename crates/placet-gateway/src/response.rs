@@ -61,7 +61,7 @@ pub(crate) async fn read(
     })
 }
 
-fn is_encoded(headers: &HeaderMap) -> bool {
+pub(crate) fn is_encoded(headers: &HeaderMap) -> bool {
     let codings = |name, harmless: &'static str| {
         headers.get_all(name).iter().any(move |value| match value.to_str() {
             Ok(text) => {
@@ -73,7 +73,7 @@ fn is_encoded(headers: &HeaderMap) -> bool {
     codings(CONTENT_ENCODING, "identity") || codings(TRANSFER_ENCODING, "chunked")
 }
 
-async fn collect(mut body: Incoming, max: usize) -> Result<Bytes, ReadError> {
+pub(crate) async fn collect(mut body: Incoming, max: usize) -> Result<Bytes, ReadError> {
     let too_large = ReadError::Unreadable(Unreadable::TooLarge { max });
     let hint = body.size_hint();
     let fits = |length: usize| if length > max { Err(too_large) } else { Ok(length) };
@@ -101,7 +101,7 @@ async fn collect(mut body: Incoming, max: usize) -> Result<Bytes, ReadError> {
     Ok(if whole.is_empty() { first } else { whole.into() })
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
+pub(crate) fn is_json(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };
     let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     essence == "application/json" || essence == "text/json" || essence.ends_with("+json")
@@ -117,7 +117,7 @@ fn decode(body: Bytes, is_json: bool, scrubber: &Scrubber) -> ResponseBody {
     String::from_utf8(body).map_or_else(|e| ResponseBody::Bytes(e.into_bytes()), ResponseBody::Text)
 }
 
-fn shown_headers(headers: &HeaderMap, scrubber: &Scrubber) -> Vec<(String, String)> {
+pub(crate) fn shown_headers(headers: &HeaderMap, scrubber: &Scrubber) -> Vec<(String, String)> {
     let mut shown = Vec::new();
     for (name, value) in headers {
         if !is_shown(name) || is_named_in_connection(headers, name) {
@@ -134,7 +134,7 @@ fn shown_headers(headers: &HeaderMap, scrubber: &Scrubber) -> Vec<(String, Strin
 }
 
 /// The headers an agent can use: what the body is, validators, paging, rate limits, redirects, ids for support.
-fn is_shown(name: &HeaderName) -> bool {
+pub(crate) fn is_shown(name: &HeaderName) -> bool {
     let name = name.as_str();
     matches!(
         name,
@@ -153,6 +153,7 @@ fn is_shown(name: &HeaderName) -> bool {
             | "location"
             | "request-id"
             | "retry-after"
+            | "server-timing"
             | "x-correlation-id"
             | "x-next-page"
             | "x-page"

@@ -12,11 +12,15 @@
 //! Invariant: what this returns holds no form of the secret. The prepared forms are as secret as the secret and are
 //! never printed.
 
+mod stream;
 mod walk;
+
+pub(crate) use stream::StreamScrubber;
 
 use aho_corasick::{AhoCorasick, MatchKind};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+use bytes::Bytes;
 use placet_core::secret::Secret;
 use serde_json::Value;
 use std::fmt;
@@ -63,10 +67,16 @@ struct Needle {
 impl Scrubber {
     /// Prepares the forms of `secret`.
     pub fn new(secret: &Secret) -> Self {
+        Self::with_forms(secret, Vec::new())
+    }
+
+    /// The same with `whole`: what the secret is sent as, where that is more than the secret. A long secret is found
+    /// inside of these anyway.
+    pub(crate) fn with_forms(secret: &Secret, whole: Vec<Vec<u8>>) -> Self {
         let secret = secret.expose();
         Self(Arc::new(match secret.len() {
             0 => Forms::None,
-            1..SHORT => Forms::Whole(whole_forms(secret)),
+            1..SHORT => Forms::Whole([whole_forms(secret), whole].concat()),
             _ => Forms::Anywhere(Box::new(Anywhere::new(secret))),
         }))
     }
@@ -88,6 +98,29 @@ impl Scrubber {
             }
             Forms::Anywhere(forms) => forms.scrub(bytes),
         }
+    }
+
+    /// Whether a body can be scrubbed while it streams: not where the secret is found only as a whole value.
+    pub(crate) fn streams(&self) -> bool {
+        !matches!(&*self.0, Forms::Whole(_))
+    }
+
+    /// A body without the secret, otherwise byte for byte as it came. `json` says whether it is to be read as JSON,
+    /// which finds a short secret where it is a whole string.
+    pub(crate) fn scrub_body(&self, body: Bytes, json: bool) -> Bytes {
+        if json
+            && !self.streams()
+            && let Ok(mut value) = serde_json::from_slice::<Value>(&body)
+        {
+            let before = value.clone();
+            self.scrub_json(&mut value);
+            if value == before {
+                return body;
+            }
+            return serde_json::to_vec(&value)
+                .map_or_else(|_| Bytes::from_static(SCRUBBED.as_bytes()), Bytes::from);
+        }
+        self.scrub_bytes(&body).map_or(body, Bytes::from)
     }
 
     /// Takes the secret out of all strings, keys and numbers of a decoded JSON value. Numbers that don't hold it keep
@@ -161,10 +194,16 @@ impl Anywhere {
     }
 
     fn pass(&self, bytes: &[u8]) -> Option<Vec<u8>> {
-        if bytes.len() < self.shortest {
-            return None;
-        }
+        let found = self.find(bytes);
+        if found.is_empty() { None } else { Some(replace(bytes, found)) }
+    }
+
+    /// Where the secret stands, in any form; ranges may overlap.
+    fn find(&self, bytes: &[u8]) -> Vec<Range<usize>> {
         let mut found = Vec::new();
+        if bytes.len() < self.shortest {
+            return found;
+        }
         if let Some(automaton) = self.automaton.as_ref().filter(|automaton| automaton.is_match(bytes)) {
             // All, overlapping ones too: cutting out only the first would leave most of the second.
             for hit in automaton.find_overlapping_iter(bytes) {
@@ -179,7 +218,7 @@ impl Anywhere {
         {
             self.walk(bytes, &mut found);
         }
-        if found.is_empty() { None } else { Some(replace(bytes, found)) }
+        found
     }
 
     fn walk(&self, bytes: &[u8], found: &mut Vec<Range<usize>>) {
@@ -199,13 +238,15 @@ impl Anywhere {
 
 impl Needle {
     fn widen(&self, bytes: &[u8], found: Range<usize>) -> Range<usize> {
-        let is_base64 = |at: usize| {
-            bytes.get(at).is_some_and(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'-' | b'_'))
-        };
+        let is_base64 = |at: usize| bytes.get(at).is_some_and(is_base64);
         let before = found.start.checked_sub(1).filter(|&at| self.before && is_base64(at));
         let end = if self.after && is_base64(found.end) { found.end.saturating_add(1) } else { found.end };
         before.unwrap_or(found.start)..end
     }
+}
+
+fn is_base64(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_')
 }
 
 fn needles(secret: &[u8]) -> Vec<Needle> {

@@ -10,6 +10,7 @@ use crate::{
     oauth::client::Clients,
     operations::Operations,
     rules::{self, Rules},
+    streams::Streams,
     vault::LiveVault,
     way::wait::Waiters,
 };
@@ -118,6 +119,8 @@ pub struct App {
     pub advice: Advice,
     /// Held requests that wait in place.
     pub waiters: Waiters,
+    /// Answers and uploads that are open.
+    pub streams: Streams,
 }
 
 impl App {
@@ -149,6 +152,7 @@ impl App {
             operations: Operations::default(),
             advice: Advice::default(),
             waiters: Waiters::default(),
+            streams: Streams::default(),
         }))
     }
 

@@ -25,6 +25,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
 };
+use tokio::sync::Notify;
 
 /// A token that was verified, with what it stands for.
 pub struct Bearer {
@@ -55,11 +56,12 @@ impl fmt::Debug for Bearer {
 pub struct Bearers {
     cache: Cache<[u8; 32], Arc<Bearer>>,
     generation: AtomicU64,
+    changed: Notify,
 }
 
 impl Default for Bearers {
     fn default() -> Self {
-        Self { cache: Cache::new(16_384), generation: AtomicU64::new(0) }
+        Self { cache: Cache::new(16_384), generation: AtomicU64::new(0), changed: Notify::new() }
     }
 }
 
@@ -74,6 +76,12 @@ impl Bearers {
     /// it is used again.
     pub fn authority_changed(&self) {
         self.generation.fetch_add(1, Ordering::SeqCst);
+        self.changed.notify_one();
+    }
+
+    /// Waits for the next change of authority, or one that nobody has waited for yet. For one job only.
+    pub async fn next_change(&self) {
+        self.changed.notified().await;
     }
 
     /// Rises whenever authority changes; what was read under an older one is read anew.

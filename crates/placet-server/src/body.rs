@@ -63,7 +63,7 @@ pub async fn whole(request: Request) -> Result<Bytes, Problem> {
 
 /// Reads on and keeps nothing, within bounds: whoever is still writing when the connection closes may never see the
 /// answer.
-async fn drain(mut body: Body) {
+pub(crate) async fn drain(mut body: Body) {
     let reading = async {
         let mut left = DRAINED;
         while let Some(Ok(frame)) = body.frame().await {

@@ -46,12 +46,14 @@ pub struct LiveConnection {
 /// The connections of each service, as last read.
 pub struct Connections {
     cache: Cache<String, (u64, Arc<Vec<LiveConnection>>)>,
+    /// The service of each name or id that was asked for; none where there is no such connection.
+    services: Cache<String, (u64, Option<Arc<str>>)>,
     generation: AtomicU64,
 }
 
 impl Default for Connections {
     fn default() -> Self {
-        Self { cache: Cache::new(4096), generation: AtomicU64::new(0) }
+        Self { cache: Cache::new(4096), services: Cache::new(4096), generation: AtomicU64::new(0) }
     }
 }
 
@@ -127,6 +129,30 @@ pub async fn by_id(
     Ok(index.map(|index| Picked { all, index }))
 }
 
+/// The service of the connection with this name or id, whoever may reach it.
+///
+/// # Errors
+/// `unavailable` where the store doesn't answer.
+pub async fn service_of(app: &App, asked: &str) -> Result<Option<Arc<str>>, Problem> {
+    let generation = app.connections.generation.load(Ordering::SeqCst);
+    if let Some((read_at, found)) = app.connections.services.get(asked)
+        && read_at == generation
+    {
+        return Ok(found);
+    }
+    let name = asked.to_owned();
+    let found = app
+        .store
+        .read(move |q| match name.parse() {
+            Ok(id) => placet_store::connections::find(q, id),
+            Err(_) => placet_store::connections::by_name(q, &name),
+        })
+        .await?;
+    let service = found.map(|connection| Arc::from(connection.service));
+    app.connections.services.insert(asked.to_owned(), (generation, service.clone()));
+    Ok(service)
+}
+
 /// A connection that was picked from those in the cache.
 #[derive(Debug, Clone)]
 pub struct Picked {
@@ -181,7 +207,8 @@ async fn of_service(app: &App, service: &str, auth: &Auth) -> Result<Arc<Vec<Liv
         .into_iter()
         .map(|(connection, version, sealed)| {
             let secret = sealed.and_then(|(generation, sealed)| open(app, &connection, generation, &sealed));
-            let credential = secret.and_then(|secret| Credential::new(auth, &secret).ok());
+            let auth = auth.for_connection(&connection.auth);
+            let credential = auth.zip(secret).and_then(|(auth, secret)| Credential::new(&auth, &secret).ok());
             LiveConnection { connection, version, credential }
         })
         .collect();

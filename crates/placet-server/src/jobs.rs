@@ -7,6 +7,7 @@ mod retention;
 
 use crate::{
     api::approvals, app::App, keys::rotation, operations::failures, problem::Problem, reconcile, recording,
+    streams,
 };
 use placet_core::{
     id::ApprovalId,
@@ -37,6 +38,8 @@ const APPROVALS: Duration = Duration::from_secs(2);
 const RECONCILE: Duration = Duration::from_secs(1);
 /// How many open approvals one turn looks at.
 const LOOKED_AT: usize = 500;
+/// How often grants of open streams are looked at: what another node ends is cut within a second.
+const STREAMS: Duration = Duration::from_millis(400);
 /// How many entries one step of the sequencer takes.
 const STEP: usize = 1024;
 /// How many rows a transaction drops or reads.
@@ -105,7 +108,8 @@ impl Jobs {
             tokio::spawn(reconciling(Arc::clone(app), stopped.clone())),
             tokio::spawn(closing(Arc::clone(app), stopped.clone())),
             tokio::spawn(tidying(Arc::clone(app), stopped.clone())),
-            tokio::spawn(retention::run(Arc::clone(app), stopped)),
+            tokio::spawn(retention::run(Arc::clone(app), stopped.clone())),
+            tokio::spawn(watching_streams(Arc::clone(app), stopped)),
         ];
         Self { stop, running, app: Arc::clone(app) }
     }
@@ -136,6 +140,21 @@ async fn flushing(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
     let mut turns = turns(DENIALS);
     while turn(&mut turns, &mut stopped).await {
         health.note(&flush(&app, app.clock.now()).await);
+    }
+}
+
+/// Cuts streams whose grant has ended: at once where this node ended it, at the next turn where another did.
+async fn watching_streams(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
+    let mut health = Health::of(&app, "watching over open streams", STREAMS);
+    let mut turns = turns(STREAMS);
+    loop {
+        tokio::select! {
+            biased;
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+            () = app.bearers.next_change() => {}
+            _ = turns.tick() => {}
+        }
+        health.note(&streams::check(&app).await.map_err(Failure::from));
     }
 }
 

@@ -19,11 +19,13 @@ pub mod oauth;
 pub mod openapi;
 pub mod operations;
 pub mod problem;
+pub mod proxy;
 pub mod reconcile;
 pub mod recording;
 pub mod revocation;
 pub mod routes;
 pub mod rules;
+pub mod streams;
 pub mod vault;
 pub mod way;
 
@@ -37,9 +39,12 @@ use axum::{
 };
 use placet_core::refusal::Code;
 use problem::Problem;
-use routes::{Routes, delete, get, post, put};
-use std::{future::Future, net::SocketAddr, sync::Arc};
+use routes::{Routes, any, delete, get, post, put};
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
+
+/// How long open streams may go on when the server stops.
+const STREAMS_GO_ON: Duration = Duration::from_secs(3);
 
 /// Every route of the doors' listener. `/openapi.json` describes exactly these.
 pub fn routes() -> Routes {
@@ -77,6 +82,8 @@ pub fn routes() -> Routes {
         .route("/v1/permits", get(api::permits::list))
         .route("/v1/permits/{id}", get(api::permits::show))
         .route("/v1/permits/{id}/revoke", post(api::permits::revoke))
+        // the proxy door
+        .route("/proxy/{*request}", any(proxy::pass))
         // users, administration, the record
         .route("/v1/users", post(api::users::create).get(api::users::list))
         .route("/v1/sessions", post(api::sessions::create))
@@ -168,9 +175,11 @@ async fn counted(State(app): State<Arc<App>>, request: Request, next: Next) -> R
 
 /// Headers that every answer of the doors' listener carries, so that a browser that ends up here runs nothing.
 async fn guarded(request: Request, next: Next) -> Response {
-    // Nothing has a name that is not UTF-8; asked further in, it would be told in another form.
-    let readable = form_urlencoded::parse(request.uri().path().as_bytes())
-        .all(|(name, value)| !name.contains('\u{fffd}') && !value.contains('\u{fffd}'));
+    // Nothing has a name that is not UTF-8; asked further in, it would be told in another form. The proxy door reads
+    // the path as it came.
+    let readable = request.uri().path().starts_with("/proxy/")
+        || form_urlencoded::parse(request.uri().path().as_bytes())
+            .all(|(name, value)| !name.contains('\u{fffd}') && !value.contains('\u{fffd}'));
     let mut response = if readable {
         next.run(request).await
     } else {
@@ -204,10 +213,15 @@ pub async fn serve(
     app: Arc<App>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    let waiting = Arc::clone(&app);
+    let ending = Arc::clone(&app);
     let shutdown = async move {
         shutdown.await;
-        waiting.waiters.close();
+        ending.waiters.close();
+        // What streams could go on for ever; what is cut has time to be concluded.
+        tokio::spawn(async move {
+            tokio::time::sleep(STREAMS_GO_ON).await;
+            ending.streams.cut_all();
+        });
     };
     let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
     let listener = axum::serve::ListenerExt::tap_io(listener, |stream| _ = stream.set_nodelay(true));

@@ -15,6 +15,7 @@ mod describe;
 mod hold;
 pub(crate) mod observe;
 pub(crate) mod outcome;
+mod passing;
 pub(crate) mod permits;
 pub mod wait;
 
@@ -25,6 +26,7 @@ use crate::{
     problem::Problem,
     recording,
 };
+use axum::body::Bytes;
 use describe::Described;
 use placet_core::{
     chain::Chain,
@@ -37,16 +39,18 @@ use placet_core::{
     secret::sha256,
     time::Timestamp,
 };
+use placet_gateway::Upload;
 use placet_store::{Admission, Fault, Refused, Version, admit::Key};
 use serde_json::{Map, Value, json};
 use std::{
     collections::BTreeSet,
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-pub use outcome::Answered;
+pub use describe::{Takes, takes};
+pub use outcome::{Answered, Form};
 
 /// How often a request is judged anew because what it was judged on changed meanwhile.
 const ATTEMPTS: usize = 20;
@@ -57,23 +61,65 @@ const IDEMPOTENCY_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// How long equal refusals are counted into one entry of the record.
 pub const COALESCED_OVER: Duration = Duration::from_secs(60);
 
-/// What an agent asks for at the action door.
-#[derive(Debug, Clone)]
+/// What an agent asks for, at whichever door.
+#[derive(Debug)]
 pub struct Asked {
-    /// The service; where it is left out, the one that declares the action.
-    pub service: Option<String>,
-    /// The action's name.
-    pub action: String,
-    /// Its arguments.
-    pub params: Map<String, Value>,
-    /// The connection's name or id.
-    pub connection: Option<String>,
+    /// The request as the door got it.
+    pub wanted: Wanted,
     /// `Idempotency-Key`.
     pub idempotency_key: Option<String>,
     /// `Placet-Approval`.
     pub approval: Option<ApprovalId>,
     /// Where the request came from.
     pub source: Option<SocketAddr>,
+}
+
+/// A request in the form of its door. All that a door knows is how to describe it and how to answer.
+#[derive(Debug)]
+pub enum Wanted {
+    /// The action door.
+    Action {
+        /// The service; where it is left out, the one that declares the action.
+        service: Option<String>,
+        /// The action's name.
+        action: String,
+        /// Its arguments.
+        params: Map<String, Value>,
+        /// The connection's name or id.
+        connection: Option<String>,
+    },
+    /// The proxy door.
+    Call(Arrived),
+}
+
+/// An HTTP request at the proxy door.
+#[derive(Debug)]
+pub struct Arrived {
+    /// The connection's name or id.
+    pub connection: String,
+    /// The method.
+    pub method: String,
+    /// Path and query below the service's `base_url`, as they came.
+    pub target: String,
+    /// Headers that go on ([`LISTED_HEADERS`](placet_core::call::LISTED_HEADERS)), sorted, each once.
+    pub headers: Vec<(String, String)>,
+    /// `Content-Type`.
+    pub content_type: Option<String>,
+    /// The body.
+    pub body: ArrivedBody,
+}
+
+/// The body of a request at the proxy door.
+#[derive(Debug)]
+pub enum ArrivedBody {
+    /// There is none.
+    None,
+    /// Read whole.
+    Whole(Bytes),
+    /// To be passed on as it comes, once.
+    Stream(Mutex<Option<Upload>>),
+    /// Not read, as nothing takes it.
+    Unread,
 }
 
 /// Takes one action all the way.
@@ -98,6 +144,11 @@ pub async fn act(app: &Arc<App>, token: &str, asked: &Asked) -> Result<Answered,
             continue;
         }
         let judgement = judge::judge(&bearer.policies, &described.request(&bearer, now));
+        if judgement.verdict == Verdict::Hold && described.call.streamed {
+            let reason = Reason::of(Code::Forbidden)
+                .detail("it needs an approval, and what is streamed can't be shown to a person");
+            return Err(deny(app, &bearer, &described, asked, &judgement, vec![reason], now).await?);
+        }
         // Before people are asked: it may be what ran already, sent again.
         if judgement.verdict == Verdict::Hold
             && asked.approval.is_none()
@@ -338,7 +389,16 @@ async fn deny_undescribed(
     now: Timestamp,
 ) -> Result<Problem, Problem> {
     let id: DecisionId = clock::fresh(now);
-    let action = ActionName::parse(&asked.action).map(|name| name.as_str().to_owned()).ok();
+    let (action, body) = match &asked.wanted {
+        Wanted::Action { service, action, connection, .. } => (
+            ActionName::parse(action).map(|name| name.as_str().to_owned()).ok(),
+            json!({"service": service, "connection": connection, "detail": problem.detail()}),
+        ),
+        Wanted::Call(arrived) => (
+            None,
+            json!({"connection": arrived.connection, "method": arrived.method, "detail": problem.detail()}),
+        ),
+    };
     let envelope = Envelope {
         action: action.clone(),
         decision: Some(leaf::Verdict::Deny),
@@ -347,14 +407,17 @@ async fn deny_undescribed(
         approval: asked.approval,
         ..recording::attributed(EntryType::DecisionDeny, now, &bearer.chain, Some(bearer.claims.jti))
     };
-    let body = json!({"service": asked.service, "connection": asked.connection, "detail": problem.detail()});
     let stated =
         serde_json::to_vec(&(bearer.chain.leaf().grant.id, &action, &body, asked.approval, &envelope.source));
     let stated = stated.map_err(|_| Problem::of(Code::Internal, "a refusal could not be written"))?;
     let entry = app.prepare(envelope, Some(&body))?;
     app.store.append_denial(sha256(&[b"undescribed", &stated]), entry, now, COALESCED_OVER).await?;
     count(app, "deny", problem.code().as_str());
-    Ok(problem.with("decision", "deny").with("id", id.to_string()).with("action", action))
+    let problem = problem.with("decision", "deny").with("id", id.to_string());
+    Ok(match action {
+        Some(action) => problem.with("action", action),
+        None => problem,
+    })
 }
 
 /// Counts a decision that was made.

@@ -16,11 +16,13 @@ mod client;
 mod server;
 mod story;
 mod upstream;
+mod wire;
 
 pub use client::{Answer, Client, Request};
 pub use server::Server;
 pub use story::{Agent, Asking, Registering, SECRET, Story, fresh, password};
 pub use upstream::{Gate, Reply, Seen, Upstream};
+pub use wire::{RawUpstream, Wire};
 
 use std::{
     sync::{Barrier, LazyLock},

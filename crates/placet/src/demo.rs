@@ -18,6 +18,7 @@ use crate::{
 };
 use clap::Args;
 use placet_core::secret::Secret;
+use placet_gateway::GatewayConfig;
 use stage::Stage;
 use std::{
     net::SocketAddr,
@@ -67,7 +68,8 @@ async fn play(temporary: &std::path::Path, out: Output) -> Result<Exit, Failure>
     let shop = Shop::start(SHOP_SECRET, ([127, 0, 0, 1], 0).into()).await?;
     let directory = DataDir::open(&temporary.join("data"))?;
     let listener = serve::bind(([127, 0, 0, 1], 0).into()).await?;
-    let server = running::start(listener, directory, None, None, None).await?;
+    let gateway = GatewayConfig::default();
+    let server = running::start(listener, directory, None, None, None, gateway).await?;
     out.sentence(&format!(
         "Placet answers at {}, the shop (the upstream) at {}.",
         server.base_url(),

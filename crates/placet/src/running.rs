@@ -44,6 +44,7 @@ pub(crate) async fn start(
     issuer: Option<String>,
     vault: Option<VaultKeys>,
     keep_record: Option<Duration>,
+    gateway: GatewayConfig,
 ) -> Result<Running, Failure> {
     let address = listener.local_addr().map_err(|error| Failure::start(error.to_string()))?;
     let base_url = base_url(address);
@@ -54,7 +55,7 @@ pub(crate) async fn start(
     let (store, secrets) = installation::enter(&directory, node, vault, now).await?;
     directory.publish_record_key(&secrets.record.public_key().to_string())?;
     let issuers = issuers(&store, &issuer, now).await?;
-    let gateway = Gateway::new(GatewayConfig::default());
+    let gateway = Gateway::new(gateway);
     let gateway =
         gateway.map_err(|error| Failure::start(format!("requests to upstreams can't be set up: {error}")))?;
     let app = App::start(

@@ -13,6 +13,7 @@ use crate::{
     running::{self, Running},
 };
 use clap::Args;
+use placet_gateway::{CertificateDer, GatewayConfig};
 use serde_json::json;
 use std::{
     io,
@@ -63,6 +64,9 @@ pub(crate) struct Serve {
     /// A file with the vault key: 32 bytes, or lines with base64 of them
     #[arg(long, value_name = "FILE")]
     vault_key_file: Option<PathBuf>,
+    /// A file (PEM) with authorities that upstreams may be certified by, besides the system's
+    #[arg(long, value_name = "FILE")]
+    upstream_ca: Option<PathBuf>,
     /// What to log
     #[arg(long, value_name = "FILTER", env = "PLACET_LOG", hide_env_values = true, default_value = "info")]
     log: String,
@@ -109,6 +113,8 @@ impl Serve {
         {
             return Err(Failure::start(format!("the vault key file `{}` is not there", path.display())));
         }
+        let extra_roots = self.upstream_ca.as_deref().map(authorities).transpose()?.unwrap_or_default();
+        let gateway = GatewayConfig { extra_roots, ..GatewayConfig::default() };
         let listener = bind(self.listen).await?;
         let path = context.global.data.as_deref().unwrap_or(Path::new(data::DEFAULT));
         let directory = DataDir::open(path)?;
@@ -117,7 +123,8 @@ impl Serve {
             None => None,
         };
         let mut signals = Signals::new()?;
-        let mut running = running::start(listener, directory, issuer, vault, self.keep_record.0).await?;
+        let mut running =
+            running::start(listener, directory, issuer, vault, self.keep_record.0, gateway).await?;
         if let Some(monitoring) = monitoring {
             if let Ok(address) = monitoring.local_addr() {
                 tracing::info!(%address, "metrics are answered without authentication");
@@ -151,6 +158,13 @@ async fn serve_until_stopped(mut running: Running, signals: &mut Signals) -> Res
         () = signals.next() => tracing::warn!("stopped at once, at a second signal"),
     }
     Ok(Exit::Done)
+}
+
+/// The certificates that `--upstream-ca` names.
+fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
+    let wrong = |why: String| Failure::start(format!("`{}` can't be used: {why}", path.display()));
+    let pem = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+    placet_gateway::roots_from_pem(&pem).map_err(wrong)
 }
 
 fn warn(running: &Running) {

@@ -107,7 +107,7 @@ proptest! {
         let held = approval(vec![], None);
         let bind = |target: &str, body: &str| Binding {
             agent: held.agent, user: None, task: None, grant: held.grant, service: "s@1", connection: "c@1",
-            method: "POST", target, content_type: "application/json", body: body.as_bytes(), params: b"{}",
+            method: "POST", target, headers: &[], content_type: "application/json", body: body.as_bytes(), params: b"{}",
             requirements: &[],
         }.digest(&key);
         prop_assert_eq!(bind(&a, &b) == bind(&c, &d), a == c && b == d);

@@ -94,6 +94,7 @@ fn pair(rule: &Rule, service: &Service) -> Vec<Finding> {
         for (expression, node, purpose) in rule.expressions() {
             let at = |offset| node.position_within(offset);
             claimed_reads(expression, service, action, &at, &mut found);
+            streamed_reads(expression, service, action, &at, &mut found);
             types(rule, expression, purpose, action, &at, &mut found);
         }
     }
@@ -153,6 +154,34 @@ fn claimed_reads(
                 help: Some(format!(
                     "have the service declare `binds: [{variable}]` if upstream rejects a mismatch"
                 )),
+                warning: false,
+            });
+        }
+    }
+}
+
+/// Conditions and sums that read parameters of an action whose body is streamed: what is in the body isn't known
+/// when it is decided (DESIGN §7).
+fn streamed_reads(
+    expression: &Expression,
+    service: &Service,
+    action: &ServiceAction,
+    at: &impl Fn(usize) -> Position,
+    found: &mut Vec<Finding>,
+) {
+    if !action.stream() {
+        return;
+    }
+    for conjunct in expression.conjuncts() {
+        if let Some(path) = conjunct.reads().iter().find(|path| path.root() == Root::Params) {
+            found.push(Finding {
+                at: at(conjunct.offset()),
+                message: format!(
+                    "`{path}` is a parameter, which no rule can read for action `{}` of service `{}`: its body is streamed",
+                    action.name(),
+                    service.name()
+                ),
+                help: Some("match the resource in `on`, or leave `stream` out of the service".to_owned()),
                 warning: false,
             });
         }

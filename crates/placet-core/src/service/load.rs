@@ -26,8 +26,9 @@ const ACTION_KEYS: &[&str] = &[
     "secret",
     "encoded_slash",
     "status",
+    "stream",
 ];
-const LATER_KEYS: &[&str] = &["stream", "response", "resolve"];
+const LATER_KEYS: &[&str] = &["response", "resolve"];
 const METHODS: [Method; 6] =
     [Method::Get, Method::Head, Method::Post, Method::Put, Method::Patch, Method::Delete];
 
@@ -51,6 +52,9 @@ fn read(map: &MapReading<'_>, report: &Report) -> Option<Service> {
     let auth = map.required("auth").and_then(|it| auth(&it));
     let slash = flag(map, "encoded_slash");
     let actions = map.required("actions").and_then(|it| actions(&it, slash, report));
+    if let (Some(Auth::Query { name }), Some(actions)) = (&auth, &actions) {
+        check_member(map, name, actions);
+    }
     let (origin, base_path) = base?;
     Some(Service {
         name: name?,
@@ -164,16 +168,68 @@ fn split_url(text: &str) -> Result<(&str, String, String), &'static str> {
 }
 
 fn auth(it: &Reading<'_>) -> Option<Auth> {
-    const SUPPORTED: &[&str] = &["bearer", "header"];
+    const SUPPORTED: &[&str] = &["bearer", "basic", "query", "header"];
     let map = it.map()?;
     match map.required("type")?.one_of(SUPPORTED)? {
         "bearer" => {
             map.finish(&["type"]);
             Some(Auth::Bearer)
         }
+        "basic" => {
+            map.finish(&["type", "username"]);
+            let username = match map.optional("username") {
+                Some(it) => Some(username(&it)?),
+                None => None,
+            };
+            Some(Auth::Basic { username })
+        }
+        "query" => {
+            map.finish(&["type", "name"]);
+            member_name(&map.required("name")?)
+        }
         _ => {
             map.finish(&["type", "name"]);
             header_name(&map.required("name")?)
+        }
+    }
+}
+
+fn username(it: &Reading<'_>) -> Option<String> {
+    let text = it.string()?;
+    if !Auth::is_username(text) {
+        it.error("a user name has at most 255 visible ASCII characters or spaces, and no colon");
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+fn member_name(it: &Reading<'_>) -> Option<Auth> {
+    let text = it.string()?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    if text.is_empty() || text.len() > 64 || !text.bytes().all(plain) {
+        it.error(format!(
+            "{} can't be the query member: 1 to 64 letters, digits, `-`, `.`, `_` and `~`",
+            quoted(text)
+        ));
+        return None;
+    }
+    Some(Auth::Query { name: text.to_owned() })
+}
+
+/// A parameter beside the credential of the same name would be one that an upstream could take for it. Some read
+/// names of members without regard to case.
+fn check_member(map: &MapReading<'_>, member: &str, actions: &BTreeMap<ActionName, ServiceAction>) {
+    let at = map.key_position("auth");
+    for action in actions.values() {
+        let taken = |name: &&String| name.eq_ignore_ascii_case(member) && !action.in_path(name);
+        if let (Some(name), Some(at)) = (action.names.iter().find(taken), at) {
+            map.report().error(
+                at,
+                format!(
+                    "the query member `{member}` carries the credential, so `{}` can't have the parameter `{name}`",
+                    action.name
+                ),
+            );
         }
     }
 }
@@ -303,6 +359,13 @@ fn action(
     let no_effect = map.optional("no_effect").map(|it| statuses(&it)).unwrap_or_default();
     let slash = slash || flag(map, "encoded_slash");
     let status = map.optional("status").and_then(|it| StatusCheck::load(&it));
+    let stream = flag(map, "stream");
+    if let (true, Some(method), Some(at)) = (stream, method, map.key_position("stream"))
+        && method.parameters_in_query()
+    {
+        let message = format!("`stream` is for bodies of requests, and {} has none", method.as_str());
+        map.report().error(at, message);
+    }
 
     let schema = match schema {
         None => None,
@@ -340,6 +403,7 @@ fn action(
         secret: secret.into_iter().map(|it| it.value).collect(),
         encoded_slash: slash,
         status,
+        stream,
     })
 }
 

@@ -217,7 +217,14 @@ fn only_what_render_writes_is_described_back() {
     let service = shop();
     let call = |method, target: &str, body: Option<&str>| {
         let (origin, body) = (service.origin().to_owned(), body.map(|it| it.as_bytes().to_vec()));
-        service.describe_call(&UpstreamCall { method, origin, target: target.to_owned(), body })
+        service.describe_call(&UpstreamCall {
+            method,
+            origin,
+            target: target.to_owned(),
+            headers: Vec::new(),
+            body,
+            streamed: false,
+        })
     };
     use crate::call::UpstreamCall;
     let (name, params) = call(Method::Get, "/v1/customers/4/orders/5?limit=3&fields=a", None).unwrap();
@@ -323,7 +330,7 @@ fn a_definition_says_everything_that_is_wrong_with_it() {
     insta::assert_snapshot!(refused("
 service: Shop
 base_url: https://user@x.example
-auth: {type: basic}
+auth: {type: digest}
 allow_privat: true
 stream: true
 actions:
@@ -353,9 +360,9 @@ actions:
 "), @r#"
     Error 2:10 `Shop` is no service name: a letter `a-z`, then `a-z`, `0-9`, `_` and `-`, at most 64
     Error 3:11 `base_url` is refused: it holds no user name or password; the credential belongs to a connection
-    Error 4:14 `type` must be one of `bearer`, `header`, not `basic`
+    Error 4:14 `type` must be one of `bearer`, `basic`, `query`, `header`, not `digest`
     Error 5:1 unknown key `allow_privat` (did you mean `allow_private`?)
-    Error 6:1 `stream` is not supported yet
+    Error 6:1 unknown key `stream`
     Warning 8:3 `orders.read` has no `effect`; it counts as `money` (state `read`, `write`, `delete` or `money`)
     Error 9:13 `method` must be one of `GET`, `HEAD`, `POST`, `PUT`, `PATCH`, `DELETE`, not `get` (did you mean `GET`?)
     Error 10:27 `path` is refused: a path has no `.` or `..` segments

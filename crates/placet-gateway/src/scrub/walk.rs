@@ -14,6 +14,12 @@ const BACKSLASHES: usize = 16;
 /// Most places a match is followed to at once.
 const PLACES: usize = 16;
 
+/// The entities that have names everywhere.
+const ENTITIES: [(&[u8], u8); 5] =
+    [(b"amp;", b'&'), (b"lt;", b'<'), (b"gt;", b'>'), (b"quot;", b'"'), (b"apos;", b'\'')];
+/// The most bytes that one character can take, escaped: `&`, `amp;` at each level, `#x`, digits, `;`.
+pub(super) const LONGEST: usize = 32;
+
 /// Room for the places a match has reached, kept between matches.
 #[derive(Default)]
 pub(super) struct Places {
@@ -32,6 +38,81 @@ pub(super) fn is_whole(needle: &[u8], bytes: &[u8]) -> bool {
     let mut places = Places::default();
     follow(needle, bytes, 0, false, &mut places);
     places.now.contains(&bytes.len())
+}
+
+/// Whether an occurrence of `needle` that begins at `at` may go on behind the end of `bytes`; `open` says that even a
+/// complete one at the very end may.
+pub(super) fn goes_on(needle: &[u8], bytes: &[u8], at: usize, open: bool, places: &mut Places) -> bool {
+    let Places { now, next } = places;
+    now.clear();
+    now.push(at);
+    for &wanted in needle {
+        next.clear();
+        for &place in now.iter() {
+            match bytes.get(place..) {
+                None | Some([]) => return true,
+                Some(rest) if is_cut(rest) => return true,
+                Some(_) => step(wanted, bytes, place, true, next),
+            }
+        }
+        if next.len() > 1 {
+            next.sort_unstable();
+            next.dedup();
+            next.truncate(PLACES);
+        }
+        std::mem::swap(now, next);
+        if now.is_empty() {
+            return false;
+        }
+    }
+    open && now.contains(&bytes.len())
+}
+
+/// Whether `rest` is the beginning of an escape whose end isn't there yet.
+fn is_cut(rest: &[u8]) -> bool {
+    let Some((&first, mut rest)) = rest.split_first() else { return false };
+    let hex = |rest: &[u8], wanted: usize| rest.len() < wanted && rest.iter().all(u8::is_ascii_hexdigit);
+    match first {
+        b'%' => {
+            for _ in 0..=NESTING {
+                if hex(rest, 2) {
+                    return true;
+                }
+                match rest.strip_prefix(b"25") {
+                    Some(after) => rest = after,
+                    None => return false,
+                }
+            }
+            false
+        }
+        b'\\' => {
+            let run = rest.iter().take(BACKSLASHES).take_while(|&&b| b == b'\\').count();
+            match rest.get(run..).and_then(<[u8]>::split_first) {
+                None => true,
+                Some((b'u', after)) => hex(after, 4),
+                Some((b'x', after)) => hex(after, 2),
+                Some(_) => false,
+            }
+        }
+        b'&' => {
+            for _ in 0..=NESTING {
+                let named =
+                    ENTITIES.iter().any(|(name, _)| name.len() > rest.len() && name.starts_with(rest));
+                let numeric = rest.first() == Some(&b'#')
+                    && rest.len() < 11
+                    && rest.iter().skip(1).all(|b| b.is_ascii_hexdigit() || matches!(b, b'x' | b'X'));
+                if named || numeric {
+                    return true;
+                }
+                match rest.strip_prefix(b"amp;") {
+                    Some(after) => rest = after,
+                    None => return false,
+                }
+            }
+            false
+        }
+        _ => false,
+    }
 }
 
 /// Leaves in `places.now` where `needle` may end if it begins at `at`.
@@ -119,9 +200,7 @@ fn step(wanted: u8, bytes: &[u8], at: usize, fold: bool, next: &mut Vec<usize>) 
 
 /// What an HTML entity stands for, without its `&`, and its length.
 fn entity(rest: &[u8]) -> Option<(u32, usize)> {
-    const NAMED: [(&[u8], u8); 5] =
-        [(b"amp;", b'&'), (b"lt;", b'<'), (b"gt;", b'>'), (b"quot;", b'"'), (b"apos;", b'\'')];
-    if let Some((name, byte)) = NAMED.iter().find(|(name, _)| rest.starts_with(name)) {
+    if let Some((name, byte)) = ENTITIES.iter().find(|(name, _)| rest.starts_with(name)) {
         return Some((u32::from(*byte), name.len()));
     }
     let (skip, radix) = match rest {

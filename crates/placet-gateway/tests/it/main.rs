@@ -12,4 +12,6 @@ mod injection;
 mod responses;
 mod scrubbing;
 mod sending;
+mod streaming;
+mod tls;
 mod upstream;

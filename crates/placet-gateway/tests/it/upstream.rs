@@ -158,7 +158,9 @@ pub(crate) fn call(route: &Route, method: Method, body: Option<&str>) -> Upstrea
         method,
         origin: route.origin().to_owned(),
         target: "/x?a=%2F".to_owned(),
+        headers: Vec::new(),
         body: body.map(|body| body.as_bytes().to_vec()),
+        streamed: false,
     }
 }
 

@@ -1,7 +1,8 @@
 //! What the spine costs, each part beside the floor of this machine, measured in the same run.
 //!
-//! Run it with `cargo bench -p placet-server --bench spine`; it takes under two minutes. With `-- scale` it measures
-//! instead how the number of agents tells. Absolute figures are this machine's; the ratios are what carries over.
+//! Run it with `cargo bench -p placet-server --bench spine`; it takes about two minutes. With `-- scale` it measures
+//! instead how the number of agents tells, with `-- proxy` the proxy door alone. Absolute figures are this machine's; the
+//! ratios are what carries over.
 
 #![expect(
     clippy::unwrap_used,
@@ -15,6 +16,7 @@ mod decision;
 mod floor;
 mod load;
 mod population;
+mod reverse;
 mod scale;
 mod subject;
 
@@ -41,13 +43,26 @@ fn main() {
     if arguments.iter().any(|argument| argument == "scale") {
         return runtime.block_on(scale::measure());
     }
-    println!("(a) the pure decision: 3 policies of 10 rules apply to the agent");
-    decision::measure();
+    let only_proxy = arguments.iter().any(|argument| argument == "proxy");
+    if !only_proxy {
+        println!("(a) the pure decision: 3 policies of 10 rules apply to the agent");
+        decision::measure();
+    }
 
     runtime.block_on(async {
         let directory = tempfile::tempdir().unwrap();
         let upstream = floor::upstream().await;
         let subject = Subject::start(directory.path(), upstream).await;
+        let reverse = reverse::start(upstream).await;
+        for connections in [16, 64] {
+            println!(
+                "(d) POST /proxy/…, durable intents, against a bare reverse proxy, {connections} connections"
+            );
+            compare(connections, &reverse, &subject.proxied).await;
+        }
+        if only_proxy {
+            return;
+        }
         let floor = floor::start(upstream, subject.bytes_per_action().await).await;
 
         for connections in [16, 64] {

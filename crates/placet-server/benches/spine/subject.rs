@@ -64,6 +64,8 @@ rules:
 pub(crate) struct Subject {
     pub(crate) act: Load,
     pub(crate) token: Load,
+    /// The same action at the proxy door.
+    pub(crate) proxied: Load,
     pub(crate) store: Store,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<()>,
@@ -76,10 +78,14 @@ pub(crate) fn hashing() -> HashKey {
 
 /// The action with the token of a token endpoint's answer.
 pub(crate) fn action_request(answer: &[u8]) -> Vec<u8> {
+    Load::request("/v1/actions", &headers(answer), ACTION)
+}
+
+/// The header lines of a request with the token of a token endpoint's answer.
+fn headers(answer: &[u8]) -> String {
     let issued: Value = serde_json::from_slice(answer).unwrap();
     let bearer = issued["access_token"].as_str().unwrap();
-    let headers = format!("authorization: Bearer {bearer}\r\ncontent-type: application/json\r\n");
-    Load::request("/v1/actions", &headers, ACTION)
+    format!("authorization: Bearer {bearer}\r\ncontent-type: application/json\r\n")
 }
 
 impl Subject {
@@ -102,9 +108,13 @@ impl Subject {
         let form =
             format!("authorization: Basic {basic}\r\ncontent-type: application/x-www-form-urlencoded\r\n");
         let token = Load::new(address, "/oauth/token", &form, TOKEN_REQUEST, "200");
-        let act = Load::each(address, vec![action_request(&token.once().await)], "200");
+        let issued = token.once().await;
+        let act = Load::each(address, vec![action_request(&issued)], "200");
         act.once().await;
-        Self { act, token, store, stop, serving }
+        let path = format!("/proxy/shop{}", crate::reverse::PATH);
+        let proxied = Load::new(address, &path, &headers(&issued), crate::reverse::BODY, "200");
+        proxied.once().await;
+        Self { act, token, proxied, store, stop, serving }
     }
 
     /// Opens a directory that was used before, until a request is answered that reads rules and agents.
@@ -112,7 +122,7 @@ impl Subject {
         let Served { address, store, stop, serving } = serve(directory).await;
         Admin { address }.send("GET", "/v1/agents?limit=1", "application/json", "").await;
         let nothing = || Load::each(address, Vec::new(), "200");
-        Self { act: nothing(), token: nothing(), store, stop, serving }
+        Self { act: nothing(), token: nothing(), proxied: nothing(), store, stop, serving }
     }
 
     /// Stops it and closes the store.

@@ -10,7 +10,7 @@ use crate::{
     caller::{Caller, Source, bearer_token},
     problem::{Answer, Problem},
     reconcile, recording, revocation,
-    way::{Asked, wait},
+    way::{Asked, Wanted, wait},
 };
 use axum::{
     Json,
@@ -56,11 +56,14 @@ pub(crate) async fn act(
     let token = bearer_token(&headers)?.ok_or_else(|| {
         Problem::of(Code::TokenInvalid, "send `Authorization: Bearer …` with an agent's access token")
     })?;
-    let asked = Asked {
+    let wanted = Wanted::Action {
         service: new.service,
         action: new.action,
         params: new.params,
         connection: new.connection,
+    };
+    let asked = Asked {
+        wanted,
         idempotency_key: idempotency_key(&headers)?,
         approval: approval(&headers)?,
         source: source.0,
@@ -211,7 +214,7 @@ fn unknown() -> Problem {
 
 /// How long the client prefers to wait (`Prefer: wait=N`, RFC 7240 §4.3), as it is applied. The first `wait` counts, and
 /// what can't be read is no preference (§2).
-fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
     let values = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
     let mut preferences = values.flat_map(|value| value.split(','));
     let seconds = preferences.find_map(|preference| {
@@ -225,7 +228,7 @@ fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// `Idempotency-Key`: visible ASCII, once.
-pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(key) = once(headers, "idempotency-key")? else { return Ok(None) };
     if (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()) {
         Ok(Some(key.to_owned()))
@@ -235,12 +238,12 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Pro
 }
 
 /// `Placet-Approval`: the id of an approval, once.
-fn approval(headers: &HeaderMap) -> Result<Option<ApprovalId>, Problem> {
+pub(crate) fn approval(headers: &HeaderMap) -> Result<Option<ApprovalId>, Problem> {
     let id = once(headers, "placet-approval")?.map(str::parse).transpose();
     id.map_err(|_| invalid("`Placet-Approval` is the id of an approval (`apr_…`)"))
 }
 
-fn once<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, Problem> {
+pub(crate) fn once<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, Problem> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {

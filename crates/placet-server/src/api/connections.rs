@@ -65,6 +65,7 @@ struct NewAuth {
     kind: String,
     secret: String,
     name: Option<String>,
+    username: Option<String>,
 }
 
 /// `POST /v1/connections`
@@ -83,8 +84,7 @@ pub(crate) async fn create(
     let rules = app.rules.load_full();
     let unknown = || invalid(format!("there is no service `{}`", new.service));
     let live = rules.services.get(&new.service).ok_or_else(unknown)?;
-    let auth = live.service.auth().clone();
-    let secret = accepted(&auth, new.auth)?;
+    let (auth, secret) = accepted(live.service.auth(), new.auth)?;
     let (now, made_by) = (app.clock.now(), caller.by());
     let connection = Connection {
         id: clock::fresh(now),
@@ -186,25 +186,52 @@ async fn owner(
     Ok((user, agents))
 }
 
-/// The secret, where it is one that the service can take.
-fn accepted(auth: &Auth, new: NewAuth) -> Result<Secret, Problem> {
-    let (kind, header) = match auth {
-        Auth::Bearer => ("bearer", None),
-        Auth::Header { name } => ("header", Some(name)),
-    };
-    if new.kind != kind {
-        return Err(invalid(format!("`auth.type`: the service takes `{kind}`")));
+/// How the connection authenticates, and the secret, where they are what the service can take.
+fn accepted(auth: &Auth, new: NewAuth) -> Result<(Auth, Secret), Problem> {
+    if new.kind != auth.kind() {
+        return Err(invalid(format!("`auth.type`: the service takes `{}`", auth.kind())));
     }
-    if let Some(name) = &new.name
-        && header.is_none_or(|header| !header.eq_ignore_ascii_case(name))
+    let named = match auth {
+        Auth::Header { name } => Some(("header", name)),
+        Auth::Query { name } => Some(("query member", name)),
+        Auth::Bearer | Auth::Basic { .. } => None,
+    };
+    // Names of headers are compared without case, names of query members with it.
+    let is_name = |known: &str, sent: &str| match auth {
+        Auth::Header { .. } => known.eq_ignore_ascii_case(sent),
+        _ => known == sent,
+    };
+    if let Some(sent) = &new.name
+        && named.is_none_or(|(_, known)| !is_name(known, sent))
     {
-        let known = header
-            .map_or_else(|| "takes no `name`".to_owned(), |header| format!("takes the header `{header}`"));
+        let known = named.map_or_else(
+            || "takes no `name`".to_owned(),
+            |(what, name)| format!("takes the {what} `{name}`"),
+        );
         return Err(invalid(format!("`auth.name`: the service {known}")));
     }
+    let auth = with_username(auth, new.username)?;
     let secret = Secret::new(new.secret);
-    Credential::new(auth, &secret).map_err(|error| invalid(format!("`auth.secret`: {error}")))?;
-    Ok(secret)
+    Credential::new(&auth, &secret).map_err(|error| invalid(format!("`auth.secret`: {error}")))?;
+    Ok((auth, secret))
+}
+
+/// The service's `auth` with the connection's user name, where it takes one and states none.
+fn with_username(auth: &Auth, username: Option<String>) -> Result<Auth, Problem> {
+    match (auth, username) {
+        (Auth::Basic { username: None }, None) => {
+            Err(invalid("`auth.username` is missing: the service takes `basic`"))
+        }
+        (Auth::Basic { username: None }, Some(name)) if Auth::is_username(&name) => {
+            Ok(Auth::Basic { username: Some(name) })
+        }
+        (Auth::Basic { username: None }, Some(_)) => {
+            Err(invalid("`auth.username` has at most 255 visible ASCII characters or spaces, and no colon"))
+        }
+        (Auth::Basic { username: Some(known) }, Some(sent)) if *known == sent => Ok(auth.clone()),
+        (_, Some(_)) => Err(invalid("`auth.username`: the service takes none, or states another")),
+        (_, None) => Ok(auth.clone()),
+    }
 }
 
 /// Seals the secret, stores the connection, records it.
@@ -275,7 +302,7 @@ mod tests {
     use super::*;
 
     fn new(kind: &str, secret: &str, name: Option<&str>) -> NewAuth {
-        NewAuth { kind: kind.into(), secret: secret.into(), name: name.map(Into::into) }
+        NewAuth { kind: kind.into(), secret: secret.into(), name: name.map(Into::into), username: None }
     }
 
     #[test]
@@ -299,6 +326,28 @@ mod tests {
                 problem.detail()
             );
         }
+    }
+
+    #[test]
+    fn a_user_name_comes_from_the_service_or_the_connection() {
+        let sent = |username: Option<&str>| NewAuth {
+            username: username.map(Into::into),
+            ..new("basic", "s3cret-value", None)
+        };
+        let open = Auth::Basic { username: None };
+        let fixed = Auth::Basic { username: Some("api".into()) };
+        let ada = Auth::Basic { username: Some("ada".into()) };
+        assert_eq!(accepted(&open, sent(Some("ada"))).unwrap().0, ada);
+        assert_eq!(accepted(&fixed, sent(None)).unwrap().0, fixed);
+        assert_eq!(accepted(&fixed, sent(Some("api"))).unwrap().0, fixed);
+        for (auth, wrong) in
+            [(&open, None), (&open, Some("a:b")), (&open, Some("a\n")), (&fixed, Some("ada"))]
+        {
+            assert_eq!(accepted(auth, sent(wrong)).unwrap_err().code(), Code::RequestInvalid, "{wrong:?}");
+        }
+        let query = Auth::Query { name: "key".into() };
+        assert!(accepted(&query, new("query", "s3cret value", Some("key"))).is_ok());
+        assert!(accepted(&query, new("query", "s3cret-value", Some("Key"))).is_err());
     }
 
     #[test]

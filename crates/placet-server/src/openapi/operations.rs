@@ -24,6 +24,16 @@ impl Operation {
     }
 }
 
+/// Whatever the upstream answers, and what it may not be asked.
+const PASSED: &[(u16, Gives)] = &[
+    (200, Gives::Anything),
+    (
+        202,
+        Gives::Json(
+            "status!: 'held', id!: text, approval!: {id!: text, url: text, expires!: time, rule: text?}",
+        ),
+    ),
+];
 const PAGE: &[&str] = &["after", "limit"];
 const TEXT: &[(u16, Gives)] = &[(200, Gives::Text("text/plain"))];
 const APPLIED: &[(u16, Gives)] = &[
@@ -233,6 +243,16 @@ pub const OPERATIONS: &[Operation] = &[
         ],
     )
     .takes(Json("service: text, action!: text, params: object, connection: text")),
+    op("GET /proxy/{*request}", "Take an action: the proxy door, `{connection}/{path}`", Agent, PASSED)
+        .takes(Takes::Anything),
+    op("POST /proxy/{*request}", "Take an action: the proxy door, `{connection}/{path}`", Agent, PASSED)
+        .takes(Takes::Anything),
+    op("PUT /proxy/{*request}", "Take an action: the proxy door, `{connection}/{path}`", Agent, PASSED)
+        .takes(Takes::Anything),
+    op("PATCH /proxy/{*request}", "Take an action: the proxy door, `{connection}/{path}`", Agent, PASSED)
+        .takes(Takes::Anything),
+    op("DELETE /proxy/{*request}", "Take an action: the proxy door, `{connection}/{path}`", Agent, PASSED)
+        .takes(Takes::Anything),
     op(
         "GET /v1/actions/{id}",
         "What became of an action",

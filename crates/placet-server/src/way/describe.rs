@@ -1,7 +1,7 @@
 //! From what an agent asked to the action that is judged and the call that will be sent: one description, so that
 //! what is matched is what is forwarded.
 
-use super::Asked;
+use super::{Arrived, ArrivedBody, Asked, Wanted};
 use crate::{
     app::App,
     bearer::Bearer,
@@ -11,15 +11,16 @@ use crate::{
 };
 use placet_core::{
     action::{Action, ServiceVersion},
-    call::UpstreamCall,
+    call::{Method, UpstreamCall},
     chain::Chain,
     judge::Request,
     pattern::ActionName,
     refusal::{Code, Reason},
     secret::sha256,
-    service::ServiceAction,
+    service::{Placed, ServiceAction, check_target, normal_path},
     time::Timestamp,
 };
+use serde_json::{Map, Value};
 use std::sync::Arc;
 
 /// A described request.
@@ -40,48 +41,190 @@ pub(super) struct Described {
 /// Describes `asked` for the grant of `bearer`.
 ///
 /// # Errors
-/// `params_invalid` where the parameters are not the action's, `not_granted` where the grant reaches no connection
-/// or no service declares the action.
+/// `params_invalid` where the request is not the action's, `not_granted` where the grant reaches no connection or no
+/// service declares the action.
 pub(super) async fn describe(app: &App, bearer: &Bearer, asked: &Asked) -> Result<Described, Problem> {
-    let rules = app.rules.load_full();
-    let name = ActionName::parse(&asked.action)
-        .map_err(|error| Problem::of(Code::ParamsInvalid, format!("`action`: {error}")))?;
-    let (live, declared) = rules
-        .declaring(&name)
-        .filter(|(live, _)| asked.service.as_deref().is_none_or(|service| service == live.service.name()))
-        // Told alike, before anything of the parameters is: probing tells nothing about what is installed.
-        .filter(|_| names(&bearer.chain, &name))
-        .ok_or_else(|| {
-            let mut reason = Reason::of(Code::NotGranted).detail("the grant covers no such action");
-            reason.remedy.insert("scope".into(), name.as_str().into());
-            Problem::from(reason)
-        })?;
-    let described = declared
-        .describe(&asked.params)
-        .map_err(|error| Problem::of(Code::ParamsInvalid, error.to_string()))?;
-    let call = live
-        .service
-        .render(declared, &asked.params)
-        .map_err(|error| Problem::of(Code::ParamsInvalid, error.to_string()))?;
-    let connection = connections::reach(
-        app,
-        &bearer.chain,
-        live.service.name(),
-        live.service.auth(),
-        asked.connection.as_deref(),
-    )
-    .await?;
+    match &asked.wanted {
+        Wanted::Action { service, action, params, connection } => {
+            let rules = app.rules.load_full();
+            let name = ActionName::parse(action).map_err(|error| invalid(format!("`action`: {error}")))?;
+            let (live, declared) = rules
+                .declaring(&name)
+                .filter(|(live, _)| service.as_deref().is_none_or(|service| service == live.service.name()))
+                // Told alike, before anything of the parameters is: probing tells nothing about what is installed.
+                .filter(|_| names(&bearer.chain, &name))
+                .ok_or_else(|| {
+                    let mut reason = Reason::of(Code::NotGranted).detail(NO_SUCH_ACTION);
+                    reason.remedy.insert("scope".into(), name.as_str().into());
+                    Problem::from(reason)
+                })?;
+            if declared.stream() {
+                return Err(invalid(format!("the body of `{name}` is streamed: send it to the proxy door")));
+            }
+            described(app, bearer, &rules, live, declared, params, connection.as_deref()).await
+        }
+        Wanted::Call(arrived) => arrival(app, bearer, arrived, asked.idempotency_key.is_some()).await,
+    }
+}
+
+const NO_SUCH_ACTION: &str = "the grant covers no such action";
+
+/// The one description: what is judged, and the call that says the same.
+async fn described(
+    app: &App,
+    bearer: &Bearer,
+    rules: &Arc<Rules>,
+    live: &Arc<LiveService>,
+    declared: &ServiceAction,
+    params: &Map<String, Value>,
+    connection: Option<&str>,
+) -> Result<Described, Problem> {
+    let described = declared.describe(params).map_err(|error| invalid(error.to_string()))?;
+    let call = live.service.render(declared, params).map_err(|error| invalid(error.to_string()))?;
+    let service = live.service.name();
+    let connection = connections::reach(app, &bearer.chain, service, live.service.auth(), connection).await?;
     let action = Action {
-        name,
+        name: declared.name().clone(),
         resource: described.resource,
         known: described.known,
-        params: asked.params.clone().into(),
+        params: params.clone().into(),
         effect: declared.effect(),
-        service: Some(ServiceVersion { name: live.service.name().to_owned(), version: live.version }),
+        service: Some(ServiceVersion { name: service.to_owned(), version: live.version }),
         connection: Some(connection.connection.id),
     };
-    let live = Arc::clone(live);
-    Ok(Described { action, call, live, connection, rules })
+    Ok(Described { action, call, live: Arc::clone(live), connection, rules: Arc::clone(rules) })
+}
+
+/// Describes a request at the proxy door: its method and path say which action it is, path, query and body are the
+/// parameters, and what is sent is rendered from these like any other action's.
+async fn arrival(app: &App, bearer: &Bearer, arrived: &Arrived, keyed: bool) -> Result<Described, Problem> {
+    let rules = app.rules.load_full();
+    let (live, placed) = found(app, bearer, &rules, arrived).await?;
+    let declared = placed.action();
+    let query = arrived.target.split_once('?').map(|(_, query)| query);
+    let body = match (&arrived.body, declared.stream()) {
+        (ArrivedBody::Whole(body), false) => {
+            expect_json(arrived.content_type.as_deref())?;
+            Some(&**body)
+        }
+        (ArrivedBody::Stream(_), true) | (ArrivedBody::None, _) => None,
+        // Which of the two the action takes was asked before.
+        _ => {
+            return Err(Problem::of(
+                Code::Unavailable,
+                "the service has just changed; nothing was sent, try again",
+            ));
+        }
+    };
+    if declared.stream() && keyed {
+        let detail = format!(
+            "`{}` is streamed, so it can't be replayed: leave out `Idempotency-Key`",
+            declared.name()
+        );
+        return Err(invalid(detail));
+    }
+    let params = placed.params(query, body).map_err(|error| invalid(error.to_string()))?;
+    let found = described(app, bearer, &rules, &live, declared, &params, Some(&arrived.connection)).await;
+    let mut described = found.map_err(|problem| match problem.code() {
+        // A connection out of reach is told like one that does not exist.
+        Code::NotGranted => absent(),
+        _ => problem,
+    })?;
+    described.call.headers.clone_from(&arrived.headers);
+    if let (true, Some(kind)) = (declared.stream(), &arrived.content_type) {
+        described.call.headers.push(("content-type".to_owned(), kind.clone()));
+        described.call.headers.sort();
+    }
+    Ok(described)
+}
+
+/// What the action of an arrived request makes of its body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takes {
+    /// It is read whole before anything is decided.
+    Whole,
+    /// It is passed on as it comes.
+    Stream,
+    /// There is no such action, so that it isn't read.
+    Nothing,
+}
+
+/// What is to be done with the body of a request at the proxy door, before it is read.
+///
+/// # Errors
+/// As [`act`](super::act), where it would fail whatever the body is; but `not_granted` is left to it.
+pub async fn takes(app: &App, token: &str, arrived: &Arrived) -> Result<Takes, Problem> {
+    let bearer = crate::bearer::live(app, token).await?;
+    match found(app, &bearer, &app.rules.load_full(), arrived).await {
+        Ok((live, placed)) => {
+            let (service, auth) = (live.service.name(), live.service.auth());
+            match connections::reach(app, &bearer.chain, service, auth, Some(&arrived.connection)).await {
+                Ok(_) if placed.action().stream() => Ok(Takes::Stream),
+                Ok(_) => Ok(Takes::Whole),
+                Err(problem) if problem.code() == Code::NotGranted => Ok(Takes::Nothing),
+                Err(problem) => Err(problem),
+            }
+        }
+        Err(problem) if problem.code() == Code::NotGranted => Ok(Takes::Nothing),
+        Err(problem) => Err(problem),
+    }
+}
+
+/// The action that an arrived request names, if the grant names it at all. All that is missing is told alike.
+async fn found<'r>(
+    app: &App,
+    bearer: &Bearer,
+    rules: &'r Rules,
+    arrived: &Arrived,
+) -> Result<(Arc<LiveService>, Placed<'r>), Problem> {
+    check_target(&arrived.target).map_err(|problem| invalid(format!("the target is refused: {problem}")))?;
+    let service = connections::service_of(app, &arrived.connection).await?;
+    let live = service.and_then(|service| rules.services.get(&*service)).ok_or_else(absent)?;
+    let method = Method::from_name(&arrived.method).ok_or_else(absent)?;
+    let path = arrived.target.split('?').next().unwrap_or_default();
+    let place = |path: &str| {
+        let placed = live.service.place(method, path);
+        placed.filter(|placed| names(&bearer.chain, placed.action().name()))
+    };
+    if let Some(placed) = place(path) {
+        return Ok((Arc::clone(live), placed));
+    }
+    let normal = normal_path(path);
+    if place(&normal).is_some()
+        && connections::reach(
+            app,
+            &bearer.chain,
+            live.service.name(),
+            live.service.auth(),
+            Some(&arrived.connection),
+        )
+        .await
+        .is_ok()
+    {
+        return Err(invalid(
+            "the path is refused: percent-encode everything in its values but letters, digits, `-`, `.`, `_` and `~`",
+        ));
+    }
+    Err(absent())
+}
+
+fn absent() -> Problem {
+    Reason::of(Code::NotGranted).detail(NO_SUCH_ACTION).into()
+}
+
+fn invalid(detail: impl Into<String>) -> Problem {
+    Problem::of(Code::ParamsInvalid, detail)
+}
+
+/// Lets `application/json` through, in UTF-8, which is all that JSON is in (RFC 8259 §8.1).
+fn expect_json(content_type: Option<&str>) -> Result<(), Problem> {
+    let mut parts = content_type.unwrap_or_default().split(';').map(|part| part.trim().to_ascii_lowercase());
+    let json = parts.next().as_deref() == Some("application/json");
+    if json && parts.all(|part| part == "charset=utf-8" || part == "charset=\"utf-8\"") {
+        Ok(())
+    } else {
+        Err(invalid("the body is JSON: send `Content-Type: application/json`"))
+    }
 }
 
 /// Whether every authority of the chain names the action at all, whatever resource it is on.
@@ -113,14 +256,17 @@ impl Described {
         let length = |bytes: &[u8]| (bytes.len() as u64).to_be_bytes();
         let (name, target) = (self.action.name.as_str().as_bytes(), self.call.target.as_bytes());
         let body = self.call.body.as_deref().unwrap_or_default();
-        sha256(&[
-            &length(name),
-            name,
-            &length(target),
-            target,
-            self.call.method.as_str().as_bytes(),
-            &[0],
-            body,
-        ])
+        let mut parts: Vec<&[u8]> = Vec::new();
+        let lengths = (length(name), length(target), length(body));
+        parts.extend([&lengths.0[..], name, &lengths.1[..], target]);
+        parts.extend([self.call.method.as_str().as_bytes(), &[0], body]);
+        if !self.call.headers.is_empty() {
+            // Without any it is the digest of the same action at the action door.
+            parts.push(&lengths.2);
+            for (name, value) in &self.call.headers {
+                parts.extend([name.as_bytes(), b":", value.as_bytes(), b"\n"]);
+            }
+        }
+        sha256(&parts)
     }
 }

@@ -1,6 +1,6 @@
 //! Carrying out what was admitted, concluding it, and answering.
 
-use super::{Asked, Described};
+use super::{ArrivedBody, Asked, Described, Wanted, passing};
 use crate::{app::App, bearer::Bearer, problem::Problem, recording};
 use axum::{
     Json,
@@ -15,10 +15,10 @@ use placet_core::{
     seal::{Aad, SealEntropy, Sealed},
 };
 use placet_gateway::{Happened, ResponseBody, UpstreamFailure, UpstreamResponse};
-use placet_store::{Admitted, Conclusion, actions::ActionState, admit::Replay};
+use placet_store::{Admitted, ConcludeError, Conclusion, actions::ActionState, admit::Replay};
 use serde_json::{Value, json};
 use std::{
-    sync::Arc,
+    sync::{Arc, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -27,8 +27,8 @@ pub(super) const UPSTREAM_TIME: Duration = Duration::from_secs(30);
 /// The kind of row that an idempotent answer is sealed to.
 pub(crate) const ANSWER_KIND: &str = "answer";
 
-/// What the action door answers, but for refusals.
-#[derive(Debug, Clone)]
+/// What a door answers, but for refusals.
+#[derive(Debug)]
 pub enum Answered {
     /// It was carried out.
     Executed {
@@ -36,7 +36,11 @@ pub enum Answered {
         id: ActionId,
         /// `{status, headers, body}` of the upstream's answer.
         result: Value,
+        /// What `body` stands for.
+        form: Form,
     },
+    /// It was carried out, and the answer is passed on as it comes (proxy door).
+    Passed(Response),
     /// People have been asked.
     Held {
         /// The held action.
@@ -46,12 +50,41 @@ pub enum Answered {
     },
 }
 
+/// What the body of a result stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// The JSON that it is.
+    Json,
+    /// The text in a string.
+    Text,
+    /// The bytes in `{base64}`.
+    Bytes,
+}
+
+impl Form {
+    const ALL: [(Self, &'static str); 3] =
+        [(Self::Json, "json"), (Self::Text, "text"), (Self::Bytes, "bytes")];
+
+    fn as_str(self) -> &'static str {
+        Self::ALL.iter().find(|(form, _)| *form == self).map_or("json", |(_, word)| word)
+    }
+
+    fn of(body: &ResponseBody) -> Self {
+        match body {
+            ResponseBody::Json(_) => Self::Json,
+            ResponseBody::Text(_) => Self::Text,
+            ResponseBody::Bytes(_) => Self::Bytes,
+        }
+    }
+}
+
 impl IntoResponse for Answered {
     fn into_response(self) -> Response {
         match self {
-            Self::Executed { id, result } => {
+            Self::Executed { id, result, .. } => {
                 Json(json!({"status": "executed", "id": id, "result": result})).into_response()
             }
+            Self::Passed(response) => response,
             Self::Held { id, approval } => {
                 (StatusCode::ACCEPTED, Json(json!({"status": "held", "id": id, "approval": approval})))
                     .into_response()
@@ -86,7 +119,18 @@ pub(super) async fn perform(
     };
     let wait = asked.idempotency_key.is_some();
     let app = Arc::clone(app);
-    let running = tokio::spawn(async move { carry_out(&app, admitted, described, recorded, wait).await });
+    let running = match &asked.wanted {
+        // What is kept for its key is read whole, at whichever door.
+        Wanted::Call(arrived) if !wait => {
+            let upload = match &arrived.body {
+                ArrivedBody::Stream(upload) => upload.lock().unwrap_or_else(PoisonError::into_inner).take(),
+                _ => None,
+            };
+            let grant = bearer.chain.leaf().grant.id;
+            return passing::pass(app, admitted, described, recorded, upload, grant).await;
+        }
+        _ => tokio::spawn(async move { carry_out(&app, admitted, described, recorded, wait).await }),
+    };
     running
         .await
         .map_err(|_| Problem::of(Code::Internal, "the action stopped with a bug; its outcome is unknown"))?
@@ -100,7 +144,6 @@ async fn carry_out(
     wait: bool,
 ) -> Result<Answered, Problem> {
     let id = admitted.action();
-    let no_effect = described.declared().map(|declared| declared.no_effect().to_vec()).unwrap_or_default();
     let Some(credential) = &described.connection.credential else {
         return Err(Problem::of(Code::Internal, "the connection has no credential"));
     };
@@ -108,38 +151,14 @@ async fn carry_out(
     let deadline = tokio::time::Instant::from_std(began + UPSTREAM_TIME);
     let sent = app.gateway.send(described.call.clone(), &described.live.route, credential, deadline).await;
     app.operations.metrics.upstream_took.observe(began.elapsed());
-    let (state, status, give_back) = match &sent {
-        Ok(response) => (ActionState::Done, Some(response.status), no_effect.contains(&response.status)),
-        Err(failure) => match failure.happened() {
-            Happened::No => (ActionState::Failed, None, true),
-            Happened::Yes => (
-                ActionState::Done,
-                failure.status(),
-                failure.status().is_some_and(|s| no_effect.contains(&s)),
-            ),
-            Happened::Unknown => (ActionState::Unknown, failure.status(), false),
-        },
-    };
-    app.operations.metrics.upstream.add(&[("outcome", state.as_str())]);
-    let answer = sent.map(result);
-    let envelope =
-        Envelope { outcome: Some(state.as_str().to_owned()), status, at: app.clock.now(), ..recorded };
+    let settled = Settled::of(&described, sent.as_ref().map(|response| response.status));
+    let answer = sent.map(|response| (Form::of(&response.body), result(response)));
     let sealed = match (&answer, wait) {
-        (Ok(result), true) => Some(seal(app, id, result)?),
+        (Ok((form, result)), true) => Some(seal(app, id, result, *form)?),
         _ => None,
     };
-    let conclusion = Conclusion {
-        action: id,
-        from: ActionState::Pending,
-        state,
-        status,
-        at: envelope.at,
-        give_back,
-        answer: sealed,
-        outcome: app.prepare(envelope, None)?,
-    };
     let began = Instant::now();
-    let concluded = app.store.conclude(conclusion);
+    let concluded = conclude(app, id, settled, recorded, sealed)?;
     if wait {
         let concluded = concluded.await;
         app.operations.metrics.conclude.observe(began.elapsed());
@@ -150,9 +169,78 @@ async fn carry_out(
         })?;
     }
     match answer {
-        Ok(result) => Ok(Answered::Executed { id, result }),
+        Ok((form, result)) => Ok(Answered::Executed { id, result, form }),
         Err(failure) => Err(failed(&failure, id)),
     }
+}
+
+/// What became of an action.
+#[derive(Debug)]
+pub(super) struct Settled {
+    state: ActionState,
+    status: Option<u16>,
+    give_back: bool,
+    /// Why its stream was cut, where it was.
+    pub(super) cut: Option<Code>,
+}
+
+impl Settled {
+    /// By the status of upstream's answer, or what came instead.
+    pub(super) fn of(described: &Described, sent: Result<u16, &UpstreamFailure>) -> Self {
+        let free = |status: Option<u16>| {
+            let declared = described.declared();
+            status.is_some_and(|status| declared.is_some_and(|it| it.no_effect().contains(&status)))
+        };
+        let (state, status, give_back) = match sent {
+            Ok(status) => (ActionState::Done, Some(status), free(Some(status))),
+            Err(failure) => match failure.happened() {
+                Happened::No => (ActionState::Failed, None, true),
+                Happened::Yes => (ActionState::Done, failure.status(), free(failure.status())),
+                Happened::Unknown => (ActionState::Unknown, failure.status(), false),
+            },
+        };
+        Self { state, status, give_back, cut: None }
+    }
+
+    /// Cut before upstream's answer began: it may have happened.
+    pub(super) fn cut(code: Code) -> Self {
+        Self { state: ActionState::Unknown, status: None, give_back: false, cut: Some(code) }
+    }
+}
+
+/// Concludes an action. The request is on its way when this returns; the future tells how it went.
+///
+/// # Errors
+/// The entry can't be made.
+pub(super) fn conclude(
+    app: &App,
+    id: ActionId,
+    settled: Settled,
+    recorded: Envelope,
+    answer: Option<Vec<u8>>,
+) -> Result<impl Future<Output = Result<(), ConcludeError>> + Send + 'static, Problem> {
+    let Settled { state, status, give_back, cut } = settled;
+    // A stream that was cut is told as such, with the reason; what is stored is whether it happened.
+    let outcome = if cut.is_some() { "cut" } else { state.as_str() };
+    app.operations.metrics.upstream.add(&[("outcome", outcome)]);
+    let envelope = Envelope {
+        outcome: Some(outcome.to_owned()),
+        codes: cut.iter().map(|code| code.as_str().to_owned()).collect(),
+        status,
+        at: app.clock.now(),
+        ..recorded
+    };
+    let conclusion = Conclusion {
+        action: id,
+        from: ActionState::Pending,
+        state,
+        status,
+        at: envelope.at,
+        give_back,
+        answer,
+        outcome: app.prepare(envelope, None)?,
+    };
+    Ok(app.store.conclude(conclusion))
 }
 
 /// `{status, headers, body}`: JSON as JSON, other text as text, other bytes as base64.
@@ -168,7 +256,7 @@ fn result(response: UpstreamResponse) -> Value {
 }
 
 /// The refusal for an upstream that gave no usable answer.
-fn failed(failure: &UpstreamFailure, id: ActionId) -> Problem {
+pub(super) fn failed(failure: &UpstreamFailure, id: ActionId) -> Problem {
     let code = match failure {
         failure if failure.timed_out() => Code::UpstreamTimeout,
         UpstreamFailure::Answered { .. } => Code::UpstreamUnreadable,
@@ -182,10 +270,11 @@ fn failed(failure: &UpstreamFailure, id: ActionId) -> Problem {
     Problem::of(code, failure.to_string()).with("id", id.to_string()).with("happened", happened)
 }
 
-fn seal(app: &App, id: ActionId, result: &Value) -> Result<Vec<u8>, Problem> {
+/// An answer as it is kept: the result, and what its body stands for.
+fn seal(app: &App, id: ActionId, result: &Value, form: Form) -> Result<Vec<u8>, Problem> {
     let row = id.to_string();
     let aad = Aad { kind: ANSWER_KIND, row: &row, version: 1 };
-    let text = serde_json::to_vec(result).map_err(|_| unsealed())?;
+    let text = serde_json::to_vec(&(form.as_str(), result)).map_err(|_| unsealed())?;
     let sealed = app.secrets.vault.seal(&aad, SealEntropy::new(crate::clock::entropy()), &text);
     Ok(sealed.map_err(|_| unsealed())?.to_bytes())
 }
@@ -206,8 +295,10 @@ pub(super) fn replay(app: &App, replay: &Replay) -> Result<Answered, Problem> {
             let aad = Aad { kind: ANSWER_KIND, row: &row, version: 1 };
             let opened = Sealed::from_bytes(sealed).and_then(|sealed| app.secrets.vault.open(&aad, &sealed));
             let opened = opened.map_err(|_| unsealed())?;
-            let result = serde_json::from_slice(opened.expose()).map_err(|_| unsealed())?;
-            Ok(Answered::Executed { id, result })
+            let (form, result): (String, Value) =
+                serde_json::from_slice(opened.expose()).map_err(|_| unsealed())?;
+            let form = Form::ALL.iter().find(|(_, word)| *word == form).map_or(Form::Json, |(form, _)| *form);
+            Ok(Answered::Executed { id, result, form })
         }
         (None, ActionState::Failed) => {
             let problem = Problem::of(

@@ -114,7 +114,9 @@ pub async fn act(
 ) -> Result<Answered, Problem> {
     let deadline = wait.map(|wait| Instant::now() + wait.min(LONGEST));
     loop {
-        let answer = taken(app, token, asked.clone()).await?;
+        let answer;
+        (asked, answer) = taken(app, token, asked).await?;
+        let answer = answer?;
         let (Answered::Held { approval, .. }, Some(deadline)) = (&answer, deadline) else {
             return Ok(answer);
         };
@@ -128,11 +130,18 @@ pub async fn act(
 }
 
 /// Takes the action in a task of its own: a client that goes away between the commit point and the effect would leave
-/// something charged that nobody carries out.
-async fn taken(app: &Arc<App>, token: &str, asked: Asked) -> Result<Answered, Problem> {
+/// something charged that nobody carries out. The request comes back, to be sent again once it is approved.
+async fn taken(
+    app: &Arc<App>,
+    token: &str,
+    asked: Asked,
+) -> Result<(Asked, Result<Answered, Problem>), Problem> {
     let (app, token) = (Arc::clone(app), token.to_owned());
-    let running = tokio::spawn(async move { super::act(&app, &token, &asked).await });
-    running.await.map_err(|_| Problem::of(Code::Internal, "the request stopped with a bug"))?
+    let running = tokio::spawn(async move {
+        let answer = super::act(&app, &token, &asked).await;
+        (asked, answer)
+    });
+    running.await.map_err(|_| Problem::of(Code::Internal, "the request stopped with a bug"))
 }
 
 /// Waits until the approval is no longer pending or its grant has ended; `false` where that took too long, too many

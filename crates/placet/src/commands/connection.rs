@@ -30,6 +30,9 @@ pub(crate) struct Add {
     /// How the secret is sent
     #[arg(long, value_enum, default_value = "bearer")]
     auth: Auth,
+    /// The user name beside the secret, for `basic`, where the service states none
+    #[arg(long, value_name = "NAME")]
+    username: Option<String>,
     /// The user whose account it is, instead of the organization's
     #[arg(long, value_name = "USER")]
     user: Option<String>,
@@ -42,6 +45,10 @@ pub(crate) struct Add {
 enum Auth {
     /// In `Authorization: Bearer`
     Bearer,
+    /// In `Authorization: Basic`, with --username
+    Basic,
+    /// In the query member that the service names
+    Query,
     /// In the header that the service names
     Header,
 }
@@ -54,9 +61,15 @@ impl Command {
                 let secret = input::secret_text("Secret")?;
                 let kind = match add.auth {
                     Auth::Bearer => "bearer",
+                    Auth::Basic => "basic",
+                    Auth::Query => "query",
                     Auth::Header => "header",
                 };
-                let auth = Members::default().set("type", kind).set("secret", secret).done();
+                let auth = Members::default()
+                    .set("type", kind)
+                    .set("secret", secret)
+                    .maybe("username", add.username)
+                    .done();
                 let body = Members::default()
                     .set("name", add.name)
                     .set("service", add.service)

@@ -64,6 +64,10 @@ mod policy_versions;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod proxy;
+#[cfg(test)]
+mod proxy_streaming;
+#[cfg(test)]
 mod readme;
 #[cfg(test)]
 mod reconcile;

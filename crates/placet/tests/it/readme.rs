@@ -8,6 +8,43 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 #[test]
 fn the_tour_works_as_it_is_printed() {
+    let blocks = blocks("README.md");
+    assert!(blocks.len() > 8, "the README has lost its tour");
+    let (out, err) = tour(&blocks);
+    for word in ["refused, as it should be", "revoked, as it should be", "\"status\": \"held\"", "verified"] {
+        assert!(out.contains(word), "`{word}` is missing from the tour:\n{out}\n{err}");
+    }
+    assert_eq!(out.matches("\"status\": \"executed\"").count(), 2, "{out}\n{err}");
+}
+
+/// The page on the proxy door goes on where the tour has its token.
+#[test]
+fn the_page_on_the_proxy_door_works_as_it_is_printed() {
+    let mut all = blocks("README.md");
+    let token = all.iter().position(|block| block.contains("AGENT_TOKEN=")).expect("a token in the tour");
+    all.truncate(token + 1);
+    all.extend(blocks("docs/proxy.md"));
+    let (out, err) = tour(&all);
+    for word in [
+        "placet-decision: allow",
+        "\"code\":\"condition_failed\"",
+        "placet-decision: hold",
+        "placet-approval: apr_",
+        "\"code\":\"params_invalid\"",
+    ] {
+        assert!(out.contains(word), "`{word}` is missing:\n{out}\n{err}");
+    }
+}
+
+/// The blocks of a page that are marked.
+fn blocks(page: &str) -> Vec<String> {
+    let text = fs::read_to_string(Path::new(ROOT).join(page)).unwrap();
+    let marked = text.split("```sh tour\n").skip(1);
+    marked.map(|rest| rest.split_once("```").expect("a block that ends").0.to_owned()).collect()
+}
+
+/// Runs blocks in one shell, in a directory of their own, and answers what was printed.
+fn tour(blocks: &[String]) -> (String, String) {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
     fs::create_dir_all(at("target/release")).unwrap();
@@ -19,16 +56,10 @@ fn the_tour_works_as_it_is_printed() {
         fs::create_dir_all(at("examples").join(example).parent().unwrap()).unwrap();
         fs::write(at("examples").join(example), elsewhere(&text)).unwrap();
     }
-    let readme = elsewhere(&fs::read_to_string(Path::new(ROOT).join("README.md")).unwrap());
-    let readme = readme.replace("placet serve &", "placet serve --listen 127.0.0.1:0 &");
-    let blocks: Vec<&str> = readme
-        .split("```sh tour\n")
-        .skip(1)
-        .map(|rest| rest.split_once("```").expect("a block that ends").0)
-        .collect();
-    assert!(blocks.len() > 8, "the README has lost its tour");
+    let blocks =
+        elsewhere(&blocks.join("\n")).replace("placet serve &", "placet serve --listen 127.0.0.1:0 &");
     // A failing command ends the tour; whatever happens, its servers end with it, and it takes a minute at most.
-    let script = format!("set -e\ntrap 'kill $SERVER $SHOP 2>/dev/null || true' EXIT\n{}", blocks.join("\n"));
+    let script = format!("set -e\ntrap 'kill $SERVER $SHOP 2>/dev/null || true' EXIT\n{blocks}");
     fs::write(at("tour.sh"), script).unwrap();
     let output = Command::new("timeout")
         .args(["--kill-after=5", "60", "bash", "tour.sh"])
@@ -38,10 +69,8 @@ fn the_tour_works_as_it_is_printed() {
         .env_remove("PLACET_TOKEN")
         .output()
         .unwrap();
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success(), "the tour stopped ({}):\n{out}\n{err}", output.status);
-    for word in ["refused, as it should be", "revoked, as it should be", "\"status\": \"held\"", "verified"] {
-        assert!(out.contains(word), "`{word}` is missing from the tour:\n{out}\n{err}");
-    }
-    assert_eq!(out.matches("\"status\": \"executed\"").count(), 2, "{out}\n{err}");
+    (out, err)
 }

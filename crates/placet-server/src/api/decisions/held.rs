@@ -157,6 +157,7 @@ fn digest(case: &Case<'_>, judgement: &Judgement) -> Result<RequestDigest, Probl
         // No HTTP method has a space: nothing at the action door is bound to the same.
         method: "a decision",
         target: &format!("{} {}", case.action.name.as_str(), case.action.resource.as_str()),
+        headers: &[],
         content_type: if case.context.is_some() { "application/json" } else { "" },
         body: &context,
         params: &params,
