@@ -103,7 +103,7 @@ pub struct App {
     reloading: Mutex<()>,
     /// Held while keys are read anew.
     pub(crate) reloading_keys: Mutex<()>,
-    /// When keys were last read anew because a token named one that is not known.
+    /// When keys were last read anew in vain.
     pub(crate) key_look_ups: LookUps,
     /// Why the keys could not be read the last time, where they could not.
     pub key_trouble: ArcSwapOption<String>,

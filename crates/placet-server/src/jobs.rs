@@ -15,9 +15,9 @@ use placet_core::{
     time::Timestamp,
 };
 use placet_store::{
-    ConcludeError, Conclusion, Fault, PendingDenial, PreparedEntry,
-    actions::{self, ActionState, StoredAction},
-    decisions, delegations, idempotency, refresh_tokens,
+    Fault, PendingDenial, PreparedEntry,
+    actions::{ActionState, StoredAction},
+    delegations, idempotency, refresh_tokens,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -44,8 +44,6 @@ const STREAMS: Duration = Duration::from_millis(400);
 const STEP: usize = 1024;
 /// How many rows a transaction drops or reads.
 const BATCH: usize = 500;
-/// How long a resource server has to say what became of a charged decision before that is unknown.
-const UNDECLARED: Duration = Duration::from_secs(3600);
 /// Clocks that differ by less than this don't bring a spent token back to life.
 const TOLERANCE: Duration = Duration::from_secs(120);
 
@@ -165,7 +163,7 @@ async fn tidying(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
         let now = app.clock.now();
         let summed = failures::write_down(&app).await.map_err(Failure::from);
         let tidied = purge(&app, now).await.and(remove_keys(&app, now).await);
-        health.note(&tidied.and(summed).and(undeclared(&app, now).await));
+        health.note(&tidied.and(summed));
     }
 }
 
@@ -246,31 +244,6 @@ fn counted(denial: &PendingDenial, now: Timestamp) -> PreparedEntry {
     };
     // Without a body there is nothing to seal that could fail.
     PreparedEntry::new(&envelope, None)
-}
-
-/// Makes `unknown` of charged decisions whose resource server has said nothing for [`UNDECLARED`]: they stay charged, and
-/// it can still say what became of them.
-async fn undeclared(app: &App, now: Timestamp) -> Result<(), Failure> {
-    let since = now.minus(UNDECLARED);
-    for id in app.store.read(move |q| decisions::undeclared(q, since, BATCH)).await? {
-        let Some(action) = app.store.read(move |q| actions::find(q, id)).await? else { continue };
-        let conclusion = Conclusion {
-            action: id,
-            from: ActionState::Pending,
-            state: ActionState::Unknown,
-            status: None,
-            at: now,
-            give_back: false,
-            answer: None,
-            outcome: abandoned(&action, now),
-        };
-        match app.store.conclude(conclusion).await {
-            // It was said meanwhile.
-            Ok(()) | Err(ConcludeError::NotInFlight) => {}
-            Err(error) => return Err(Failure(error.to_string())),
-        }
-    }
-    Ok(())
 }
 
 /// Drops what nobody can use any more. At most a batch of each, the rest at the next turn.

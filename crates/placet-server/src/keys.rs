@@ -39,7 +39,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often at most keys are read anew for the sake of a token.
+/// How often at most keys are read anew in vain.
 const LOOK_UPS: Duration = Duration::from_millis(500);
 
 /// The kind of row that a key is sealed to.
@@ -228,33 +228,46 @@ impl Verifier {
     }
 }
 
-/// When keys were last read anew because a token named one that is not known.
+/// When keys were last read anew in vain, because of a name that is no key's.
 #[derive(Debug, Default)]
 pub struct LookUps(Mutex<Option<Instant>>);
 
 impl LookUps {
-    /// Whether it is time for another: whoever sends unknown names must not keep the store busy.
+    /// Whether another is allowed: whoever sends unknown names must not keep the store busy.
     fn is_due(&self) -> bool {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = last.is_none_or(|last| last.elapsed() >= LOOK_UPS);
-        if due {
-            *last = Some(Instant::now());
-        }
-        due
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_none_or(|last| last.elapsed() >= LOOK_UPS)
+    }
+
+    fn in_vain(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 }
 
 impl App {
     /// What `token` is verified with. Where it names a key that is not known, another node may have made it: then the
-    /// keys are read anew first, at most twice a second.
+    /// keys are read anew first, in vain at most twice a second.
     pub async fn verifier(&self, token: &str) -> Verifier {
-        let known = |kid: String| self.secrets.tokens.load().knows(&kid);
-        let unknown = token::key_of(token).is_some_and(|kid| !known(kid));
-        if unknown && self.key_look_ups.is_due() {
-            // What can't be read is told by the job that polls.
-            let _ = self.reload_keys().await;
+        if let Some(kid) = token::key_of(token) {
+            self.look_up(|| self.secrets.tokens.load().knows(&kid)).await;
         }
         Verifier { keys: self.secrets.tokens.load_full(), issuers: self.issuers.load_full() }
+    }
+
+    /// Reads the keys anew where a body was sealed by one that is not known.
+    pub async fn know_sealer_of(&self, sealed: &[u8]) {
+        self.look_up(|| self.secrets.bodies.load().sealer_of(sealed).is_some()).await;
+    }
+
+    async fn look_up(&self, known: impl Fn() -> bool) {
+        if known() || !self.key_look_ups.is_due() {
+            return;
+        }
+        // What can't be read is told by the job that follows other nodes.
+        let _ = self.reload_keys().await;
+        if !known() {
+            self.key_look_ups.in_vain();
+        }
     }
 
     /// Reads the keys, the vault keys and the issuers anew and swaps them in.

@@ -118,7 +118,7 @@ impl IntoResponse for Problem {
             }
         }
         response.extensions_mut().insert(RefusedWith(code.as_str()));
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if status == StatusCode::SERVICE_UNAVAILABLE || code == Code::TooManyRequests {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response

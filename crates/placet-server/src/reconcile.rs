@@ -40,6 +40,8 @@ pub const OVERDUE: Duration = Duration::from_secs(15 * 60);
 const ASKED_FOR: Duration = Duration::from_secs(10);
 /// How many upstreams are asked at once.
 const AT_ONCE: usize = 4;
+/// How many in one turn, so that a turn ends while every upstream is silent.
+const A_TURN: usize = 8;
 /// How many actions one turn looks at.
 const PAGE: usize = 100;
 /// How long after a first question in vain the next is asked; it doubles each time.
@@ -78,8 +80,11 @@ impl Reconciler {
         if self.due.len() > REMEMBERED {
             self.due.clear();
         }
-        let mut asking = JoinSet::new();
+        let (mut asking, mut asked_of) = (JoinSet::new(), 0);
         for action in page {
+            if asked_of >= A_TURN {
+                break;
+            }
             if self.due.get(&action.id).is_some_and(|(_, due)| now < *due) {
                 continue;
             }
@@ -87,6 +92,11 @@ impl Reconciler {
                 && let Some(asked) = asking.join_next().await
             {
                 self.note(asked.ok(), app.clock.now());
+            }
+            // The next turn goes on behind it.
+            asked_of += 1;
+            if asked_of == A_TURN {
+                self.after = Some(action.id);
             }
             let app = Arc::clone(app);
             asking.spawn(async move { (action.id, ask(&app, &action).await) });
@@ -119,9 +129,9 @@ impl Reconciler {
 pub async fn abandon_overdue(app: &App) -> Result<usize, Problem> {
     let now = app.clock.now();
     let before = now.minus(OVERDUE);
-    let pending = app.store.read(|q| actions::list(q, Listed::Pending, None, PAGE)).await?;
+    let pending = app.store.read(move |q| actions::overdue(q, before, PAGE)).await?;
     let mut ended = 0;
-    for action in pending.iter().filter(|action| action.admitted < before) {
+    for action in &pending {
         let envelope = about(app, action, EntryType::ActionOutcome, now);
         let conclusion = Conclusion {
             action: action.id,
@@ -249,13 +259,13 @@ async fn ask(app: &App, action: &StoredAction) -> Result<Asked, Problem> {
         task: action.task,
         connection: Some(question.connection.0),
         at: now,
-        until: now.plus(ASKED_FOR),
+        until: now.plus(ASKED_FOR).plus(FIRST),
+        observed: Vec::new(),
         versions: vec![
             (Version::Service(live.service.name().to_owned()), live.stamp),
             (Version::Connection(question.connection.0), question.connection.1),
         ],
         charges: Vec::new(),
-        observed: Vec::new(),
         approval: None,
         idempotency: None,
         intent: app.prepare(

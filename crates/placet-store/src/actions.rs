@@ -37,6 +37,9 @@ statements! {
     PENDING = concat!(select!(), "WHERE a.state = 'pending' ORDER BY a.id LIMIT ?1");
     /// A page of those in flight.
     PENDING_PAGE = concat!(select!(), "WHERE a.id > ?1 AND a.state = 'pending' ORDER BY a.id LIMIT ?2");
+    /// Those in flight since before a time, but for decisions: whose effect a resource server tells when it knows.
+    OVERDUE = concat!(select!(), "WHERE a.state = 'pending' AND a.admitted < ?1 AND a.resource_server IS NULL
+                                  ORDER BY a.id LIMIT ?2");
     /// A page of those of which nobody knows.
     UNKNOWN = concat!(select!(), "WHERE a.id > ?1 AND a.state = 'unknown' ORDER BY a.id LIMIT ?2");
     /// A page of all.
@@ -131,6 +134,15 @@ pub fn in_flight(query: &mut impl Query, root: GrantId) -> Result<Vec<StoredActi
 /// Up to `limit` actions in flight anywhere, oldest first.
 pub(crate) fn pending(query: &mut impl Query, limit: usize) -> Result<Vec<StoredAction>, Fault> {
     query.query(&PENDING, &params![limit], read)
+}
+
+/// Up to `limit` actions that have been in flight since before `since`, oldest first; decisions that a resource server
+/// was charged for are left out.
+///
+/// # Errors
+/// What the engine met.
+pub fn overdue(query: &mut impl Query, since: Timestamp, limit: usize) -> Result<Vec<StoredAction>, Fault> {
+    query.query(&OVERDUE, &params![since, limit], read)
 }
 
 /// Which actions are listed. There is no list of those that are done: it would be all that ever ran.

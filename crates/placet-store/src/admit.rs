@@ -11,7 +11,7 @@ use crate::{
     counters::{self, Exceeded, Taken},
     fault::Fault,
     idempotency::{self, Found},
-    observations::{self, Observed},
+    observations::Observed,
     params,
     record::PreparedEntry,
     statements,
@@ -222,7 +222,7 @@ fn keep(
         idempotency::bind(tx, key, admission.action)?;
     }
     counters::charge(tx, &admission.charges, admission.action, admission.at, admission.until)?;
-    observations::note(tx, &admission.observed, admission.at)?;
+    tx.lease.observed.note(&admission.observed, admission.at);
     tx.lease.actions.push(NewAction {
         id: admission.action,
         agent: admission.agent,

@@ -8,10 +8,7 @@
 //! Invariant: nothing here changes anything.
 
 use crate::{actions::ActionState, fault::Fault, params, statements, tx::Query};
-use placet_core::{
-    id::{ActionId, ResourceServerId, TaskId},
-    time::Timestamp,
-};
+use placet_core::id::{ActionId, ResourceServerId, TaskId};
 
 statements! {
     /// Who performs an action, where a resource server does.
@@ -20,9 +17,6 @@ statements! {
     OF_KEY = "SELECT action FROM idempotency_keys WHERE scope = ?1 AND state = 'pending'";
     /// What became of a task's actions.
     OF_TASK = "SELECT state, COUNT(*) FROM actions WHERE task = ?1 GROUP BY state ORDER BY state";
-    /// Those whose resource server has said nothing for long.
-    UNDECLARED = "SELECT id FROM actions WHERE state = 'pending' AND resource_server IS NOT NULL AND admitted < ?1
-                  ORDER BY id LIMIT ?2";
 }
 
 /// The resource server that performs the action of this id; `None` where there is no such action, or Placet performs
@@ -48,12 +42,4 @@ pub fn of_key(q: &mut impl Query, scope: &[u8; 32]) -> Result<Option<ActionId>, 
 /// [`Fault`].
 pub fn of_task(q: &mut impl Query, task: TaskId) -> Result<Vec<(ActionState, u64)>, Fault> {
     q.query(&OF_TASK, &params![task], |row| Ok((ActionState::parse(&row.text(0)?)?, row.count(1)?)))
-}
-
-/// Up to `limit` charged decisions from before `since` that nobody has concluded, oldest first.
-///
-/// # Errors
-/// [`Fault`].
-pub fn undeclared(q: &mut impl Query, since: Timestamp, limit: usize) -> Result<Vec<ActionId>, Fault> {
-    q.query(&UNDECLARED, &params![since, limit], |row| row.id(0))
 }

@@ -11,6 +11,7 @@ use crate::{
     writer::Lane,
 };
 use placet_core::{id::AgentId, time::Timestamp};
+use std::collections::BTreeMap;
 
 statements! {
     /// Counts more of a kind that is known.
@@ -37,7 +38,7 @@ pub const MOST: i64 = 2000;
 const VERSIONS: u64 = 5;
 
 /// One thing that an observed policy would have said about one action.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Observed {
     /// The policy.
     pub policy: String,
@@ -91,30 +92,51 @@ impl Store {
         if observed.is_empty() {
             return Ok(());
         }
-        let note = move |tx: &mut Tx<'_>| note(tx, &observed, at).map_err(|fault| tx.doom(fault));
+        let note = move |tx: &mut Tx<'_>| {
+            tx.lease.observed.note(&observed, at);
+            Ok(())
+        };
         self.inner.writer.send(Lane::Begin, note)?.await.unwrap_or(Err(Fault::Closed))
     }
 }
 
-/// Counts them.
-pub(crate) fn note(tx: &mut Tx<'_>, observed: &[Observed], at: Timestamp) -> Result<(), Fault> {
-    // In one order everywhere, so that two nodes never wait for each other crosswise.
-    let mut sorted: Vec<&Observed> = observed.iter().collect();
-    sorted.sort_by_key(|one| (&one.policy, one.version, &one.rule, one.would, one.code));
-    for one in sorted {
+/// What a group has noted and not yet written, each kind once and in one order on every node, so that two of them never
+/// wait for each other crosswise.
+#[derive(Debug, Default)]
+pub(crate) struct Noted(BTreeMap<Observed, (u64, Timestamp)>);
+
+impl Noted {
+    /// Counts them; they are written with the group.
+    pub(crate) fn note(&mut self, observed: &[Observed], at: Timestamp) {
+        for one in observed {
+            let (count, last) = self.0.entry(one.clone()).or_insert((0, at));
+            *count += 1;
+            *last = at.max(*last);
+        }
+    }
+}
+
+/// Writes what was noted.
+pub(crate) fn write(tx: &mut Tx<'_>) -> Result<(), Fault> {
+    for (one, (count, last)) in std::mem::take(&mut tx.lease.observed.0) {
         let agent = one.agent.to_string();
         let own = [&one.rule, &one.action, &agent, one.code];
-        if tx.execute(&COUNT, &row(one, own, at))? > 0 {
+        if tx.execute(&COUNT, &row(&one, own, count, last))? > 0 {
             continue;
         }
         let kinds = tx.one(&KINDS, &params![&one.policy, one.version], |row| row.integer(0))?.unwrap_or(0);
-        tx.execute(&FIRST, &row(one, if kinds < MOST { own } else { [""; 4] }, at))?;
+        tx.execute(&FIRST, &row(&one, if kinds < MOST { own } else { [""; 4] }, count, last))?;
     }
     Ok(())
 }
 
-fn row<'a>(one: &'a Observed, [rule, action, agent, code]: [&'a str; 4], at: Timestamp) -> [Value<'a>; 10] {
-    params![&one.policy, one.version, rule, action, agent, one.would, code, one.decision, 1_i64, at]
+fn row<'a>(
+    one: &'a Observed,
+    [rule, action, agent, code]: [&'a str; 4],
+    count: u64,
+    last: Timestamp,
+) -> [Value<'a>; 10] {
+    params![&one.policy, one.version, rule, action, agent, one.would, code, one.decision, count, last]
 }
 
 /// What was counted of the policy `name`, the newest version first and in it what was counted most; at most `limit`.

@@ -22,14 +22,20 @@ statements! {
     ERASED = "SELECT seq FROM record_erased WHERE node = ?1";
     /// The entries behind that.
     NEXT = "SELECT seq, at FROM record_entries WHERE node = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
-    /// Erases the bodies of some.
-    ERASE = "DELETE FROM record_bodies WHERE node = ?1 AND seq > ?2 AND seq <= ?3";
+    /// Erases the bodies of some, but for those that are kept for a time of their own.
+    ERASE = "DELETE FROM record_bodies WHERE node = ?1 AND seq > ?2 AND seq <= ?3 AND keep_until IS NULL";
+    /// Erases bodies whose own time is over.
+    ERASE_KEPT = "DELETE FROM record_bodies WHERE (node, seq) IN
+                  (SELECT node, seq FROM record_bodies WHERE keep_until < ?1 ORDER BY keep_until LIMIT ?2)";
     /// Notes how far that has got.
     NOTE = "INSERT INTO record_erased (node, seq) VALUES (?1, ?2)
             ON CONFLICT (node) DO UPDATE SET seq = excluded.seq";
     /// Windows of limits that are over.
     COUNTERS = "DELETE FROM counters WHERE (counter, window_start) IN
                 (SELECT counter, window_start FROM counters WHERE window_end < ?1 ORDER BY window_end LIMIT ?2)";
+    /// Leases that have ended by themselves.
+    LEASES = "DELETE FROM leases WHERE (counter, action) IN
+              (SELECT counter, action FROM leases WHERE until_at < ?1 ORDER BY until_at LIMIT ?2)";
     /// Sessions that have ended by themselves.
     SESSIONS = "DELETE FROM sessions WHERE id IN
                 (SELECT id FROM sessions WHERE expires < ?1 ORDER BY expires LIMIT ?2)";
@@ -42,8 +48,8 @@ statements! {
                  (SELECT id FROM approvals WHERE id < ?1 ORDER BY id LIMIT ?2)";
 }
 
-/// Erases the bodies of entries that are older than `before`, of at most `limit` entries of each node; answers how
-/// many entries were passed.
+/// Erases the bodies of entries that are older than `before`, of at most `limit` entries of each node, but for those
+/// that a policy keeps for a time of their own; answers how many entries were passed.
 ///
 /// # Errors
 /// [`Fault`]; so for all functions here.
@@ -73,6 +79,22 @@ pub fn counters(tx: &mut Tx<'_>, before: Timestamp, limit: usize) -> Result<u64,
         tx.lease.counters.clear();
     }
     Ok(dropped)
+}
+
+/// Erases up to `limit` bodies that a policy had kept until some time before `now`.
+///
+/// # Errors
+/// [`Fault`].
+pub fn erase_kept(tx: &mut Tx<'_>, now: Timestamp, limit: usize) -> Result<u64, Fault> {
+    tx.execute(&ERASE_KEPT, &params![now, limit])
+}
+
+/// Drops up to `limit` leases that ended by themselves before `before`.
+///
+/// # Errors
+/// [`Fault`].
+pub fn leases(tx: &mut Tx<'_>, before: Timestamp, limit: usize) -> Result<u64, Fault> {
+    tx.execute(&LEASES, &params![before, limit])
 }
 
 /// Drops up to `limit` sessions that ended by themselves before `before`.

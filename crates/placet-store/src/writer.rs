@@ -12,6 +12,7 @@ use crate::{
     counters::{self, Counters},
     fault::Fault,
     load::{Load, WriterLoad},
+    observations::{self, Noted},
     params,
     record::{self, Placed, PreparedEntry},
     sqlite, statements,
@@ -64,6 +65,7 @@ pub(crate) struct Lease {
     pub(crate) actions: Vec<NewAction>,
     pub(crate) versions: HashMap<Version, u64>,
     pub(crate) counters: Counters,
+    pub(crate) observed: Noted,
 }
 
 impl Lease {
@@ -75,6 +77,7 @@ impl Lease {
             actions: Vec::new(),
             versions: HashMap::new(),
             counters: Counters::default(),
+            observed: Noted::default(),
         }
     }
 
@@ -350,6 +353,7 @@ fn isolate(tx: &mut Tx<'_>, job: &mut dyn Job) -> Result<(), Fault> {
 /// Writes what hot operations have staged.
 fn write_staged(tx: &mut Tx<'_>) -> Result<(), Fault> {
     write_actions(tx)?;
+    observations::write(tx)?;
     let placed = std::mem::take(&mut tx.lease.placed);
     record::write(tx, &placed)
 }

@@ -1,7 +1,7 @@
 //! `/v1/record`: the log as administrators and auditors read it, and what a verification of it needs (DESIGN §8).
 //!
-//! Invariant: bodies are opened only here and only for those who may audit; nothing beyond the newest checkpoint is
-//! shown as part of the log.
+//! Invariant: bodies are opened only here, for those who may audit, and in [`crate::recording`], for what became of an
+//! action; nothing beyond the newest checkpoint is shown as part of the log.
 
 use super::query::QueryParams;
 use crate::{
@@ -44,6 +44,7 @@ pub(crate) async fn list(
     must_audit(&caller)?;
     query.only(&["after", "limit"])?;
     let page = page(&app, &query).await?;
+    know_sealers(&app, &page.entries).await;
     let entries = page.entries.iter().map(|entry| shown(&app, entry)).collect::<Result<Vec<_>, _>>()?;
     Ok(Json(json!({"entries": entries, "next": page.next, "checkpoint": page.checkpoint})))
 }
@@ -57,6 +58,7 @@ pub(crate) async fn show(
     must_audit(&caller)?;
     let index = parse_index(&index)?;
     let found = app.store.read(move |q| record::entries(q, index, 1)).await.map_err(damaged)?;
+    know_sealers(&app, &found).await;
     Ok(Json(shown(&app, found.first().ok_or_else(unknown)?)?))
 }
 
@@ -117,6 +119,7 @@ pub(crate) async fn export(
         Some(node) => chain_page(&app, node, &query).await?,
         None => page(&app, &query).await?,
     };
+    know_sealers(&app, &page.entries).await;
     let entries = page.entries.iter().map(|entry| exported(&app, entry)).collect::<Result<Vec<_>, _>>()?;
     Ok(Json(json!({"entries": entries, "next": page.next, "checkpoint": page.checkpoint})))
 }
@@ -202,6 +205,13 @@ fn exported(app: &App, entry: &StoredEntry) -> Result<Value, Problem> {
         "index": entry.index, "node": entry.node, "seq": entry.seq, "leaf": STANDARD.encode(&entry.leaf),
         "chain_hash": STANDARD.encode(entry.chain_hash), "body": body,
     }))
+}
+
+/// Another node may have sealed these a moment ago by a key that it made then.
+async fn know_sealers(app: &App, entries: &[StoredEntry]) {
+    for sealed in entries.iter().filter_map(|entry| entry.sealed.as_deref()) {
+        app.know_sealer_of(sealed).await;
+    }
 }
 
 /// The body of an entry; none where there is none, or it was erased.

@@ -39,7 +39,9 @@ type Drops = fn(&mut Tx<'_>, Timestamp, usize) -> Result<u64, Fault>;
 async fn once(app: &App, stopped: &watch::Receiver<bool>) -> Result<(), Failure> {
     let now = app.clock.now();
     let mut kinds: Vec<(Drops, Timestamp)> = vec![
+        (retention::erase_kept, now),
         (retention::counters, now.minus(COUNTERS)),
+        (retention::leases, now.minus(COUNTERS)),
         (retention::sessions, now.minus(SESSIONS)),
         (retention::actions, now.minus(ACTIONS)),
     ];

@@ -82,6 +82,22 @@ const TASK: &[(u16, Gives)] = &[(
         "id!: text, task_id!: text, label!: text?, description!: text?, agent!: text, user!: text?, parent!: text?, origin!: text, state!: text, created!: time, expires!: time?",
     ),
 )];
+const ACTION: &[(u16, Gives)] = &[(
+    200,
+    Gives::Json(
+        "id!: text, status!: text, action!: text?, resource!: text?, params!: any, agent!: text, user!: text?, grant!: text, task!: text?, connection!: text?, service!: text?, by!: text?, at!: time, concluded!: time?, upstream_status!: int?",
+    ),
+)];
+const PERMIT: &[(u16, Gives)] =
+    &[(200, Gives::Json("id!: text, state!: text, words!: [text], expires!: time"))];
+
+/// The terms of a permit, all of them left out or stated.
+macro_rules! terms {
+    () => {
+        "for: 'task'|'grant', actions: [text], resources: [text], params: object, count: int, sum: {of!: text, max!: number}, expires: time, lasts: int"
+    };
+}
+
 const ENTRY: &[(u16, Gives)] = &[(
     200,
     Gives::Json(
@@ -254,16 +270,20 @@ pub const OPERATIONS: &[Operation] = &[
     op("DELETE /proxy/{*request}", "Take an action: the proxy door, `{connection}/{path}`", Agent, PASSED)
         .takes(Takes::Anything),
     op(
-        "GET /v1/actions/{id}",
-        "What became of an action",
+        "GET /v1/actions",
+        "List actions, or those in flight, or those of which nobody knows what became",
         Bearer,
-        &[(
-            200,
-            Gives::Json(
-                "id!: text, status!: text, agent!: text, user!: text?, grant!: text, task!: text?, connection!: text?, service!: text?, at!: time, concluded!: time?, upstream_status!: int?",
-            ),
-        )],
-    ),
+        &[(200, Gives::Json("actions!: [object], next!: text?"))],
+    )
+    .query(&["state", "after", "limit"]),
+    op("GET /v1/actions/{id}", "What became of an action", Bearer, ACTION),
+    op(
+        "POST /v1/actions/{id}/settle",
+        "Say whether an unknown action happened, as an administrator who is signed in",
+        Person,
+        ACTION,
+    )
+    .takes(Json("happened!: 'yes'|'no', reason!: text")),
     op(
         "POST /v1/decisions",
         "Ask for a decision; a resource server's is charged",
@@ -318,7 +338,23 @@ pub const OPERATIONS: &[Operation] = &[
         Person,
         &[(200, Gives::Json("id!: text, state!: text, expires!: time"))],
     )
-    .takes(Json("verdict!: 'approve'|'deny'")),
+    .takes(Json(concat!("verdict!: 'approve'|'deny', words: [text], permit: {", terms!(), "}"))),
+    op(
+        "POST /v1/approvals/{id}/permit",
+        "What a permit on these terms would say; nothing is done",
+        Person,
+        &[(200, Gives::Json("permit!: object, words!: [text]"))],
+    )
+    .takes(Json(terms!())),
+    op(
+        "GET /v1/permits",
+        "List the permits that the caller may see",
+        Bearer,
+        &[(200, Gives::Json("permits!: [object], next!: text?"))],
+    )
+    .query(&["agent", "after", "limit"]),
+    op("GET /v1/permits/{id}", "What a permit says, and what is left of it", Bearer, PERMIT),
+    op("POST /v1/permits/{id}/revoke", "Take a permit back", Bearer, PERMIT),
     op(
         "POST /v1/users",
         "Make a user",
@@ -338,6 +374,50 @@ pub const OPERATIONS: &[Operation] = &[
     op("GET /v1/policies", "List policies", Bearer, &[(200, Gives::Json("policies!: [object]"))]),
     op("PUT /v1/policies/{name}", "Apply a policy", Bearer, APPLIED).takes(Document),
     op("GET /v1/policies/{name}", "Show a policy", Bearer, SOURCE).query(&["version"]),
+    op("DELETE /v1/policies/{name}", "Put a policy out of force", Bearer, &[(204, Gives::Nothing)]),
+    op(
+        "GET /v1/policies/{name}/rules",
+        "Show what a policy became: its rules in full",
+        Bearer,
+        &[(
+            200,
+            Gives::Json("policy!: text, version!: int, mode!: 'enforce'|'observe', rules!: [text], document!: text"),
+        )],
+    )
+    .query(&["version"]),
+    op(
+        "GET /v1/policies/{name}/versions",
+        "List the versions of a policy, the newest first",
+        Bearer,
+        &[(
+            200,
+            Gives::Json(
+                "policy!: text, versions!: [{version!: int, active!: flag, applied!: time, applied_by!: text}]",
+            ),
+        )],
+    ),
+    op(
+        "POST /v1/policies/{name}/rollback",
+        "Apply the text of an older version as a new one",
+        Bearer,
+        &[
+            (200, Gives::Json("policy!: text, version!: int, back_to!: int, warnings!: [any]")),
+            (201, Gives::Json("policy!: text, version!: int, back_to!: int, warnings!: [any]")),
+        ],
+    )
+    .takes(Json("to: int")),
+    op(
+        "GET /v1/policies/{name}/observations",
+        "Show what a policy in `mode: observe` would have said, counted",
+        Bearer,
+        &[(
+            200,
+            Gives::Json(
+                "policy!: text, observations!: [{version!: int, would!: 'allow'|'hold'|'deny', decision!: 'allow'|'deny', rule!: text, action!: text, agent!: text?, handle!: text?, code!: text, count!: int, first!: time, last!: time}]",
+            ),
+        )],
+    )
+    .query(&["version"]),
     op("GET /v1/services", "List services", Bearer, &[(200, Gives::Json("services!: [object]"))]),
     op("PUT /v1/services/{name}", "Apply a service", Bearer, APPLIED).takes(Document),
     op("GET /v1/services/{name}", "Show a service", Bearer, SOURCE).query(&["version"]),

@@ -198,3 +198,38 @@ fn listings_go_by_the_state_at_the_time_and_by_whom_they_concern() {
         }
     }
 }
+
+#[test]
+fn an_end_without_use_is_written_once_and_nothing_comes_after_it() {
+    let world = World::new();
+    let grant = grant(&world, "a");
+    let close = |id, version, how| world.write(move |tx| approvals::close(tx, id, version, how)).unwrap();
+    let (waiting, decided) = (held(&world, &grant, &["lead"]), held(&world, &grant, &["lead"]));
+    insert(&world, &waiting, "waiting");
+    insert(&world, &decided, "decided");
+    let lead = world.user("lee", &["lead"]);
+    let answer = decided.clone().decide(&lead, Verdict::Approve, None, NOW).unwrap();
+    let saved = answer.clone();
+    assert!(world.write(move |tx| approvals::save_decision(tx, 1, &saved)).unwrap());
+    // Whoever read it before the answer closes nothing.
+    assert!(!close(decided.id, 1, ApprovalState::Expired));
+    assert!(close(decided.id, 2, ApprovalState::Ended));
+    assert!(!close(decided.id, 3, ApprovalState::Expired), "closed twice");
+    assert!(close(waiting.id, 1, ApprovalState::Expired));
+    let late = waiting.clone().decide(&lead, Verdict::Approve, None, NOW).unwrap();
+    assert!(
+        !world.write(move |tx| approvals::save_decision(tx, 2, &late)).unwrap(),
+        "answered when it was over"
+    );
+    let state = |id| world.read(move |q| approvals::find(q, id)).unwrap().approval.state_at(NOW);
+    assert_eq!(state(waiting.id), ApprovalState::Expired);
+    assert_eq!(state(decided.id), ApprovalState::Ended);
+    let agent = grant.agent;
+    assert_eq!(world.read(move |q| approvals::count_pending(q, agent, NOW)), 0);
+    assert!(world.read(|q| approvals::open(q, None, 10)).is_empty());
+    for (word, id) in [(ApprovalState::Expired, waiting.id), (ApprovalState::Ended, decided.id)] {
+        let filter = approvals::Filter { state: Some(word), ..approvals::Filter::default() };
+        let found = world.read(move |q| approvals::list(q, filter, NOW, None, 10));
+        assert_eq!(found.iter().map(|held| held.approval.id).collect::<Vec<_>>(), [id]);
+    }
+}

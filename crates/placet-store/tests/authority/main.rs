@@ -13,6 +13,8 @@ mod lineage;
 #[cfg(test)]
 mod people;
 #[cfg(test)]
+mod permits;
+#[cfg(test)]
 mod tokens;
 #[cfg(test)]
 mod world;

@@ -1,17 +1,19 @@
 //! Rates and leases: exact against a model, under whatever comes in whatever order, over restarts, with clocks that
 //! differ.
 
-use crate::world::{World, admission, agent, at, conclusion};
+use crate::world::{World, admission, agent, at, conclusion, fresh};
 use placet_core::{
     id::ActionId,
     ledger::{Charge, Meter, Rate, Standing, Window},
+    record::{EntryType, Envelope},
     time::Timestamp,
 };
 use placet_store::{
-    Admission, Fault, Refused, Store,
+    Admission, Fault, PreparedEntry, Refused, Store,
     actions::ActionState,
     counters,
     observations::{self, Observed},
+    retention,
 };
 use proptest::prelude::*;
 use std::time::Duration;
@@ -253,4 +255,30 @@ async fn what_is_observed_is_counted_and_bounded() {
     assert_eq!(counted.len(), all);
     assert_eq!(counted.iter().map(|one| one.count).sum::<u64>(), 2505);
     assert_eq!((counted[0].agent, counted[0].rule.as_str(), counted[0].count), (None, "", 502));
+}
+
+#[tokio::test]
+async fn a_body_is_kept_as_long_as_its_policies_say() {
+    let world = World::new();
+    let store = world.open();
+    let sealed = |until: Option<i64>| {
+        let envelope = Envelope::new(fresh::<placet_core::id::kind::Event>(), EntryType::ActionIntent, at(0));
+        PreparedEntry::new(&envelope, Some(vec![7])).kept_until(until.map(at))
+    };
+    let entries = [None, Some(50), Some(500), None].map(sealed);
+    store.append(entries.into()).await.unwrap();
+    let left = || {
+        let raw = world.raw();
+        let mut rows = raw.prepare("SELECT seq FROM record_bodies ORDER BY seq").unwrap();
+        rows.query_map([], |row| row.get::<_, i64>(0)).unwrap().map(Result::unwrap).collect::<Vec<_>>()
+    };
+    store.write::<_, Fault, _>(|tx| retention::erase_kept(tx, at(50), 10)).await.unwrap();
+    assert_eq!(left(), [1, 2, 3, 4]);
+    // The installation's default is about those that no policy says anything about.
+    store.write::<_, Fault, _>(|tx| retention::erase_bodies(tx, at(100), 10)).await.unwrap();
+    assert_eq!(left(), [2, 3]);
+    store.write::<_, Fault, _>(|tx| retention::erase_kept(tx, at(100), 10)).await.unwrap();
+    assert_eq!(left(), [3]);
+    store.write::<_, Fault, _>(|tx| retention::erase_kept(tx, at(501), 10)).await.unwrap();
+    assert_eq!(left(), Vec::<i64>::new());
 }

@@ -135,7 +135,7 @@ fn bodies_of_the_record_are_read_with_the_key_that_sealed_them() {
         (state(&keys, "body/1").as_deref(), state(&keys, "body/2").as_deref()),
         (Some("retired"), Some("active"))
     );
-    story.policy("a", "policy: a\nrules: []\n");
+    story.policy("a", "policy: a\nrules:\n  - {name: a, allow: [a.b]}\n");
     until("a body under the new key", || (bodies(&story) > before).then_some(()));
     story.server.restart();
     assert!(bodies(&story) > before);

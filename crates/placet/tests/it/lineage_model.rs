@@ -1,5 +1,6 @@
 //! Lineage against a model that is nothing but the words of the design: random forests of grants are grown and cut
-//! over HTTP, and after each cut everybody who should be alive is, and nobody else.
+//! over HTTP, and after each cut everybody who should be alive is, and nobody else; and each reaches what is left of what
+//! was narrowed above it.
 
 use crate::parties::{Stage, exchange, stage};
 use placet_testkit::{Agent, Answer, fresh};
@@ -26,6 +27,8 @@ enum Step {
     Delegate(usize, usize),
     /// The holder of a grant of its own asks for less.
     Less(usize),
+    /// Part of a grant is taken back.
+    Narrow(usize),
     /// A grant is revoked: by its token as an administrator, as its holder, or by its id.
     Revoke(usize, usize),
     /// The task of a grant is revoked.
@@ -43,6 +46,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (n.clone(), n.clone()).prop_map(|(agent, grant)| Step::Child(agent, grant)),
         3 => (n.clone(), n.clone()).prop_map(|(agent, grant)| Step::Delegate(agent, grant)),
         2 => n.clone().prop_map(Step::Less),
+        2 => n.clone().prop_map(Step::Narrow),
         4 => (n.clone(), n.clone()).prop_map(|(grant, how)| Step::Revoke(grant, how)),
         1 => n.clone().prop_map(Step::RevokeTask),
         1 => n.clone().prop_map(Step::Suspend),
@@ -65,6 +69,10 @@ struct Grant {
     /// None for what waits in a delegation token.
     token: Option<String>,
     revoked: bool,
+    /// Whether it was made for `orders.*`, and not for `orders.read` alone.
+    wide: bool,
+    /// Whether it was narrowed to `orders.read`.
+    narrowed: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -119,6 +127,11 @@ impl<'a> Forest<'a> {
             && self.above(grant).iter().all(|at| works(self.grants[*at].agent))
     }
 
+    /// Whether a grant reaches `orders.*` still.
+    fn is_wide(&self, grant: usize) -> bool {
+        self.grants[grant].wide && self.above(grant).iter().all(|at| !self.grants[*at].narrowed)
+    }
+
     /// The depth of a grant; what an agent obtains for itself has depth 1.
     fn depth(&self, grant: usize) -> usize {
         self.above(grant).len()
@@ -140,7 +153,10 @@ impl<'a> Forest<'a> {
 
     fn grow(&mut self, parent: Option<usize>, agent: usize, task: String, token: Option<String>, id: String) {
         let root = parent.map_or(agent, |parent| self.grants[parent].root);
-        self.grants.push(Grant { id, parent, agent, root, task, token, revoked: false });
+        // What is left out is copied from the parent, as far as that reaches then.
+        let wide = parent.is_none_or(|parent| self.is_wide(parent));
+        let narrowed = false;
+        self.grants.push(Grant { id, parent, agent, root, task, token, revoked: false, wide, narrowed });
     }
 
     /// Takes a token answer into the model, where one was due.
@@ -197,7 +213,28 @@ impl<'a> Forest<'a> {
                 let (agent, task) = (self.grants[grant].agent, self.grants[grant].task.clone());
                 let asked = self.agents[agent].ask().with("task_id", &task).with("scope", "orders.read");
                 let due = self.is_alive(grant);
-                self.take(&asked.send(&client), due, Some(grant), agent, task);
+                let answer = asked.send(&client);
+                // The same less again is the same grant, and so is all that is left of a narrowed one.
+                let known = |id: &str| self.grants.iter().any(|known| known.id == id);
+                if answer.status == 200 && known(&answer.text("/grant_id")) {
+                    assert!(due);
+                    return;
+                }
+                self.take(&answer, due, Some(grant), agent, task);
+                if due {
+                    self.grants.last_mut().unwrap().wide = false;
+                }
+            }
+            Step::Narrow(grant) => {
+                if self.grants.is_empty() {
+                    return;
+                }
+                let grant = grant % self.grants.len();
+                let path = format!("/v1/grants/{}/narrow", self.grants[grant].id);
+                let answer = self.stage.admin().post(&path).json(&json!({"scope": ["orders.read"]})).send();
+                let due = self.is_alive(grant);
+                assert_eq!(answer.status, if due { 200 } else { 409 }, "{}", answer.body);
+                self.grants[grant].narrowed |= due;
             }
             Step::Revoke(grant, how) => {
                 let Some(grant) = self.pick(grant) else { return };
@@ -299,7 +336,12 @@ impl<'a> Forest<'a> {
                 Some(token) => {
                     let door = self.stage.client().with(token).get("/v1/tasks?limit=1").send();
                     assert_eq!(door.status, if alive { 200 } else { 401 }, "{grant:?}: {}", door.body);
-                    assert_eq!(self.stage.is_active(token), alive, "{grant:?}");
+                    let known = self.stage.introspect(token);
+                    assert_eq!(known.at("/active"), &json!(alive), "{grant:?}");
+                    if alive {
+                        let scope = if self.is_wide(at) { "orders.*" } else { "orders.read" };
+                        assert_eq!(known.at("/scope"), scope, "{grant:?}");
+                    }
                 }
                 None => {
                     let shown =

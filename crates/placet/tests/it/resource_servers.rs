@@ -385,19 +385,26 @@ fn after_a_crash_a_decision_is_still_charged_and_can_still_be_closed() {
         let request = story.client().post("/v1/decisions").basic(&id, &secret);
         request.json(&question(&token, 1)).send().expect(200)
     };
+    let ask_with_key = |story: &Story| {
+        let request = story.client().post("/v1/decisions").basic(&id, &secret).header("idempotency-key", "k");
+        request.json(&question(&token, 1)).send()
+    };
     let close = |story: &Story, decision: &str, happened: &str| {
         let path = format!("/v1/decisions/{decision}/outcome");
         story.client().post(&path).basic(&id, &secret).json(&json!({"happened": happened})).send()
     };
-    let decisions = [ask(&story).text("/id"), ask(&story).text("/id")];
+    let decisions = [ask(&story).text("/id"), ask_with_key(&story).expect(200).text("/id")];
     story.server.kill();
     story.server.restart();
     // Nobody knows what became of them, so they are kept.
     assert_eq!(ask(&story).at("/reasons/0/code"), "limit_exceeded");
+    let again = ask_with_key(&story).expect(200);
+    assert_eq!((again.at("/decision"), again.at("/id")), (&json!("allow"), &json!(decisions[1])));
     assert_eq!(close(&story, &decisions[0], "no").expect(200).at("/charged"), false);
     assert_eq!(ask(&story).at("/decision"), "allow");
     assert_eq!(close(&story, &decisions[1], "yes").expect(200).at("/charged"), true);
     close(&story, &decisions[1], "no").refused(409, "conflict");
+    ask_with_key(&story).refused(409, "conflict");
     assert_eq!(ask(&story).at("/decision"), "deny");
     // Placet has another address now, and is the same audience: for what hangs below what was made before, too.
     let placet = story.server.base().to_owned();
@@ -437,4 +444,28 @@ fn a_question_sent_again_with_its_key_is_charged_once() {
     let request = stage().client().post("/v1/decisions").basic(&other.id, &other.secret);
     let answer = request.header("idempotency-key", "l").json(&question(&token, 1)).send().expect(200);
     assert_ne!(answer.text("/id"), second);
+}
+
+#[test]
+fn an_agents_questions_are_limited_and_a_resource_servers_are_not() {
+    let stage = stage();
+    let server = registered();
+    let (agent, token) = agent_at(&server, "  - {name: all, allow: [\"**\"]}\n");
+    let own = stage.given(&agent, "refunds.*").text("/access_token");
+    let other = stage.given(&stage.agent(), "refunds.*").text("/access_token");
+    let ask = |token: &str| {
+        let body = json!({"action": "refunds.create", "resource": "order://customer:1/7",
+            "params": {"customer_id": "1", "order_id": "7", "amount": 1}});
+        stage.client().with(token).post("/v1/decisions").json(&body).send()
+    };
+    // Far more at once than may come at once.
+    let answers = together(8, |_| (0..40).map(|_| ask(&own)).collect::<Vec<_>>());
+    let refused: Vec<&Answer> = answers.iter().flatten().filter(|answer| answer.status != 200).collect();
+    assert!(!refused.is_empty());
+    for answer in refused {
+        let answer = answer.clone().refused(429, "too_many_requests");
+        assert_eq!(answer.header("retry-after"), Some("1"));
+    }
+    ask(&other).expect(200);
+    assert_eq!(server.refund(&token, 1).at("/decision"), "allow");
 }

@@ -68,3 +68,38 @@ fn bodies_are_erased_and_proofs_stay() {
     let verified = verify(&story);
     assert!(verified.status.success(), "{verified:?}");
 }
+
+#[test]
+fn what_a_policy_says_counts_before_what_the_installation_says() {
+    let mut story = Story::new(PLACET);
+    let agent = story.agent(&fresh("agent-")).register();
+    let policy = format!(
+        "policy: {0}\napplies_to: {{agents: [\"{0}\"]}}\nrecord: {{keep: 1h}}\nrules:\n  - {{name: notes, allow: [notes.write]}}\n",
+        agent.handle
+    );
+    story.policy(&agent.handle, &policy).expect(201);
+    let token = agent.token(&story.client(), "notes.*");
+    story.act(&token, "notes.write", &json!({"customer_id": fresh("c"), "text": "x"})).expect(200);
+    let intent = |story: &Story| story.record().into_iter().find(|entry| entry["type"] == "action.intent");
+    // An hour is not over yet, whatever the installation says.
+    story.server.stop();
+    story.server.flags(&["--keep-record", "1s"]);
+    let registered = |story: &Story| {
+        let found = story.record().into_iter().find(|entry| entry["type"] == "agent.registered");
+        found.is_some_and(|entry| entry["erased"] == true)
+    };
+    until("what has no time of its own to go", || {
+        story.server.restart();
+        registered(&story).then_some(())
+    });
+    assert!(intent(&story).unwrap()["params"].is_object());
+    // When it is over it goes, also where the installation keeps for ever.
+    story.server.stop();
+    let over = "update record_bodies set keep_until = 1 where keep_until is not null";
+    crate::record::tamper(&story.server.data(), over);
+    story.server.flags(&["--keep-record", "forever"]);
+    story.server.restart();
+    until("the intent's body to go", || (intent(&story)?["erased"] == true).then_some(()));
+    let verified = story.server.cli().args(["record", "verify"]).output().unwrap();
+    assert!(verified.status.success(), "{verified:?}");
+}

@@ -33,7 +33,7 @@ use placet_core::{
     time::Timestamp,
 };
 use placet_store::{
-    Admission, Refused, Version, admit::Key, decisions, observations::Observed,
+    Admission, Refused, Version, actions::ActionState, admit::Key, decisions, observations::Observed,
     resource_servers::ResourceServer,
 };
 use serde_json::{Value, json};
@@ -210,6 +210,10 @@ impl Case<'_> {
             }
             Err(Refused::Fault(fault)) => Err(fault.into()),
             Err(Refused::IdempotencyInFlight) => self.again().await.map(Some),
+            // A restart came between: it is charged still, and still to be closed.
+            Err(Refused::Replay(replay)) if replay.state == ActionState::Unknown => {
+                Ok(Some(self.answer("allow", replay.action.as_kind(), &[])))
+            }
             Err(Refused::Replay(_)) => {
                 let detail = "the decision with this idempotency key was closed; ask with another key";
                 Err(Problem::of(Code::Conflict, detail))
