@@ -15,8 +15,8 @@ use placet_core::{
     time::Timestamp,
 };
 use placet_store::{
-    Fault, PendingDenial, PreparedEntry,
-    actions::{ActionState, StoredAction},
+    ConcludeError, Conclusion, Fault, PendingDenial, PreparedEntry,
+    actions::{self, ActionState, StoredAction},
     delegations, idempotency, refresh_tokens,
 };
 use std::{sync::Arc, time::Duration};
@@ -40,6 +40,8 @@ const RECONCILE: Duration = Duration::from_secs(1);
 const LOOKED_AT: usize = 500;
 /// How often grants of open streams are looked at: what another node ends is cut within a second.
 const STREAMS: Duration = Duration::from_millis(400);
+/// How often admissions are looked for whose callers were told that the database did not answer.
+const ORPHANS: Duration = Duration::from_secs(1);
 /// How many entries one step of the sequencer takes.
 const STEP: usize = 1024;
 /// How many rows a transaction drops or reads.
@@ -63,8 +65,11 @@ pub struct Jobs {
 /// A sentence: the store doesn't answer.
 pub async fn catch_up(app: &App) -> Result<(), String> {
     let now = app.clock.now();
-    let left =
-        app.store.recover(now, |action| abandoned(action, now)).await.map_err(|fault| fault.to_string())?;
+    let left = app
+        .store
+        .recover(now, |action| ended(action, ActionState::Unknown, now))
+        .await
+        .map_err(|fault| fault.to_string())?;
     if left > 0 {
         tracing::warn!(
             actions = left,
@@ -75,8 +80,8 @@ pub async fn catch_up(app: &App) -> Result<(), String> {
     sequence(app).await.map_err(|failure| failure.0)
 }
 
-/// The entry for an action whose outcome a crash took away.
-fn abandoned(action: &StoredAction, now: Timestamp) -> PreparedEntry {
+/// The entry for an action that ends without an answer of its upstream.
+fn ended(action: &StoredAction, state: ActionState, now: Timestamp) -> PreparedEntry {
     let known = action.intent.as_deref().and_then(|leaf| Envelope::decode(leaf).ok());
     let envelope = Envelope {
         agent: Some(action.agent),
@@ -88,7 +93,7 @@ fn abandoned(action: &StoredAction, now: Timestamp) -> PreparedEntry {
         service: known.and_then(|known| known.service),
         connection: action.connection,
         action_id: Some(action.id),
-        outcome: Some(ActionState::Unknown.as_str().to_owned()),
+        outcome: Some(state.as_str().to_owned()),
         ..recording::entry(EntryType::ActionOutcome, now)
     };
     PreparedEntry::new(&envelope, None)
@@ -107,7 +112,8 @@ impl Jobs {
             tokio::spawn(closing(Arc::clone(app), stopped.clone())),
             tokio::spawn(tidying(Arc::clone(app), stopped.clone())),
             tokio::spawn(retention::run(Arc::clone(app), stopped.clone())),
-            tokio::spawn(watching_streams(Arc::clone(app), stopped)),
+            tokio::spawn(watching_streams(Arc::clone(app), stopped.clone())),
+            tokio::spawn(giving_back(Arc::clone(app), stopped)),
         ];
         Self { stop, running, app: Arc::clone(app) }
     }
@@ -164,6 +170,15 @@ async fn tidying(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
         let summed = failures::write_down(&app).await.map_err(Failure::from);
         let tidied = purge(&app, now).await.and(remove_keys(&app, now).await);
         health.note(&tidied.and(summed));
+    }
+}
+
+/// Gives back what was admitted for callers that were told otherwise.
+async fn giving_back(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
+    let mut health = Health::of(&app, "giving back what was admitted but never begun", ORPHANS);
+    let mut turns = turns(ORPHANS);
+    while turn(&mut turns, &mut stopped).await {
+        health.note(&give_back(&app, app.clock.now()).await);
     }
 }
 
@@ -244,6 +259,32 @@ fn counted(denial: &PendingDenial, now: Timestamp) -> PreparedEntry {
     };
     // Without a body there is nothing to seal that could fail.
     PreparedEntry::new(&envelope, None)
+}
+
+/// Concludes what was admitted although its caller was told that the database did not answer: nothing of it was sent,
+/// so it has failed, and what it was charged is given back.
+async fn give_back(app: &App, now: Timestamp) -> Result<(), Failure> {
+    for id in app.store.orphans() {
+        let Some(action) = app.store.read(move |q| actions::find(q, id)).await? else {
+            app.store.orphan_settled(id);
+            continue;
+        };
+        let conclusion = Conclusion {
+            action: id,
+            from: ActionState::Pending,
+            state: ActionState::Failed,
+            status: None,
+            at: now,
+            give_back: true,
+            answer: None,
+            outcome: ended(&action, ActionState::Failed, now),
+        };
+        match app.store.conclude(conclusion).await {
+            Ok(()) | Err(ConcludeError::NotInFlight) => app.store.orphan_settled(id),
+            Err(error) => return Err(Failure(error.to_string())),
+        }
+    }
+    Ok(())
 }
 
 /// Drops what nobody can use any more. At most a batch of each, the rest at the next turn.

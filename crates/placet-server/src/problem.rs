@@ -76,7 +76,7 @@ impl From<Reason> for Problem {
 impl From<Fault> for Problem {
     fn from(fault: Fault) -> Self {
         match fault {
-            Fault::Busy | Fault::Full | Fault::Io(_) => {
+            Fault::Busy | Fault::Full | Fault::Io(_) | Fault::Unavailable(_) | Fault::Replaced => {
                 tracing::error!(error = %fault, "the store does not answer");
                 Self::of(Code::Unavailable, "the store does not answer; nothing was done, try again later")
             }

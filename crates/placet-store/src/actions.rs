@@ -6,12 +6,12 @@ use crate::{
     document,
     fault::Fault,
     params,
-    sql::inserts,
+    sql::{Keys, inserts, questions},
     statements,
     tx::{Query, Row, Tx, Value},
 };
 use placet_core::{
-    id::{ActionId, AgentId, ConnectionId, EventId, GrantId, ResourceServerId, TaskId, UserId},
+    id::{ActionId, AgentId, ConnectionId, EventId, GrantId, NodeId, ResourceServerId, TaskId, UserId},
     time::Timestamp,
 };
 
@@ -33,8 +33,10 @@ statements! {
     EXISTS = "SELECT 1 FROM actions WHERE id = ?1";
     /// Those in flight below a root, oldest first.
     IN_FLIGHT = concat!(select!(), "WHERE a.root_id = ?1 AND a.state = 'pending' ORDER BY a.id");
-    /// All in flight, oldest first.
-    PENDING = concat!(select!(), "WHERE a.state = 'pending' ORDER BY a.id LIMIT ?1");
+    /// A node's in flight, oldest first.
+    PENDING = concat!(select!(), "WHERE a.state = 'pending' AND a.node = ?1 ORDER BY a.id LIMIT ?2");
+    /// All in flight that were admitted before some time, oldest first.
+    PENDING_SINCE = concat!(select!(), "WHERE a.state = 'pending' AND a.admitted < ?1 ORDER BY a.id LIMIT ?2");
     /// A page of those in flight.
     PENDING_PAGE = concat!(select!(), "WHERE a.id > ?1 AND a.state = 'pending' ORDER BY a.id LIMIT ?2");
     /// Those in flight since before a time, but for decisions: whose effect a resource server tells when it knows.
@@ -48,8 +50,13 @@ statements! {
 
 inserts! {
     /// New actions.
-    ADMITTED[14] = "INSERT INTO actions (id, agent, user_id, root_id, grant_id, task, connection, state, status,
-                    admitted, charges, idempotency, resource_server, intent)";
+    ADMITTED[15] = "INSERT INTO actions (id, agent, user_id, root_id, grant_id, task, connection, state, status,
+                    admitted, charges, idempotency, resource_server, intent, node)";
+}
+
+questions! {
+    /// Which of these ids are taken.
+    EXISTING[1] = "SELECT id FROM actions WHERE id IN (", "?", ", ", ")";
 }
 
 /// Where an action is.
@@ -131,9 +138,31 @@ pub fn in_flight(query: &mut impl Query, root: GrantId) -> Result<Vec<StoredActi
     query.query(&IN_FLIGHT, &params![root], read)
 }
 
-/// Up to `limit` actions in flight anywhere, oldest first.
-pub(crate) fn pending(query: &mut impl Query, limit: usize) -> Result<Vec<StoredAction>, Fault> {
-    query.query(&PENDING, &params![limit], read)
+/// Up to `limit` actions that any node admitted before `before` and nobody has concluded, oldest first: where that is
+/// long ago, the node has died, and somebody has to find out what became of them.
+///
+/// # Errors
+/// What the engine met.
+pub fn pending_since(
+    query: &mut impl Query,
+    before: Timestamp,
+    limit: usize,
+) -> Result<Vec<StoredAction>, Fault> {
+    query.query(&PENDING_SINCE, &params![before, limit], read)
+}
+
+/// Up to `limit` actions of `node` in flight, oldest first.
+pub(crate) fn pending(
+    query: &mut impl Query,
+    node: NodeId,
+    limit: usize,
+) -> Result<Vec<StoredAction>, Fault> {
+    query.query(&PENDING, &params![node, limit], read)
+}
+
+/// For a group's needs: which ids are taken.
+pub(crate) fn existing() -> &'static Keys {
+    &EXISTING
 }
 
 /// Up to `limit` actions that have been in flight since before `since`, oldest first; decisions that a resource server
@@ -177,6 +206,9 @@ pub fn list(
 /// Whether an action with this id was admitted, in this group or before.
 pub(crate) fn exists(tx: &mut Tx<'_>, id: ActionId) -> Result<bool, Fault> {
     let staged = tx.lease.actions.iter().any(|action| action.id == id);
+    if !staged && tx.lease.fetched.unused.contains(&id) {
+        return Ok(false);
+    }
     Ok(staged || tx.one(&EXISTS, &params![id], |_| Ok(()))?.is_some())
 }
 
@@ -199,6 +231,7 @@ pub(crate) struct NewAction {
 
 /// Writes what was staged.
 pub(crate) fn write(tx: &mut Tx<'_>, new: &[NewAction]) -> Result<(), Fault> {
+    let node = tx.lease.node.to_string();
     let mut values = Vec::with_capacity(new.len() * ADMITTED.columns());
     for action in new {
         values.extend([
@@ -216,6 +249,7 @@ pub(crate) fn write(tx: &mut Tx<'_>, new: &[NewAction]) -> Result<(), Fault> {
             action.idempotency.as_ref().into(),
             action.resource_server.into(),
             action.intent.into(),
+            (&node).into(),
         ]);
     }
     tx.insert(&ADMITTED, &values)

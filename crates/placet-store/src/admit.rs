@@ -11,18 +11,20 @@ use crate::{
     counters::{self, Exceeded, Taken},
     fault::Fault,
     idempotency::{self, Found},
+    needs::Needs,
     observations::Observed,
     params,
     record::PreparedEntry,
+    sql::{Keys, questions},
     statements,
     store::Store,
-    tx::{Query as _, Tx},
+    tx::{Query as _, Row, Tx},
     versions::{self, Version},
-    writer::Lane,
+    writer::{Lane, Operation},
 };
 use placet_core::{
     id::{ActionId, AgentId, ApprovalId, ConnectionId, GrantId, ResourceServerId, TaskId, UserId},
-    ledger::{Charge, Standing},
+    ledger::{Charge, Standing, Window},
     refusal::Code,
     time::Timestamp,
 };
@@ -34,6 +36,12 @@ statements! {
     /// Uses it up.
     USE_APPROVAL = "UPDATE approvals SET state = 'used', version = version + 1
                     WHERE id = ?1 AND state = 'approved' AND closed IS NULL";
+}
+
+questions! {
+    /// What approvals are bound to and where they are.
+    APPROVALS[1] = "SELECT id, CASE WHEN closed IS NULL THEN state ELSE closed END, digest, expires
+                    FROM approvals WHERE id IN (", "?", ", ", ")";
 }
 
 /// What is to be admitted.
@@ -127,8 +135,8 @@ impl Store {
     /// # Errors
     /// [`Refused`].
     pub async fn admit(&self, admission: Admission) -> Result<Admitted, Refused> {
-        let answer = self.inner.writer.send(Lane::Begin, move |tx| admit(tx, &admission, None))?;
-        answer.await.unwrap_or(Err(Refused::Fault(Fault::Closed)))
+        let admitting = self.inner.writer.send(Admitting { admission, resource_server: None })?;
+        admitting.await.unwrap_or(Err(Refused::Fault(Fault::Closed)))
     }
 
     /// Admits one action that `resource_server` performs: it alone concludes it ([`crate::decisions`]).
@@ -140,10 +148,45 @@ impl Store {
         resource_server: ResourceServerId,
         admission: Admission,
     ) -> Result<Admitted, Refused> {
-        let by = Some(resource_server);
-        let answer = self.inner.writer.send(Lane::Begin, move |tx| admit(tx, &admission, by))?;
-        answer.await.unwrap_or(Err(Refused::Fault(Fault::Closed)))
+        let resource_server = Some(resource_server);
+        let admitting = self.inner.writer.send(Admitting { admission, resource_server })?;
+        admitting.await.unwrap_or(Err(Refused::Fault(Fault::Closed)))
     }
+}
+
+struct Admitting {
+    admission: Admission,
+    resource_server: Option<ResourceServerId>,
+}
+
+impl Operation for Admitting {
+    type Value = Admitted;
+    type Error = Refused;
+    const LANE: Lane = Lane::Begin;
+
+    fn needs(&self, needs: &mut Needs) {
+        let Admission { action, versions, charges, approval, idempotency, .. } = &self.admission;
+        need_versions(needs, versions);
+        needs.fresh.insert(*action);
+        needs.scopes.extend(idempotency.as_ref().map(|key| key.scope));
+        needs.approvals.extend(approval.map(|(approval, _)| approval));
+        needs.counters.extend(charges.iter().map(|charge| {
+            let Window { start, end } = charge.window;
+            ((charge.counter.clone(), start.as_micros()), end.as_micros())
+        }));
+    }
+
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<Admitted, Refused> {
+        admit(tx, &self.admission, self.resource_server)
+    }
+
+    fn admits(&self) -> Option<ActionId> {
+        Some(self.admission.action)
+    }
+}
+
+fn need_versions(needs: &mut Needs, versions: &[(Version, u64)]) {
+    needs.versions.extend(versions.iter().map(|(version, _)| (version.to_string(), version.clone())));
 }
 
 impl Store {
@@ -158,13 +201,32 @@ impl Store {
         versions: Vec<(Version, u64)>,
         at: Timestamp,
     ) -> Result<(), Refused> {
-        let answer = self.inner.writer.send(Lane::Begin, move |tx| {
-            if !versions::unchanged(tx, &versions)? {
-                return Err(Refused::Stale);
-            }
-            unused(tx, &key, at)
-        })?;
-        answer.await.unwrap_or(Err(Refused::Fault(Fault::Closed)))
+        let asked = self.inner.writer.send(FirstUse { key, versions, at })?;
+        asked.await.unwrap_or(Err(Refused::Fault(Fault::Closed)))
+    }
+}
+
+struct FirstUse {
+    key: Key,
+    versions: Vec<(Version, u64)>,
+    at: Timestamp,
+}
+
+impl Operation for FirstUse {
+    type Value = ();
+    type Error = Refused;
+    const LANE: Lane = Lane::Begin;
+
+    fn needs(&self, needs: &mut Needs) {
+        need_versions(needs, &self.versions);
+        needs.scopes.insert(self.key.scope);
+    }
+
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), Refused> {
+        if !versions::unchanged(tx, &self.versions)? {
+            return Err(Refused::Stale);
+        }
+        unused(tx, &self.key, self.at)
     }
 }
 
@@ -213,13 +275,12 @@ fn keep(
     admission: &Admission,
     resource_server: Option<ResourceServerId>,
 ) -> Result<(), Fault> {
-    if let Some((approval, _)) = admission.approval
-        && tx.execute(&USE_APPROVAL, &params![approval])? != 1
-    {
-        return Err(Fault::Conflict("check"));
+    if let Some((approval, _)) = admission.approval {
+        tx.lease.fetched.approvals.remove(&approval);
+        tx.later_one(&USE_APPROVAL, &params![approval])?;
     }
     if let Some(key) = &admission.idempotency {
-        idempotency::bind(tx, key, admission.action)?;
+        idempotency::bind(tx, key, admission.action, admission.at)?;
     }
     counters::charge(tx, &admission.charges, admission.action, admission.at, admission.until)?;
     tx.lease.observed.note(&admission.observed, admission.at);
@@ -248,9 +309,13 @@ fn usable(
     digest: &[u8; 32],
     now: Timestamp,
 ) -> Result<Result<(), Code>, Fault> {
-    let stored =
-        tx.one(&APPROVAL, &params![approval], |row| Ok((row.text(0)?, row.digest(1)?, row.time(2)?)))?;
-    let Some((state, bound, expires)) = stored else { return Ok(Err(Code::ApprovalMismatch)) };
+    let stored = match tx.lease.fetched.approvals.get(&approval) {
+        Some(fetched) => fetched.clone(),
+        None => tx.one(&APPROVAL, &params![approval], |row| read(row, 0))?,
+    };
+    let Some(StoredApproval { state, digest: bound, expires }) = stored else {
+        return Ok(Err(Code::ApprovalMismatch));
+    };
     Ok(match state.as_str() {
         _ if bound != *digest => Err(Code::ApprovalMismatch),
         "used" => Err(Code::ApprovalUsed),
@@ -260,4 +325,22 @@ fn usable(
         "pending" => Err(Code::ApprovalRequired),
         _ => Err(Code::ApprovalExpired),
     })
+}
+
+/// What is stored of an approval.
+#[derive(Debug, Clone)]
+pub(crate) struct StoredApproval {
+    state: String,
+    digest: [u8; 32],
+    expires: Timestamp,
+}
+
+/// What a row says whose columns begin at `at`.
+pub(crate) fn read(row: &Row<'_>, at: usize) -> Result<StoredApproval, Fault> {
+    Ok(StoredApproval { state: row.text(at)?, digest: row.digest(at + 1)?, expires: row.time(at + 2)? })
+}
+
+/// For a group's needs: approvals.
+pub(crate) fn approvals() -> &'static Keys {
+    &APPROVALS
 }

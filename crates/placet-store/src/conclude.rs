@@ -10,12 +10,15 @@ use crate::{
     actions::{self, ActionState, StoredAction},
     counters::{self, Taken},
     fault::Fault,
-    idempotency, params,
+    idempotency,
+    needs::Needs,
+    params,
     record::PreparedEntry,
+    sql::{Keys, questions},
     statements,
     store::Store,
-    tx::{Query as _, Tx},
-    writer::Lane,
+    tx::{Query as _, Row, Tx},
+    writer::{Lane, Operation},
 };
 use placet_core::{id::ActionId, time::Timestamp};
 
@@ -23,8 +26,15 @@ statements! {
     /// Ends an action that is where it is thought to be.
     END = "UPDATE actions SET state = ?3, status = ?4, concluded = ?5 WHERE id = ?1 AND state = ?2
            RETURNING charges, idempotency";
+    /// Ends one that was looked at.
+    ENDED = "UPDATE actions SET state = ?3, status = ?4, concluded = ?5 WHERE id = ?1 AND state = ?2";
     /// What was given back can't be given back again.
     GIVEN_BACK = "UPDATE actions SET charges = NULL WHERE id = ?1";
+}
+
+questions! {
+    /// Actions that are about to end.
+    OPEN[1] = "SELECT id, state, charges, idempotency FROM actions WHERE id IN (", "?", ", ", ") ORDER BY id FOR UPDATE";
 }
 
 /// Actions that one transaction of [`Store::recover`] ends.
@@ -78,11 +88,11 @@ impl Store {
         &self,
         conclusion: Conclusion,
     ) -> impl Future<Output = Result<(), ConcludeError>> + Send + 'static {
-        let sent = self.inner.writer.send(Lane::End, move |tx| conclude(tx, &conclusion));
+        let sent = self.inner.writer.send(conclusion);
         async move { sent?.await.unwrap_or(Err(ConcludeError::Fault(Fault::Closed))) }
     }
 
-    /// Ends what a crash left in flight: each such action becomes `unknown`, with the entry that `entry` makes for it.
+    /// Ends what a crash of this node left in flight: each such action becomes `unknown`, with the entry that `entry` makes for it.
     /// To be called before anything is admitted; answers how many there were.
     ///
     /// # Errors
@@ -92,9 +102,10 @@ impl Store {
         now: Timestamp,
         mut entry: impl FnMut(&StoredAction) -> PreparedEntry + Send,
     ) -> Result<usize, Fault> {
+        let node = self.inner.node;
         let mut ended = 0;
         loop {
-            let left = self.read(|reader| actions::pending(reader, AT_ONCE)).await?;
+            let left = self.read(move |reader| actions::pending(reader, node, AT_ONCE)).await?;
             if left.is_empty() {
                 return Ok(ended);
             }
@@ -106,6 +117,43 @@ impl Store {
             .await?;
         }
     }
+}
+
+impl Operation for Conclusion {
+    type Value = ();
+    type Error = ConcludeError;
+    const LANE: Lane = Lane::End;
+
+    fn needs(&self, needs: &mut Needs) {
+        needs.ends.insert(self.action);
+        needs.gives_back |= self.give_back;
+    }
+
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), ConcludeError> {
+        conclude(tx, self)
+    }
+}
+
+/// An action that is about to end, as it is stored.
+#[derive(Debug)]
+pub(crate) struct Open {
+    state: ActionState,
+    pub(crate) charges: Option<Vec<u8>>,
+    idempotency: Option<Vec<u8>>,
+}
+
+/// What a row says whose columns begin at `at`.
+pub(crate) fn read(row: &Row<'_>, at: usize) -> Result<Open, Fault> {
+    Ok(Open {
+        state: ActionState::parse(&row.text(at)?)?,
+        charges: row.optional_blob(at + 1)?,
+        idempotency: row.optional_blob(at + 2)?,
+    })
+}
+
+/// For a group's needs: actions, locked until the transaction ends.
+pub(crate) fn open() -> &'static Keys {
+    &OPEN
 }
 
 fn conclude(tx: &mut Tx<'_>, conclusion: &Conclusion) -> Result<(), ConcludeError> {
@@ -124,9 +172,15 @@ type Ended = Option<(Option<Vec<u8>>, Option<Vec<u8>>)>;
 fn end(tx: &mut Tx<'_>, conclusion: &Conclusion) -> Result<Ended, Fault> {
     let Conclusion { action, from, state, status, at, .. } = conclusion;
     let status = status.map(i64::from);
-    tx.one(&END, &params![*action, from.as_str(), state.as_str(), status, *at], |row| {
-        Ok((row.optional_blob(0)?, row.optional_blob(1)?))
-    })
+    let row = params![*action, from.as_str(), state.as_str(), status, *at];
+    if let Some(open) = tx.lease.fetched.open.remove(action) {
+        if open.state != *from {
+            return Ok(None);
+        }
+        tx.later(&ENDED, &row)?;
+        return Ok(Some((open.charges, open.idempotency)));
+    }
+    tx.one(&END, &row, |row| Ok((row.optional_blob(0)?, row.optional_blob(1)?)))
 }
 
 fn settle(
@@ -143,7 +197,7 @@ fn settle(
         }
         if conclusion.give_back {
             counters::give_back(tx, &taken)?;
-            tx.execute(&GIVEN_BACK, &params![conclusion.action])?;
+            tx.later(&GIVEN_BACK, &params![conclusion.action])?;
         }
     }
     if let Some(scope) = scope {

@@ -1,34 +1,48 @@
 //! What is used of each limit: read once, then kept in the writer's memory and written through with each group.
 //!
 //! Counting in memory is exact because the writer holds a lease on every counter: on SQLite it is the only one that
-//! changes them. One row is written for each counter that a group touched, however many actions were charged to it.
+//! changes them, on PostgreSQL it has locked their rows until the transaction ends (`needs.rs`). One row is written for each counter that a group touched, however many actions were charged to it.
 //!
 //! A row of a rate begins at 0 and holds the time at which its bucket is empty: the whole microseconds as the end of
 //! its window (so that what is long empty is dropped like a window that is over), the parts of one in `used`. Leases
-//! are rows of their own; those of one counter are counted under its lock.
+//! are rows of their own; those of one counter are counted under the lock of its row here, which says nothing else.
 //!
 //! Invariant: a counter never passes the maximum of a charge that it took, and never falls below zero.
 
 use crate::{
     fault::Fault,
-    leases, params, statements,
-    tx::{Query, Row, Tx},
+    leases, needs, params,
+    sql::{Keys, Rows, inserts, questions},
+    statements,
+    tx::{Query, Row, Tx, Value},
 };
 use placet_core::{
     id::ActionId,
     ledger::{Charge, Emptied, Meter, Standing, Window},
     time::Timestamp,
 };
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 statements! {
     /// What is used.
     USED = "SELECT window_end, used FROM counters WHERE counter = ?1 AND window_start = ?2";
-    /// Writes what is used.
-    WRITE = "INSERT INTO counters (counter, window_start, window_end, used) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (counter, window_start) DO UPDATE SET window_end = excluded.window_end, used = excluded.used";
     /// Drops windows that are over.
     PRUNE = "DELETE FROM counters WHERE window_end < ?1";
+}
+
+inserts! {
+    /// Writes what is used.
+    WRITE[4] = "INSERT INTO counters (counter, window_start, window_end, used)",
+        then "ON CONFLICT (counter, window_start) DO UPDATE SET window_end = excluded.window_end, used = excluded.used";
+    /// Rows that are to be locked.
+    MADE[4] = "INSERT INTO counters (counter, window_start, window_end, used)",
+        then "ON CONFLICT (counter, window_start) DO NOTHING";
+}
+
+questions! {
+    /// Counters that nobody else changes until the transaction ends.
+    LOCKED[2] = "SELECT counter, window_start, window_end, used FROM counters WHERE ",
+        "(counter = ? AND window_start = ?)", " OR ", " ORDER BY counter, window_start FOR UPDATE";
 }
 
 /// What is used of a counter in a window, as of the last commit.
@@ -120,6 +134,19 @@ impl Counters {
         }
     }
 
+    /// Notes what was read.
+    pub(crate) fn know(&mut self, counter: &str, start: i64, end: i64, used: i64) {
+        if self.slot(counter, start).is_none() {
+            let slot = Slot { start, state: State { end, used }, dirty: false };
+            self.slots.entry(counter.to_owned()).or_default().push(slot);
+        }
+    }
+
+    /// Whether it was read.
+    pub(crate) fn knows(&self, counter: &str, start: i64) -> bool {
+        self.slots.get(counter).is_some_and(|slots| slots.iter().any(|slot| slot.start == start))
+    }
+
     fn slot(&mut self, counter: &str, start: i64) -> Option<&mut Slot> {
         self.slots.get_mut(counter)?.iter_mut().find(|slot| slot.start == start)
     }
@@ -162,6 +189,8 @@ pub(crate) fn check(
                 of_rate(charge, earlier.fold(stored, |state, other| added(other, state, at)), at)
             }
             Meter::Concurrent => {
+                // On PostgreSQL this has locked the counter, and every lease of it is seen.
+                load(tx, &charge.counter, charge.window)?;
                 let used = leases::count(tx, &charge.counter, at)?;
                 let used = earlier.map(|other| other.amount).fold(used, i64::saturating_add);
                 Standing { used, retry_at: None }
@@ -231,13 +260,24 @@ pub(crate) fn release(tx: &mut Tx<'_>, taken: &[Taken], action: ActionId) -> Res
 
 /// Writes what changed.
 pub(crate) fn write(tx: &mut Tx<'_>) -> Result<(), Fault> {
+    let mut rows: Vec<Value<'static>> = Vec::new();
     for (counter, start) in std::mem::take(&mut tx.lease.counters.dirty) {
         let Some(slot) = tx.lease.counters.slot(&counter, start) else { continue };
         slot.dirty = false;
         let State { end, used } = slot.state;
-        tx.execute(&WRITE, &params![counter, start, end, used])?;
+        rows.extend([counter.into(), start.into(), end.into(), used.into()]);
     }
-    Ok(())
+    tx.insert(&WRITE, &rows)
+}
+
+/// For a group's needs: counters, locked until the transaction ends.
+pub(crate) fn locked() -> &'static Keys {
+    &LOCKED
+}
+
+/// For a group's needs: rows of counters and zeros, where there are none.
+pub(crate) fn made() -> &'static Rows {
+    &MADE
 }
 
 fn load(tx: &mut Tx<'_>, counter: &str, window: Window) -> Result<State, Fault> {
@@ -245,14 +285,19 @@ fn load(tx: &mut Tx<'_>, counter: &str, window: Window) -> Result<State, Fault> 
     if let Some(slot) = tx.lease.counters.slot(counter, start) {
         return Ok(slot.state);
     }
+    if tx.lease.shared {
+        let wanted = BTreeMap::from([((counter.to_owned(), start), window.end.as_micros())]);
+        needs::lock_counters(tx, &wanted)?;
+        let slot = tx.lease.counters.slot(counter, start);
+        return slot.map(|slot| slot.state).ok_or(Fault::Unreadable("a counter"));
+    }
     let state = stored(tx, counter, window)?;
-    let slot = Slot { start, state, dirty: false };
-    let slots = tx.lease.counters.slots.entry(counter.to_owned()).or_default();
     // Windows that are long over are read again if somebody gives back to them.
+    let slots = tx.lease.counters.slots.entry(counter.to_owned()).or_default();
     if slots.len() >= 8 && slots.iter().all(|slot| !slot.dirty) {
         slots.clear();
     }
-    slots.push(slot);
+    tx.lease.counters.know(counter, start, state.end, state.used);
     Ok(state)
 }
 
@@ -296,6 +341,16 @@ impl Taken {
             }
         }
         (!out.is_empty()).then_some(out)
+    }
+
+    /// Counter and start of the window, with its end, where there is an amount to give back.
+    pub(crate) fn key(&self) -> Option<((String, i64), i64)> {
+        match self {
+            Self::Amount { counter, window, .. } => {
+                Some(((counter.clone(), window.start.as_micros()), window.end.as_micros()))
+            }
+            Self::Lease { .. } => None,
+        }
     }
 
     /// Reads what [`Taken::encode`] wrote.

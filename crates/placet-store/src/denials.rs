@@ -5,14 +5,16 @@
 
 use crate::{
     fault::Fault,
+    needs::Needs,
     params,
     record::PreparedEntry,
+    sql::{Keys, questions},
     statements,
     store::Store,
     tx::{Query, Row, Tx},
-    writer::Lane,
+    writer::{Lane, Operation},
 };
-use placet_core::time::Timestamp;
+use placet_core::{id::NodeId, secret::sha256, time::Timestamp};
 use std::time::Duration;
 
 statements! {
@@ -33,13 +35,18 @@ statements! {
     DROP_EMPTY = "DELETE FROM denials WHERE until_at <= ?1 AND count = 0";
 }
 
+questions! {
+    /// What is counted for keys, kept from being written down meanwhile.
+    COUNTED[1] = "SELECT key, count, until_at FROM denials WHERE key IN (", "?", ", ", ") ORDER BY key FOR UPDATE";
+}
+
 /// Counts that one transaction of [`Store::flush_denials`] writes down.
 const AT_ONCE: usize = 256;
 
 /// Denials that were counted after the one that was written down.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingDenial {
-    /// What makes them equal.
+    /// What makes them equal, and the node that answered them: a digest of both.
     pub key: [u8; 32],
     /// The leaf of the one that was written down.
     pub sample: Vec<u8>,
@@ -64,8 +71,8 @@ impl Store {
         at: Timestamp,
         window: Duration,
     ) -> Result<(), Fault> {
-        let answer = self.inner.writer.send(Lane::Begin, move |tx| note(tx, &key, &entry, at, window))?;
-        answer.await.unwrap_or(Err(Fault::Closed))
+        let denial = Denial { key: stored_key(self.inner.node, &key), entry, at, window };
+        self.inner.writer.send(denial)?.await.unwrap_or(Err(Fault::Closed))
     }
 
     /// Writes down the counts whose windows ended by `until`, each with the entry that `entry` makes for it; answers how
@@ -95,6 +102,49 @@ impl Store {
     }
 }
 
+struct Denial {
+    key: [u8; 32],
+    entry: PreparedEntry,
+    at: Timestamp,
+    window: Duration,
+}
+
+impl Operation for Denial {
+    type Value = ();
+    type Error = Fault;
+    const LANE: Lane = Lane::Begin;
+
+    fn needs(&self, needs: &mut Needs) {
+        needs.denials.insert(self.key);
+    }
+
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), Fault> {
+        note(tx, &self.key, &self.entry, self.at, self.window)
+    }
+}
+
+/// Where a node counts: two nodes that answer equal denials have a count each, and never wait for one another.
+fn stored_key(node: NodeId, key: &[u8; 32]) -> [u8; 32] {
+    sha256(&[node.to_string().as_bytes(), key])
+}
+
+/// What is counted, and until when.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Counted {
+    count: i64,
+    until: Timestamp,
+}
+
+/// What a row says whose columns begin at `at`.
+pub(crate) fn read(row: &Row<'_>, at: usize) -> Result<Counted, Fault> {
+    Ok(Counted { count: row.integer(at)?, until: row.time(at + 1)? })
+}
+
+/// For a group's needs: counts, locked until the transaction ends.
+pub(crate) fn counted() -> &'static Keys {
+    &COUNTED
+}
+
 fn note(
     tx: &mut Tx<'_>,
     key: &[u8; 32],
@@ -102,12 +152,24 @@ fn note(
     at: Timestamp,
     window: Duration,
 ) -> Result<(), Fault> {
-    let open = tx.one(&FIND, &params![key], |row| Ok((row.integer(0)?, row.time(1)?)))?;
+    let fetched = tx.lease.fetched.denials.get(key).copied();
+    let known = match fetched {
+        Some(fetched) => fetched,
+        None => tx.one(&FIND, &params![key], |row| read(row, 0))?,
+    };
     // A window that is over but has a count stays open until that is written down, or the count would be lost.
-    if open.is_some_and(|(count, until)| count > 0 || at < until) {
-        return tx.execute(&COUNT, &params![key, at]).map(|_| ());
+    let open = known.filter(|known| known.count > 0 || at < known.until);
+    let after = match open {
+        Some(known) => Counted { count: known.count + 1, ..known },
+        None => Counted { count: 0, until: at.plus(window) },
+    };
+    if fetched.is_some() {
+        tx.lease.fetched.denials.insert(*key, Some(after));
     }
-    tx.execute(&OPEN, &params![key, entry.leaf(), at, at.plus(window)])?;
+    if open.is_some() {
+        return tx.later(&COUNT, &params![key, at]);
+    }
+    tx.later(&OPEN, &params![key, entry.leaf(), at, after.until])?;
     tx.record(entry.clone())
 }
 

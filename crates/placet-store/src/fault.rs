@@ -5,7 +5,6 @@
 //! Invariant: a fault never carries a stored value or a secret.
 
 use rusqlite::{Error, ErrorCode, ffi};
-use std::path::PathBuf;
 
 /// Storage did not do what it was asked; nothing of the request was kept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +33,12 @@ pub enum Fault {
     /// The store is being closed.
     #[error("storage is closed")]
     Closed,
+    /// The database server can't be reached, or does not answer in time. Nothing was kept, as far as anybody knows.
+    #[error("the database does not answer: {0}")]
+    Unavailable(&'static str),
+    /// Another process has opened the database as the same node; this one writes no more.
+    #[error("another process writes to the database as this node: give each data directory its own node")]
+    Replaced,
     /// A statement is wrong: a bug.
     #[error("a statement is wrong: {0}")]
     Statement(String),
@@ -42,7 +47,15 @@ pub enum Fault {
 impl Fault {
     /// Whether the whole group is lost with it, not only the request that met it.
     pub(crate) const fn ends_group(&self) -> bool {
-        matches!(self, Self::Full | Self::Io(_) | Self::Corrupt(_))
+        matches!(
+            self,
+            Self::Full | Self::Io(_) | Self::Corrupt(_) | Self::Busy | Self::Unavailable(_) | Self::Replaced
+        )
+    }
+
+    /// Whether the same group may succeed when it is run again on a database server.
+    pub(crate) const fn passes(&self) -> bool {
+        matches!(self, Self::Busy | Self::Unavailable(_))
     }
 }
 
@@ -81,22 +94,25 @@ impl From<Error> for Fault {
 pub enum OpenError {
     /// Another process has it open.
     #[error("`{0}` is in use by another Placet process; stop that one first, or use another data directory")]
-    InUse(PathBuf),
-    /// The file or its directory can't be opened or written.
-    #[error("`{path}` can't be opened for writing: {reason}")]
+    InUse(String),
+    /// The URL of a database server is wrong.
+    #[error("the database's address can't be used: {0}")]
+    Address(String),
+    /// The file or its directory can't be opened or written, or the server can't be used.
+    #[error("`{place}` can't be opened for writing: {reason}")]
     Unusable {
-        /// The database file.
-        path: PathBuf,
+        /// The database: a file, or a server without its credentials.
+        place: String,
         /// What the system said.
         reason: String,
     },
     /// A newer Placet wrote it.
     #[error(
-        "`{path}` has schema {found}, this version of Placet knows {known}: use the newer version that wrote it"
+        "`{place}` has schema {found}, this version of Placet knows {known}: use the newer version that wrote it"
     )]
     Newer {
-        /// The database file.
-        path: PathBuf,
+        /// The database: a file, or a server without its credentials.
+        place: String,
         /// The schema's number.
         found: i64,
         /// The newest that this version knows.
@@ -104,19 +120,19 @@ pub enum OpenError {
     },
     /// A migration that was applied is not the one this version has.
     #[error(
-        "migration {number} of `{path}` is not the one that this version of Placet has: the file was made by a different build"
+        "migration {number} of `{place}` is not the one that this version of Placet has: it was made by a different build"
     )]
     Differs {
-        /// The database file.
-        path: PathBuf,
+        /// The database: a file, or a server without its credentials.
+        place: String,
         /// The migration's number.
         number: i64,
     },
     /// Reading what is stored failed.
-    #[error("`{path}` can't be read: {fault}")]
+    #[error("`{place}` can't be read: {fault}")]
     Fault {
-        /// The database file.
-        path: PathBuf,
+        /// The database: a file, or a server without its credentials.
+        place: String,
         /// What went wrong.
         fault: Fault,
     },

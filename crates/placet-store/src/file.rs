@@ -3,10 +3,12 @@
 //! Invariant: nothing here changes the file that it reads.
 
 use crate::{
+    connection::Connection,
     fault::Fault,
-    migrate,
+    migrate, params,
     reader::{self, Reader},
-    sqlite, statements,
+    sqlite::Sqlite,
+    statements,
     tx::Query as _,
 };
 use std::{fs::File, path::Path};
@@ -35,7 +37,7 @@ pub struct Schema {
 /// # Errors
 /// What `f` answers, or a [`Fault`]: the file can't be opened or read.
 pub fn read<T, E: From<Fault>>(path: &Path, f: impl FnOnce(&mut Reader<'_>) -> Result<T, E>) -> Result<T, E> {
-    let connection = sqlite::reader(path)?;
+    let connection = Connection::Sqlite(Sqlite::reader(path)?);
     reader::snapshot(&connection, f)
 }
 
@@ -54,8 +56,7 @@ pub fn schema(path: &Path) -> Result<Schema, Fault> {
 /// # Errors
 /// [`Fault::Corrupt`] with what is wrong.
 pub fn check(path: &Path) -> Result<(), Fault> {
-    let connection = sqlite::reader(path)?;
-    let said: String = connection.query_row(CHECK, [], |row| row.get(0))?;
+    let said = Sqlite::reader(path)?.first(CHECK, &[], |row| row.text(0))?.unwrap_or_default();
     if said == "ok" { Ok(()) } else { Err(Fault::Corrupt(said)) }
 }
 
@@ -65,9 +66,8 @@ pub fn check(path: &Path) -> Result<(), Fault> {
 /// # Errors
 /// [`Fault`].
 pub fn copy(from: &Path, to: &Path) -> Result<(), Fault> {
-    let connection = sqlite::source(from)?;
     let name = to.to_str().ok_or_else(|| Fault::Io("the name of the copy is not UTF-8".into()))?;
-    connection.execute(COPY, [name])?;
+    Sqlite::source(from)?.execute(COPY, &params![name])?;
     let synced = File::open(to).and_then(|file| file.sync_all());
     synced.map_err(|error| Fault::Io(error.to_string()))
 }

@@ -8,19 +8,22 @@
 use crate::{
     actions::ActionState,
     fault::Fault,
-    params, statements,
-    tx::{Query, Tx},
+    params,
+    sql::{Keys, questions},
+    statements,
+    tx::{Query, Row, Tx},
 };
 use placet_core::{id::ActionId, time::Timestamp};
 
 statements! {
     /// What a key is bound to.
     FIND = "SELECT digest, action, state, answer, expires FROM idempotency_keys WHERE scope = ?1";
-    /// Binds it; what was there has expired.
+    /// Binds it; what was there has expired, or another node was faster.
     BIND = "INSERT INTO idempotency_keys (scope, digest, action, state, answer, expires)
             VALUES (?1, ?2, ?3, 'pending', NULL, ?4)
             ON CONFLICT (scope) DO UPDATE SET digest = excluded.digest, action = excluded.action,
-            state = excluded.state, answer = NULL, expires = excluded.expires";
+            state = excluded.state, answer = NULL, expires = excluded.expires
+            WHERE idempotency_keys.expires <= ?5 AND idempotency_keys.state <> 'pending'";
     /// Stores what came of it.
     SETTLE = "UPDATE idempotency_keys SET state = ?3, answer = ?4 WHERE scope = ?1 AND action = ?2";
     /// Sealed answers, to be sealed anew.
@@ -32,6 +35,12 @@ statements! {
     PRUNE = "DELETE FROM idempotency_keys WHERE scope IN
              (SELECT scope FROM idempotency_keys WHERE expires <= ?1 AND state <> 'pending'
               ORDER BY expires LIMIT ?2)";
+}
+
+questions! {
+    /// What keys are bound to.
+    STORED[1] = "SELECT scope, digest, action, state, answer, expires FROM idempotency_keys WHERE scope IN (",
+        "?", ", ", ")";
 }
 
 /// An idempotency key as a request brings it.
@@ -65,6 +74,14 @@ pub struct KeptAnswer {
     pub action: ActionId,
     /// Sealed by a vault key.
     pub sealed: Vec<u8>,
+}
+
+/// What a key is bound to.
+#[derive(Debug, Clone)]
+pub(crate) struct StoredKey {
+    digest: [u8; 32],
+    replay: Replay,
+    expires: Timestamp,
 }
 
 /// What is known of a key.
@@ -103,15 +120,11 @@ pub fn reseal(tx: &mut Tx<'_>, scope: &[u8], old: &[u8], new: &[u8]) -> Result<b
 }
 
 pub(crate) fn find(tx: &mut Tx<'_>, key: &Key, now: Timestamp) -> Result<Found, Fault> {
-    let stored = tx.one(&FIND, &params![&key.scope], |row| {
-        let replay = Replay {
-            action: row.id(1)?,
-            state: ActionState::parse(&row.text(2)?)?,
-            answer: row.optional_blob(3)?,
-        };
-        Ok((row.digest(0)?, replay, row.time(4)?))
-    })?;
-    Ok(match stored {
+    let stored = match tx.lease.fetched.keys.get(&key.scope) {
+        Some(fetched) => fetched.clone(),
+        None => tx.one(&FIND, &params![&key.scope], |row| read(row, 0))?,
+    };
+    Ok(match stored.map(|stored| (stored.digest, stored.replay, stored.expires)) {
         None => Found::Nothing,
         // Even past its time: a second run while the first is in flight would be a second effect.
         Some((digest, replay, _)) if replay.state == ActionState::Pending => {
@@ -127,8 +140,24 @@ pub(crate) fn find(tx: &mut Tx<'_>, key: &Key, now: Timestamp) -> Result<Found, 
     })
 }
 
-pub(crate) fn bind(tx: &mut Tx<'_>, key: &Key, action: ActionId) -> Result<(), Fault> {
-    tx.execute(&BIND, &params![&key.scope, &key.digest, action, key.expires]).map(|_| ())
+/// What a row says whose columns begin at `at`.
+pub(crate) fn read(row: &Row<'_>, at: usize) -> Result<StoredKey, Fault> {
+    let replay = Replay {
+        action: row.id(at + 1)?,
+        state: ActionState::parse(&row.text(at + 2)?)?,
+        answer: row.optional_blob(at + 3)?,
+    };
+    Ok(StoredKey { digest: row.digest(at)?, replay, expires: row.time(at + 4)? })
+}
+
+/// For a group's needs: what keys are bound to.
+pub(crate) fn stored() -> &'static Keys {
+    &STORED
+}
+
+pub(crate) fn bind(tx: &mut Tx<'_>, key: &Key, action: ActionId, now: Timestamp) -> Result<(), Fault> {
+    tx.lease.fetched.keys.remove(&key.scope);
+    tx.later_one(&BIND, &params![&key.scope, &key.digest, action, key.expires, now])
 }
 
 pub(crate) fn settle(
@@ -138,5 +167,9 @@ pub(crate) fn settle(
     state: ActionState,
     answer: Option<&[u8]>,
 ) -> Result<(), Fault> {
-    tx.execute(&SETTLE, &params![scope, action, state.as_str(), answer]).map(|_| ())
+    if let Ok(scope) = scope.try_into() {
+        let scope: [u8; 32] = scope;
+        tx.lease.fetched.keys.remove(&scope);
+    }
+    tx.later(&SETTLE, &params![scope, action, state.as_str(), answer])
 }

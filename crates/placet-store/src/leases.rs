@@ -10,6 +10,7 @@ use crate::{
     tx::{Query, Tx},
 };
 use placet_core::{id::ActionId, time::Timestamp};
+use std::time::Duration;
 
 statements! {
     /// How many of a counter are live.
@@ -24,12 +25,15 @@ statements! {
     PRUNE = "DELETE FROM leases WHERE until_at <= ?1";
 }
 
+/// By how much clocks may differ: a lease that is over by one of them may be live by another.
+const SKEW: Duration = Duration::from_secs(120);
+
 /// How many leases of a counter are live at `at`.
 pub(crate) fn count(query: &mut impl Query, counter: &str, at: Timestamp) -> Result<i64, Fault> {
     Ok(query.one(&COUNT, &params![counter, at], |row| row.integer(0))?.unwrap_or(0))
 }
 
-/// Takes a lease that ends by itself at `until`. What is over goes, so that a counter has no more rows than its limit.
+/// Takes a lease that ends by itself at `until`. What is long over goes.
 pub(crate) fn take(
     tx: &mut Tx<'_>,
     counter: &str,
@@ -37,13 +41,13 @@ pub(crate) fn take(
     at: Timestamp,
     until: Timestamp,
 ) -> Result<(), Fault> {
-    tx.execute(&EXPIRE, &params![counter, at])?;
-    tx.execute(&TAKE, &params![counter, action, until]).map(|_| ())
+    tx.later(&EXPIRE, &params![counter, at.minus(SKEW)])?;
+    tx.later(&TAKE, &params![counter, action, until])
 }
 
 /// Ends an action's lease, if it is still there.
 pub(crate) fn release(tx: &mut Tx<'_>, counter: &str, action: ActionId) -> Result<(), Fault> {
-    tx.execute(&RELEASE, &params![counter, action]).map(|_| ())
+    tx.later(&RELEASE, &params![counter, action])
 }
 
 /// Drops the leases that were over at `before`.

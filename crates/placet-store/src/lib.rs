@@ -1,6 +1,7 @@
 //! Storage: the only crate that contains SQL.
 //!
-//! [`Store`] has one writer thread that commits many requests at once, and a few reader threads. Aggregates are plain
+//! [`Store`] keeps everything in a SQLite file, or on a PostgreSQL server that several nodes may share: one SQL text
+//! for both, and what differs is in `connection.rs`. It has one writer thread that commits many requests at once, and a few reader threads. Aggregates are plain
 //! synchronous functions over [`Query`] and [`Tx`] in modules named after them; the control plane runs them in
 //! closures ([`Store::write`], [`Store::read`]), and the way of an action takes the typed operations.
 //!
@@ -11,6 +12,7 @@ pub mod admit;
 pub mod agents;
 pub mod approvals;
 pub mod conclude;
+mod connection;
 pub mod connections;
 pub mod counters;
 pub mod decisions;
@@ -24,13 +26,16 @@ pub mod grants;
 pub mod idempotency;
 pub mod issuers;
 pub mod keys;
+mod lease;
 mod leases;
 pub mod lineage;
 mod load;
 mod migrate;
+mod needs;
 pub mod observations;
 pub mod permits;
 pub mod policies;
+mod postgres;
 pub mod probe;
 mod reader;
 pub mod record;
@@ -38,6 +43,7 @@ pub mod refresh_tokens;
 pub mod resource_servers;
 pub mod restored;
 pub mod retention;
+mod row;
 pub mod services;
 pub mod sessions;
 pub mod sql;
@@ -46,6 +52,7 @@ mod store;
 pub mod tasks;
 pub mod tx;
 pub mod users;
+mod value;
 pub mod versions;
 mod writer;
 
@@ -54,9 +61,10 @@ pub use conclude::{ConcludeError, Conclusion};
 pub use denials::PendingDenial;
 pub use fault::{Fault, OpenError};
 pub use load::WriterLoad;
+pub use postgres::Address;
 pub use reader::Reader;
 pub use record::PreparedEntry;
-pub use store::{Store, StoreOptions};
+pub use store::{Database, Store, StoreOptions};
 pub use tx::{Query, Row, Tx, Value};
 pub use versions::Version;
 
@@ -87,7 +95,7 @@ pub fn all_statements() -> Vec<(String, String)> {
         permits::STATEMENTS,
         policies::STATEMENTS,
         probe::STATEMENTS,
-        reader::STATEMENTS,
+        postgres::STATEMENTS,
         record::STATEMENTS,
         refresh_tokens::STATEMENTS,
         resource_servers::STATEMENTS,
@@ -97,24 +105,36 @@ pub fn all_statements() -> Vec<(String, String)> {
         sessions::STATEMENTS,
         tasks::STATEMENTS,
         users::STATEMENTS,
-        admit::STATEMENTS,
-        conclude::STATEMENTS,
-        denials::STATEMENTS,
-        idempotency::STATEMENTS,
         versions::STATEMENTS,
         writer::STATEMENTS,
     ];
-    let rows = [actions::ROWS, record::ROWS];
+    let rows = [actions::ROWS, counters::ROWS, record::ROWS, versions::ROWS];
+    let keys = [
+        actions::KEYS,
+        admit::KEYS,
+        conclude::KEYS,
+        counters::KEYS,
+        denials::KEYS,
+        idempotency::KEYS,
+        versions::KEYS,
+    ];
+    let keys = keys.into_iter().flatten().flat_map(|keys| keys.all());
     let single = statements
         .into_iter()
         .chain(record::BELOW)
         .flatten()
         .map(|one| (one.name().to_owned(), one.text().to_owned()));
-    single.chain(rows.into_iter().flatten().flat_map(|rows| rows.all())).collect()
+    single.chain(rows.into_iter().flatten().flat_map(|rows| rows.all())).chain(keys).collect()
 }
 
 /// The whole schema in PostgreSQL's words, for the same test.
 #[doc(hidden)]
 pub fn schema() -> String {
     migrate::schema()
+}
+
+/// A migration in an engine's words, for the test that begins with an old one.
+#[doc(hidden)]
+pub fn words_for(migration: &str, sqlite: bool) -> String {
+    migrate::words(migration, sqlite)
 }

@@ -2,19 +2,24 @@
 //! hash.
 //!
 //! The files are written for PostgreSQL. For SQLite their types become its own and each table `STRICT`, so that a
-//! column holds nothing but its type there too.
+//! column holds nothing but its type there too. Nodes that start at once take turns at a row.
 //!
 //! Invariant: a database that a newer version wrote, or another build, is refused and left as it is.
 
-use crate::fault::{Fault, OpenError};
+use crate::{
+    connection::{Connection, Uncommitted},
+    fault::{Fault, OpenError},
+    params,
+    postgres::Postgres,
+};
 use placet_core::{secret::sha256, time::Timestamp};
-use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
-use std::path::Path;
+use std::{thread, time::Duration};
 
 /// Number and text of every migration, in order.
 pub(crate) const MIGRATIONS: &[(i64, &str)] = &[
     (1, include_str!("../migrations/0001_authority.sql")),
     (2, include_str!("../migrations/0002_ledger_and_record.sql")),
+    (3, include_str!("../migrations/0003_nodes.sql")),
     (4, include_str!("../migrations/0004_tokens.sql")),
     (5, include_str!("../migrations/0005_policies.sql")),
     (6, include_str!("../migrations/0006_permits_and_unknowns.sql")),
@@ -37,7 +42,15 @@ crate::statements! {
     NEWEST = "SELECT MAX(number) FROM schema_migrations";
     /// Notes one.
     NOTE = "INSERT INTO schema_migrations (number, hash, applied) VALUES (?1, ?2, ?3)";
+    /// What nodes take turns at, where several may come.
+    TURN = "INSERT INTO schema_migrations (number, hash, applied) VALUES (0, '', 0) ON CONFLICT (number) DO NOTHING";
+    /// Takes it.
+    TAKE_TURN = "SELECT number FROM schema_migrations WHERE number = 0 FOR UPDATE";
 }
+
+/// How often the first step is tried: two nodes that make the same table at once can't both succeed.
+const TRIES: usize = 40;
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// The whole schema as PostgreSQL takes it.
 pub(crate) fn schema() -> String {
@@ -45,32 +58,93 @@ pub(crate) fn schema() -> String {
     std::iter::once(TABLE).chain(texts).collect::<Vec<_>>().join("\n")
 }
 
-/// Applies what is missing.
-pub(crate) fn run(connection: &mut Connection, path: &Path, now: Timestamp) -> Result<(), OpenError> {
-    let fault =
-        |error: rusqlite::Error| OpenError::Fault { path: path.to_owned(), fault: Fault::from(error) };
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault)?;
-    transaction.execute_batch(&for_sqlite(TABLE)).map_err(fault)?;
-    let found: Option<i64> = transaction.query_row(NEWEST.text(), [], |row| row.get(0)).map_err(fault)?;
-    let known = MIGRATIONS.last().map_or(0, |(number, _)| *number);
-    if let Some(found) = found.filter(|found| *found > known) {
-        return Err(OpenError::Newer { path: path.to_owned(), found, known });
+/// Applies what is missing. What `place` is, messages say.
+pub(crate) fn run(connection: &Connection, place: &str, now: Timestamp) -> Result<(), OpenError> {
+    apply(connection, place, now, MIGRATIONS).inspect_err(|_| connection.roll_back())
+}
+
+fn apply(
+    connection: &Connection,
+    place: &str,
+    now: Timestamp,
+    migrations: &[(i64, &str)],
+) -> Result<(), OpenError> {
+    let fault = |fault: Fault| OpenError::Fault { place: place.to_owned(), fault };
+    match connection {
+        Connection::Sqlite(_) => {
+            connection.begin().map_err(fault)?;
+            connection.migrate(&for_sqlite(TABLE)).map_err(fault)?;
+        }
+        Connection::Postgres(postgres) => turn(postgres, place)?,
     }
-    for (number, text) in MIGRATIONS {
+    let found = connection.first(NEWEST.text(), &[], |row| row.optional_integer(0)).map_err(fault)?.flatten();
+    let known = migrations.last().map_or(0, |(number, _)| *number);
+    if let Some(found) = found.filter(|found| *found > known) {
+        return Err(OpenError::Newer { place: place.to_owned(), found, known });
+    }
+    for (number, text) in migrations {
         let hash = sha256(&[text.as_bytes()]);
-        let applied: Option<Vec<u8>> =
-            transaction.query_row(APPLIED.text(), [number], |row| row.get(0)).optional().map_err(fault)?;
+        let applied =
+            connection.first(APPLIED.text(), &params![*number], |row| row.blob(0)).map_err(fault)?;
         match applied {
             Some(applied) if applied == hash => {}
-            Some(_) => return Err(OpenError::Differs { path: path.to_owned(), number: *number }),
+            Some(_) => return Err(OpenError::Differs { place: place.to_owned(), number: *number }),
             None => {
-                transaction.execute_batch(&for_sqlite(text)).map_err(fault)?;
-                let note = rusqlite::params![number, hash.as_slice(), now.as_micros()];
-                transaction.execute(NOTE.text(), note).map_err(fault)?;
+                connection.migrate(&words(text, !connection.shared())).map_err(fault)?;
+                connection.execute(NOTE.text(), &params![*number, &hash, now]).map_err(fault)?;
             }
         }
     }
-    transaction.commit().map_err(fault)
+    connection.commit().map_err(|uncommitted| match uncommitted {
+        Uncommitted::Lost(lost) | Uncommitted::Unknown(lost) => fault(lost),
+    })
+}
+
+/// A migration in an engine's words.
+pub(crate) fn words(text: &str, sqlite: bool) -> String {
+    if sqlite { for_sqlite(text) } else { text.to_owned() }
+}
+
+/// Begins the transaction in which this node alone migrates.
+fn turn(postgres: &Postgres, place: &str) -> Result<(), OpenError> {
+    let mut tries = 0;
+    loop {
+        // That the server can't be reached is said at once.
+        postgres.begin().map_err(|fault| unusable(place, &fault))?;
+        match take_turn(postgres) {
+            Ok(Some(encoding)) => {
+                postgres.roll_back();
+                let reason = format!("its encoding is {encoding}; make the database with ENCODING 'UTF8'");
+                return Err(OpenError::Unusable { place: place.to_owned(), reason });
+            }
+            Ok(None) => return Ok(()),
+            Err(fault) => {
+                postgres.roll_back();
+                tries += 1;
+                if tries == TRIES
+                    || fault == Fault::Unavailable("the server refuses the user or the password")
+                {
+                    return Err(unusable(place, &fault));
+                }
+                thread::park_timeout(PAUSE);
+            }
+        }
+    }
+}
+
+fn unusable(place: &str, fault: &Fault) -> OpenError {
+    OpenError::Unusable { place: place.to_owned(), reason: fault.to_string() }
+}
+
+fn take_turn(postgres: &Postgres) -> Result<Option<String>, Fault> {
+    postgres.take_time();
+    if let Some(encoding) = postgres.wrong_encoding()? {
+        return Ok(Some(encoding));
+    }
+    postgres.migrate(TABLE)?;
+    postgres.migrate(TURN.text())?;
+    postgres.migrate(TAKE_TURN.text())?;
+    Ok(None)
 }
 
 /// A migration in SQLite's words. Migrations have no `;` inside a statement.
@@ -89,6 +163,7 @@ fn for_sqlite(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sqlite::Sqlite;
 
     #[test]
     fn a_migration_is_translated() {
@@ -101,14 +176,13 @@ mod tests {
 
     #[test]
     fn a_newer_or_different_schema_is_refused() {
-        let mut connection = Connection::open_in_memory().unwrap();
-        let path = Path::new("x.db");
+        let connection = Connection::Sqlite(Sqlite::in_memory());
         let now = Timestamp::from_seconds(1);
-        run(&mut connection, path, now).unwrap();
-        run(&mut connection, path, now).unwrap();
-        connection.execute("UPDATE schema_migrations SET hash = x'00' WHERE number = 2", []).unwrap();
-        assert!(matches!(run(&mut connection, path, now), Err(OpenError::Differs { number: 2, .. })));
-        connection.execute("INSERT INTO schema_migrations VALUES (99, x'00', 0)", []).unwrap();
-        assert!(matches!(run(&mut connection, path, now), Err(OpenError::Newer { found: 99, .. })));
+        run(&connection, "x.db", now).unwrap();
+        run(&connection, "x.db", now).unwrap();
+        connection.migrate("UPDATE schema_migrations SET hash = x'00' WHERE number = 2").unwrap();
+        assert!(matches!(run(&connection, "x.db", now), Err(OpenError::Differs { number: 2, .. })));
+        connection.migrate("INSERT INTO schema_migrations VALUES (99, x'00', 0)").unwrap();
+        assert!(matches!(run(&connection, "x.db", now), Err(OpenError::Newer { found: 99, .. })));
     }
 }

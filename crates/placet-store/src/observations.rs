@@ -8,7 +8,7 @@ use crate::{
     params, statements,
     store::Store,
     tx::{Query, Row, Tx, Value},
-    writer::Lane,
+    writer::{Lane, Operation},
 };
 use placet_core::{id::AgentId, time::Timestamp};
 use std::collections::BTreeMap;
@@ -92,11 +92,20 @@ impl Store {
         if observed.is_empty() {
             return Ok(());
         }
-        let note = move |tx: &mut Tx<'_>| {
-            tx.lease.observed.note(&observed, at);
-            Ok(())
-        };
-        self.inner.writer.send(Lane::Begin, note)?.await.unwrap_or(Err(Fault::Closed))
+        self.inner.writer.send(Observing(observed, at))?.await.unwrap_or(Err(Fault::Closed))
+    }
+}
+
+struct Observing(Vec<Observed>, Timestamp);
+
+impl Operation for Observing {
+    type Value = ();
+    type Error = Fault;
+    const LANE: Lane = Lane::Begin;
+
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), Fault> {
+        tx.lease.observed.note(&self.0, self.1);
+        Ok(())
     }
 }
 

@@ -1,13 +1,15 @@
 //! Reading on connections that can't write: a few threads, each call on a snapshot of its own.
 //!
+//! On PostgreSQL a lost connection is made anew by the next call that finds it lost.
+//!
 //! Invariant: a reader sees only what was committed, all of it from one moment.
 
 use crate::{
+    connection::Connection,
     fault::Fault,
     sql::Statement,
-    tx::{self, Query, Row, Value},
+    tx::{Query, Row, Value},
 };
-use rusqlite::Connection;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
@@ -34,7 +36,7 @@ impl Query for Reader<'_> {
         params: &[Value<'_>],
         map: impl FnMut(&Row<'_>) -> Result<T, Fault>,
     ) -> Result<Vec<T>, Fault> {
-        tx::rows(self.connection, statement, params, map)
+        self.connection.rows(statement.text(), params, map)
     }
 
     fn one<T>(
@@ -43,7 +45,7 @@ impl Query for Reader<'_> {
         params: &[Value<'_>],
         map: impl FnOnce(&Row<'_>) -> Result<T, Fault>,
     ) -> Result<Option<T>, Fault> {
-        tx::first(self.connection, statement, params, map)
+        self.connection.first(statement.text(), params, map)
     }
 }
 
@@ -92,23 +94,14 @@ impl Readers {
     }
 }
 
-crate::statements! {
-    /// Begins a snapshot.
-    BEGIN = "BEGIN";
-    /// Ends it; nothing was written.
-    END = "ROLLBACK";
-}
-
 pub(crate) fn snapshot<T, E: From<Fault>>(
     connection: &Connection,
     f: impl FnOnce(&mut Reader<'_>) -> Result<T, E>,
 ) -> Result<T, E> {
-    connection.execute_batch(BEGIN.text()).map_err(Fault::from)?;
+    connection.begin_reading()?;
     let outcome = catch_unwind(AssertUnwindSafe(|| f(&mut Reader { connection })));
-    let ended = connection.execute_batch(END.text()).map_err(Fault::from);
-    let value = outcome.unwrap_or_else(|_| Err(Fault::Panicked.into()))?;
-    ended?;
-    Ok(value)
+    connection.roll_back();
+    outcome.unwrap_or_else(|_| Err(Fault::Panicked.into()))
 }
 
 /// The next call; the lock is held while waiting, so the other threads wait for it in turn.

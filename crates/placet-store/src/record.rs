@@ -20,7 +20,7 @@ use crate::{
     statements,
     store::Store,
     tx::{Query as _, Row, Tx, Value},
-    writer::Lane,
+    writer::{Lane, Operation},
 };
 use placet_core::{
     id::{AgentId, EventId, NodeId},
@@ -102,8 +102,19 @@ impl Store {
     /// # Errors
     /// [`Fault`].
     pub async fn append(&self, entries: Vec<PreparedEntry>) -> Result<(), Fault> {
-        let append = move |tx: &mut Tx<'_>| entries.iter().try_for_each(|entry| tx.record(entry.clone()));
-        self.inner.writer.send(Lane::Begin, append)?.await.unwrap_or(Err(Fault::Closed))
+        self.inner.writer.send(Appended(entries))?.await.unwrap_or(Err(Fault::Closed))
+    }
+}
+
+struct Appended(Vec<PreparedEntry>);
+
+impl Operation for Appended {
+    type Value = ();
+    type Error = Fault;
+    const LANE: Lane = Lane::Begin;
+
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), Fault> {
+        self.0.iter().try_for_each(|entry| tx.record(entry.clone()))
     }
 }
 
@@ -172,5 +183,5 @@ pub(crate) fn write(tx: &mut Tx<'_>, placed: &[Placed]) -> Result<(), Fault> {
 /// Signs the head.
 pub(crate) fn sign(tx: &mut Tx<'_>, head: &Head, signer: &RecordSigner) -> Result<(), Fault> {
     let note = sign_head(head, signer);
-    tx.execute(&SIGN, &params![head.node, head.seq, &head.hash, note]).map(|_| ())
+    tx.later(&SIGN, &params![head.node, head.seq, &head.hash, note])
 }

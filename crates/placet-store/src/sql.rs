@@ -7,6 +7,7 @@
 //! Invariant: there is no SQL outside [`statements!`](crate::statements) and `migrations/`; no value is ever part of
 //! a statement's text.
 
+use crate::value::Value;
 use std::{borrow::Cow, sync::LazyLock};
 
 /// One SQL statement under a name.
@@ -63,14 +64,14 @@ impl Rows {
     }
 
     /// The texts for each of [`CHUNKS`].
-    pub(crate) fn expand(head: &str, columns: usize) -> [String; 3] {
+    pub(crate) fn expand(head: &str, columns: usize, tail: &str) -> [String; 3] {
         CHUNKS.map(|rows| {
             let row = |row: usize| {
                 let places: Vec<_> =
                     (1..=columns).map(|column| format!("?{}", row * columns + column)).collect();
                 format!("({})", places.join(", "))
             };
-            format!("{head} VALUES {}", (0..rows).map(row).collect::<Vec<_>>().join(", "))
+            format!("{head} VALUES {}{tail}", (0..rows).map(row).collect::<Vec<_>>().join(", "))
         })
     }
 
@@ -94,6 +95,71 @@ impl Rows {
     }
 }
 
+/// Keys that one question carries, largest first.
+const KEYS: [usize; 4] = [64, 16, 4, 1];
+
+/// A question about many keys at once: `head`, then `one` for each key with `between` between them, then `tail`.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    name: &'static str,
+    columns: usize,
+    texts: LazyLock<[String; 4]>,
+}
+
+impl Keys {
+    /// Used by the macro only.
+    pub(crate) const fn new(name: &'static str, columns: usize, texts: fn() -> [String; 4]) -> Self {
+        Self { name, columns, texts: LazyLock::new(texts) }
+    }
+
+    /// The texts for each of [`KEYS`].
+    pub(crate) fn expand(head: &str, one: &str, between: &str, tail: &str) -> [String; 4] {
+        KEYS.map(|keys| {
+            let mut number = 0;
+            let mut all = String::from(head);
+            for key in 0..keys {
+                all.push_str(if key == 0 { "" } else { between });
+                for part in one.split_inclusive('?') {
+                    all.push_str(part);
+                    if part.ends_with('?') {
+                        number += 1;
+                        all.push_str(&number.to_string());
+                    }
+                }
+            }
+            all + tail
+        })
+    }
+
+    /// Texts and values for these keys, of which there may be any number; the last text's are filled up with the last
+    /// key.
+    pub(crate) fn pieces<'v>(&self, values: &[Value<'v>]) -> Vec<(&str, Vec<Value<'v>>)> {
+        let mut pieces = Vec::new();
+        let mut rest = values;
+        while !rest.is_empty() {
+            let left = rest.len().div_ceil(self.columns);
+            let mut fitting = KEYS.iter().zip(self.texts.iter());
+            // The smallest that takes all, or else the largest.
+            let fit = fitting.clone().rfind(|(keys, _)| **keys >= left).or_else(|| fitting.next());
+            let Some((keys, text)) = fit else { break };
+            let (now, later) = rest.split_at_checked(keys * self.columns).unwrap_or((rest, &[]));
+            let mut now = now.to_vec();
+            let last: Vec<_> = now.iter().skip(now.len().saturating_sub(self.columns)).cloned().collect();
+            while now.len() < keys * self.columns && !last.is_empty() {
+                now.extend(last.iter().cloned());
+            }
+            pieces.push((text.as_str(), now));
+            rest = later;
+        }
+        pieces
+    }
+
+    /// Name and text of every size, for the test that prepares them.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (String, String)> {
+        KEYS.iter().zip(self.texts.iter()).map(|(keys, text)| (format!("{}×{keys}", self.name), text.clone()))
+    }
+}
+
 /// Declares the statements of a module as private constants, and `STATEMENTS` with all of them.
 #[macro_export]
 #[doc(hidden)]
@@ -107,14 +173,28 @@ macro_rules! statements {
 
 /// Declares inserts of many rows as private statics, and `ROWS` with all of them.
 macro_rules! inserts {
-    ($($(#[$doc:meta])* $name:ident[$columns:literal] = $head:expr;)*) => {
+    ($($(#[$doc:meta])* $name:ident[$columns:literal] = $head:expr $(, then $tail:literal)?;)*) => {
         $($(#[$doc])* static $name: $crate::sql::Rows =
-            $crate::sql::Rows::new(stringify!($name), $head, $columns, || $crate::sql::Rows::expand($head, $columns));)*
+            $crate::sql::Rows::new(stringify!($name), $head, $columns, || {
+                $crate::sql::Rows::expand($head, $columns, concat!($(" ", $tail)?))
+            });)*
         /// Every insert of many rows of this module.
         pub(crate) static ROWS: &[&$crate::sql::Rows] = &[$(&$name,)*];
     };
 }
 pub(crate) use inserts;
+
+/// Declares questions about many keys as private statics, and `KEYS` with all of them.
+macro_rules! questions {
+    ($($(#[$doc:meta])* $name:ident[$columns:literal] = $head:literal, $one:literal, $between:literal, $tail:literal;)*) => {
+        $($(#[$doc])* static $name: $crate::sql::Keys = $crate::sql::Keys::new(stringify!($name), $columns, || {
+            $crate::sql::Keys::expand($head, $one, $between, $tail)
+        });)*
+        /// Every question about many keys of this module.
+        pub(crate) static KEYS: &[&$crate::sql::Keys] = &[$(&$name,)*];
+    };
+}
+pub(crate) use questions;
 
 #[cfg(test)]
 mod tests {
@@ -122,9 +202,9 @@ mod tests {
 
     #[test]
     fn rows_are_numbered_through() {
-        let [_, _, one] = Rows::expand("INSERT INTO t (a, b)", 2);
+        let [_, _, one] = Rows::expand("INSERT INTO t (a, b)", 2, "");
         assert_eq!(one, "INSERT INTO t (a, b) VALUES (?1, ?2)");
-        let [many, ..] = Rows::expand("INSERT INTO t (a, b)", 2);
+        let [many, ..] = Rows::expand("INSERT INTO t (a, b)", 2, "");
         assert!(many.ends_with("(?63, ?64)"), "{many}");
         assert_eq!(numbered_for_postgres(&one), "INSERT INTO t (a, b) VALUES ($1, $2)");
     }

@@ -3,14 +3,18 @@
 //! Whoever changes one of these raises its version in the same transaction; an admission that was decided on an
 //! older one is stale and has to be judged again (DESIGN §2).
 //!
-//! The writer keeps the versions it has seen in memory. That is sound because on SQLite every change goes through
-//! this one thread: it holds a lease on all of them, and drops a key as soon as it changes.
+//! The writer keeps the versions it has seen in memory. On SQLite every change goes through this one thread: it holds
+//! a lease on all of them, and drops a key as soon as it changes. On PostgreSQL the lease is that of one transaction:
+//! the rows are read `FOR SHARE` at its beginning (`needs.rs`), so that a change on another node is either before it
+//! and seen, or after it.
 //!
 //! Invariant: a version never goes down, and a missing row is version 0.
 
 use crate::{
     fault::Fault,
-    params, statements,
+    params,
+    sql::{Keys, Rows, inserts, questions},
+    statements,
     tx::{Query, Tx},
 };
 use placet_core::{
@@ -27,6 +31,16 @@ statements! {
     /// One higher, or 1.
     RAISE = "INSERT INTO versions (key, version) VALUES (?1, 1)
              ON CONFLICT (key) DO UPDATE SET version = versions.version + 1";
+}
+
+inserts! {
+    /// Rows that are to be locked.
+    MADE[2] = "INSERT INTO versions (key, version)", then "ON CONFLICT (key) DO NOTHING";
+}
+
+questions! {
+    /// Versions that stay as they are until the transaction ends.
+    SHARED[1] = "SELECT key, version FROM versions WHERE key IN (", "?", ", ", ") ORDER BY key FOR SHARE";
 }
 
 /// The key of the row that every raise raises too.
@@ -125,6 +139,16 @@ pub(crate) fn raise(tx: &mut Tx<'_>, version: &Version) -> Result<(), Fault> {
     tx.lease.versions.remove(version);
     tx.execute(&RAISE, &params![version.to_string()])?;
     tx.execute(&RAISE, &params![CHANGES]).map(|_| ())
+}
+
+/// For a group's needs: keys, locked against change.
+pub(crate) fn shared() -> &'static Keys {
+    &SHARED
+}
+
+/// For a group's needs: rows of keys and zeros, where there are none.
+pub(crate) fn made() -> &'static Rows {
+    &MADE
 }
 
 fn stored(query: &mut impl Query, key: &str) -> Result<u64, Fault> {

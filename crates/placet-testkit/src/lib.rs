@@ -1,5 +1,5 @@
 //! For tests only: the outside of Placet, as tests need it. The real binary as a process ([`Server`]), an upstream
-//! that demands a secret and remembers what it saw ([`Upstream`]), a client that takes any answer ([`Client`]), and a
+//! that demands a secret and remembers what it saw ([`Upstream`]), a PostgreSQL server ([`Cluster`]), a network that fails ([`Proxy`]), a client that takes any answer ([`Client`]), and a
 //! stage on which they are set up together ([`Story`]). The house rules of the repository are in `tests/tidy`.
 //!
 //! Everything blocks, so that a test reads from top to bottom; what happens at once is written with [`together`].
@@ -13,12 +13,16 @@
 )]
 
 mod client;
+mod postgres;
+mod proxy;
 mod server;
 mod story;
 mod upstream;
 mod wire;
 
 pub use client::{Answer, Client, Request};
+pub use postgres::{Cluster, Database};
+pub use proxy::Proxy;
 pub use server::Server;
 pub use story::{Agent, Asking, Registering, SECRET, Story, fresh, password};
 pub use upstream::{Gate, Reply, Seen, Upstream};

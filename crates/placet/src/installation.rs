@@ -18,9 +18,10 @@ use placet_core::{
 };
 use placet_server::{
     app::Secrets,
+    clock,
     keys::{self, KeysError, Material},
 };
-use placet_store::{Fault, Store, StoreOptions};
+use placet_store::{Database, Fault, Store, StoreOptions};
 use std::sync::Arc;
 
 /// Opens the database with the keys of the installation in it, which is made where there is none. `elsewhere` says
@@ -158,7 +159,8 @@ async fn open(
     signer: Arc<RecordSigner>,
     now: Timestamp,
 ) -> Result<Store, Failure> {
-    let options = StoreOptions::new(directory.database(), node, signer, now);
+    let options =
+        StoreOptions::new(Database::sqlite(directory.database()), node, clock::entropy(), signer, now);
     let opened = tokio::task::spawn_blocking(move || Store::open(options)).await;
     opened
         .map_err(|error| Failure::start(format!("the database can't be opened: {error}")))?

@@ -17,7 +17,7 @@ use placet_server::{
     keys::{self, Material},
     vault::FixedVault,
 };
-use placet_store::{Store, StoreOptions};
+use placet_store::{Database, Store, StoreOptions};
 use serde_json::{Value, json};
 use std::{net::SocketAddr, path::Path, sync::Arc};
 use tokio::{sync::oneshot, task::JoinHandle};
@@ -171,7 +171,14 @@ async fn serve(directory: &Path) -> Served {
     let admin_token = Secret::new(ADMIN);
     let material = Material { hash: Secret::new([3; 32]), ..Material::fresh("bench".into(), admin_token) };
     let signer = material.signer().unwrap();
-    let store = Store::open(StoreOptions::new(directory.join("placet.db"), node, signer, now)).unwrap();
+    let store = Store::open(StoreOptions::new(
+        Database::sqlite(directory.join("placet.db")),
+        node,
+        [0; 16],
+        signer,
+        now,
+    ))
+    .unwrap();
     let root = Arc::new(RootKey::named_by_digest([4; 32]).unwrap());
     let vault = Vault::new(vec![Arc::clone(&root)]).unwrap();
     keys::found(&store, &vault, &material, now).await.unwrap();

@@ -1,7 +1,7 @@
 //! The sequencer: puts what the nodes wrote into the one log, in steps, and signs the log's new size.
 //!
-//! It reads and hashes on a reader; what the writer does is short: compare the log's size with the one that was read,
-//! then write tiles, run and checkpoint.
+//! It reads and hashes on a reader; what the writer does is short: compare the log's size with the one that was read
+//! and set it, in one statement, then write tiles, run and checkpoint. So any node may put entries into the log.
 //!
 //! Invariant: the log only grows, by entries that are committed, each once, those of a node in their order.
 
@@ -34,6 +34,8 @@ statements! {
     LAST_RUN_OF = "SELECT first_seq + count FROM record_runs WHERE node = ?1 ORDER BY first_seq DESC LIMIT 1";
     /// A node's entries from a number on.
     HASHES = "SELECT leaf_hash FROM record_entries WHERE node = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3";
+    /// Makes room for what is added, unless another sequencer has added something.
+    GROW = "UPDATE record_size SET size = ?2 WHERE one = 1 AND size = ?1";
     /// The last run.
     LAST_RUN = "SELECT first, node, first_seq + count FROM record_runs ORDER BY first DESC LIMIT 1";
     /// Makes the last run longer.
@@ -108,7 +110,7 @@ fn plan(reader: &mut Reader<'_>) -> Result<Option<Step>, Fault> {
 }
 
 fn keep(tx: &mut Tx<'_>, step: &Step, note: &str, now: Timestamp) -> Result<bool, Fault> {
-    if size(tx)? != step.size {
+    if tx.execute(&GROW, &params![step.size, step.checkpoint.size])? == 0 {
         return Ok(false);
     }
     for run in &step.runs {
@@ -116,19 +118,19 @@ fn keep(tx: &mut Tx<'_>, step: &Step, note: &str, now: Timestamp) -> Result<bool
         match last {
             // One node alone has one run that grows, not one for every second.
             Some((first, node, next)) if node == run.node && next == run.first_seq => {
-                tx.execute(&EXTEND, &params![first, run.count])?;
+                tx.later(&EXTEND, &params![first, run.count])?;
             }
             _ => {
-                tx.execute(&RUN, &params![run.first, &run.node, run.first_seq, run.count])?;
+                tx.later(&RUN, &params![run.first, &run.node, run.first_seq, run.count])?;
             }
         }
     }
     for (id, hashes) in &step.tiles {
-        tx.execute(&TILE, &params![id.level, id.index, hashes])?;
+        tx.later(&TILE, &params![id.level, id.index, hashes])?;
     }
     let hour = now.as_micros().div_euclid(HOUR) * HOUR;
-    tx.execute(&THIN, &params![hour])?;
-    tx.execute(&CHECKPOINT, &params![step.checkpoint.size, note, now])?;
+    tx.later(&THIN, &params![hour])?;
+    tx.later(&CHECKPOINT, &params![step.checkpoint.size, note, now])?;
     Ok(true)
 }
 

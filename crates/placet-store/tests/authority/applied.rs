@@ -1,6 +1,6 @@
 //! Policies, services, connections and issuers.
 
-use crate::world::{NOW, World, minutes};
+use crate::world::{NOW, World, minutes, on_both_engines};
 use placet_core::{
     call::Auth,
     id::{AgentId, UserId},
@@ -11,13 +11,20 @@ use placet_store::{
     issuers, policies, services, versions,
 };
 
+on_both_engines! {
+    versions_of_a_policy_are_kept_and_counted_on_after_a_removal,
+    everybody_who_applies_at_once_gets_a_version_and_the_last_is_in_force,
+    a_grant_reaches_its_users_connections_and_the_organizations_open_ones,
+    a_new_secret_is_a_new_generation_and_one_of_two_wins,
+    a_parked_connection_gives_no_secret_until_its_owner_confirms,
+    issuers_are_remembered_once,
+}
+
 fn version(world: &World, version: Version) -> u64 {
     world.read(move |q| versions::current(q, &version))
 }
 
-#[test]
-fn versions_of_a_policy_are_kept_and_counted_on_after_a_removal() {
-    let world = World::new();
+fn versions_of_a_policy_are_kept_and_counted_on_after_a_removal(world: &World) {
     let apply = |name: &'static str, source: &'static str| {
         world.write(move |tx| policies::apply(tx, name, source, "admin-token", NOW)).unwrap()
     };
@@ -29,11 +36,11 @@ fn versions_of_a_policy_are_kept_and_counted_on_after_a_removal() {
     assert_eq!([apply("b", "1"), apply("b", "2"), apply("a", "x")], [1, 2, 1]);
     let text = |name: &str, version, source: &str| (name.to_owned(), version, source.to_owned());
     assert_eq!(sources(), [text("a", 1, "x"), text("b", 2, "2")]);
-    assert_eq!(version(&world, Version::Policies), 3);
+    assert_eq!(version(world, Version::Policies), 3);
     assert_eq!(world.write(|tx| policies::remove(tx, "b")), Ok(true));
     assert_eq!(world.write(|tx| policies::remove(tx, "b")), Ok(false));
     assert_eq!(world.write(|tx| policies::remove(tx, "c")), Ok(false));
-    assert_eq!(version(&world, Version::Policies), 4);
+    assert_eq!(version(world, Version::Policies), 4);
     assert_eq!(world.read(|q| policies::find(q, "b")), None);
     assert_eq!(apply("b", "3"), 3);
     let versions = world.read(|q| policies::versions_of(q, "b"));
@@ -42,9 +49,7 @@ fn versions_of_a_policy_are_kept_and_counted_on_after_a_removal() {
     assert_eq!(world.read(|q| policies::find(q, "b")).as_ref(), versions.last());
 }
 
-#[test]
-fn everybody_who_applies_at_once_gets_a_version_and_the_last_is_in_force() {
-    let world = World::new();
+fn everybody_who_applies_at_once_gets_a_version_and_the_last_is_in_force(world: &World) {
     let mut given: Vec<u64> = world
         .race(12, |racer, tx| services::apply(tx, "crm", &racer.to_string(), "usr_x", minutes(1)))
         .into_iter()
@@ -54,9 +59,9 @@ fn everybody_who_applies_at_once_gets_a_version_and_the_last_is_in_force() {
     assert_eq!(given, (1..=12).collect::<Vec<_>>());
     let current = world.read(|q| services::current(q));
     assert_eq!(current.iter().map(|one| one.version).collect::<Vec<_>>(), [12]);
-    assert_eq!(version(&world, Version::Service("crm".into())), 12);
-    assert_eq!(version(&world, Version::Service("other".into())), 0);
-    assert_eq!(version(&world, Version::Policies), 0);
+    assert_eq!(version(world, Version::Service("crm".into())), 12);
+    assert_eq!(version(world, Version::Service("other".into())), 0);
+    assert_eq!(version(world, Version::Policies), 0);
 }
 
 fn connection(world: &World, name: &str, user: Option<UserId>, agents: &[AgentId]) -> Connection {
@@ -77,19 +82,17 @@ fn connection(world: &World, name: &str, user: Option<UserId>, agents: &[AgentId
     connection
 }
 
-#[test]
-fn a_grant_reaches_its_users_connections_and_the_organizations_open_ones() {
-    let world = World::new();
+fn a_grant_reaches_its_users_connections_and_the_organizations_open_ones(world: &World) {
     let (one, two) = (world.agent("one").id, world.agent("two").id);
     let (ada, bob) = (world.user("ada", &[]).id, world.user("bob", &[]).id);
     let all = [
-        connection(&world, "open", None, &[]),
-        connection(&world, "for one", None, &[one]),
-        connection(&world, "for both", None, &[one, two]),
-        connection(&world, "ada's", Some(ada), &[]),
-        connection(&world, "bob's", Some(bob), &[one]),
+        connection(world, "open", None, &[]),
+        connection(world, "for one", None, &[one]),
+        connection(world, "for both", None, &[one, two]),
+        connection(world, "ada's", Some(ada), &[]),
+        connection(world, "bob's", Some(bob), &[one]),
     ];
-    let mut elsewhere = connection(&world, "template", None, &[]);
+    let mut elsewhere = connection(world, "template", None, &[]);
     (elsewhere.id, elsewhere.name, elsewhere.service) = (world.id(), "erp".to_owned(), "erp".to_owned());
     let stored = elsewhere.clone();
     world.write(move |tx| connections::insert(tx, &stored, b"x")).unwrap();
@@ -113,10 +116,8 @@ fn a_grant_reaches_its_users_connections_and_the_organizations_open_ones() {
     assert_eq!(refused, Err(Fault::Conflict("name")));
 }
 
-#[test]
-fn a_new_secret_is_a_new_generation_and_one_of_two_wins() {
-    let world = World::new();
-    let first = connection(&world, "c", None, &[]);
+fn a_new_secret_is_a_new_generation_and_one_of_two_wins(world: &World) {
+    let first = connection(world, "c", None, &[]);
     let id = first.id;
     let read = first.clone();
     let answers = world.race(5, move |racer, tx| {
@@ -128,34 +129,30 @@ fn a_new_secret_is_a_new_generation_and_one_of_two_wins() {
         world.read(move |q| connections::sealed(q, id)),
         Some((2, format!("sealed by {winner}").into_bytes()))
     );
-    assert_eq!(version(&world, Version::Connection(id)), 1);
+    assert_eq!(version(world, Version::Connection(id)), 1);
     assert_eq!(world.read(move |q| connections::find(q, id)), Some(Connection { generation: 2, ..first }));
 }
 
-#[test]
-fn a_parked_connection_gives_no_secret_until_its_owner_confirms() {
-    let world = World::new();
-    let made = connection(&world, "c", None, &[]);
+fn a_parked_connection_gives_no_secret_until_its_owner_confirms(world: &World) {
+    let made = connection(world, "c", None, &[]);
     let id = made.id;
     assert_eq!(world.write(|tx| connections::park(tx, "erp")), Ok(vec![]));
     assert_eq!(world.write(|tx| connections::park(tx, "crm")), Ok(vec![id]));
     assert_eq!(world.write(|tx| connections::park(tx, "crm")), Ok(vec![]));
-    assert_eq!(version(&world, Version::Connection(id)), 1);
+    assert_eq!(version(world, Version::Connection(id)), 1);
     assert_eq!(world.read(move |q| connections::sealed(q, id)), None);
     let parked = world.read(move |q| connections::find(q, id)).unwrap();
     assert_eq!(parked.state, ConnectionState::NeedsAttention);
     let confirmed = Connection { auth: Auth::Bearer, ..parked };
     assert_eq!(world.write(move |tx| connections::confirm(tx, &confirmed)), Ok(true));
-    assert_eq!(version(&world, Version::Connection(id)), 2);
+    assert_eq!(version(world, Version::Connection(id)), 2);
     assert_eq!(world.read(move |q| connections::sealed(q, id)), Some((1, b"sealed 1".to_vec())));
     let active = world.read(move |q| connections::find(q, id)).unwrap();
     assert_eq!((active.state, active.auth.clone()), (ConnectionState::Active, Auth::Bearer));
     assert_eq!(world.write(move |tx| connections::confirm(tx, &active)), Ok(false));
 }
 
-#[test]
-fn issuers_are_remembered_once() {
-    let world = World::new();
+fn issuers_are_remembered_once(world: &World) {
     for (issuer, at) in [("http://127.0.0.1:2", 1), ("http://127.0.0.1:1", 2), ("http://127.0.0.1:2", 3)] {
         world.write(move |tx| issuers::remember(tx, issuer, minutes(at))).unwrap();
     }

@@ -1,6 +1,6 @@
 //! Held requests and the answers to them.
 
-use crate::world::{NOW, World, hash, minutes};
+use crate::world::{NOW, World, hash, minutes, on_both_engines};
 use placet_core::{
     approval::{Approval, ApprovalState, Approver, RequestDigest, Requirement, Verdict},
     grant::{Grant, Origin},
@@ -8,6 +8,14 @@ use placet_core::{
 };
 use placet_store::{Fault, approvals};
 use serde_json::json;
+
+on_both_engines! {
+    an_end_without_use_is_written_once_and_nothing_comes_after_it,
+    the_same_request_finds_the_approval_while_it_waits,
+    of_two_who_decide_at_once_exactly_one_wins_and_no_vote_is_lost,
+    impossible_approvals_are_not_stored,
+    listings_go_by_the_state_at_the_time_and_by_whom_they_concern,
+}
 
 fn digest(text: &str) -> RequestDigest {
     RequestDigest(*hash(text).as_bytes())
@@ -49,12 +57,10 @@ fn insert(world: &World, approval: &Approval, request: &str) {
     world.write(move |tx| approvals::insert(tx, &approval, digest)).unwrap();
 }
 
-#[test]
-fn the_same_request_finds_the_approval_while_it_waits() {
-    let world = World::new();
-    let (grant, other) = (grant(&world, "a"), grant(&world, "b"));
-    let approval = held(&world, &grant, &["lead"]);
-    insert(&world, &approval, "request");
+fn the_same_request_finds_the_approval_while_it_waits(world: &World) {
+    let (grant, other) = (grant(world, "a"), grant(world, "b"));
+    let approval = held(world, &grant, &["lead"]);
+    insert(world, &approval, "request");
     let (agent, id) = (grant.agent, approval.id);
     let found = |agent, request: &str, now| {
         let digest = digest(request);
@@ -79,15 +85,13 @@ fn the_same_request_finds_the_approval_while_it_waits() {
     assert_eq!((after.approval, after.version), (denied, 2));
 }
 
-#[test]
-fn of_two_who_decide_at_once_exactly_one_wins_and_no_vote_is_lost() {
-    let world = World::new();
-    let grant = grant(&world, "a");
+fn of_two_who_decide_at_once_exactly_one_wins_and_no_vote_is_lost(world: &World) {
+    let grant = grant(world, "a");
     let people: Vec<User> = (0..6).map(|n| world.user(&format!("p{n}"), &[&format!("role-{n}")])).collect();
     let roles: Vec<String> = (0..6).map(|n| format!("role-{n}")).collect();
     let roles: Vec<&str> = roles.iter().map(String::as_str).collect();
-    let approval = held(&world, &grant, &roles);
-    insert(&world, &approval, "request");
+    let approval = held(world, &grant, &roles);
+    insert(world, &approval, "request");
     let id = approval.id;
 
     // All read the same version, then all answer.
@@ -124,32 +128,28 @@ fn of_two_who_decide_at_once_exactly_one_wins_and_no_vote_is_lost() {
     assert!(!world.write(move |tx| approvals::save_decision(tx, version, &turned)).unwrap());
 }
 
-#[test]
-fn impossible_approvals_are_not_stored() {
-    let world = World::new();
-    let grant = grant(&world, "a");
-    let expired = Approval { state: ApprovalState::Expired, ..held(&world, &grant, &["x"]) };
-    let nowhere = Approval { grant: world.id(), ..held(&world, &grant, &["x"]) };
+fn impossible_approvals_are_not_stored(world: &World) {
+    let grant = grant(world, "a");
+    let expired = Approval { state: ApprovalState::Expired, ..held(world, &grant, &["x"]) };
+    let nowhere = Approval { grant: world.id(), ..held(world, &grant, &["x"]) };
     for (approval, kind) in [(expired, "check"), (nowhere, "foreign key")] {
         let refused = world.write(move |tx| approvals::insert(tx, &approval, digest("x")));
         assert_eq!(refused, Err(Fault::Conflict(kind)));
     }
 }
 
-#[test]
-fn listings_go_by_the_state_at_the_time_and_by_whom_they_concern() {
-    let world = World::new();
+fn listings_go_by_the_state_at_the_time_and_by_whom_they_concern(world: &World) {
     let ada = world.user("ada", &["lead"]);
     let bob = world.user("bob", &[]);
-    let plain = grant(&world, "a");
+    let plain = grant(world, "a");
     let of_bob = Grant { user: Some(bob.id), ..world.root(plain.agent, Origin::Person) };
     world.insert(&of_bob);
     let mut all = Vec::new();
     // More than one batch, of which few concern anybody.
     for n in 0..420usize {
-        let mut approval = held(&world, if n % 50 == 7 { &of_bob } else { &plain }, &["nobody"]);
+        let mut approval = held(world, if n % 50 == 7 { &of_bob } else { &plain }, &["nobody"]);
         if n % 60 == 3 {
-            approval.requirements = held(&world, &plain, &["lead"]).requirements;
+            approval.requirements = held(world, &plain, &["lead"]).requirements;
         }
         approval.state =
             [ApprovalState::Pending, ApprovalState::Approved, ApprovalState::Used, ApprovalState::Denied]
@@ -199,14 +199,12 @@ fn listings_go_by_the_state_at_the_time_and_by_whom_they_concern() {
     }
 }
 
-#[test]
-fn an_end_without_use_is_written_once_and_nothing_comes_after_it() {
-    let world = World::new();
-    let grant = grant(&world, "a");
+fn an_end_without_use_is_written_once_and_nothing_comes_after_it(world: &World) {
+    let grant = grant(world, "a");
     let close = |id, version, how| world.write(move |tx| approvals::close(tx, id, version, how)).unwrap();
-    let (waiting, decided) = (held(&world, &grant, &["lead"]), held(&world, &grant, &["lead"]));
-    insert(&world, &waiting, "waiting");
-    insert(&world, &decided, "decided");
+    let (waiting, decided) = (held(world, &grant, &["lead"]), held(world, &grant, &["lead"]));
+    insert(world, &waiting, "waiting");
+    insert(world, &decided, "decided");
     let lead = world.user("lee", &["lead"]);
     let answer = decided.clone().decide(&lead, Verdict::Approve, None, NOW).unwrap();
     let saved = answer.clone();

@@ -1,6 +1,6 @@
 //! Trees of grants, against an oracle that walks parents by hand.
 
-use crate::world::{World, revoked};
+use crate::world::{World, on_both_engines, revoked};
 use placet_core::{
     agent::Agent,
     chain::Stamp,
@@ -10,6 +10,11 @@ use placet_core::{
 use placet_store::{grants, lineage};
 use proptest::{prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
 use std::collections::BTreeSet;
+
+on_both_engines! {
+    subtrees_ancestors_and_holders_are_what_the_parents_say,
+    listings_page_through_exactly_what_the_filter_says,
+}
 
 /// One grant to make: what it hangs from (modulo those before it; sometimes nothing), its agent, its task, whether it
 /// is revoked in the end.
@@ -68,15 +73,13 @@ impl Forest {
     }
 }
 
-#[test]
-fn subtrees_ancestors_and_holders_are_what_the_parents_say() {
-    let world = World::new();
+fn subtrees_ancestors_and_holders_are_what_the_parents_say(world: &World) {
     let agents = ["a", "b", "c"].map(|handle| world.agent(handle));
     let tasks = [0, 1].map(|agent: usize| world.task(agents[agent].id, None, None).id);
     let mut runner = TestRunner::new(ProptestConfig { cases: 40, ..ProptestConfig::default() });
     runner
         .run(&plans(), |plan| {
-            let forest = Forest::plant(&world, &agents, &tasks, &plan);
+            let forest = Forest::plant(world, &agents, &tasks, &plan);
             for (index, grant) in forest.grants.iter().enumerate() {
                 let id = grant.id;
                 let subtree = world.read(move |q| grants::subtree(q, id, 1000));
@@ -125,9 +128,7 @@ fn subtrees_ancestors_and_holders_are_what_the_parents_say() {
         .unwrap();
 }
 
-#[test]
-fn listings_page_through_exactly_what_the_filter_says() {
-    let world = World::new();
+fn listings_page_through_exactly_what_the_filter_says(world: &World) {
     let agents = ["a", "b", "c"].map(|handle| world.agent(handle));
     let tasks = [0, 1].map(|agent: usize| world.task(agents[agent].id, None, None).id);
     let mut runner = TestRunner::deterministic();
@@ -139,7 +140,7 @@ fn listings_page_through_exactly_what_the_filter_says() {
     }
     for _ in 0..3 {
         let plan = plans().new_tree(&mut runner).unwrap().current();
-        let forest = Forest::plant(&world, &agents, &tasks, &plan);
+        let forest = Forest::plant(world, &agents, &tasks, &plan);
         for index in 0..forest.grants.len() {
             for (held, agent) in within.iter_mut().zip(&agents) {
                 if forest.path(index).iter().any(|above| forest.grants[*above].agent == agent.id) {

@@ -1,6 +1,6 @@
 //! What can't happen twice, or at all.
 
-use crate::world::{NOW, World, hash, minutes, revoked};
+use crate::world::{NOW, World, hash, minutes, on_both_engines, revoked};
 use placet_core::{
     agent::AgentState,
     grant::Origin,
@@ -9,13 +9,25 @@ use placet_core::{
 };
 use placet_store::{Fault, Version, agents, delegations, grants, tasks, versions};
 
+on_both_engines! {
+    an_agent_is_read_back_as_it_was_stored,
+    an_agent_goes_only_where_its_life_allows_and_each_step_is_seen,
+    the_handle_of_an_ended_agent_stays_taken,
+    of_two_who_change_what_they_read_one_wins,
+    a_label_is_unique_within_agent_and_user_for_ever,
+    a_task_ends_once_and_its_lineages_see_it,
+    an_expired_task_can_not_be_stored,
+    revoking_twice_is_revoking_once,
+    a_grant_hangs_where_it_says_or_not_at_all,
+    the_grants_to_reuse_are_the_live_ones_newest_first,
+    a_delegation_token_is_spent_once_until_it_is_forgotten,
+}
+
 fn version(world: &World, version: Version) -> u64 {
     world.read(move |q| versions::current(q, &version))
 }
 
-#[test]
-fn an_agent_is_read_back_as_it_was_stored() {
-    let world = World::new();
+fn an_agent_is_read_back_as_it_was_stored(world: &World) {
     let agent = world.agent("support-1");
     let id = agent.id;
     assert_eq!(world.read(move |q| agents::find(q, id)), Some(agent.clone()));
@@ -41,9 +53,7 @@ fn step(
         .unwrap()
 }
 
-#[test]
-fn an_agent_goes_only_where_its_life_allows_and_each_step_is_seen() {
-    let world = World::new();
+fn an_agent_goes_only_where_its_life_allows_and_each_step_is_seen(world: &World) {
     let mut agent = world.new_agent("a");
     agent.state = AgentState::Inactive;
     let (stored, registration) = (agent.clone(), world.registration(&agent));
@@ -56,39 +66,35 @@ fn an_agent_goes_only_where_its_life_allows_and_each_step_is_seen() {
     let id = agent.id;
     let state = || world.read(move |q| agents::find(q, id)).unwrap().state;
 
-    assert!(!step(&world, id, agents::suspend), "an inactive agent has nothing to suspend");
-    assert!(!step(&world, id, agents::resume));
-    assert_eq!(version(&world, Version::Agent(id)), 0);
-    assert!(step(&world, id, agents::activate));
-    assert!(!step(&world, id, agents::activate));
-    assert_eq!((state(), version(&world, Version::Agent(id))), (AgentState::Active, 1));
-    assert!(step(&world, id, agents::suspend));
-    assert!(!step(&world, id, agents::activate), "its owner can't undo what an administrator did");
-    assert!(step(&world, id, agents::resume));
-    assert!(step(&world, id, agents::end));
-    assert_eq!((state(), version(&world, Version::Agent(id))), (AgentState::Ended, 4));
+    assert!(!step(world, id, agents::suspend), "an inactive agent has nothing to suspend");
+    assert!(!step(world, id, agents::resume));
+    assert_eq!(version(world, Version::Agent(id)), 0);
+    assert!(step(world, id, agents::activate));
+    assert!(!step(world, id, agents::activate));
+    assert_eq!((state(), version(world, Version::Agent(id))), (AgentState::Active, 1));
+    assert!(step(world, id, agents::suspend));
+    assert!(!step(world, id, agents::activate), "its owner can't undo what an administrator did");
+    assert!(step(world, id, agents::resume));
+    assert!(step(world, id, agents::end));
+    assert_eq!((state(), version(world, Version::Agent(id))), (AgentState::Ended, 4));
 
     for never in [agents::activate, agents::resume, agents::suspend, agents::end] {
-        assert!(!step(&world, id, never));
+        assert!(!step(world, id, never));
     }
     let ended = world.read(move |q| agents::find(q, id)).unwrap();
     assert!(!world.write(move |tx| agents::update(tx, &ended)).unwrap());
-    assert_eq!(version(&world, Version::Agent(id)), 4);
+    assert_eq!(version(world, Version::Agent(id)), 4);
 }
 
-#[test]
-fn the_handle_of_an_ended_agent_stays_taken() {
-    let world = World::new();
+fn the_handle_of_an_ended_agent_stays_taken(world: &World) {
     let agent = world.agent("a");
-    assert!(step(&world, agent.id, agents::end));
+    assert!(step(world, agent.id, agents::end));
     let again = world.new_agent("a");
     let refused = world.write(move |tx| agents::insert(tx, &again, hash("x"), hash("y")));
     assert_eq!(refused, Err(Fault::Conflict("handle")));
 }
 
-#[test]
-fn of_two_who_change_what_they_read_one_wins() {
-    let world = World::new();
+fn of_two_who_change_what_they_read_one_wins(world: &World) {
     let agent = world.agent("a");
     let id = agent.id;
     let answers = world.race(8, move |racer, tx| {
@@ -104,12 +110,10 @@ fn of_two_who_change_what_they_read_one_wins() {
     assert_eq!(stored.description, format!("racer {}", winners[0].0));
     // Handle and state have ways of their own to change, or none.
     assert_eq!((stored.handle.as_str(), stored.state, stored.version), ("a", AgentState::Active, 1));
-    assert_eq!(version(&world, Version::Agent(id)), 1);
+    assert_eq!(version(world, Version::Agent(id)), 1);
 }
 
-#[test]
-fn a_label_is_unique_within_agent_and_user_for_ever() {
-    let world = World::new();
+fn a_label_is_unique_within_agent_and_user_for_ever(world: &World) {
     let (one, two) = (world.agent("one").id, world.agent("two").id);
     let (ada, bob) = (world.user("ada", &[]).id, world.user("bob", &[]).id);
     let first = world.task(one, None, Some("invoices"));
@@ -133,9 +137,7 @@ fn a_label_is_unique_within_agent_and_user_for_ever() {
     assert_eq!(world.read(move |q| tasks::by_label(q, one, Some(bob), "invoices")).unwrap().user, Some(bob));
 }
 
-#[test]
-fn a_task_ends_once_and_its_lineages_see_it() {
-    let world = World::new();
+fn a_task_ends_once_and_its_lineages_see_it(world: &World) {
     let agent = world.agent("a");
     let task = world.task(agent.id, None, None);
     let root = world.root(agent.id, Origin::Person);
@@ -148,26 +150,22 @@ fn a_task_ends_once_and_its_lineages_see_it() {
     for state in [TaskState::Active, TaskState::Expired] {
         assert!(!world.write(move |tx| tasks::finish(tx, id, state)).unwrap());
     }
-    assert_eq!(version(&world, epoch.clone()), 0);
+    assert_eq!(version(world, epoch.clone()), 0);
     let answers = world.race(6, move |racer, tx| {
         tasks::finish(tx, id, [TaskState::Completed, TaskState::Revoked][racer % 2])
     });
     assert_eq!(answers.iter().filter(|won| **won == Ok(true)).count(), 1, "{answers:?}");
-    assert_eq!(version(&world, epoch), 1);
-    assert_eq!(version(&world, Version::Lineage(agent.registration)), 0);
+    assert_eq!(version(world, epoch), 1);
+    assert_eq!(version(world, Version::Lineage(agent.registration)), 0);
 }
 
-#[test]
-fn an_expired_task_can_not_be_stored() {
-    let world = World::new();
+fn an_expired_task_can_not_be_stored(world: &World) {
     let agent = world.agent("a").id;
     let task = Task { state: TaskState::Expired, ..world.new_task(agent, None, None) };
     assert_eq!(world.write(move |tx| tasks::insert(tx, &task)), Err(Fault::Conflict("check")));
 }
 
-#[test]
-fn revoking_twice_is_revoking_once() {
-    let world = World::new();
+fn revoking_twice_is_revoking_once(world: &World) {
     let agent = world.agent("a").id;
     let root = world.root(agent, Origin::Person);
     world.insert(&root);
@@ -179,14 +177,12 @@ fn revoking_twice_is_revoking_once() {
     assert_eq!(answers.iter().filter(|won| **won == Ok(true)).count(), 1);
     let stored = world.read(move |q| grants::find(q, id)).unwrap();
     assert_eq!(stored.revoked, Some(revoked(&format!("usr_{winner}"))));
-    assert_eq!(version(&world, Version::Lineage(root.id)), 1);
+    assert_eq!(version(world, Version::Lineage(root.id)), 1);
     let nobody = world.id();
     assert_eq!(world.write(move |tx| grants::revoke(tx, nobody, &revoked("x"))), Ok(false));
 }
 
-#[test]
-fn a_grant_hangs_where_it_says_or_not_at_all() {
-    let world = World::new();
+fn a_grant_hangs_where_it_says_or_not_at_all(world: &World) {
     let agent = world.agent("a");
     let (root, other) = (world.root(agent.id, Origin::Person), world.root(agent.id, Origin::Person));
     world.insert(&root);
@@ -219,9 +215,7 @@ fn a_grant_hangs_where_it_says_or_not_at_all() {
     assert_eq!(world.read(move |q| grants::find(q, id)), Some(child));
 }
 
-#[test]
-fn the_grants_to_reuse_are_the_live_ones_newest_first() {
-    let world = World::new();
+fn the_grants_to_reuse_are_the_live_ones_newest_first(world: &World) {
     let (agent, other) = (world.agent("a").id, world.agent("b").id);
     let (task, second) = (world.task(agent, None, None).id, world.task(agent, None, None).id);
     let root = world.root(agent, Origin::Person);
@@ -247,9 +241,7 @@ fn the_grants_to_reuse_are_the_live_ones_newest_first() {
     assert_eq!(ids(minutes(30), 10), []);
 }
 
-#[test]
-fn a_delegation_token_is_spent_once_until_it_is_forgotten() {
-    let world = World::new();
+fn a_delegation_token_is_spent_once_until_it_is_forgotten(world: &World) {
     let jti = world.id();
     let spend = move |tx: &mut placet_store::Tx<'_>| delegations::spend(tx, jti, minutes(10));
     let answers = world.race(10, move |_, tx| spend(tx));

@@ -1,6 +1,6 @@
 //! What a chain is assembled from, and that every change that matters is seen in it.
 
-use crate::world::{NOW, World, minutes, revoked};
+use crate::world::{NOW, World, minutes, on_both_engines, revoked};
 use placet_core::{
     agent::Agent,
     chain::{Chain, Stamp},
@@ -13,8 +13,18 @@ use placet_core::{
 use placet_store::{agents, grants, lineage, tasks, users};
 use std::sync::Arc;
 
-struct Deep {
-    world: World,
+on_both_engines! {
+    a_lineage_of_depth_eight_is_a_chain_with_all_that_it_hangs_on,
+    a_revocation_anywhere_in_the_tree_is_seen_and_anywhere_else_is_not,
+    the_end_of_a_registration_is_seen_below_it,
+    the_end_of_a_task_is_seen_below_it,
+    the_end_of_an_agent_is_seen_below_it,
+    a_change_of_a_users_roles_is_seen_in_the_lineages_that_have_their_grants,
+    an_agent_without_its_registration_grant_is_a_fault_not_a_shorter_chain,
+}
+
+struct Deep<'w> {
+    world: &'w World,
     agents: [Agent; 3],
     user: User,
     tasks: Vec<Task>,
@@ -23,8 +33,7 @@ struct Deep {
 }
 
 /// Nine links (depth 8) of three agents, on behalf of a user from the third on, each but the root for a task.
-fn deep() -> Deep {
-    let world = World::new();
+fn deep(world: &World) -> Deep<'_> {
     let agents = ["a", "b", "c"].map(|handle| world.agent(handle));
     let user = world.user("ada", &["support-lead", "approver"]);
     let tasks: Vec<_> = (0..3).map(|n| world.task(agents[n].id, None, Some("label"))).collect();
@@ -38,7 +47,7 @@ fn deep() -> Deep {
     Deep { world, agents, user, tasks, grants }
 }
 
-impl Deep {
+impl Deep<'_> {
     fn load(&self, id: GrantId) -> lineage::LineageRows {
         self.world.read(move |q| lineage::load(q, id)).unwrap()
     }
@@ -57,9 +66,8 @@ fn version(rows: &lineage::LineageRows, stamp: Stamp) -> u64 {
     rows.stamps.iter().find(|(known, _)| *known == stamp).unwrap().1
 }
 
-#[test]
-fn a_lineage_of_depth_eight_is_a_chain_with_all_that_it_hangs_on() {
-    let deep = deep();
+fn a_lineage_of_depth_eight_is_a_chain_with_all_that_it_hangs_on(world: &World) {
+    let deep = deep(world);
     let rows = deep.leaf();
     assert_eq!(rows.links.len(), 9);
     for (link, grant) in rows.links.iter().zip(deep.grants.iter().rev()) {
@@ -89,9 +97,8 @@ fn a_lineage_of_depth_eight_is_a_chain_with_all_that_it_hangs_on() {
     assert_eq!(deep.world.read(move |q| lineage::load(q, nobody)), None);
 }
 
-#[test]
-fn a_revocation_anywhere_in_the_tree_is_seen_and_anywhere_else_is_not() {
-    let deep = deep();
+fn a_revocation_anywhere_in_the_tree_is_seen_and_anywhere_else_is_not(world: &World) {
+    let deep = deep(world);
     let root = deep.grants[0].id;
     let before = deep.leaf();
     let aside = deep.world.child(&deep.grants[1], deep.agents[1].id, None);
@@ -123,9 +130,8 @@ fn a_revocation_anywhere_in_the_tree_is_seen_and_anywhere_else_is_not() {
     assert_eq!(version(&deep.leaf(), Stamp::Lineage(root)), 3);
 }
 
-#[test]
-fn the_end_of_a_registration_a_task_or_an_agent_is_seen_below_it() {
-    let registration = deep();
+fn the_end_of_a_registration_is_seen_below_it(world: &World) {
+    let registration = deep(world);
     let id = registration.agents[2].registration;
     let before = registration.leaf();
     registration.world.write(move |tx| grants::revoke(tx, id, &revoked("x"))).unwrap();
@@ -138,14 +144,18 @@ fn the_end_of_a_registration_a_task_or_an_agent_is_seen_below_it() {
     // Links above the first that the agent holds don't hang on it.
     let above = registration.load(registration.grants[3].id);
     assert!(Chain::assemble(above.links, above.stamps, minutes(2)).is_ok());
+}
 
-    let task = deep();
+fn the_end_of_a_task_is_seen_below_it(world: &World) {
+    let task = deep(world);
     let (id, before) = (task.tasks[1].id, task.leaf());
     task.world.write(move |tx| tasks::finish(tx, id, TaskState::Revoked)).unwrap();
     assert_eq!(task.refused(), Code::TaskEnded);
     assert!(!task.world.write(move |q| lineage::holds(q, &before.stamps)).unwrap());
+}
 
-    let agent = deep();
+fn the_end_of_an_agent_is_seen_below_it(world: &World) {
+    let agent = deep(world);
     let (id, before) = (agent.agents[1].id, agent.leaf());
     assert!(agent.world.write(move |tx| agents::suspend(tx, id, 0)).unwrap());
     assert_eq!(agent.refused(), Code::AgentInactive);
@@ -153,9 +163,8 @@ fn the_end_of_a_registration_a_task_or_an_agent_is_seen_below_it() {
     assert!(!agent.world.write(move |q| lineage::holds(q, &before.stamps)).unwrap());
 }
 
-#[test]
-fn a_change_of_a_users_roles_is_seen_in_the_lineages_that_have_their_grants() {
-    let deep = deep();
+fn a_change_of_a_users_roles_is_seen_in_the_lineages_that_have_their_grants(world: &World) {
+    let deep = deep(world);
     let before = deep.leaf();
     let (id, other) = (deep.user.id, deep.world.user("bob", &[]).id);
     let set = |id, now| {
@@ -178,9 +187,7 @@ fn a_change_of_a_users_roles_is_seen_in_the_lineages_that_have_their_grants() {
     assert_eq!(version(&deep.leaf(), Stamp::Lineage(deep.grants[0].id)), 1);
 }
 
-#[test]
-fn an_agent_without_its_registration_grant_is_a_fault_not_a_shorter_chain() {
-    let world = World::new();
+fn an_agent_without_its_registration_grant_is_a_fault_not_a_shorter_chain(world: &World) {
     let (agent, above) = (world.new_agent("a"), world.agent("b"));
     let stored = agent.clone();
     world

@@ -1,15 +1,20 @@
 //! Users and their sessions.
 
-use crate::world::{NOW, World, hash, minutes};
+use crate::world::{NOW, World, hash, minutes, on_both_engines};
 use placet_core::{
     id::SessionId,
     user::{ADMINISTRATOR, User},
 };
 use placet_store::{Fault, sessions, users};
 
-#[test]
-fn a_user_is_read_back_with_roles_in_order() {
-    let world = World::new();
+on_both_engines! {
+    a_user_is_read_back_with_roles_in_order,
+    roles_and_password_change_on_the_version_that_was_read,
+    a_session_is_found_by_its_token_while_it_lasts,
+    users_page_without_losing_or_repeating_any,
+}
+
+fn a_user_is_read_back_with_roles_in_order(world: &World) {
     world.user("zoe", &[]);
     let ada = world.user("ada", &["support-lead", "approver", "administrator"]);
     let id = ada.id;
@@ -23,9 +28,7 @@ fn a_user_is_read_back_with_roles_in_order() {
     assert_eq!(world.write(move |tx| users::insert(tx, &twin, "x", "y")), Err(Fault::Conflict("name")));
 }
 
-#[test]
-fn roles_and_password_change_on_the_version_that_was_read() {
-    let world = World::new();
+fn roles_and_password_change_on_the_version_that_was_read(world: &World) {
     let ada = world.user("ada", &["administrator"]);
     let id = ada.id;
     let answers = world.race(6, move |racer, tx| {
@@ -42,9 +45,7 @@ fn roles_and_password_change_on_the_version_that_was_read() {
     assert_eq!(world.read(|q| users::by_name(q, "ada")).unwrap().1, "new");
 }
 
-#[test]
-fn a_session_is_found_by_its_token_while_it_lasts() {
-    let world = World::new();
+fn a_session_is_found_by_its_token_while_it_lasts(world: &World) {
     let (ada, bob) = (world.user("ada", &["approver"]), world.user("bob", &[]));
     let open = |user: &User, token: &str| {
         let (id, user, token) = (world.id(), user.id, hash(token));
@@ -82,9 +83,7 @@ fn a_session_is_found_by_its_token_while_it_lasts() {
     assert_eq!(backwards, Err(Fault::Conflict("check")));
 }
 
-#[test]
-fn users_page_without_losing_or_repeating_any() {
-    let world = World::new();
+fn users_page_without_losing_or_repeating_any(world: &World) {
     let all: Vec<User> =
         (0..7).map(|n| world.user(&format!("u{}", 9 - n), &["a", "b", "c"][..n % 4])).collect();
     for limit in 1..9 {

@@ -1,6 +1,6 @@
 //! Permits as they are stored: never changed, taken back once.
 
-use crate::world::{NOW, World, minutes};
+use crate::world::{NOW, World, minutes, on_both_engines};
 use placet_core::{
     approval::{
         Approval, ApprovalState, RequestDigest,
@@ -11,6 +11,11 @@ use placet_core::{
 };
 use placet_store::{Fault, Version, approvals, permits, versions};
 use serde_json::Value;
+
+on_both_engines! {
+    a_permit_comes_back_as_it_was_given_and_is_taken_back_once,
+    permits_are_listed_in_pages_by_agent,
+}
 
 fn approval(world: &World, grant: &Grant) -> Approval {
     let approval = Approval {
@@ -66,13 +71,11 @@ fn insert(world: &World, permit: &Permit) -> Result<(), Fault> {
     world.write(move |tx| permits::insert(tx, &permit))
 }
 
-#[test]
-fn a_permit_comes_back_as_it_was_given_and_is_taken_back_once() {
-    let world = World::new();
+fn a_permit_comes_back_as_it_was_given_and_is_taken_back_once(world: &World) {
     let grant = world.root(world.agent("a").id, Origin::Person);
     world.insert(&grant);
-    let given = permit(&world, &grant);
-    insert(&world, &given).unwrap();
+    let given = permit(world, &grant);
+    insert(world, &given).unwrap();
     let (id, agent) = (given.id, given.agent);
     assert_eq!(world.read(move |q| permits::find(q, id)).unwrap().permit, given);
     let live = |now| world.read(move |q| permits::live(q, agent, now, 10));
@@ -88,17 +91,15 @@ fn a_permit_comes_back_as_it_was_given_and_is_taken_back_once() {
     assert_eq!(world.read(move |q| permits::used(q, &stored.permit)), [0, 0]);
 }
 
-#[test]
-fn permits_are_listed_in_pages_by_agent() {
-    let world = World::new();
+fn permits_are_listed_in_pages_by_agent(world: &World) {
     let grants: Vec<Grant> =
         ["a", "b"].map(|handle| world.root(world.agent(handle).id, Origin::Person)).into();
     let mut all = Vec::new();
     for grant in &grants {
         world.insert(grant);
         for _ in 0..3 {
-            let given = permit(&world, grant);
-            insert(&world, &given).unwrap();
+            let given = permit(world, grant);
+            insert(world, &given).unwrap();
             all.push(given.id);
         }
     }
@@ -113,6 +114,6 @@ fn permits_are_listed_in_pages_by_agent() {
     let own = world.read(move |q| permits::list(q, Some(agent), None, 10));
     assert_eq!(own.len(), 3);
     assert!(own.iter().all(|given| given.permit.agent == agent));
-    let nowhere = Permit { anchor: world.id(), ..permit(&world, &grants[0]) };
-    assert!(matches!(insert(&world, &nowhere), Err(Fault::Conflict(_))));
+    let nowhere = Permit { anchor: world.id(), ..permit(world, &grants[0]) };
+    assert!(matches!(insert(world, &nowhere), Err(Fault::Conflict(_))));
 }

@@ -1,6 +1,6 @@
 //! Refresh tokens, resource servers, and what narrowing a grant changes.
 
-use crate::world::{NOW, World, hash, minutes};
+use crate::world::{NOW, World, hash, minutes, on_both_engines};
 use placet_core::grant::{Origin, Request};
 use placet_core::scope::Scope;
 use placet_store::{
@@ -10,15 +10,20 @@ use placet_store::{
     versions,
 };
 
+on_both_engines! {
+    of_many_that_use_a_refresh_token_at_once_one_does,
+    a_used_token_is_known_until_it_expires,
+    a_narrowed_grant_is_read_back_and_makes_its_lineage_stale,
+    a_resource_server_has_its_name_and_audience_while_it_lives,
+}
+
 fn token(world: &World, handle: &str) -> RefreshToken {
     let agent = world.agent(handle);
     RefreshToken { agent: agent.id, grant: agent.registration, issued: NOW, expires: minutes(60), used: None }
 }
 
-#[test]
-fn of_many_that_use_a_refresh_token_at_once_one_does() {
-    let world = World::new();
-    let token = token(&world, "bot");
+fn of_many_that_use_a_refresh_token_at_once_one_does(world: &World) {
+    let token = token(world, "bot");
     world.write(move |tx| refresh_tokens::insert(tx, hash("first"), &token)).unwrap();
     let won = world.race(8, move |racer, tx| {
         let (salt, next) = ([u8::try_from(racer).unwrap(); 32], hash(&format!("next {racer}")));
@@ -37,10 +42,8 @@ fn of_many_that_use_a_refresh_token_at_once_one_does() {
     assert!(world.read(|q| refresh_tokens::find(q, hash("first"))).unwrap().used.unwrap().followed);
 }
 
-#[test]
-fn a_used_token_is_known_until_it_expires() {
-    let world = World::new();
-    let token = token(&world, "bot");
+fn a_used_token_is_known_until_it_expires(world: &World) {
+    let token = token(world, "bot");
     let other = RefreshToken { expires: minutes(90), ..token };
     world
         .write(move |tx| {
@@ -59,9 +62,7 @@ fn a_used_token_is_known_until_it_expires() {
     assert!(matches!(again, Err(Fault::Conflict(_))));
 }
 
-#[test]
-fn a_narrowed_grant_is_read_back_and_makes_its_lineage_stale() {
-    let world = World::new();
+fn a_narrowed_grant_is_read_back_and_makes_its_lineage_stale(world: &World) {
     let agent = world.agent("bot");
     let root = world.root(agent.id, Origin::Person);
     world.insert(&root);
@@ -93,9 +94,7 @@ fn a_narrowed_grant_is_read_back_and_makes_its_lineage_stale() {
     );
 }
 
-#[test]
-fn a_resource_server_has_its_name_and_audience_while_it_lives() {
-    let world = World::new();
+fn a_resource_server_has_its_name_and_audience_while_it_lives(world: &World) {
     let server = |name: &str, audience: &str| ResourceServer {
         id: world.id(),
         name: name.to_owned(),

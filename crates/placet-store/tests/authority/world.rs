@@ -13,7 +13,8 @@ use placet_core::{
     time::Timestamp,
     user::User,
 };
-use placet_store::{Fault, Reader, Store, StoreOptions, Tx, agents, grants, tasks, users};
+use placet_store::{Database, Fault, Reader, Store, StoreOptions, Tx, agents, grants, tasks, users};
+use placet_testkit::Cluster;
 use serde_json::json;
 use std::{
     sync::{
@@ -41,16 +42,48 @@ pub(crate) struct World {
     runtime: Runtime,
     next: AtomicI64,
     _dir: TempDir,
+    _server: Option<placet_testkit::Database>,
 }
 
+/// Which engine a test runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+/// Runs each of these tests on both engines.
+macro_rules! on_both_engines {
+    ($($name:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[test]
+            fn $name() {
+                super::$name(&crate::world::World::new(crate::world::Engine::Sqlite));
+            })*
+        }
+        mod postgres {
+            $(#[test]
+            fn $name() {
+                super::$name(&crate::world::World::new(crate::world::Engine::Postgres));
+            })*
+        }
+    };
+}
+pub(crate) use on_both_engines;
+
 impl World {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(engine: Engine) -> Self {
         let dir = TempDir::new().unwrap();
         let signer = Arc::new(RecordSigner::from_seed("test.example/record", &[1; 32]).unwrap());
         let node = Id::from_parts(NOW, [0; 10]);
-        let store = Store::open(StoreOptions::new(dir.path().join("store.db"), node, signer, NOW)).unwrap();
+        let server = (engine == Engine::Postgres).then(|| Cluster::of_this_process().database());
+        let database = match &server {
+            Some(server) => Database::postgres(&server.url()).unwrap(),
+            None => Database::sqlite(dir.path().join("store.db")),
+        };
+        let store = Store::open(StoreOptions::new(database, node, [1; 16], signer, NOW)).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
-        Self { store, runtime, next: AtomicI64::new(0), _dir: dir }
+        Self { store, runtime, next: AtomicI64::new(0), _dir: dir, _server: server }
     }
 
     /// A new id, later than all before.

@@ -1,12 +1,11 @@
 //! A process that is killed while it writes: what it answered is there, what it didn't is there whole or not at all.
 
-use crate::world::{World, admission, charge, options, verify_chain};
+use crate::world::{Engine, World, admission, charge, options, place};
 use placet_store::{Refused, Store};
 use std::{
     collections::HashSet,
     env,
     io::{BufRead as _, BufReader},
-    path::Path,
     process::{Command, Stdio},
 };
 
@@ -17,10 +16,10 @@ const MAX: i64 = 3000;
 #[test]
 #[ignore = "the body of the process that the test below kills"]
 fn killed() {
-    let Some(path) = env::var_os(PLACE) else { return };
+    let Some(at) = env::var_os(PLACE) else { return };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
     runtime.block_on(async {
-        let store = Store::open(options(Path::new(&path))).unwrap();
+        let store = Store::open(options(place(at.to_str().unwrap()))).unwrap();
         let mut tasks = tokio::task::JoinSet::new();
         for _ in 0..16 {
             let store = store.clone();
@@ -48,13 +47,21 @@ fn random() -> placet_core::id::ActionId {
 
 #[test]
 fn what_a_killed_process_answered_is_there() {
-    let world = World::new();
+    what_was_answered_is_there(&World::new(Engine::Sqlite));
+}
+
+#[test]
+fn what_a_killed_process_answered_is_on_the_server() {
+    what_was_answered_is_there(&World::new(Engine::Postgres));
+}
+
+fn what_was_answered_is_there(world: &World) {
     let mut answered = HashSet::new();
     let mut full = false;
     for round in 0..4 {
         let mut child = Command::new(env::current_exe().unwrap())
             .args(["--ignored", "--exact", "crash::killed", "--nocapture"])
-            .env(PLACE, &world.path)
+            .env(PLACE, world.place())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -74,16 +81,9 @@ fn what_a_killed_process_answered_is_there() {
         child.wait().unwrap();
         assert!(said > 0, "round {round} said nothing");
         drop(world.open());
-        let entries = verify_chain(&world.path);
-        let raw = world.raw();
-        let stored: Vec<String> = raw
-            .prepare("SELECT id FROM actions")
-            .unwrap()
-            .query_map([], |row| row.get(0))
-            .unwrap()
-            .map(Result::unwrap)
-            .collect();
-        let used: i64 = raw.query_row("SELECT used FROM counters", [], |row| row.get(0)).unwrap();
+        let entries = world.verify_chain();
+        let stored = world.column("SELECT id FROM actions");
+        let used = world.number("SELECT used FROM counters");
         assert_eq!((used, entries), (stored.len() as i64, stored.len() as u64));
         assert!(used <= MAX);
         let stored: HashSet<_> = stored.into_iter().collect();

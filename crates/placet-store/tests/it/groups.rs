@@ -1,9 +1,16 @@
 //! Group commits: what fails alone is dropped alone, what fails with the file fails together, and the record never
 //! has a gap.
 
-use crate::world::{World, admission, at, charge, entry, fresh, options, verify_chain};
+use crate::world::{Engine, World, admission, at, charge, entry, fresh, on_both_engines, options};
 use placet_core::record::{EntryType, Envelope};
-use placet_store::{Fault, PreparedEntry, Refused, Store, StoreOptions, record};
+use placet_store::{Database, Fault, PreparedEntry, Refused, Store, record};
+
+on_both_engines! {
+    one_that_fails_or_panics_hurts_nobody,
+    an_action_id_that_comes_twice_fails_alone,
+    a_full_queue_answers_busy_and_outcomes_still_get_through,
+    a_batch_that_another_wrote_is_not_written_over,
+}
 
 #[derive(Debug, PartialEq, Eq)]
 enum Mine {
@@ -16,9 +23,7 @@ impl From<Fault> for Mine {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn one_that_fails_or_panics_hurts_nobody() {
-    let world = World::new();
+async fn one_that_fails_or_panics_hurts_nobody(world: World) {
     let store = world.open();
     let tasks: Vec<_> = (0..300u32)
         .map(|number| {
@@ -46,12 +51,10 @@ async fn one_that_fails_or_panics_hurts_nobody() {
             _ => assert_eq!(outcome, Err(Mine::Fault(Fault::Panicked))),
         }
     }
-    assert_eq!(verify_chain(&world.path), 100 + 300);
+    assert_eq!(world.verify_chain(), 100 + 300);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn an_action_id_that_comes_twice_fails_alone() {
-    let world = World::new();
+async fn an_action_id_that_comes_twice_fails_alone(world: World) {
     let store = world.open();
     let twice = admission(vec![charge("c", 0, 1, 100)]);
     let tasks: Vec<_> = (0..20)
@@ -75,7 +78,7 @@ async fn an_action_id_that_comes_twice_fails_alone() {
         }
     }
     assert_eq!(conflicts, 4);
-    assert_eq!(verify_chain(&world.path), 16);
+    assert_eq!(world.verify_chain(), 16);
 }
 
 fn heavy() -> PreparedEntry {
@@ -85,8 +88,9 @@ fn heavy() -> PreparedEntry {
 
 #[tokio::test]
 async fn a_full_disk_fails_the_group_and_space_brings_it_back() {
-    let world = World::new();
-    let store = Store::open(StoreOptions { max_pages: Some(400), ..options(&world.path) }).unwrap();
+    let world = World::new(Engine::Sqlite);
+    let small = Database::Sqlite { path: world.path.clone(), max_pages: Some(400) };
+    let store = Store::open(options(small)).unwrap();
     let mut kept = vec![];
     let fault = loop {
         let entry = heavy();
@@ -118,12 +122,10 @@ async fn a_full_disk_fails_the_group_and_space_brings_it_back() {
     store.append(vec![heavy()]).await.unwrap();
     store.admit(admission(vec![charge("c", 0, 1, 1)])).await.unwrap();
     drop(store);
-    assert_eq!(verify_chain(&world.path), kept.len() as u64 + 2);
+    assert_eq!(world.verify_chain(), kept.len() as u64 + 2);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_queue_answers_busy_and_outcomes_still_get_through() {
-    let world = World::new();
+async fn a_full_queue_answers_busy_and_outcomes_still_get_through(world: World) {
     let store = world.open();
     let action = store.admit(admission(vec![])).await.unwrap().action();
     let (release, wait) = std::sync::mpsc::channel::<()>();
@@ -158,18 +160,16 @@ async fn a_full_queue_answers_busy_and_outcomes_still_get_through() {
     while let Some(outcome) = waiting.join_next().await {
         outcome.unwrap().unwrap();
     }
-    assert_eq!(verify_chain(&world.path), 4096 + 2);
+    assert_eq!(world.verify_chain(), 4096 + 2);
 }
 
-#[tokio::test]
-async fn a_batch_that_another_wrote_is_not_written_over() {
-    let world = World::new();
+async fn a_batch_that_another_wrote_is_not_written_over(world: World) {
     let store = world.open();
     store.append(vec![entry(EntryType::DecisionDeny)]).await.unwrap();
-    world.raw().execute("UPDATE batches SET batch = batch + 1", []).unwrap();
+    world.run("UPDATE batches SET batch = batch + 1");
     assert!(matches!(store.append(vec![entry(EntryType::DecisionDeny)]).await, Err(Fault::Corrupt(_))));
     // What is in memory was dropped; it goes on from what is stored.
     store.append(vec![entry(EntryType::DecisionDeny)]).await.unwrap();
     drop(store);
-    assert_eq!(verify_chain(&world.path), 2);
+    assert_eq!(world.verify_chain(), 2);
 }

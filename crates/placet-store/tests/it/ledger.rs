@@ -1,6 +1,6 @@
 //! Admission and conclusion: limits are exact, whatever happens at the same time.
 
-use crate::world::{World, admission, agent, at, charge, conclusion, entry, from, verify_chain};
+use crate::world::{Engine, World, admission, agent, at, charge, conclusion, entry, from, on_both_engines};
 use placet_core::{ledger::Standing, record::EntryType, refusal::Code};
 use placet_store::{
     ConcludeError, Fault, Refused, Version,
@@ -11,6 +11,16 @@ use placet_store::{
 };
 use proptest::prelude::*;
 use std::collections::HashMap;
+
+on_both_engines! {
+    of_64_at_once_against_10_exactly_10_are_admitted,
+    a_charge_that_does_not_fit_leaves_nothing_of_the_others,
+    what_changed_since_is_stale,
+    a_key_belongs_to_one_request_and_replays_what_came_of_it,
+    an_approval_is_used_once_and_for_its_request_only,
+    concluding_twice_is_an_error_and_gives_back_once,
+    what_a_crash_left_in_flight_becomes_unknown_and_can_be_settled_once,
+}
 
 /// The refusal of a charge in the window of the first minute.
 fn exceeded(index: usize, used: i64) -> Refused {
@@ -25,9 +35,7 @@ async fn used(store: &placet_store::Store, counter: &str, start: i64) -> i64 {
         .unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_64_at_once_against_10_exactly_10_are_admitted() {
-    let world = World::new();
+async fn of_64_at_once_against_10_exactly_10_are_admitted(world: World) {
     for round in 1..=3 {
         let store = world.open();
         let tasks: Vec<_> = (0..64)
@@ -48,12 +56,10 @@ async fn of_64_at_once_against_10_exactly_10_are_admitted() {
         assert_eq!(admitted, 10);
         assert_eq!(used(&store, "c", 0).await, 10 * round);
     }
-    assert_eq!(verify_chain(&world.path), 30);
+    assert_eq!(world.verify_chain(), 30);
 }
 
-#[tokio::test]
-async fn a_charge_that_does_not_fit_leaves_nothing_of_the_others() {
-    let world = World::new();
+async fn a_charge_that_does_not_fit_leaves_nothing_of_the_others(world: World) {
     let store = world.open();
     let both = vec![charge("wide", 0, 1, 10), charge("narrow", 0, 5, 4)];
     assert_eq!(store.admit(admission(both)).await.unwrap_err(), exceeded(1, 0));
@@ -63,12 +69,10 @@ async fn a_charge_that_does_not_fit_leaves_nothing_of_the_others() {
     let negative = vec![charge("wide", 0, -1, 10)];
     assert!(matches!(store.admit(admission(negative)).await, Err(Refused::Limit { index: 0, .. })));
     assert_eq!(used(&store, "wide", 0).await, 0);
-    assert_eq!(verify_chain(&world.path), 0);
+    assert_eq!(world.verify_chain(), 0);
 }
 
-#[tokio::test]
-async fn what_changed_since_is_stale() {
-    let world = World::new();
+async fn what_changed_since_is_stale(world: World) {
     let store = world.open();
     let versions = [Version::Agent(agent()), Version::Policies, Version::Service("x".into())];
     let admit = |seen: u64| {
@@ -93,9 +97,7 @@ async fn what_changed_since_is_stale() {
     assert_eq!(store.admit(old).await.unwrap_err(), Refused::Stale);
 }
 
-#[tokio::test]
-async fn a_key_belongs_to_one_request_and_replays_what_came_of_it() {
-    let world = World::new();
+async fn a_key_belongs_to_one_request_and_replays_what_came_of_it(world: World) {
     let store = world.open();
     let keyed = |digest: u8| {
         let mut admission = admission(vec![charge("c", 0, 1, 10)]);
@@ -128,16 +130,15 @@ async fn a_key_belongs_to_one_request_and_replays_what_came_of_it() {
     assert_ne!(second.action(), first.action());
 }
 
-#[tokio::test]
-async fn an_approval_is_used_once_and_for_its_request_only() {
-    let world = World::new();
+async fn an_approval_is_used_once_and_for_its_request_only(world: World) {
     let store = world.open();
-    let raw = world.raw();
     let insert = |number: u64, state: &str| {
         let id: placet_core::id::ApprovalId = from(number);
-        let sql = "INSERT INTO approvals (id, agent, grant_id, digest, state, expires, version, document)
-                   VALUES (?1, 'agt', 'gnt', ?2, ?3, ?4, 1, '{}')";
-        raw.execute(sql, (id.to_string(), [9u8; 32], state, at(10).as_micros())).unwrap();
+        let (digest, expires) = (world.literal(&[9; 32]), at(10).as_micros());
+        world.run(&format!(
+            "INSERT INTO approvals (id, agent, grant_id, digest, state, expires, version, document)
+             VALUES ('{id}', 'agt', 'gnt', {digest}, '{state}', {expires}, 1, '{{}}')"
+        ));
         id
     };
     let (approved, pending, denied) = (insert(1, "approved"), insert(2, "pending"), insert(3, "denied"));
@@ -161,15 +162,10 @@ async fn an_approval_is_used_once_and_for_its_request_only() {
     // Where a limit refuses, the approval stays as it was.
     let other = insert(4, "approved");
     assert!(matches!(with(other, 9, 0).await, Err(Refused::Limit { .. })));
-    let state: String = raw
-        .query_row("SELECT state FROM approvals WHERE id = ?1", [other.to_string()], |row| row.get(0))
-        .unwrap();
-    assert_eq!(state, "approved");
+    assert_eq!(world.column(&format!("SELECT state FROM approvals WHERE id = '{other}'")), ["approved"]);
 }
 
-#[tokio::test]
-async fn concluding_twice_is_an_error_and_gives_back_once() {
-    let world = World::new();
+async fn concluding_twice_is_an_error_and_gives_back_once(world: World) {
     let store = world.open();
     let action = store.admit(admission(vec![charge("c", 0, 3, 10)])).await.unwrap().action();
     store.admit(admission(vec![charge("c", 0, 2, 10)])).await.unwrap();
@@ -194,12 +190,10 @@ async fn concluding_twice_is_an_error_and_gives_back_once() {
     let found =
         store.read::<_, Fault, _>(move |reader| actions::find(reader, action)).await.unwrap().unwrap();
     assert_eq!((found.state, found.status), (ActionState::Failed, Some(200)));
-    assert_eq!(verify_chain(&world.path), 3);
+    assert_eq!(world.verify_chain(), 3);
 }
 
-#[tokio::test]
-async fn what_a_crash_left_in_flight_becomes_unknown_and_can_be_settled_once() {
-    let world = World::new();
+async fn what_a_crash_left_in_flight_becomes_unknown_and_can_be_settled_once(world: World) {
     let store = world.open();
     let action = store.admit(admission(vec![charge("c", 0, 1, 10)])).await.unwrap().action();
     drop(store);
@@ -216,7 +210,7 @@ async fn what_a_crash_left_in_flight_becomes_unknown_and_can_be_settled_once() {
     store.conclude(settled()).await.unwrap();
     assert_eq!(store.conclude(settled()).await, Err(ConcludeError::NotInFlight));
     assert_eq!(used(&store, "c", 0).await, 0);
-    assert_eq!(verify_chain(&world.path), 3);
+    assert_eq!(world.verify_chain(), 3);
 }
 
 #[derive(Debug, Clone)]
@@ -238,68 +232,85 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
-
-    /// Against a map of numbers: whatever the order, what is used is what was admitted less what was given back.
-    #[test]
-    fn counters_are_those_of_a_naive_model(steps in prop::collection::vec(step(), 1..40)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(async {
-            let world = World::new();
-            let mut store = world.open();
-            let mut model: HashMap<(u8, i64), i64> = HashMap::new();
-            let mut flying = vec![];
-            let mut entries = 0;
-            for step in steps {
-                match step {
-                    Step::Admit { charges } => {
-                        let list = charges.iter()
-                            .map(|(counter, window, amount)| charge(&counter.to_string(), *window * 60, *amount, 12))
-                            .collect();
-                        let mut after = model.clone();
-                        for (counter, window, amount) in &charges {
-                            *after.entry((*counter, *window)).or_default() += amount;
-                        }
-                        let fits = charges.iter().all(|(counter, window, _)| after[&(*counter, *window)] <= 12);
-                        match store.admit(admission(list)).await {
-                            Ok(admitted) => {
-                                assert!(fits);
-                                model = after;
-                                flying.push((admitted.action(), charges));
-                                entries += 1;
-                            }
-                            Err(refused) => assert!(!fits && matches!(refused, Refused::Limit { .. })),
-                        }
+/// Against a map of numbers: whatever the order, what is used is what was admitted less what was given back.
+async fn counters_are_those_of_a_naive_model(engine: Engine, steps: Vec<Step>) {
+    let world = World::new(engine);
+    let mut store = world.open();
+    let mut model: HashMap<(u8, i64), i64> = HashMap::new();
+    let mut flying = vec![];
+    let mut entries = 0;
+    for step in steps {
+        match step {
+            Step::Admit { charges } => {
+                let list = charges
+                    .iter()
+                    .map(|(counter, window, amount)| charge(&counter.to_string(), *window * 60, *amount, 12))
+                    .collect();
+                let mut after = model.clone();
+                for (counter, window, amount) in &charges {
+                    *after.entry((*counter, *window)).or_default() += amount;
+                }
+                let fits = charges.iter().all(|(counter, window, _)| after[&(*counter, *window)] <= 12);
+                match store.admit(admission(list)).await {
+                    Ok(admitted) => {
+                        assert!(fits);
+                        model = after;
+                        flying.push((admitted.action(), charges));
+                        entries += 1;
                     }
-                    Step::Conclude { which, give_back } => {
-                        if which < flying.len() {
-                            let (action, charges) = flying.swap_remove(which);
-                            store.conclude(conclusion(action, ActionState::Failed, give_back)).await.unwrap();
-                            entries += 1;
-                            for (counter, window, amount) in charges.into_iter().filter(|_| give_back) {
-                                *model.entry((counter, window)).or_default() -= amount;
-                            }
-                        }
-                    }
-                    Step::Closure { fails } => {
-                        let outcome = store.write::<(), Fault, _>(move |tx| {
-                            tx.record(entry(EntryType::AgentRegistered))?;
-                            if fails { Err(Fault::Closed) } else { Ok(()) }
-                        }).await;
-                        assert_eq!(outcome.is_err(), fails);
-                        entries += u64::from(!fails);
-                    }
-                    Step::Reopen => {
-                        drop(store);
-                        store = world.open();
+                    Err(refused) => assert!(!fits && matches!(refused, Refused::Limit { .. })),
+                }
+            }
+            Step::Conclude { which, give_back } => {
+                if which < flying.len() {
+                    let (action, charges) = flying.swap_remove(which);
+                    store.conclude(conclusion(action, ActionState::Failed, give_back)).await.unwrap();
+                    entries += 1;
+                    for (counter, window, amount) in charges.into_iter().filter(|_| give_back) {
+                        *model.entry((counter, window)).or_default() -= amount;
                     }
                 }
             }
-            for ((counter, window), expected) in model {
-                assert_eq!(used(&store, &counter.to_string(), window * 60).await, expected);
+            Step::Closure { fails } => {
+                let outcome = store
+                    .write::<(), Fault, _>(move |tx| {
+                        tx.record(entry(EntryType::AgentRegistered))?;
+                        if fails { Err(Fault::Closed) } else { Ok(()) }
+                    })
+                    .await;
+                assert_eq!(outcome.is_err(), fails);
+                entries += u64::from(!fails);
             }
-            assert_eq!(verify_chain(&world.path), entries);
-        });
+            Step::Reopen => {
+                drop(store);
+                store = world.open();
+            }
+        }
+    }
+    for ((counter, window), expected) in model {
+        assert_eq!(used(&store, &counter.to_string(), window * 60).await, expected);
+    }
+    assert_eq!(world.verify_chain(), entries);
+}
+
+fn in_runtime(future: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn counters_on_sqlite(steps in prop::collection::vec(step(), 1..40)) {
+        in_runtime(counters_are_those_of_a_naive_model(Engine::Sqlite, steps));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
+
+    #[test]
+    fn counters_on_postgres(steps in prop::collection::vec(step(), 1..40)) {
+        in_runtime(counters_are_those_of_a_naive_model(Engine::Postgres, steps));
     }
 }

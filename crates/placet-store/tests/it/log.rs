@@ -1,11 +1,17 @@
 //! The one log: what the sequencer makes of the nodes' chains, against the tree's own definition.
 
-use crate::world::{World, agent, at, entry, fresh, node, signer, verify_chain};
+use crate::world::{World, agent, at, entry, fresh, node, on_both_engines, signer};
 use placet_core::record::{
     Checkpoint, EntryType, Envelope,
     merkle::{self, node_hash, verify_consistency, verify_inclusion},
 };
 use placet_store::{Fault, PreparedEntry, Store, record};
+
+on_both_engines! {
+    every_entry_is_in_the_log_once_in_order_and_can_be_proven,
+    sequencers_at_once_add_each_entry_once,
+    a_missing_entry_stops_the_sequencer,
+}
 
 /// RFC 6962 §2.1, word for word.
 fn root(leaves: &[[u8; 32]]) -> [u8; 32] {
@@ -38,9 +44,7 @@ async fn checkpoint(store: &Store) -> Checkpoint {
     checkpoint
 }
 
-#[tokio::test]
-async fn every_entry_is_in_the_log_once_in_order_and_can_be_proven() {
-    let world = World::new();
+async fn every_entry_is_in_the_log_once_in_order_and_can_be_proven(world: World) {
     let mut store = world.open();
     assert_eq!(store.sequence(at(0)).await.unwrap(), 0);
     let mut ids = vec![];
@@ -104,12 +108,10 @@ async fn every_entry_is_in_the_log_once_in_order_and_can_be_proven() {
     store.append(vec![entry(EntryType::AgentEnded)]).await.unwrap();
     let waiting = store.read::<_, Fault, _>(|reader| record::chain(reader, node(), 1810, 5)).await.unwrap();
     assert_eq!(waiting.len(), 1);
-    assert_eq!(verify_chain(&world.path), 1810);
+    assert_eq!(world.verify_chain(), 1810);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn sequencers_at_once_add_each_entry_once() {
-    let world = World::new();
+async fn sequencers_at_once_add_each_entry_once(world: World) {
     let store = world.open();
     store.append((0..2000).map(|_| entry(EntryType::DecisionDeny)).collect()).await.unwrap();
     let tasks: Vec<_> = (0..8)
@@ -130,11 +132,9 @@ async fn sequencers_at_once_add_each_entry_once() {
     assert_eq!(checkpoint(&store).await.root, root(&hashes));
 }
 
-#[tokio::test]
-async fn a_missing_entry_stops_the_sequencer() {
-    let world = World::new();
+async fn a_missing_entry_stops_the_sequencer(world: World) {
     let store = world.open();
     store.append((0..5).map(|_| entry(EntryType::DecisionDeny)).collect()).await.unwrap();
-    world.raw().execute("DELETE FROM record_entries WHERE seq = 3", []).unwrap();
+    world.run("DELETE FROM record_entries WHERE seq = 3");
     assert!(matches!(store.sequence(at(1)).await, Err(Fault::Corrupt(_))));
 }

@@ -1,7 +1,8 @@
 //! The store as a whole: exact under concurrency, whole after crashes, the same SQL on both engines.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
+    clippy::panic,
+    clippy::string_slice,
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
     unreachable_pub,
@@ -10,10 +11,13 @@
 
 mod crash;
 mod denials;
+mod faults;
 mod groups;
 mod ledger;
 mod log;
 mod meters;
+mod migration;
+mod nodes;
 mod opening;
 mod plans;
 mod postgres;

@@ -1,7 +1,7 @@
 //! Rates and leases: exact against a model, under whatever comes in whatever order, over restarts, with clocks that
 //! differ.
 
-use crate::world::{World, admission, agent, at, conclusion, fresh};
+use crate::world::{Engine, World, admission, agent, at, conclusion, fresh, on_both_engines};
 use placet_core::{
     id::ActionId,
     ledger::{Charge, Meter, Rate, Standing, Window},
@@ -17,6 +17,14 @@ use placet_store::{
 };
 use proptest::prelude::*;
 use std::time::Duration;
+
+on_both_engines! {
+    a_body_is_kept_as_long_as_its_policies_say,
+    of_64_at_once_as_many_as_fit,
+    a_refusal_of_one_leaves_nothing_of_the_others,
+    what_is_over_goes,
+    what_is_observed_is_counted_and_bounded,
+}
 
 const ALWAYS: Window = Window { start: Timestamp::from_micros(0), end: Timestamp::MAX };
 
@@ -42,9 +50,7 @@ async fn standing(store: &Store, charge: Charge, at: Timestamp) -> Standing {
     store.read::<_, Fault, _>(move |reader| counters::standing(reader, &charge, at)).await.unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_64_at_once_as_many_as_fit() {
-    let world = World::new();
+async fn of_64_at_once_as_many_as_fit(world: World) {
     let store = world.open();
     let together = async |charge: Charge, millis: i64| {
         let tasks: Vec<_> = (0..64)
@@ -85,9 +91,7 @@ async fn of_64_at_once_as_many_as_fit() {
     assert_eq!(together(lease("l", 5), 10_000).await.len(), 5);
 }
 
-#[tokio::test]
-async fn a_refusal_of_one_leaves_nothing_of_the_others() {
-    let world = World::new();
+async fn a_refusal_of_one_leaves_nothing_of_the_others(world: World) {
     let store = world.open();
     let all = || vec![rate("r", "1/day", 5), lease("l", 5), rate("s", "1/day", 1)];
     store.admit(asking(all(), 0)).await.unwrap();
@@ -103,9 +107,7 @@ async fn a_refusal_of_one_leaves_nothing_of_the_others() {
     assert!(matches!(store.admit(asking(twice, 0)).await, Err(Refused::Limit { index: 1, .. })));
 }
 
-#[tokio::test]
-async fn what_is_over_goes() {
-    let world = World::new();
+async fn what_is_over_goes(world: World) {
     let store = world.open();
     for millis in 0..20 {
         store.admit(asking(vec![rate("r", "1/second", 50), lease("l", 50)], millis)).await.unwrap();
@@ -172,7 +174,7 @@ proptest! {
     fn like_a_list_of_what_was_admitted(steps in prop::collection::vec(step(), 1..60)) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
-            let world = World::new();
+            let world = World::new(Engine::Sqlite);
             let mut store = world.open();
             let (mut model, mut millis) = (Model::default(), 0_i64);
             for step in steps {
@@ -221,9 +223,7 @@ proptest! {
     }
 }
 
-#[tokio::test]
-async fn what_is_observed_is_counted_and_bounded() {
-    let world = World::new();
+async fn what_is_observed_is_counted_and_bounded(world: World) {
     let store = world.open();
     let observed = |rule: &str| Observed {
         policy: "p".into(),
@@ -257,9 +257,7 @@ async fn what_is_observed_is_counted_and_bounded() {
     assert_eq!((counted[0].agent, counted[0].rule.as_str(), counted[0].count), (None, "", 502));
 }
 
-#[tokio::test]
-async fn a_body_is_kept_as_long_as_its_policies_say() {
-    let world = World::new();
+async fn a_body_is_kept_as_long_as_its_policies_say(world: World) {
     let store = world.open();
     let sealed = |until: Option<i64>| {
         let envelope = Envelope::new(fresh::<placet_core::id::kind::Event>(), EntryType::ActionIntent, at(0));
@@ -268,9 +266,8 @@ async fn a_body_is_kept_as_long_as_its_policies_say() {
     let entries = [None, Some(50), Some(500), None].map(sealed);
     store.append(entries.into()).await.unwrap();
     let left = || {
-        let raw = world.raw();
-        let mut rows = raw.prepare("SELECT seq FROM record_bodies ORDER BY seq").unwrap();
-        rows.query_map([], |row| row.get::<_, i64>(0)).unwrap().map(Result::unwrap).collect::<Vec<_>>()
+        let numbers = world.column("SELECT seq FROM record_bodies ORDER BY seq");
+        numbers.iter().map(|seq| seq.parse::<i64>().unwrap()).collect::<Vec<_>>()
     };
     store.write::<_, Fault, _>(|tx| retention::erase_kept(tx, at(50), 10)).await.unwrap();
     assert_eq!(left(), [1, 2, 3, 4]);

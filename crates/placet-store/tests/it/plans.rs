@@ -1,7 +1,7 @@
 //! How SQLite runs every statement: none reads the whole of a table that grows.
 
 use crate::world;
-use placet_store::{Store, all_statements};
+use placet_store::{Database, Store, all_statements};
 use rusqlite::{Connection, types::Value};
 
 /// Scans that are meant: of a table that stays small, or of one row at its end.
@@ -15,6 +15,7 @@ const MEANT: &[&str] = &[
     "SCAN services USING INDEX services_active",
     "SCAN record_heads",
     "SCAN record_heads USING INDEX sqlite_autoindex_record_heads_1",
+    "SCAN record_heads USING COVERING INDEX sqlite_autoindex_record_heads_1",
     // What was counted in the last minute.
     "SCAN denials",
     // Newest first, and only that one is read.
@@ -36,7 +37,7 @@ const MEANT: &[&str] = &[
 fn no_statement_reads_a_whole_table() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("placet.db");
-    drop(Store::open(world::options(&path)).unwrap());
+    drop(Store::open(world::options(Database::sqlite(&path))).unwrap());
     let connection = Connection::open(&path).unwrap();
     connection.create_collation("C", |a: &str, b: &str| a.cmp(b)).unwrap();
     let mut whole = Vec::new();
@@ -45,6 +46,11 @@ fn no_statement_reads_a_whole_table() {
         if name.starts_with("RESTORED_") {
             continue;
         }
+        // For servers only.
+        if ["SET ", "SHOW ", "BEGIN ", "SELECT set_config"].iter().any(|begin| text.starts_with(begin)) {
+            continue;
+        }
+        let text = text.trim_end_matches(" FOR UPDATE").trim_end_matches(" FOR SHARE");
         let mut explained = connection.prepare(&format!("EXPLAIN QUERY PLAN {text}")).unwrap();
         let nothing = vec![Value::Null; explained.parameter_count()];
         let steps = explained.query_map(rusqlite::params_from_iter(nothing), |row| row.get(3)).unwrap();

@@ -7,10 +7,13 @@ use placet_core::{
     time::Timestamp,
 };
 use placet_store::{
-    Admission, OpenError, PreparedEntry, Store, StoreOptions, actions::ActionState, conclude::Conclusion,
+    Admission, Database, OpenError, PreparedEntry, Store, StoreOptions, actions::ActionState,
+    conclude::Conclusion,
 };
+use placet_testkit::Cluster;
 use std::{
-    path::{Path, PathBuf},
+    collections::BTreeMap,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -97,21 +100,48 @@ pub fn conclusion(action: ActionId, state: ActionState, give_back: bool) -> Conc
     }
 }
 
-pub fn options(path: &Path) -> StoreOptions {
-    StoreOptions { readers: 2, ..StoreOptions::new(path, node(), signer(), at(0)) }
+/// Which engine a test runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    Sqlite,
+    Postgres,
 }
 
-/// A directory with a database.
+/// A database, with what is needed to open it, and to look into it from outside.
 pub struct World {
     pub directory: TempDir,
     pub path: PathBuf,
+    pub postgres: Option<placet_testkit::Database>,
+}
+
+/// What opens a database: a file, or a server's.
+pub fn place(place: &str) -> Database {
+    if place.starts_with("postgres://") {
+        Database::postgres(place).unwrap()
+    } else {
+        Database::sqlite(place)
+    }
+}
+
+pub fn options(database: Database) -> StoreOptions {
+    let run = fresh::<placet_core::id::kind::Event>().to_string().as_bytes()[14..30].try_into().unwrap();
+    StoreOptions { readers: 2, ..StoreOptions::new(database, node(), run, signer(), at(0)) }
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub fn new(engine: Engine) -> Self {
         let directory = TempDir::new().unwrap();
         let path = directory.path().join("placet.db");
-        Self { directory, path }
+        let postgres = (engine == Engine::Postgres).then(|| Cluster::of_this_process().database());
+        Self { directory, path, postgres }
+    }
+
+    pub fn place(&self) -> String {
+        self.postgres.as_ref().map_or_else(|| self.path.to_str().unwrap().to_owned(), |server| server.url())
+    }
+
+    pub fn options(&self) -> StoreOptions {
+        options(place(&self.place()))
     }
 
     pub fn open(&self) -> Store {
@@ -119,38 +149,111 @@ impl World {
     }
 
     pub fn try_open(&self) -> Result<Store, OpenError> {
-        Store::open(options(&self.path))
+        Store::open(self.options())
     }
 
-    /// A connection of the test's own, without foreign keys: for rows that other modules make, and for tampering.
-    pub fn raw(&self) -> rusqlite::Connection {
+    /// Another node on the same database.
+    pub fn open_as(&self, node: NodeId) -> Store {
+        Store::open(StoreOptions { node, ..self.options() }).unwrap()
+    }
+
+    /// Runs statements from outside, without foreign keys: for rows that other modules make, and for tampering.
+    pub fn run(&self, sql: &str) {
+        match &self.postgres {
+            Some(server) => server.run(&format!("SET session_replication_role = replica; {sql}")),
+            None => self.raw().execute_batch(sql).unwrap(),
+        }
+    }
+
+    /// The first column of every row.
+    pub fn column(&self, sql: &str) -> Vec<String> {
+        match &self.postgres {
+            Some(server) => server.column(sql),
+            None => {
+                let raw = self.raw();
+                let mut statement = raw.prepare(sql).unwrap();
+                let text = |row: &rusqlite::Row<'_>| match row.get_ref(0).unwrap() {
+                    rusqlite::types::ValueRef::Integer(number) => Ok(number.to_string()),
+                    other => Ok(other.as_str().unwrap().to_owned()),
+                };
+                statement.query_map([], text).unwrap().map(Result::unwrap).collect()
+            }
+        }
+    }
+
+    pub fn number(&self, sql: &str) -> i64 {
+        self.column(sql)[0].parse().unwrap()
+    }
+
+    /// Bytes as they are written in a statement.
+    pub fn literal(&self, bytes: &[u8]) -> String {
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        if self.postgres.is_some() { format!("'\\x{hex}'") } else { format!("x'{hex}'") }
+    }
+
+    fn raw(&self) -> rusqlite::Connection {
         let connection = rusqlite::Connection::open(&self.path).unwrap();
         connection.pragma_update(None, "foreign_keys", "OFF").unwrap();
         connection
     }
+
+    /// Checks that the entries of every node are gap-free, chained and end at the signed head; answers how many there
+    /// are.
+    pub fn verify_chain(&self) -> u64 {
+        use placet_core::record::{Head, chain::verify_head, merkle::leaf_hash};
+        let hex = |column: &str| {
+            if self.postgres.is_some() {
+                format!("encode({column}, 'hex')")
+            } else {
+                format!("hex({column})")
+            }
+        };
+        let sql = format!(
+            "SELECT node || ' ' || seq || ' ' || {} || ' ' || {} || ' ' || {} FROM record_entries ORDER BY node, seq",
+            hex("leaf"),
+            hex("leaf_hash"),
+            hex("chain_hash"),
+        );
+        let mut heads: BTreeMap<NodeId, Head> = BTreeMap::new();
+        let mut entries = 0;
+        for row in self.column(&sql) {
+            let parts: Vec<_> = row.split(' ').collect();
+            let node: NodeId = parts[0].parse().unwrap();
+            let head = heads.entry(node).or_insert_with(|| Head::genesis(node));
+            let hash: [u8; 32] = unhex(parts[3]).try_into().unwrap();
+            assert_eq!(leaf_hash(&unhex(parts[2])), hash);
+            *head = head.next(&hash);
+            assert_eq!(head.seq.to_string(), parts[1]);
+            assert_eq!(head.hash.as_slice(), unhex(parts[4]));
+            entries += 1;
+        }
+        for (node, head) in heads {
+            let note = &self.column(&format!("SELECT signature FROM record_heads WHERE node = '{node}'"))[0];
+            assert_eq!(verify_head(note, &signer().public_key()).unwrap(), head);
+        }
+        entries
+    }
 }
 
-/// Checks that the entries of every node are gap-free, chained and end at the signed head; answers how many there are.
-pub fn verify_chain(path: &Path) -> u64 {
-    use placet_core::record::{Head, chain::verify_head, merkle::leaf_hash};
-    let connection = rusqlite::Connection::open(path).unwrap();
-    let mut statement = connection
-        .prepare("SELECT seq, leaf, leaf_hash, chain_hash FROM record_entries ORDER BY seq")
-        .unwrap();
-    let mut rows = statement.query([]).unwrap();
-    let mut head = Head::genesis(node());
-    while let Some(row) = rows.next().unwrap() {
-        let leaf: Vec<u8> = row.get(1).unwrap();
-        let hash: [u8; 32] = row.get(2).unwrap();
-        assert_eq!(leaf_hash(&leaf), hash);
-        head = head.next(&hash);
-        assert_eq!(i64::try_from(head.seq).unwrap(), row.get::<_, i64>(0).unwrap());
-        assert_eq!(head.hash, row.get::<_, [u8; 32]>(3).unwrap());
-    }
-    if head.seq > 0 {
-        let note: String =
-            connection.query_row("SELECT signature FROM record_heads", [], |row| row.get(0)).unwrap();
-        assert_eq!(verify_head(&note, &signer().public_key()).unwrap(), head);
-    }
-    head.seq
+fn unhex(text: &str) -> Vec<u8> {
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
 }
+
+/// Runs each of these tests on both engines.
+macro_rules! on_both_engines {
+    ($($name:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $name() {
+                super::$name(crate::world::World::new(crate::world::Engine::Sqlite)).await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $name() {
+                super::$name(crate::world::World::new(crate::world::Engine::Postgres)).await;
+            })*
+        }
+    };
+}
+pub(crate) use on_both_engines;

@@ -21,7 +21,8 @@ const TESTKIT: &str = "placet-testkit";
 /// Crates that are for some of ours only, and why.
 const ONLY_FOR: &[(&str, &[&str], &str)] = &[
     ("rusqlite", &["placet-store"], "SQL is in placet-store only"),
-    ("postgres", &["placet-store"], "SQL is in placet-store only"),
+    ("postgres", &["placet-testkit"], "SQL is in placet-store only; tests make databases"),
+    ("tokio-postgres", &["placet-store"], "SQL is in placet-store only"),
     (
         "axum",
         &["placet-server", "placet", "placet-testkit"],
@@ -30,7 +31,11 @@ const ONLY_FOR: &[(&str, &[&str], &str)] = &[
     ("clap", &["placet"], "flags are read by the binary only"),
     ("reqwest", &["placet", "placet-testkit"], "customer traffic goes through placet-gateway"),
     ("hyper-rustls", &["placet-gateway"], "upstream traffic is in placet-gateway only"),
-    ("rustls-platform-verifier", &["placet-gateway"], "upstream traffic is in placet-gateway only"),
+    (
+        "rustls-platform-verifier",
+        &["placet-gateway", "placet-store"],
+        "upstreams and the database are checked",
+    ),
     ("argon2", &["placet-core"], "passwords are placet-core's"),
     ("jsonwebtoken", &["placet-core"], "tokens are placet-core's"),
     ("cel", &["placet-core"], "conditions are placet-core's"),

@@ -1,0 +1,264 @@
+//! A PostgreSQL server for tests: the one that `PLACET_TEST_POSTGRES` names, or else one that this process starts in a
+//! directory of its own and that ends with it, however it ends. Each test has a database of its own.
+//!
+//! Invariant: nothing of it outlives the process of the tests: the server is stopped by a shell that waits for the end
+//! of a pipe, which a killed process closes too.
+
+use postgres::{Client, NoTls};
+use std::{
+    io::Write as _,
+    net::TcpListener,
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{
+        LazyLock, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+/// Names a running server: `postgres://user:password@host:port`, whose user may make databases.
+const ENVIRONMENT: &str = "PLACET_TEST_POSTGRES";
+
+static SHARED: LazyLock<Cluster> = LazyLock::new(Cluster::shared);
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// A running server.
+#[derive(Debug)]
+pub struct Cluster {
+    /// `postgres://user:password@host:port`
+    base: String,
+    own: Option<Own>,
+}
+
+/// A server of ours.
+#[derive(Debug)]
+struct Own {
+    // Never dropped by the shared cluster: whoever waits at the pipe tidies up.
+    directory: PathBuf,
+    programs: PathBuf,
+    root: bool,
+    port: u16,
+    settings: Vec<String>,
+    _watch: Child,
+}
+
+/// A database that is dropped with this.
+#[derive(Debug)]
+pub struct Database {
+    name: String,
+    base: String,
+}
+
+impl Cluster {
+    /// The server that all tests of this process share.
+    pub fn of_this_process() -> &'static Self {
+        &SHARED
+    }
+
+    fn shared() -> Self {
+        match std::env::vars().find(|(name, value)| name == ENVIRONMENT && !value.is_empty()) {
+            Some((_, url)) => Self { base: url.trim_end_matches('/').to_owned(), own: None },
+            // Commits need not reach the disk: the machine does not fail during a test.
+            None => Self::start(&["fsync=off"]),
+        }
+    }
+
+    /// Starts a server with these settings (`fsync=on`), for tests that stop it and for measurements.
+    ///
+    /// # Panics
+    /// Where PostgreSQL is not installed, or does not start.
+    pub fn start(settings: &[&str]) -> Self {
+        let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+        let programs = versions
+            .map(|version| version.path().join("bin"))
+            .filter(|bin| bin.join("initdb").exists())
+            .max();
+        let programs = programs.expect("no PostgreSQL server found: install the Debian package `postgresql`");
+        // A socket's path has to be short, so not in a directory of the environment's choice.
+        let directory =
+            tempfile::Builder::new().prefix("placet-pg").tempdir_in("/tmp").map(TempDir::keep).unwrap();
+        let root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
+        if root {
+            let chown = Command::new("chown").arg("postgres").arg(&directory).status().unwrap();
+            assert!(chown.success());
+        }
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let watch = watch(&programs, &directory, root);
+        let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
+        let own = Own { directory, programs, root, port, settings, _watch: watch };
+        own.run("initdb", &["-A", "trust", "-U", "postgres", "--locale=C", "--encoding=UTF8", "--no-sync"]);
+        own.launch();
+        Self { base: format!("postgres://postgres@127.0.0.1:{port}"), own: Some(own) }
+    }
+
+    /// Where it listens: `127.0.0.1` and a port, to put something before it.
+    pub fn address(&self) -> std::net::SocketAddr {
+        let config: postgres::Config = self.base.parse().unwrap();
+        let port = config.get_ports().first().copied().unwrap_or(5432);
+        let host = match config.get_hosts().first() {
+            Some(postgres::config::Host::Tcp(host)) => host.clone(),
+            _ => "127.0.0.1".into(),
+        };
+        std::net::ToSocketAddrs::to_socket_addrs(&(host.as_str(), port)).unwrap().next().unwrap()
+    }
+
+    /// The directory of its socket and data; `None` where it is not ours.
+    pub fn directory(&self) -> Option<&Path> {
+        self.own.as_ref().map(|own| own.directory.as_path())
+    }
+
+    /// A new, empty database.
+    pub fn database(&self) -> Database {
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("t{}_{number}", std::process::id());
+        let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let make =
+            format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'");
+        outside(&self.base, "postgres", move |client| client.batch_execute(&make)).unwrap();
+        Database { name, base: self.base.clone() }
+    }
+
+    /// Kills it without a warning, as a failing machine would.
+    ///
+    /// # Panics
+    /// Where it is not ours.
+    pub fn kill(&self) {
+        let own = self.own.as_ref().expect("a server of the tests' own");
+        own.run("pg_ctl", &["stop", "-m", "immediate"]);
+    }
+
+    /// Starts it again.
+    ///
+    /// # Panics
+    /// Where it is not ours, or does not start.
+    pub fn restart(&self) {
+        self.own.as_ref().expect("a server of the tests' own").launch();
+    }
+
+    /// Ends it, and waits until it is over.
+    pub fn stop(mut self) {
+        if let Some(own) = self.own.take() {
+            own.run("pg_ctl", &["stop", "-m", "immediate"]);
+        }
+    }
+}
+
+impl Own {
+    fn launch(&self) {
+        let mut options =
+            format!("-k {} -p {} -c listen_addresses=127.0.0.1", self.directory.display(), self.port);
+        for setting in self.settings.iter().map(String::as_str).chain(["max_connections=300"]) {
+            options += &format!(" -c {setting}");
+        }
+        let log = self.directory.join("log");
+        self.run("pg_ctl", &["start", "-w", "-l", log.to_str().unwrap(), "-o", &options]);
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) {
+        let mut command = as_postgres(&self.programs.join(program), self.root);
+        command.current_dir("/").arg("-D").arg(self.directory.join("data")).args(arguments);
+        // Not to a pipe: the server would keep it open.
+        let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        assert!(status.unwrap().success(), "{program} failed: see {}", self.directory.join("log").display());
+    }
+}
+
+/// A command that runs as `postgres` where the test runs as root: the server refuses root.
+fn as_postgres(program: &Path, root: bool) -> Command {
+    if !root {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]).arg(program);
+    command
+}
+
+/// A shell in a process group of its own that waits until this process has ended, then stops the server and removes
+/// its directory.
+fn watch(programs: &Path, directory: &Path, root: bool) -> Child {
+    let script = r#"while read -r _; do :; done; "$1" -D "$2/data" stop -m immediate; rm -rf "$2""#;
+    let mut command = as_postgres(Path::new("/bin/sh"), root);
+    command.args(["-c", script, "sh"]).arg(programs.join("pg_ctl")).arg(directory).current_dir("/");
+    // Interrupting the tests from a terminal must not interrupt this.
+    command.process_group(0);
+    let watch = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let mut watch = watch.unwrap();
+    _ = watch.stdin.as_mut().map(|pipe| pipe.flush());
+    watch
+}
+
+impl Database {
+    /// Its URL.
+    pub fn url(&self) -> String {
+        format!("{}/{}", self.base, self.name)
+    }
+
+    /// Its URL through something that listens at this port of 127.0.0.1.
+    pub fn url_through(&self, port: u16) -> String {
+        let (credentials, _) =
+            self.base.trim_start_matches("postgres://").rsplit_once('@').unwrap_or(("postgres", ""));
+        format!("postgres://{credentials}@127.0.0.1:{port}/{}", self.name)
+    }
+
+    /// Runs statements.
+    ///
+    /// # Panics
+    /// With the server's words.
+    pub fn run(&self, sql: &str) {
+        let sql = sql.to_owned();
+        outside(&self.base, &self.name, move |client| client.batch_execute(&sql)).unwrap();
+    }
+
+    /// The first column of every row, as text.
+    ///
+    /// # Panics
+    /// With the server's words.
+    pub fn column(&self, sql: &str) -> Vec<String> {
+        let sql = sql.to_owned();
+        let rows = outside(&self.base, &self.name, move |client| client.simple_query(&sql)).unwrap();
+        let text = |row: &postgres::SimpleQueryMessage| match row {
+            postgres::SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap_or_default().to_owned()),
+            _ => None,
+        };
+        rows.iter().filter_map(text).collect()
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
+        _ = outside(&self.base, "postgres", move |client| client.batch_execute(&sql));
+    }
+}
+
+/// Does something with a connection, outside of whatever runtime the test is in: the client brings one of its own.
+fn outside<T: Send>(
+    base: &str,
+    database: &str,
+    what: impl FnOnce(&mut Client) -> Result<T, postgres::Error> + Send,
+) -> Result<T, String> {
+    let url = format!("{base}/{database}");
+    thread::scope(|scope| {
+        let done = scope.spawn(move || {
+            let end = Instant::now() + Duration::from_secs(10);
+            let mut client = loop {
+                match Client::connect(&url, NoTls) {
+                    Ok(client) => break client,
+                    Err(error) if Instant::now() > end => return Err(reason(&error)),
+                    Err(_) => thread::park_timeout(Duration::from_millis(50)),
+                }
+            };
+            what(&mut client).map_err(|error| reason(&error))
+        });
+        done.join().unwrap()
+    })
+}
+
+fn reason(error: &postgres::Error) -> String {
+    error.as_db_error().map_or_else(|| error.to_string(), ToString::to_string)
+}
