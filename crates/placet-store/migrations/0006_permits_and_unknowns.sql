@@ -15,6 +15,7 @@ CREATE TABLE permits (
     CHECK ((revoked_at IS NULL) = (revoked_by IS NULL))
 );
 CREATE INDEX permits_by_agent ON permits (agent, id);
+CREATE INDEX permits_by_approval ON permits (approval);
 
 -- How an approval that was not used has ended, once that stands in the record: `expired` or `ended` (its grant).
 ALTER TABLE approvals ADD COLUMN closed TEXT COLLATE "C";

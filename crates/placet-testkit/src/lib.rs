@@ -23,7 +23,7 @@ mod wire;
 pub use client::{Answer, Client, Request};
 pub use postgres::{Cluster, Database};
 pub use proxy::Proxy;
-pub use server::Server;
+pub use server::{Server, is_about_a_file, on_postgres};
 pub use story::{Agent, Asking, Registering, SECRET, Story, fresh, password};
 pub use upstream::{Gate, Reply, Seen, Upstream};
 pub use wire::{RawUpstream, Wire};

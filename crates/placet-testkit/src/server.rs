@@ -3,28 +3,63 @@
 //! Invariant: no server outlives the test process: each has a guard, a shell that waits for the end of a pipe from
 //! here and then kills the server and removes its directory. So a server may also be kept in a `static`.
 
-use crate::{Client, until};
+use crate::{Client, Cluster, Database, until};
 use std::{
     fs::{self, File},
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
+    sync::Arc,
 };
 use tempfile::TempDir;
 
 /// What of the surrounding environment the binary reads.
-const ENVIRONMENT: &[&str] =
-    &["PLACET_URL", "PLACET_TOKEN", "PLACET_CLIENT_SECRET", "PLACET_VAULT_KEY", "PLACET_LOG", "NO_COLOR"];
+const ENVIRONMENT: &[&str] = &[
+    "PLACET_URL",
+    "PLACET_TOKEN",
+    "PLACET_CLIENT_SECRET",
+    "PLACET_VAULT_KEY",
+    "PLACET_DATABASE",
+    "PLACET_LOG",
+    "NO_COLOR",
+];
+
+/// Names the engine that servers are started on: `postgres`, else SQLite.
+const ENGINE: &str = "PLACET_TEST_ENGINE";
+
+/// Names a file that takes the names of tests that were left out.
+const SKIPPED: &str = "PLACET_TEST_SKIPPED";
+
+/// Whether servers are started on PostgreSQL.
+pub fn on_postgres() -> bool {
+    std::env::vars().any(|(name, value)| name == ENGINE && value == "postgres")
+}
+
+/// Says that a test is about SQLite's file, where servers are started on PostgreSQL; such a test ends there.
+#[must_use]
+pub fn is_about_a_file(test: &str) -> bool {
+    let skipped = on_postgres();
+    if skipped {
+        eprintln!("not on PostgreSQL: {test}");
+        if let Some((_, list)) = std::env::vars().find(|(name, _)| name == SKIPPED) {
+            let mut list = File::options().create(true).append(true).open(list).unwrap();
+            writeln!(list, "{test}").unwrap();
+        }
+    }
+    skipped
+}
 
 /// A server; killed where a test ends without stopping it.
 #[derive(Debug)]
 pub struct Server {
-    binary: PathBuf,
+    binary: String,
     home: TempDir,
     running: Option<Running>,
     flags: Vec<String>,
     base: String,
     admin: String,
+    /// Dropped after the server has ended.
+    database: Option<Arc<Database>>,
 }
 
 #[derive(Debug)]
@@ -49,18 +84,55 @@ impl Server {
     /// # Panics
     /// Where it does not become ready.
     pub fn prepared(binary: &str, prepare: impl FnOnce(&Path)) -> Self {
+        let database = on_postgres().then(|| Arc::new(Cluster::of_this_process().database()));
+        let server = Self::node(binary, database, prepare);
+        assert!(!server.admin.is_empty(), "there is no administrator token");
+        server
+    }
+
+    /// A node on a database of its own, on a PostgreSQL server whatever the engine of the other tests.
+    ///
+    /// # Panics
+    /// Where it does not become ready.
+    pub fn first_node(binary: &str) -> Self {
+        Self::node(binary, Some(Arc::new(Cluster::of_this_process().database())), |_| {})
+    }
+
+    /// Another node on the same database, with the same vault key.
+    ///
+    /// # Panics
+    /// Where it does not become ready.
+    pub fn another_node(&self) -> Self {
+        assert!(self.database.is_some(), "a server on PostgreSQL");
+        let mut node = Self::node(&self.binary, self.database.clone(), |data| {
+            fs::create_dir_all(data).unwrap();
+            fs::copy(self.data().join("vault.key"), data.join("vault.key")).unwrap();
+        });
+        node.admin.clone_from(&self.admin);
+        node
+    }
+
+    /// Its database, where that is on PostgreSQL.
+    pub fn database(&self) -> Option<&Database> {
+        self.database.as_deref()
+    }
+
+    fn node(binary: &str, database: Option<Arc<Database>>, prepare: impl FnOnce(&Path)) -> Self {
         let home = tempfile::Builder::new().prefix("placet-test-").tempdir().unwrap();
         let mut server = Self {
-            binary: binary.into(),
+            binary: binary.to_owned(),
             home,
             running: None,
             flags: Vec::new(),
             base: String::new(),
             admin: String::new(),
+            database,
         };
         prepare(&server.data());
         server.run();
-        server.admin = fs::read_to_string(server.data().join("admin.token")).unwrap().trim().to_owned();
+        if let Ok(token) = fs::read_to_string(server.data().join("admin.token")) {
+            server.admin = token.trim().to_owned();
+        }
         server
     }
 
@@ -120,6 +192,9 @@ impl Server {
         let mut command = Command::new(&self.binary);
         for name in ENVIRONMENT {
             command.env_remove(name);
+        }
+        if let Some(database) = &self.database {
+            command.env("PLACET_DATABASE", database.url());
         }
         command.env("XDG_STATE_HOME", self.home.path()).current_dir(self.home.path()).stdin(Stdio::null());
         command

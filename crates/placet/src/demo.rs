@@ -13,6 +13,7 @@ use crate::{
     data::{self, DataDir},
     exit::{Exit, Failure},
     input,
+    installation::Elsewhere,
     output::Output,
     running, serve,
 };
@@ -69,7 +70,7 @@ async fn play(temporary: &std::path::Path, out: Output) -> Result<Exit, Failure>
     let directory = DataDir::open(&temporary.join("data"))?;
     let listener = serve::bind(([127, 0, 0, 1], 0).into()).await?;
     let gateway = GatewayConfig::default();
-    let server = running::start(listener, directory, None, None, None, gateway).await?;
+    let server = running::start(listener, directory, None, Elsewhere::default(), None, gateway).await?;
     out.sentence(&format!(
         "Placet answers at {}, the shop (the upstream) at {}.",
         server.base_url(),

@@ -24,27 +24,36 @@ use placet_server::{
 use placet_store::{Database, Fault, Store, StoreOptions};
 use std::sync::Arc;
 
-/// Opens the database with the keys of the installation in it, which is made where there is none. `elsewhere` says
-/// where the vault keys are, if not in the directory.
+/// Where things are that are not in the data directory.
+#[derive(Debug, Default)]
+pub(crate) struct Elsewhere {
+    /// The vault keys.
+    pub(crate) vault: Option<VaultKeys>,
+    /// The database, which other nodes may use too.
+    pub(crate) database: Option<Database>,
+}
+
+/// Opens the database with the keys of the installation in it, which is made where there is none.
 ///
 /// # Errors
 /// A sentence that says what is missing, and what to do.
 pub(crate) async fn enter(
     directory: &DataDir,
     node: NodeId,
-    elsewhere: Option<VaultKeys>,
+    elsewhere: Elsewhere,
     now: Timestamp,
 ) -> Result<(Store, Secrets), Failure> {
     let own = VaultKeys::file(directory.path().join(data::VAULT_KEY));
-    let mut at_hand = vault_keys(&own, elsewhere.as_ref())?;
-    let place = elsewhere.unwrap_or(own);
+    let mut at_hand = vault_keys(&own, elsewhere.vault.as_ref())?;
+    let place = elsewhere.vault.unwrap_or(own);
+    let database = elsewhere.database.unwrap_or_else(|| Database::sqlite(directory.database()));
     let old = directory.old_keys(node);
     let fresh = Material::fresh(data::record_name(node), data::new_admin_token()?);
     let begins_with = match &old {
         Ok(Some(old)) => &old.material,
         _ => &fresh,
     };
-    let store = open(directory, node, begins_with.signer().map_err(unusable)?, now).await?;
+    let store = open(database, node, begins_with.signer().map_err(unusable)?, now).await?;
     if !keys::are_there(&store).await.map_err(unreadable)? {
         at_hand = Some(make(directory, &store, at_hand, &place, (fresh, old?), now).await?);
     }
@@ -154,13 +163,12 @@ async fn used(store: &Store) -> Result<bool, Failure> {
 }
 
 async fn open(
-    directory: &DataDir,
+    database: Database,
     node: NodeId,
     signer: Arc<RecordSigner>,
     now: Timestamp,
 ) -> Result<Store, Failure> {
-    let options =
-        StoreOptions::new(Database::sqlite(directory.database()), node, clock::entropy(), signer, now);
+    let options = StoreOptions::new(database, node, clock::entropy(), signer, now);
     let opened = tokio::task::spawn_blocking(move || Store::open(options)).await;
     opened
         .map_err(|error| Failure::start(format!("the database can't be opened: {error}")))?

@@ -3,9 +3,10 @@
 //! Invariant: the directory stays held until the store is closed.
 
 use crate::{
-    data::{DataDir, VaultKeys},
+    data::DataDir,
     exit::Failure,
-    installation, reserve,
+    installation::{self, Elsewhere},
+    reserve,
 };
 use placet_core::time::Timestamp;
 use placet_gateway::{Gateway, GatewayConfig};
@@ -26,15 +27,15 @@ pub(crate) struct Running {
     app: Arc<App>,
     jobs: Jobs,
     monitoring: Option<JoinHandle<io::Result<()>>>,
-    reserving: JoinHandle<()>,
+    reserving: Option<JoinHandle<()>>,
     stopping: oneshot::Sender<()>,
     serving: JoinHandle<io::Result<()>>,
     // Last: the lock is given up when all else is gone.
     directory: DataDir,
 }
 
-/// Starts a server on a bound listener and announces it. `vault` says where the vault keys are, if not in the
-/// directory; `keep_record` how long bodies of the record are kept, if not for ever.
+/// Starts a server on a bound listener and announces it. `keep_record` says how long bodies of the record are kept, if
+/// not for ever.
 ///
 /// # Errors
 /// A sentence saying what can't be used.
@@ -42,7 +43,7 @@ pub(crate) async fn start(
     listener: TcpListener,
     directory: DataDir,
     issuer: Option<String>,
-    vault: Option<VaultKeys>,
+    elsewhere: Elsewhere,
     keep_record: Option<Duration>,
     gateway: GatewayConfig,
 ) -> Result<Running, Failure> {
@@ -51,25 +52,25 @@ pub(crate) async fn start(
     let issuer = issuer.unwrap_or_else(|| base_url.clone());
     let clock = Clock::System;
     let now = clock.now();
-    let node = directory.node(!directory.database().exists(), now)?;
-    let (store, secrets) = installation::enter(&directory, node, vault, now).await?;
+    let shared = elsewhere.database.is_some();
+    // A new directory on a database that others use is a new node; a file goes on as the node that wrote it.
+    let node = directory.node(shared || !directory.database().exists(), now)?;
+    let (store, secrets) = installation::enter(&directory, node, elsewhere, now).await?;
     directory.publish_record_key(&secrets.record.public_key().to_string())?;
     let issuers = issuers(&store, &issuer, now).await?;
     let gateway = Gateway::new(gateway);
     let gateway =
         gateway.map_err(|error| Failure::start(format!("requests to upstreams can't be set up: {error}")))?;
-    let app = App::start(
-        Config { issuer, issuers, secrets, clock, node, shared: false, keep_record },
-        store,
-        gateway,
-    )
-    .await;
+    let app =
+        App::start(Config { issuer, issuers, secrets, clock, node, shared, keep_record }, store, gateway)
+            .await;
     let app = app.map_err(|error| Failure::start(format!("what is stored can't be used: {error}")))?;
     jobs::catch_up(&app)
         .await
         .map_err(|error| Failure::start(format!("the last stop can't be caught up with: {error}")))?;
     let jobs = Jobs::start(&app);
-    let reserving = reserve::keep(&directory, &app);
+    // Where the data is elsewhere, so is its space.
+    let reserving = (!shared).then(|| reserve::keep(&directory, &app));
     let (stopping, stop) = oneshot::channel();
     let serving = tokio::spawn(placet_server::serve(listener, Arc::clone(&app), async { _ = stop.await }));
     directory.announce(&base_url)?;
@@ -119,8 +120,10 @@ impl Running {
             monitoring.abort();
             let _ = monitoring.await;
         }
-        reserving.abort();
-        let _ = reserving.await;
+        if let Some(reserving) = reserving {
+            reserving.abort();
+            let _ = reserving.await;
+        }
         jobs.stop().await;
         drop(app);
         drop(directory);

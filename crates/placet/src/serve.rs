@@ -8,12 +8,14 @@ use crate::{
     cli::Context,
     data::{self, DataDir, VaultKeys},
     exit::{Exit, Failure},
+    installation::Elsewhere,
     logs,
     output::line,
     running::{self, Running},
 };
 use clap::Args;
 use placet_gateway::{CertificateDer, GatewayConfig};
+use placet_store::Database;
 use serde_json::json;
 use std::{
     io,
@@ -37,11 +39,16 @@ server when what is under way has been answered, within 15 seconds; a second one
 An agent that runs under the same operating system user as this server can read its keys: it is outside of what
 Placet can protect. Run agents as another user, or on another machine.
 
+Without --database everything is in a file of the data directory. With a PostgreSQL database several nodes serve as
+one; each has a data directory of its own, and the vault key of the first (copy `vault.key`, nothing else). A password in
+--database can be seen by every process of the machine: put the URL into PLACET_DATABASE.
+
 The vault key can be kept elsewhere: in a file (--vault-key-file) or, in base64, in PLACET_VAULT_KEY. While it is
 rotated there are several: in the file one to a line, in PLACET_VAULT_KEY with commas between.
 
 Examples:
   placet serve
+  PLACET_DATABASE=postgres://placet:secret@db.example/placet placet serve --data /var/lib/placet
   placet serve --data /var/lib/placet --listen 0.0.0.0:7447 --issuer https://placet.example";
 
 /// Start the server.
@@ -61,6 +68,9 @@ pub(crate) struct Serve {
     /// done, and every proof, is kept for ever
     #[arg(long, value_name = "TIME", default_value = "400d", value_parser = Kept::parse)]
     keep_record: Kept,
+    /// A PostgreSQL database, which other nodes may use too; with a password rather [env: PLACET_DATABASE]
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
     /// A file with the vault key: 32 bytes, or lines with base64 of them
     #[arg(long, value_name = "FILE")]
     vault_key_file: Option<PathBuf>,
@@ -113,6 +123,11 @@ impl Serve {
         {
             return Err(Failure::start(format!("the vault key file `{}` is not there", path.display())));
         }
+        let database = match (&self.database, &context.environment.database) {
+            (Some(url), _) => Some(database("--database", url)?),
+            (None, Some(url)) => Some(database("PLACET_DATABASE", url.expose_str().unwrap_or_default())?),
+            (None, None) => None,
+        };
         let extra_roots = self.upstream_ca.as_deref().map(authorities).transpose()?.unwrap_or_default();
         let gateway = GatewayConfig { extra_roots, ..GatewayConfig::default() };
         let listener = bind(self.listen).await?;
@@ -123,8 +138,9 @@ impl Serve {
             None => None,
         };
         let mut signals = Signals::new()?;
+        let elsewhere = Elsewhere { vault, database };
         let mut running =
-            running::start(listener, directory, issuer, vault, self.keep_record.0, gateway).await?;
+            running::start(listener, directory, issuer, elsewhere, self.keep_record.0, gateway).await?;
         if let Some(monitoring) = monitoring {
             if let Ok(address) = monitoring.local_addr() {
                 tracing::info!(%address, "metrics are answered without authentication");
@@ -190,6 +206,12 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
         )),
         _ => Failure::start(format!("{address} can't be listened on: {error}; choose another with --listen")),
     })
+}
+
+/// The database at a URL; `name` is where the URL was given.
+fn database(name: &str, url: &str) -> Result<Database, Failure> {
+    // The URL is not repeated: it may hold a password.
+    Database::postgres(url).map_err(|error| Failure::unreadable(format!("{name}: {error}")))
 }
 
 /// An issuer is an absolute http or https URL without query, fragment and slash at its end (RFC 8414 §2).

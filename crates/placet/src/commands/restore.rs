@@ -14,7 +14,8 @@ use crate::{
     cli::Context,
     data::{BodyReader, DATABASE, DataDir, VAULT_KEY, VaultKeys, record_key, write_whole},
     exit::{Exit, Failure},
-    input, installation,
+    input,
+    installation::{self, Elsewhere},
     output::note,
 };
 use clap::Args;
@@ -210,7 +211,8 @@ async fn close(
 ) -> Result<Neutralised, Failure> {
     let directory = DataDir::open(draft)?;
     let node = directory.node(false, now)?;
-    let (store, secrets) = installation::enter(&directory, node, elsewhere, now).await?;
+    let (store, secrets) =
+        installation::enter(&directory, node, Elsewhere { vault: elsewhere, database: None }, now).await?;
     let body = json!({
         "backup_made": manifest.made, "backup_entries": manifest.entries,
         "newest_checkpoint_seen": lost.map(|lost| &lost.seen),

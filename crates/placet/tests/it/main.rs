@@ -48,6 +48,8 @@ mod metadata;
 #[cfg(test)]
 mod metrics;
 #[cfg(test)]
+mod nodes;
+#[cfg(test)]
 mod openapi;
 #[cfg(test)]
 mod operations;

@@ -9,9 +9,15 @@ use std::{
 /// The binary, with nothing of the surrounding environment that it reads.
 pub(crate) fn placet(home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_placet"));
-    for name in
-        ["PLACET_URL", "PLACET_TOKEN", "PLACET_CLIENT_SECRET", "PLACET_VAULT_KEY", "PLACET_LOG", "NO_COLOR"]
-    {
+    for name in [
+        "PLACET_URL",
+        "PLACET_TOKEN",
+        "PLACET_CLIENT_SECRET",
+        "PLACET_VAULT_KEY",
+        "PLACET_DATABASE",
+        "PLACET_LOG",
+        "NO_COLOR",
+    ] {
         command.env_remove(name);
     }
     command.env("XDG_STATE_HOME", home).current_dir(home).stdin(Stdio::null());
