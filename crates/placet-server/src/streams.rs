@@ -16,6 +16,8 @@ use std::{
 };
 use tokio::sync::watch;
 
+/// The longest that a stream goes on: what is in flight for longer belongs to a node that is gone.
+pub const LONGEST: Duration = Duration::from_secs(14 * 60);
 /// How long a stream may run while the store doesn't say whether its grant lives.
 const UNCONFIRMED: Duration = Duration::from_secs(5);
 /// How many grants are read at a time.
@@ -45,6 +47,7 @@ pub struct OpenStream<'s> {
     streams: &'s Streams,
     number: u64,
     cut: watch::Receiver<Option<Code>>,
+    longest: tokio::time::Instant,
 }
 
 impl Streams {
@@ -55,7 +58,7 @@ impl Streams {
         let number = registry.next;
         registry.next += 1;
         registry.open.insert(number, (grant, sender));
-        OpenStream { streams: self, number, cut }
+        OpenStream { streams: self, number, cut, longest: tokio::time::Instant::now() + LONGEST }
     }
 
     /// Cuts every stream, for a stop of the server.
@@ -101,8 +104,9 @@ impl Streams {
 impl OpenStream<'_> {
     /// Waits until it is to be cut, and says why.
     pub async fn ended(&mut self) -> Code {
-        let cut = self.cut.wait_for(Option::is_some).await.ok().and_then(|code| *code);
-        // Its sender lives as long as it is registered.
+        let told = tokio::time::timeout_at(self.longest, self.cut.wait_for(Option::is_some)).await;
+        let cut = told.ok().and_then(Result::ok).and_then(|code| *code);
+        // It has gone on for too long; its sender lives as long as it is registered.
         cut.unwrap_or(Code::Unavailable)
     }
 }
@@ -144,6 +148,15 @@ pub async fn check(app: &App) -> Result<(), Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_ends_after_the_longest_time() {
+        let streams = Streams::default();
+        let mut open = streams.register(GrantId::from_parts(placet_core::time::Timestamp::MAX, [1; 10]));
+        let began = tokio::time::Instant::now();
+        assert_eq!(open.ended().await, Code::Unavailable);
+        assert!(began.elapsed() >= LONGEST && LONGEST < crate::reconcile::OVERDUE);
+    }
 
     #[tokio::test]
     async fn a_stream_is_cut_with_its_grant_and_gone_when_dropped() {

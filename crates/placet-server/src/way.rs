@@ -24,7 +24,7 @@ use crate::{
     bearer::{self, Bearer},
     clock,
     problem::Problem,
-    recording,
+    recording, streams,
 };
 use axum::body::Bytes;
 use describe::Described;
@@ -90,6 +90,16 @@ pub enum Wanted {
     },
     /// The proxy door.
     Call(Arrived),
+}
+
+impl Wanted {
+    /// How long carrying it out may take: an answer at the proxy door may be a stream.
+    const fn longest(&self) -> Duration {
+        match self {
+            Self::Action { .. } => outcome::UPSTREAM_TIME,
+            Self::Call(_) => streams::LONGEST,
+        }
+    }
 }
 
 /// An HTTP request at the proxy door.
@@ -191,7 +201,7 @@ pub async fn act(app: &Arc<App>, token: &str, asked: &Asked) -> Result<Answered,
             task: bearer.chain.leaf().grant.task,
             connection: Some(described.connection.connection.id),
             at: now,
-            until: now.plus(outcome::UPSTREAM_TIME).plus(CONCLUDING),
+            until: now.plus(asked.wanted.longest()).plus(CONCLUDING),
             versions: [described.versions(&bearer), release.permitted.versions].concat(),
             charges: [judgement.charges.clone(), release.permitted.charges].concat(),
             observed: observe::noted(

@@ -19,6 +19,8 @@ statements! {
     /// Answers of people that could still be used, or given.
     RESTORED_APPROVALS = "UPDATE approvals SET expires = ?1, version = version + 1
                  WHERE state IN ('pending', 'approved') AND expires > ?1";
+    /// Broader answers, whose use since then nobody knows.
+    RESTORED_PERMITS = "UPDATE permits SET revoked_at = ?1, revoked_by = 'restore' WHERE revoked_at IS NULL AND expires > ?1";
     /// People who are signed in.
     RESTORED_SESSIONS = "UPDATE sessions SET ended = ?1 WHERE ended IS NULL AND expires > ?1";
     /// Whatever was decided before is stale.
@@ -36,6 +38,8 @@ pub struct Neutralised {
     pub agents: u64,
     /// Approvals, answered or not.
     pub approvals: u64,
+    /// Permits.
+    pub permits: u64,
     /// Sessions.
     pub sessions: u64,
 }
@@ -50,6 +54,7 @@ pub fn neutralise(tx: &mut Tx<'_>, now: Timestamp) -> Result<Neutralised, Fault>
         tasks: tx.execute(&RESTORED_TASKS, &[])?,
         agents: tx.execute(&RESTORED_AGENTS, &[])?,
         approvals: tx.execute(&RESTORED_APPROVALS, &params![now])?,
+        permits: tx.execute(&RESTORED_PERMITS, &params![now])?,
         sessions: tx.execute(&RESTORED_SESSIONS, &params![now])?,
     };
     tx.execute(&RESTORED_VERSIONS, &[])?;

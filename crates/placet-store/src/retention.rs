@@ -45,7 +45,8 @@ statements! {
                 ORDER BY concluded LIMIT ?2)";
     /// Approvals, with all that their people were shown. Ids sort by the time at which they were made.
     APPROVALS = "DELETE FROM approvals WHERE id IN
-                 (SELECT id FROM approvals WHERE id < ?1 ORDER BY id LIMIT ?2)";
+                 (SELECT a.id FROM approvals a WHERE a.id < ?1
+                  AND NOT EXISTS (SELECT 1 FROM permits p WHERE p.approval = a.id) ORDER BY a.id LIMIT ?2)";
 }
 
 /// Erases the bodies of entries that are older than `before`, of at most `limit` entries of each node, but for those

@@ -17,7 +17,7 @@ use placet_core::{
     time::Timestamp,
 };
 use placet_server::clock;
-use placet_store::{Database, PreparedEntry, Store, StoreOptions};
+use placet_store::{PreparedEntry, Store, StoreOptions};
 use serde_json::json;
 use std::{net::SocketAddr, sync::Arc};
 
@@ -50,7 +50,7 @@ pub(crate) async fn start(upstream: SocketAddr, written: Written) -> Floor {
     let signer = Arc::new(RecordSigner::from_seed("bench", &[1; 32]).unwrap());
     let node = NodeId::from_parts(now, [2; 10]);
     let store = Store::open(StoreOptions::new(
-        Database::sqlite(directory.join("floor.db")),
+        crate::database(&directory.join("floor.db"), "placet_floor"),
         node,
         [0; 16],
         signer,

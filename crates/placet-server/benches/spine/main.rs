@@ -1,8 +1,9 @@
 //! What the spine costs, each part beside the floor of this machine, measured in the same run.
 //!
 //! Run it with `cargo bench -p placet-server --bench spine`; it takes about two minutes. With `-- scale` it measures
-//! instead how the number of agents tells, with `-- proxy` the proxy door alone. Absolute figures are this machine's; the
-//! ratios are what carries over.
+//! instead how the number of agents tells, with `-- proxy` the proxy door alone. With `postgres://USER@HOST:PORT/` the data
+//! is in the databases `placet_subject` and `placet_floor` of that server, which have to be there and empty. Absolute figures
+//! are this machine's; the ratios are what carries over.
 
 #![expect(
     clippy::unwrap_used,
@@ -21,6 +22,7 @@ mod scale;
 mod subject;
 
 use load::Load;
+use placet_store::Database;
 use std::{path::Path, time::Duration};
 use subject::Subject;
 
@@ -75,6 +77,14 @@ fn main() {
         }
         subject.stop().await;
     });
+}
+
+/// Where data is kept: in `file`, or in the database of this name on the server that the arguments name.
+fn database(file: &Path, name: &str) -> Database {
+    match std::env::args().find(|argument| argument.starts_with("postgres://")) {
+        Some(server) => Database::postgres(&format!("{server}{name}")).unwrap(),
+        None => Database::sqlite(file),
+    }
 }
 
 /// Runs both in turns and prints the medians and their ratio.

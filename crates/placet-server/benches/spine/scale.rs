@@ -1,4 +1,4 @@
-//! (d) What a request costs with a thousand, a hundred thousand and a million agents in the store, and what a start
+//! (e) What a request costs with a thousand, a hundred thousand and a million agents in the store, and what a start
 //! costs with the million. Takes a few minutes, most of them to make the agents: run with `-- scale`.
 
 use crate::{
@@ -33,7 +33,7 @@ pub(crate) async fn measure() {
     for size in SIZES {
         let began = Instant::now();
         population.grow(size).await;
-        println!("(d) {size} agents, made in {:.1?}", began.elapsed());
+        println!("(e) {size} agents, made in {:.1?}", began.elapsed());
         let tokens = population.token_requests(CALLERS);
         let actions = tokens.all().await;
         let actions = actions.iter().map(|answer| subject::action_request(answer)).collect();

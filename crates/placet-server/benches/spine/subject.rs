@@ -17,7 +17,7 @@ use placet_server::{
     keys::{self, Material},
     vault::FixedVault,
 };
-use placet_store::{Database, Store, StoreOptions};
+use placet_store::{Store, StoreOptions};
 use serde_json::{Value, json};
 use std::{net::SocketAddr, path::Path, sync::Arc};
 use tokio::{sync::oneshot, task::JoinHandle};
@@ -172,7 +172,7 @@ async fn serve(directory: &Path) -> Served {
     let material = Material { hash: Secret::new([3; 32]), ..Material::fresh("bench".into(), admin_token) };
     let signer = material.signer().unwrap();
     let store = Store::open(StoreOptions::new(
-        Database::sqlite(directory.join("placet.db")),
+        crate::database(&directory.join("placet.db"), "placet_subject"),
         node,
         [0; 16],
         signer,

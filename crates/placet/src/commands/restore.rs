@@ -247,17 +247,18 @@ fn tell(context: &Context, target: &Path, manifest: &Manifest, ended: Neutralise
         "entries_lost": lost.map(|lost| lost.entries), "vault_key": manifest.vault_key,
         "ended": {
             "agents_suspended": ended.agents, "tasks": ended.tasks, "grants": ended.grants,
-            "approvals": ended.approvals, "sessions": ended.sessions,
+            "approvals": ended.approvals, "permits": ended.permits, "sessions": ended.sessions,
         },
     });
     let sentence = format!(
-        "Restored to {} from the backup of {}: {} agents are suspended; {} tasks, {} grants, {} approvals and {} sessions are ended.",
+        "Restored to {} from the backup of {}: {} agents are suspended; {} tasks, {} grants, {} approvals, {} permits and {} sessions are ended.",
         target.display(),
         manifest.made,
         ended.agents,
         ended.tasks,
         ended.grants,
         ended.approvals,
+        ended.permits,
         ended.sessions
     );
     context.out.item(&document, &sentence);

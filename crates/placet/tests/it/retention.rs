@@ -1,11 +1,14 @@
 //! What is erased when its time is over, and what stays.
 
 use crate::stage::PLACET;
-use placet_testkit::{Story, fresh, until};
+use placet_testkit::{Story, fresh, is_about_a_file, until};
 use serde_json::{Value, json};
 
 #[test]
 fn bodies_are_erased_and_proofs_stay() {
+    if is_about_a_file("retention::bodies_are_erased_and_proofs_stay") {
+        return;
+    }
     let mut story = Story::new(PLACET);
     let (_, token) = story.ready("  - {name: notes, allow: [notes.write]}\n");
     let customer = fresh("c");
@@ -71,6 +74,9 @@ fn bodies_are_erased_and_proofs_stay() {
 
 #[test]
 fn what_a_policy_says_counts_before_what_the_installation_says() {
+    if is_about_a_file("retention::what_a_policy_says_counts_before_what_the_installation_says") {
+        return;
+    }
     let mut story = Story::new(PLACET);
     let agent = story.agent(&fresh("agent-")).register();
     let policy = format!(
