@@ -4,6 +4,7 @@
 //! Invariant: nothing of it outlives the process of the tests: the server is stopped by a shell that waits for the end
 //! of a pipe, which a killed process closes too.
 
+use crate::{Proxy, until};
 use postgres::{Client, NoTls};
 use std::{
     io::Write as _,
@@ -51,6 +52,8 @@ struct Own {
 pub struct Database {
     name: String,
     base: String,
+    /// Where [`Database::url`] leads, where that is not the server itself.
+    port: Option<u16>,
 }
 
 impl Cluster {
@@ -120,7 +123,7 @@ impl Cluster {
         let make =
             format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'");
         outside(&self.base, "postgres", move |client| client.batch_execute(&make)).unwrap();
-        Database { name, base: self.base.clone() }
+        Database { name, base: self.base.clone(), port: None }
     }
 
     /// Kills it without a warning, as a failing machine would.
@@ -130,6 +133,24 @@ impl Cluster {
     pub fn kill(&self) {
         let own = self.own.as_ref().expect("a server of the tests' own");
         own.run("pg_ctl", &["stop", "-m", "immediate"]);
+    }
+
+    /// Kills every process of it (SIGKILL), the first one first, so that nobody writes anything more.
+    ///
+    /// # Panics
+    /// Where it is not ours.
+    pub fn kill_processes(&self) {
+        let own = self.own.as_ref().expect("a server of the tests' own");
+        let pid = std::fs::read_to_string(own.directory.join("data/postmaster.pid")).unwrap();
+        let first: u32 = pid.lines().next().unwrap().parse().unwrap();
+        let of_it: Vec<u32> = processes().filter(|(_, parent)| *parent == first).map(|(id, _)| id).collect();
+        for id in std::iter::once(first).chain(of_it.iter().copied()) {
+            // One that has ended by itself is as dead as one that was killed.
+            _ = Command::new("kill").args(["-9", &id.to_string()]).stderr(Stdio::null()).status().unwrap();
+        }
+        until("the end of the server's processes", || {
+            processes().all(|(id, _)| id != first && !of_it.contains(&id)).then_some(())
+        });
     }
 
     /// Starts it again.
@@ -168,6 +189,19 @@ impl Own {
     }
 }
 
+/// Every process that lives, with its parent.
+fn processes() -> impl Iterator<Item = (u32, u32)> {
+    std::fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| {
+        let id = entry.file_name().to_str()?.parse().ok()?;
+        let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+        // After the name, which is in parentheses and may have any: the state, and the parent.
+        let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+        let lives = fields.next()? != "Z";
+        let parent = fields.next()?.parse().ok()?;
+        lives.then_some((id, parent))
+    })
+}
+
 /// A command that runs as `postgres` where the test runs as root: the server refuses root.
 fn as_postgres(program: &Path, root: bool) -> Command {
     if !root {
@@ -195,7 +229,14 @@ fn watch(programs: &Path, directory: &Path, root: bool) -> Child {
 impl Database {
     /// Its URL.
     pub fn url(&self) -> String {
-        format!("{}/{}", self.base, self.name)
+        self.port.map_or_else(|| format!("{}/{}", self.base, self.name), |port| self.url_through(port))
+    }
+
+    /// The same, whose URL leads through this proxy. What tests ask it themselves goes to the server.
+    #[must_use]
+    pub fn behind(mut self, proxy: &Proxy) -> Self {
+        self.port = Some(proxy.port());
+        self
     }
 
     /// Its URL through something that listens at this port of 127.0.0.1.

@@ -98,6 +98,14 @@ impl Server {
         Self::node(binary, Some(Arc::new(Cluster::of_this_process().database())), |_| {})
     }
 
+    /// A node on a database of a test's own, wherever that is and whatever lies between.
+    ///
+    /// # Panics
+    /// Where it does not become ready.
+    pub fn on_database(binary: &str, database: Database) -> Self {
+        Self::node(binary, Some(Arc::new(database)), |_| {})
+    }
+
     /// Another node on the same database, with the same vault key.
     ///
     /// # Panics

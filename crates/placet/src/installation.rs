@@ -4,7 +4,7 @@
 //! transaction. A start that was cut off goes on with the files it finds; a second node that was slower takes its own
 //! back. Keys that an older version kept in files are taken over in that transaction, and the files removed after it.
 //!
-//! Invariant: nothing is sealed by a key that is not on the disk already, and where an installation is, none is made.
+//! Invariant: nothing is sealed by a key that is not on the disk already, and where an installation is, or was, none is made.
 
 use crate::{
     data::{self, DataDir, OldKeys, VaultKeys},
@@ -84,6 +84,11 @@ async fn make(
 ) -> Result<Vec<Arc<RootKey>>, Failure> {
     if old.is_none() && used(store).await? {
         return Err(directory.missing("keys"));
+    }
+    // A file that a failing disk left empty, or another database than before: a new installation in its place would
+    // hide that everything is gone.
+    if old.is_none() && directory.has_served()? {
+        return Err(directory.emptied());
     }
     let mut made = Vec::new();
     let at_hand = match at_hand {

@@ -357,9 +357,9 @@ impl State {
     }
 }
 
-/// Answers all. Conclusions that found no database are kept, to be tried again: their effect has happened.
+/// Answers all. Conclusions that found no database, or no space, are kept, to be tried again: their effect has happened.
 fn answer(group: Vec<Box<dyn Job>>, outcome: &Result<(), Fault>, kept: &mut Vec<Box<dyn Job>>) {
-    let keep = matches!(outcome, Err(fault) if fault.passes());
+    let keep = matches!(outcome, Err(fault) if fault.passes() || *fault == Fault::Full);
     for mut job in group {
         job.answer(outcome.clone());
         if keep && job.lane() == Lane::End && kept.len() < KEPT {

@@ -147,6 +147,23 @@ impl DataDir {
         self.write(RECORD_KEY, line.as_bytes())
     }
 
+    /// Whether a server has served from this directory before: it leaves the record's key in it once it has opened or
+    /// made its installation.
+    ///
+    /// # Errors
+    /// A sentence, where the file can't be read.
+    pub(crate) fn has_served(&self) -> Result<bool, Failure> {
+        Ok(self.read(RECORD_KEY)?.is_some())
+    }
+
+    /// What is said where the database is empty, and was not.
+    pub(crate) fn emptied(&self) -> Failure {
+        Failure::start(format!(
+            "the database is empty, and `{}` says that there was an installation in it: put the database back from a backup, or give an empty data directory for a new installation",
+            self.path().join(RECORD_KEY).display()
+        ))
+    }
+
     /// What is said where a file is gone that the database needs.
     pub(crate) fn missing(&self, name: &str) -> Failure {
         Failure::start(format!(

@@ -8,31 +8,67 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
         Mutex, RwLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
     time::{Duration, Instant},
 };
 
 /// What the limited agent may do at most, over all lives of the server.
-const MAX: usize = 60;
+pub(crate) const MAX: usize = 60;
 const KILLS: usize = 4;
 
 /// What agents were answered.
 #[derive(Default)]
-struct Answered {
+pub(crate) struct Answered {
     tokens: Mutex<Vec<String>>,
     /// Actions that were executed: the id by the text that was sent.
     executed: Mutex<BTreeMap<String, String>>,
+    /// How many were refused because something that the server needs was not there.
+    unavailable: AtomicUsize,
+    /// How long the slowest answer took.
+    slowest: Mutex<Duration>,
+}
+
+impl Answered {
+    pub(crate) fn unavailable(&self) -> usize {
+        self.unavailable.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn executed(&self) -> usize {
+        self.executed.lock().unwrap().len()
+    }
+
+    pub(crate) fn slowest(&self) -> Duration {
+        *self.slowest.lock().unwrap()
+    }
+
+    /// Sends it, and keeps how long that took and whether it was refused as `unavailable`.
+    fn send(&self, request: placet_testkit::Request) -> Option<placet_testkit::Answer> {
+        let began = Instant::now();
+        let answer = request.try_send().ok()?;
+        let mut slowest = self.slowest.lock().unwrap();
+        *slowest = slowest.max(began.elapsed());
+        if answer.status == 503 {
+            self.unavailable.fetch_add(1, Ordering::SeqCst);
+        }
+        Some(answer)
+    }
 }
 
 /// Acts and asks for tokens until told to stop; a server that is gone is waited for.
-fn work(agent: &Agent, customer: &str, base: &RwLock<String>, stop: &AtomicBool, answered: &Answered) {
+pub(crate) fn work(
+    agent: &Agent,
+    customer: &str,
+    base: &RwLock<String>,
+    stop: &AtomicBool,
+    answered: &Answered,
+) {
     let mut token: Option<String> = None;
     while !stop.load(Ordering::SeqCst) {
         let client = Client::new(&base.read().unwrap().clone());
         let asked = agent.ask().with("scope", "notes.write").with("task_id", &fresh("t"));
-        if let Ok(answer) = asked.request(&client).try_send()
+        if let Some(answer) = answered.send(asked.request(&client))
             && answer.status == 200
         {
             let fresh = answer.text("/access_token");
@@ -48,7 +84,7 @@ fn work(agent: &Agent, customer: &str, base: &RwLock<String>, stop: &AtomicBool,
             if text.ends_with('7') {
                 request = request.header("idempotency-key", &text);
             }
-            let Ok(answer) = request.try_send() else { break };
+            let Some(answer) = answered.send(request) else { break };
             match answer.status {
                 200 => _ = answered.executed.lock().unwrap().insert(text, answer.text("/id")),
                 403 => _ = answer.refused(403, "limit_exceeded"),
@@ -59,7 +95,7 @@ fn work(agent: &Agent, customer: &str, base: &RwLock<String>, stop: &AtomicBool,
 }
 
 /// Everything that must be so after the server was started again.
-fn check(story: &Story, limited: &str, answered: &Answered) {
+pub(crate) fn check(story: &Story, limited: &str, answered: &Answered) {
     let admin = story.admin();
     let output = story.server.cli().args(["record", "verify", "--json"]).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
@@ -113,7 +149,7 @@ fn check(story: &Story, limited: &str, answered: &Answered) {
     }
 }
 
-fn agents(story: &Story) -> Vec<(Agent, String)> {
+pub(crate) fn agents(story: &Story) -> Vec<(Agent, String)> {
     let limited = format!("  - {{name: some, allow: [notes.write], limits: [{{count: {MAX}, per: day}}]}}\n");
     let free = "  - {name: all, allow: [notes.write]}\n".to_owned();
     [limited, free.clone(), free].iter().map(|rules| (story.ready(rules).0, fresh("c"))).collect()

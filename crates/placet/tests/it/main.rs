@@ -30,6 +30,8 @@ mod doctor;
 #[cfg(test)]
 mod exchange;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod grants;
 #[cfg(test)]
 mod help;

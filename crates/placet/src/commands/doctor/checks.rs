@@ -157,7 +157,8 @@ pub(super) fn user(directory: &Path) -> Finding {
             "the directory belongs to root",
             "run the server as a user of its own, and agents as others",
         ),
-        Ok(uid) if uid >= 1000 => Finding::warn(
+        // systemd takes users of services from the range that is left out (`DynamicUser=`).
+        Ok(uid) if uid >= 1000 && !(61_184..=65_519).contains(&uid) => Finding::warn(
             "user",
             format!("the directory belongs to uid {uid}, which looks like a person's: {sentence}"),
             "run the server as a system user of its own (examples/systemd)",
