@@ -14,7 +14,7 @@ use std::{
     process::{Child, Command, Stdio},
     sync::{
         LazyLock, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU16, AtomicU64, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -89,7 +89,7 @@ impl Cluster {
             let chown = Command::new("chown").arg("postgres").arg(&directory).status().unwrap();
             assert!(chown.success());
         }
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let watch = watch(&programs, &directory, root);
         let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
         let own = Own { directory, programs, root, port, settings, _watch: watch };
@@ -187,6 +187,16 @@ impl Own {
         let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
         assert!(status.unwrap().success(), "{program} failed: see {}", self.directory.join("log").display());
     }
+}
+
+/// A free port below those that the system gives to outgoing connections: a server that is started again finds it free,
+/// however many clients try to reach it meanwhile.
+fn free_port() -> u16 {
+    static PORTS: AtomicU16 = AtomicU16::new(0);
+    let first = 26_000 + u16::try_from(std::process::id() % 4000).unwrap_or_default();
+    let first = first + PORTS.fetch_add(1, Ordering::Relaxed);
+    let free = (first..32_000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    free.expect("a free port")
 }
 
 /// Every process that lives, with its parent.

@@ -171,14 +171,15 @@ pub async fn revoke(
     body: Option<JsonBody<Revocation>>,
 ) -> Answer<Json<Value>> {
     let grant = visible(&app, &caller, &id).await?;
-    may_change(&caller, &grant)?;
+    may_change(&app, &caller, &grant).await?;
     let Revocation { reason, affected_task_chain } = body.map(|JsonBody(body)| body).unwrap_or_default();
     let ending = Ending { what: What::Grant(grant.id), by: caller.by(), reason, affected_task_chain, source };
     Ok(Json(Value::Object(revocation::end(&app, ending).await?.to_json(true))))
 }
 
-/// Lets those through who may take authority back: of what they see, all but an auditor's reading.
-fn may_change(caller: &Caller, grant: &Grant) -> Result<(), Problem> {
+/// Lets those through who may take authority back: of what they see, all but an auditor's reading, and what an agent's
+/// token does not stand for.
+async fn may_change(app: &App, caller: &Caller, grant: &Grant) -> Result<(), Problem> {
     match caller {
         Caller::User(signed_in) if !caller.configures() && grant.user != Some(signed_in.user.id) => {
             Err(Problem::of(
@@ -186,8 +187,25 @@ fn may_change(caller: &Caller, grant: &Grant) -> Result<(), Problem> {
                 "an auditor reads; taking authority back needs the grant's user or an administrator",
             ))
         }
+        Caller::Agent(bearer) => {
+            let (own, id) = (bearer.chain.leaf().grant.id, grant.id);
+            if app.store.read(move |q| hangs_below(q, id, own)).await? { Ok(()) } else { Err(not_its_own()) }
+        }
         _ => Ok(()),
     }
+}
+
+/// Whether a grant is `own` or hangs below it.
+pub(super) fn hangs_below(q: &mut impl Query, id: GrantId, own: GrantId) -> Result<bool, Fault> {
+    Ok(id == own || grants::ancestors(q, id)?.iter().any(|grant| grant.id == own))
+}
+
+/// A token stands for its grant, not for all that its agent holds: whoever got hold of one ends nothing beside it.
+pub(super) fn not_its_own() -> Problem {
+    Problem::of(
+        Code::NotPermitted,
+        "a token ends its own grant and what hangs below it; another of the agent's tokens is ended at `/oauth/revoke`",
+    )
 }
 
 /// What a caller sees of grants and tasks.

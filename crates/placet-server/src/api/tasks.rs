@@ -8,7 +8,7 @@
 
 use super::{
     agents::stated,
-    grants::{Revocation, View},
+    grants::{self as grants_api, Revocation, View},
     query::QueryParams,
     roots::{self, Maker, Wanted},
 };
@@ -241,6 +241,24 @@ async fn finish(
             Code::NotPermitted,
             "an auditor reads; this needs the task's user or an administrator",
         ));
+    }
+    if let Caller::Agent(bearer) = caller {
+        let (leaf, id) = (&bearer.chain.leaf().grant, task.id);
+        let (own, its) = (leaf.id, leaf.task == Some(id));
+        let below = app
+            .store
+            .read(move |q| {
+                for grant in grants::by_task(q, id, revocation::MAX_TOLD)? {
+                    if grants_api::hangs_below(q, grant.id, own)? {
+                        return Ok::<_, Fault>(true);
+                    }
+                }
+                Ok(false)
+            })
+            .await?;
+        if !its && !below {
+            return Err(grants_api::not_its_own());
+        }
     }
     let Revocation { reason, affected_task_chain } = body.map(|JsonBody(body)| body).unwrap_or_default();
     let what = What::Task(task.id, state);

@@ -156,15 +156,8 @@ pub enum Takes {
 pub async fn takes(app: &App, token: &str, arrived: &Arrived) -> Result<Takes, Problem> {
     let bearer = crate::bearer::live(app, token).await?;
     match found(app, &bearer, &app.rules.load_full(), arrived).await {
-        Ok((live, placed)) => {
-            let (service, auth) = (live.service.name(), live.service.auth());
-            match connections::reach(app, &bearer.chain, service, auth, Some(&arrived.connection)).await {
-                Ok(_) if placed.action().stream() => Ok(Takes::Stream),
-                Ok(_) => Ok(Takes::Whole),
-                Err(problem) if problem.code() == Code::NotGranted => Ok(Takes::Nothing),
-                Err(problem) => Err(problem),
-            }
-        }
+        Ok((_, placed)) if placed.action().stream() => Ok(Takes::Stream),
+        Ok(_) => Ok(Takes::Whole),
         Err(problem) if problem.code() == Code::NotGranted => Ok(Takes::Nothing),
         Err(problem) => Err(problem),
     }
@@ -186,21 +179,15 @@ async fn found<'r>(
         let placed = live.service.place(method, path);
         placed.filter(|placed| names(&bearer.chain, placed.action().name()))
     };
+    let (service, auth) = (live.service.name(), live.service.auth());
+    let reach = connections::reach(app, &bearer.chain, service, auth, Some(&arrived.connection));
     if let Some(placed) = place(path) {
+        // Before its body and parameters are looked at: what is out of reach is told like what is not there.
+        reach.await.map_err(|problem| if problem.code() == Code::NotGranted { absent() } else { problem })?;
         return Ok((Arc::clone(live), placed));
     }
     let normal = normal_path(path);
-    if place(&normal).is_some()
-        && connections::reach(
-            app,
-            &bearer.chain,
-            live.service.name(),
-            live.service.auth(),
-            Some(&arrived.connection),
-        )
-        .await
-        .is_ok()
-    {
+    if place(&normal).is_some() && reach.await.is_ok() {
         return Err(invalid(
             "the path is refused: percent-encode everything in its values but letters, digits, `-`, `.`, `_` and `~`",
         ));

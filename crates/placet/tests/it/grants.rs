@@ -231,3 +231,29 @@ fn who_may_narrow() {
     assert!(why(&asked.refused(400, "invalid_scope")).contains("orders.list"));
     assert_eq!(stage.introspect(&token).at("/scope"), "orders.read");
 }
+
+/// Whoever got hold of a token must not be able to end what the agent holds beside it.
+#[test]
+fn a_token_ends_no_more_than_it_stands_for() {
+    let stage = stage();
+    let agent = stage.agent();
+    stage.story.rules(&agent.handle, ALL).expect(201);
+    let task = || {
+        let asked = agent.ask().with("task_id", &fresh("t-")).with("scope", "orders.read");
+        asked.send(&stage.client()).expect(200)
+    };
+    let (own, other) = (task(), task());
+    let bearer = own.text("/access_token");
+    let post = |path: String| stage.client().with(&bearer).post(&path).send();
+    let root = read(&bearer).1["grant"]["root"].as_str().unwrap().to_owned();
+    for grant in [&root, &other.text("/grant_id")] {
+        post(format!("/v1/grants/{grant}/revoke")).refused(403, "not_permitted");
+        narrow(&bearer, grant, &json!({"scope": []})).refused(403, "not_permitted");
+    }
+    for end in ["complete", "revoke"] {
+        post(format!("/v1/tasks/{}/{end}", other.text("/task_id"))).refused(403, "not_permitted");
+    }
+    stage.story.act(&other.text("/access_token"), "orders.read", &order("1")).expect(200);
+    post(format!("/v1/grants/{}/revoke", own.text("/grant_id"))).expect(200);
+    stage.story.act(&bearer, "orders.read", &order("1")).refused(401, "token_revoked");
+}

@@ -50,7 +50,7 @@ pub(crate) async fn narrow(
     JsonBody(left): JsonBody<Left>,
 ) -> Answer<Json<Value>> {
     let grant = visible(&app, &caller, &id).await?;
-    may_change(&caller, &grant)?;
+    may_change(&app, &caller, &grant).await?;
     revocation::check_reason(left.reason.as_deref())?;
     let request =
         Request { scope: left.scope, tools: left.tools, resources: left.resources, ..Request::default() };
