@@ -153,8 +153,12 @@ async fn carry_out(
     app.operations.metrics.upstream_took.observe(began.elapsed());
     let settled = Settled::of(&described, sent.as_ref().map(|response| response.status));
     let answer = sent.map(|response| (Form::of(&response.body), result(response)));
+    // What happened is recorded whether its answer can be kept or not (nothing is sealed while the store is silent): a
+    // retry is then told that it happened, and not what came of it.
     let sealed = match (&answer, wait) {
-        (Ok((form, result)), true) => Some(seal(app, id, result, *form)?),
+        (Ok((form, result)), true) => seal(app, id, result, *form)
+            .inspect_err(|_| tracing::warn!(action = %id, "the answer can't be kept for its idempotency key"))
+            .ok(),
         _ => None,
     };
     let began = Instant::now();

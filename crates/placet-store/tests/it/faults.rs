@@ -8,7 +8,7 @@ use placet_store::{
     actions::{self, ActionState},
     delegations,
 };
-use placet_testkit::{Cluster, Proxy};
+use placet_testkit::{Cluster, Proxy, until};
 use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::{Duration, Instant},
@@ -95,11 +95,8 @@ async fn a_silent_database_is_unavailable_in_time_and_works_again_by_itself() {
     until_admitted(&store).await;
     store.read::<_, Fault, _>(|q| actions::in_flight(q, from(3))).await.unwrap();
     // The outcome of what had happened was not forgotten.
-    let end = Instant::now() + Duration::from_secs(10);
-    while world.column(&format!("SELECT state FROM actions WHERE id = '{action}'")) != ["done"] {
-        assert!(Instant::now() < end, "the conclusion is lost");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let state = format!("SELECT state FROM actions WHERE id = '{action}'");
+    until("the conclusion", || (world.column(&state) == ["done"]).then_some(()));
     world.verify_chain();
 }
 
@@ -188,6 +185,7 @@ async fn a_deadlock_is_run_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_server_that_is_killed_loses_nothing_that_was_answered() {
     static BACK: AtomicBool = AtomicBool::new(false);
+    static ADMITTED: AtomicUsize = AtomicUsize::new(0);
     let cluster = Cluster::start(&["fsync=on"]);
     let database = cluster.database();
     let store = Store::open(options(place(&database.url()))).unwrap();
@@ -201,6 +199,7 @@ async fn a_server_that_is_killed_loses_nothing_that_was_answered() {
                 match store.admit(admission(vec![charge("c", 0, 1, 1_000_000)])).await {
                     Ok(admitted) => {
                         answered.push(admitted.action().to_string());
+                        ADMITTED.fetch_add(1, Ordering::SeqCst);
                         after += i32::from(BACK.load(Ordering::SeqCst));
                     }
                     Err(Refused::Fault(Fault::Unavailable(_))) => {}
@@ -210,7 +209,7 @@ async fn a_server_that_is_killed_loses_nothing_that_was_answered() {
             answered
         });
     }
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    until("some load", || (ADMITTED.load(Ordering::SeqCst) > 100).then_some(()));
     cluster.kill();
     cluster.restart();
     BACK.store(true, Ordering::SeqCst);

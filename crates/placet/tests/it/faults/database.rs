@@ -1,11 +1,11 @@
-//! The database server: silent, slow, cut off. On a real PostgreSQL whatever the engine of the other tests.
+//! The database server: killed under load, silent, slow. On a real PostgreSQL whatever the engine of the other tests.
 
 use super::under_load;
 use crate::{
     crash::{Answered, agents, check},
     stage::PLACET,
 };
-use placet_testkit::{Cluster, Proxy, Server, Story, until};
+use placet_testkit::{Cluster, Gate, Proxy, Reply, Server, Story, fresh, until};
 use serde_json::json;
 use std::{
     collections::BTreeSet,
@@ -44,6 +44,31 @@ fn checked(story: &Story, limited: &str, answered: &Answered, process: u32) {
     });
     check(story, limited, answered);
     assert!(!story.server.log().contains("panicked"));
+}
+
+#[test]
+fn a_database_server_that_is_killed_under_load_is_unavailable_until_it_is_back() {
+    let cluster = Cluster::start(&["fsync=on"]);
+    let story = Story::on(Server::on_database(PLACET, cluster.database()));
+    let (agents, process) = (agents(&story), story.server.id());
+    let limited = agents[0].1.clone();
+    let answered = under_load(&story, &agents, |answered| {
+        for kill in 1..=2 {
+            let before = answered.executed();
+            until("some load", || (answered.executed() >= before + 19 * kill).then_some(()));
+            cluster.kill_processes();
+            refused(answered);
+            let alive = story.client().get("/healthz").send();
+            assert_eq!(alive.status, 200);
+            // It looks once a second.
+            until("unreadiness", || (story.client().get("/readyz").send().status == 503).then_some(()));
+            cluster.restart();
+            resumed(answered, &story);
+        }
+    });
+    checked(&story, &limited, &answered, process);
+    drop(story);
+    cluster.stop();
 }
 
 #[test]
@@ -107,4 +132,44 @@ fn a_slow_database_is_slow_and_right() {
         (0..=crate::crash::MAX).map(|_| story.act(&token, "notes.write", &over).status).collect();
     assert_eq!(answers.last(), Some(&403));
     assert_eq!(story.shop.count(&format!("/customers/{limited}/")), crate::crash::MAX);
+}
+
+/// Nothing is sealed while the database is away: what happened meanwhile is recorded all the same.
+#[test]
+fn an_answer_that_can_not_be_kept_does_not_lose_what_happened() {
+    let cluster = Cluster::of_this_process();
+    let proxy = Proxy::before(cluster.address());
+    let story = Story::on(Server::on_database(PLACET, cluster.database().behind(&proxy)));
+    let (_, token) = story.ready("  - {name: notes, allow: [notes.write]}\n");
+    let customer = fresh("c");
+    let (path, gate) = (format!("/customers/{customer}/"), Gate::shut());
+    story.shop.reply(&path, Reply::status(200).after(&gate));
+    let note = json!({"customer_id": customer, "text": "x"});
+    let send = || story.acting(&token, "notes.write", &note).header("idempotency-key", "once").send();
+    let told = thread::scope(|scope| {
+        let told = scope.spawn(send);
+        until("the effect", || (story.shop.count(&path) == 1).then_some(()));
+        proxy.refuse();
+        // What is kept in memory is believed no more, and nothing is sealed from then on.
+        let dry =
+            json!({"action": "notes.write", "resource": "order://a/b", "params": note, "dry_run": true});
+        until("the end of belief", || {
+            let said = story.client().with(&token).post("/v1/decisions").json(&dry).send();
+            (said.status == 503).then_some(())
+        });
+        gate.open();
+        told.join().unwrap()
+    });
+    assert_eq!((told.status, told.at("/happened")), (503, &json!("yes")), "{:#}", told.body);
+    proxy.forward();
+    // Recorded once the database is back, and told to who asks again: not what came of it, but that it happened.
+    let again = until("the outcome", || {
+        let again = send();
+        let waits = [503, 409].contains(&again.status) && again.at("/happened").is_null();
+        (!waits).then_some(again)
+    });
+    assert_eq!((again.status, again.at("/happened")), (502, &json!("yes")), "{:#}", again.body);
+    assert_eq!(story.shop.count(&path), 1);
+    let listed = story.admin().get("/v1/actions?state=unknown").send().expect(200);
+    assert_eq!(listed.at("/actions"), &json!([]));
 }
