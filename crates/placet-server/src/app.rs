@@ -172,6 +172,18 @@ impl App {
         Ok(())
     }
 
+    /// The rules that a document is checked against before it is put in force: what others may just have stored is
+    /// among them.
+    ///
+    /// # Errors
+    /// As [`App::reload_rules`].
+    pub async fn newest_rules(&self) -> Result<Arc<Rules>, Problem> {
+        if self.shared {
+            self.reload_rules().await?;
+        }
+        Ok(self.rules.load_full())
+    }
+
     /// Compiles the policies and services that are stored now and swaps them in.
     ///
     /// # Errors

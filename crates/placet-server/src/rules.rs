@@ -145,6 +145,21 @@ impl Rules {
         Some((live, live.service.action(action)?))
     }
 
+    /// Whether these are what is stored: asked where a checked document is put in force, as another node may have changed
+    /// what it was checked against.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn are_stored(&self, q: &mut impl Query) -> Result<bool, Fault> {
+        let stored = placet_store::services::current(q)?;
+        let same = |one: &placet_store::services::Applied| {
+            self.services.get(&one.name).is_some_and(|live| live.version == one.version)
+        };
+        Ok(stored.len() == self.services.len()
+            && stored.iter().all(same)
+            && placet_store::versions::current(q, &Version::Policies)? == self.policies_version)
+    }
+
     /// The definitions, for loading a policy against them.
     pub fn definitions(&self) -> Vec<&Service> {
         self.services.values().map(|live| &live.service).collect()

@@ -25,9 +25,8 @@ use placet_core::{
     secret::sha256,
 };
 use placet_store::{
-    Fault, Version, agents, observations,
+    Fault, agents, observations,
     policies::{self, Applied},
-    services, versions,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -145,7 +144,7 @@ impl Change<'_> {
 
     /// Checks `text` and puts it in force, unless it is already.
     async fn put(&self, known: &[Applied], text: String, back_to: Option<u64>) -> Answer<Response> {
-        let rules = self.app.rules.load_full();
+        let rules = self.app.newest_rules().await?;
         let loaded = Policy::load(text.as_bytes(), Some(self.name), 0, &rules.definitions());
         let (policy, warnings) = loaded.map_err(|errors| Problem::document(&errors))?;
         document::expect_name("policy", policy.name(), self.name)?;
@@ -191,16 +190,7 @@ impl Change<'_> {
         self.app
             .store
             .write(move |tx| {
-                // Another node may have changed what this one was checked against.
-                let services = services::current(tx)?;
-                let same = |one: &services::Applied| {
-                    rules.services.get(&one.name).is_some_and(|live| live.version == one.version)
-                };
-                if services.len() != rules.services.len()
-                    || !services.iter().all(same)
-                    || versions::current(tx, &Version::Policies)? != rules.policies_version
-                    || policies::apply(tx, &name, &text, &by, now)? != version
-                {
+                if !rules.are_stored(tx)? || policies::apply(tx, &name, &text, &by, now)? != version {
                     return Err(document::overtaken());
                 }
                 Ok(tx.record(entry.clone())?)

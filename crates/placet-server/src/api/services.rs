@@ -41,7 +41,7 @@ pub(crate) async fn put(
     caller.must_configure()?;
     let text = document::read(request).await?;
     let _changing = app.rules_change.lock().await;
-    let rules = app.rules.load_full();
+    let rules = app.newest_rules().await?;
     let parsed = Service::parse(text.as_bytes(), Some(&name));
     let (service, warnings) = parsed.map_err(|errors| Problem::document(&errors))?;
     document::expect_name("service", service.name(), &name)?;
@@ -58,9 +58,10 @@ pub(crate) async fn put(
     let version = known.last().map_or(0, |newest| newest.version) + 1;
     let live = rules::live_service(&name, version, text.as_bytes())?;
     check(&rules, &live)?;
-    apply(&app, &caller, source, &rules, live, text).await?;
+    let applied = apply(&app, &caller, source, &rules, live, text).await;
     app.connections.changed();
     app.reload_rules().await?;
+    applied?;
     Ok(answer(if active.is_some() { StatusCode::OK } else { StatusCode::CREATED }, version))
 }
 
@@ -96,7 +97,7 @@ async fn apply(
     app: &Arc<App>,
     caller: &Caller,
     source: Source,
-    rules: &Rules,
+    rules: &Arc<Rules>,
     live: LiveService,
     text: String,
 ) -> Result<(), Problem> {
@@ -110,10 +111,10 @@ async fn apply(
         ..recording::by(EntryType::ServiceApplied, now, by.clone())
     };
     let entry = app.prepare(envelope.clone(), Some(&applied_body(&text)))?;
-    let shared = Arc::clone(app);
+    let (shared, rules) = (Arc::clone(app), Arc::clone(rules));
     app.store
         .write(move |tx| {
-            if services::apply(tx, &name, &text, &by, now)? != version {
+            if !rules.are_stored(tx)? || services::apply(tx, &name, &text, &by, now)? != version {
                 return Err(document::overtaken());
             }
             tx.record(entry.clone())?;

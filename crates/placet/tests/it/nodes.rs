@@ -1,7 +1,7 @@
 //! Two nodes on one PostgreSQL database: what one changes holds at the other's commit point at once, and shows in what
 //! the other tells within a second. These run on a real PostgreSQL whatever the engine of the other tests.
 
-use crate::stage::PLACET;
+use crate::{policies::service, stage::PLACET};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use placet_testkit::{Agent, Answer, Client, Cluster, Proxy, Server, Story, fresh, together, until};
 use serde_json::{Value, json};
@@ -143,6 +143,42 @@ fn a_policy_that_one_node_applies_binds_the_other_at_once() {
         let listed = nodes.b.admin().get("/v1/services").send().expect(200);
         listed.at("/services").as_array().unwrap().iter().any(|one| one["service"] == "second")
     });
+}
+
+/// Each is sound beside what was there before; both together would let an agent claim whose order it pays.
+#[test]
+fn a_policy_and_a_service_that_two_nodes_apply_at_once_are_never_both_in_force_unchecked() {
+    let nodes = Nodes::start();
+    let base = nodes.a.shop.base();
+    let (mut policies, mut services) = (0, 0);
+    for _ in 0..12 {
+        let name = fresh("pair");
+        nodes.a.service(&name, &service(&name, base, true)).expect(201);
+        let policy = format!(
+            "policy: {name}\nrules:\n  - {{name: own, allow: [{name}.pay], on: ['{name}://customer:42/*']}}\n"
+        );
+        let applied = together(2, |number| {
+            let (client, path, text) = match number {
+                0 => (nodes.a.admin(), format!("/v1/policies/{name}"), policy.clone()),
+                _ => (nodes.b.admin(), format!("/v1/services/{name}"), service(&name, base, false)),
+            };
+            client.put(&path).yaml(&text).send()
+        });
+        let done: Vec<bool> = applied.iter().map(|answer| answer.status < 300).collect();
+        assert_ne!(done, [true, true], "both were applied");
+        for answer in applied.iter().filter(|answer| answer.status >= 300) {
+            assert!(matches!(answer.status, 422 | 503), "{:#}", answer.body);
+        }
+        policies += u32::from(done[0]);
+        services += u32::from(done[1]);
+        // Whatever came of it loads, on both: an unsound pair would stop every change.
+        for client in [nodes.a.admin(), nodes.b.admin()] {
+            let other = fresh("other-");
+            let text = format!("policy: {other}\nrules:\n  - {{name: none, deny: [{name}.pay]}}\n");
+            client.put(&format!("/v1/policies/{other}")).yaml(&text).send().expect(201);
+        }
+    }
+    assert!(policies + services > 0, "neither was ever applied");
 }
 
 #[test]

@@ -186,7 +186,7 @@ fn a_change_is_in_force_at_the_next_action() {
 }
 
 /// A service with one action `{name}.pay`, whose customer stands in the path or is only claimed.
-fn service(name: &str, base: &str, addressed: bool) -> String {
+pub(crate) fn service(name: &str, base: &str, addressed: bool) -> String {
     let path = if addressed { "/customers/{customer}/pay/{order}" } else { "/pay/{order}" };
     format!(
         "service: {name}\nbase_url: {base}\nauth: {{type: bearer}}\nactions:\n  {name}.pay:\n    method: POST\n    \
