@@ -141,15 +141,19 @@ impl Cluster {
     /// Where it is not ours.
     pub fn kill_processes(&self) {
         let own = self.own.as_ref().expect("a server of the tests' own");
-        let pid = std::fs::read_to_string(own.directory.join("data/postmaster.pid")).unwrap();
-        let first: u32 = pid.lines().next().unwrap().parse().unwrap();
-        let of_it: Vec<u32> = processes().filter(|(_, parent)| *parent == first).map(|(id, _)| id).collect();
-        for id in std::iter::once(first).chain(of_it.iter().copied()) {
-            // One that has ended by itself is as dead as one that was killed.
-            _ = Command::new("kill").args(["-9", &id.to_string()]).stderr(Stdio::null()).status().unwrap();
-        }
+        let data = own.directory.join("data");
+        let pid = std::fs::read_to_string(data.join("postmaster.pid")).unwrap();
+        let mut left = vec![pid.lines().next().unwrap().parse().unwrap()];
+        // Those that were begun while the first was killed, too: no new one starts beside one that is left.
         until("the end of the server's processes", || {
-            processes().all(|(id, _)| id != first && !of_it.contains(&id)).then_some(())
+            for id in left.drain(..) {
+                // One that has ended by itself is as dead as one that was killed.
+                let kill =
+                    Command::new("kill").args(["-9", &u32::to_string(&id)]).stderr(Stdio::null()).status();
+                _ = kill.unwrap();
+            }
+            left = processes_in(&data);
+            left.is_empty().then_some(())
         });
     }
 
@@ -199,17 +203,11 @@ fn free_port() -> u16 {
     free.expect("a free port")
 }
 
-/// Every process that lives, with its parent.
-fn processes() -> impl Iterator<Item = (u32, u32)> {
-    std::fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| {
-        let id = entry.file_name().to_str()?.parse().ok()?;
-        let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
-        // After the name, which is in parentheses and may have any: the state, and the parent.
-        let mut fields = stat.rsplit_once(") ")?.1.split(' ');
-        let lives = fields.next()? != "Z";
-        let parent = fields.next()?.parse().ok()?;
-        lives.then_some((id, parent))
-    })
+/// The processes that live and work in this directory: all of a server's do in its data.
+fn processes_in(directory: &Path) -> Vec<u32> {
+    let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let here = all.filter(|one| std::fs::read_link(one.path().join("cwd")).is_ok_and(|at| at == directory));
+    here.filter_map(|one| one.file_name().to_str()?.parse().ok()).collect()
 }
 
 /// A command that runs as `postgres` where the test runs as root: the server refuses root.

@@ -3,7 +3,7 @@
 //!
 //! Invariant: everything is made over HTTP, as anybody else would make it.
 
-use crate::{Answer, Client, Server, Upstream};
+use crate::{Answer, Client, Server, Upstream, until};
 use serde_json::{Map, Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -210,9 +210,20 @@ impl Story {
         self.client().post("/v1/actions").bearer(token).json(&body)
     }
 
-    /// Every entry of the record, oldest first.
+    /// Every entry of the record, oldest first: all that was answered before this call is among them, as it is
+    /// waited for until the sequencer has put it in.
     pub fn record(&self) -> Vec<Value> {
         let admin = self.server.admin();
+        let counted = || {
+            let metrics = String::from_utf8(admin.get("/metrics").send().expect(200).bytes).unwrap();
+            let gauge = |name: &str| -> u64 {
+                let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+                line.unwrap_or_else(|| panic!("no {name} in {metrics}")).parse().unwrap()
+            };
+            (gauge("placet_record_entries"), gauge("placet_record_lag_entries"))
+        };
+        let (logged, waiting) = counted();
+        until("entries to be put into the log", || (counted().0 >= logged + waiting).then_some(()));
         let mut entries: Vec<Value> = Vec::new();
         loop {
             let after = entries.last().map(|last| format!("after={}&", last["index"])).unwrap_or_default();
