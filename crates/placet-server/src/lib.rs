@@ -20,6 +20,7 @@ pub mod openapi;
 pub mod operations;
 pub mod problem;
 pub mod proxy;
+mod question;
 pub mod reconcile;
 pub mod recording;
 pub mod revocation;

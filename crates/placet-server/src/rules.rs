@@ -9,7 +9,10 @@ use placet_core::{
     service::{Service, ServiceAction},
 };
 use placet_gateway::Route;
-use placet_store::{Fault, Query, Store, Version};
+use placet_store::{
+    Fault, Query, Store, Version,
+    documents::{self, Applied, Kind},
+};
 use std::{
     collections::HashMap,
     fmt,
@@ -82,9 +85,9 @@ impl Rules {
         let stored = store
             .read(|q| {
                 let stamps = stamps(q)?;
-                let policies = placet_store::policies::current(q)?;
+                let policies = documents::current(q, Kind::Policy)?;
                 let mut services = Vec::new();
-                for applied in placet_store::services::current(q)? {
+                for applied in documents::current(q, Kind::Service)? {
                     let stamp = placet_store::versions::current(q, &Version::Service(applied.name.clone()))?;
                     services.push((applied, stamp));
                 }
@@ -151,10 +154,9 @@ impl Rules {
     /// # Errors
     /// [`Fault`].
     pub fn are_stored(&self, q: &mut impl Query) -> Result<bool, Fault> {
-        let stored = placet_store::services::current(q)?;
-        let same = |one: &placet_store::services::Applied| {
-            self.services.get(&one.name).is_some_and(|live| live.version == one.version)
-        };
+        let stored = documents::current(q, Kind::Service)?;
+        let same =
+            |one: &Applied| self.services.get(&one.name).is_some_and(|live| live.version == one.version);
         Ok(stored.len() == self.services.len()
             && stored.iter().all(same)
             && placet_store::versions::current(q, &Version::Policies)? == self.policies_version)

@@ -435,7 +435,7 @@ pub(crate) fn count(app: &App, verdict: &str, code: &str) {
     app.operations.metrics.decisions.add(&[("verdict", verdict), ("code", code)]);
 }
 
-fn labels(labels: &[Arc<str>]) -> Vec<String> {
+pub(crate) fn labels(labels: &[Arc<str>]) -> Vec<String> {
     labels.iter().map(|label| label.to_string()).collect()
 }
 

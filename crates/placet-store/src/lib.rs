@@ -19,6 +19,7 @@ pub mod decisions;
 pub mod delegations;
 pub mod denials;
 mod document;
+pub mod documents;
 mod fault;
 pub mod file;
 pub mod gauges;
@@ -34,7 +35,6 @@ mod migrate;
 mod needs;
 pub mod observations;
 pub mod permits;
-pub mod policies;
 mod postgres;
 pub mod probe;
 mod reader;
@@ -44,7 +44,6 @@ pub mod resource_servers;
 pub mod restored;
 pub mod retention;
 mod row;
-pub mod services;
 pub mod sessions;
 pub mod sql;
 mod sqlite;
@@ -82,6 +81,7 @@ pub fn all_statements() -> Vec<(String, String)> {
         decisions::STATEMENTS,
         delegations::STATEMENTS,
         denials::STATEMENTS,
+        documents::STATEMENTS,
         file::STATEMENTS,
         gauges::STATEMENTS,
         grants::STATEMENTS,
@@ -93,7 +93,6 @@ pub fn all_statements() -> Vec<(String, String)> {
         migrate::STATEMENTS,
         observations::STATEMENTS,
         permits::STATEMENTS,
-        policies::STATEMENTS,
         probe::STATEMENTS,
         postgres::STATEMENTS,
         record::STATEMENTS,
@@ -101,7 +100,6 @@ pub fn all_statements() -> Vec<(String, String)> {
         resource_servers::STATEMENTS,
         restored::STATEMENTS,
         retention::STATEMENTS,
-        services::STATEMENTS,
         sessions::STATEMENTS,
         tasks::STATEMENTS,
         users::STATEMENTS,

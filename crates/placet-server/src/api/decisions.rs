@@ -23,7 +23,7 @@ use crate::{
     caller::{Caller, Source},
     clock, connections,
     problem::{Answer, Problem},
-    recording,
+    question, recording,
     rules::{LiveService, Rules},
     way,
 };
@@ -297,26 +297,13 @@ impl Decision {
             say("policies", judgement.policies.iter().map(|label| Value::from(&**label)).collect());
             let rule = |(policy, rule): &(Arc<str>, Arc<str>)| json!({"policy": &**policy, "rule": &**rule});
             say("rules", judgement.chosen.iter().map(rule).collect());
-            say("limits", limits(judgement, used));
+            say("limits", question::budgets(judgement, used));
             if !judgement.observed.is_empty() {
                 say("observed", json!(judgement.observed));
             }
         }
         Value::Object(answer)
     }
-}
-
-/// What the action would take of each limit.
-fn limits(judgement: &Judgement, standings: &[Standing]) -> Value {
-    let charges = judgement.charges.iter().zip(standings).filter_map(|(charge, standing)| {
-        let applied = judgement.limits.get(charge.limit)?;
-        Some(json!({
-            "policy": &*applied.policy, "rule": &*applied.rule, "limit": applied.limit.to_string(),
-            "used": applied.limit.shown(standing.used), "this": applied.limit.shown(charge.amount),
-            "max": applied.limit.shown(charge.max), "until": charge.window.end,
-        }))
-    });
-    charges.collect()
 }
 
 /// Records an agent's question with its answer.

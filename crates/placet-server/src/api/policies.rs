@@ -22,11 +22,11 @@ use placet_core::{
     policy::Policy,
     record::{EntryType, Envelope},
     refusal::Code,
-    secret::sha256,
 };
 use placet_store::{
-    Fault, agents, observations,
-    policies::{self, Applied},
+    Fault, agents,
+    documents::{self, Applied, Kind},
+    observations,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -50,7 +50,7 @@ pub(crate) async fn put(
     let text = document::read(request).await?;
     let change = Change { app: &app, caller: &caller, source, name: &name };
     let _changing = app.rules_change.lock().await;
-    let known = change.known().await?;
+    let known = document::versions(&app, Kind::Policy, &name).await?;
     change.put(&known, text, None).await
 }
 
@@ -73,7 +73,7 @@ pub(crate) async fn rollback(
     caller.must_configure()?;
     let change = Change { app: &app, caller: &caller, source, name: &name };
     let _changing = app.rules_change.lock().await;
-    let known = change.known().await?;
+    let known = document::versions(&app, Kind::Policy, &name).await?;
     let active = known.iter().find(|applied| applied.active);
     let target = match (to, active) {
         (Some(to), _) => known.iter().find(|applied| applied.version == to),
@@ -105,8 +105,8 @@ pub(crate) async fn remove(
     caller.must_configure()?;
     let _changing = app.rules_change.lock().await;
     let of = name.clone();
-    let active = app.store.read(move |q| policies::find(q, &of)).await?;
-    let Some(Applied { version, .. }) = active else { return Err(no_such()) };
+    let active = app.store.read(move |q| documents::find(q, Kind::Policy, &of)).await?;
+    let Some(Applied { version, .. }) = active else { return Err(document::no_such(Kind::Policy)) };
     let now = app.clock.now();
     let envelope = Envelope {
         policies: vec![format!("{name}@{version}")],
@@ -117,10 +117,10 @@ pub(crate) async fn remove(
     app.store
         .write(move |tx| {
             // Only the version that the entry names.
-            if policies::find(tx, &name)?.is_none_or(|active| active.version != version) {
+            if documents::find(tx, Kind::Policy, &name)?.is_none_or(|active| active.version != version) {
                 return Err(document::overtaken());
             }
-            policies::remove(tx, &name)?;
+            documents::remove(tx, Kind::Policy, &name)?;
             Ok(tx.record(entry.clone())?)
         })
         .await?;
@@ -137,17 +137,12 @@ struct Change<'a> {
 }
 
 impl Change<'_> {
-    async fn known(&self) -> Result<Vec<Applied>, Problem> {
-        let of = self.name.to_owned();
-        Ok(self.app.store.read(move |q| policies::versions_of(q, &of)).await?)
-    }
-
     /// Checks `text` and puts it in force, unless it is already.
     async fn put(&self, known: &[Applied], text: String, back_to: Option<u64>) -> Answer<Response> {
         let rules = self.app.newest_rules().await?;
         let loaded = Policy::load(text.as_bytes(), Some(self.name), 0, &rules.definitions());
         let (policy, warnings) = loaded.map_err(|errors| Problem::document(&errors))?;
-        document::expect_name("policy", policy.name(), self.name)?;
+        document::expect_name(Kind::Policy, policy.name(), self.name)?;
         let answer = |status: StatusCode, version: u64| {
             let warnings = document::warnings(&warnings);
             let mut body = json!({"policy": self.name, "version": version, "warnings": warnings});
@@ -181,7 +176,7 @@ impl Change<'_> {
             source: recording::source(self.source.0),
             ..recording::by(EntryType::PolicyApplied, now, by.clone())
         };
-        let mut body = applied_body(&text);
+        let mut body = document::applied_body(&text);
         if let (Some(back_to), Some(members)) = (back_to, body.as_object_mut()) {
             members.insert("back_to".to_owned(), back_to.into());
         }
@@ -190,19 +185,15 @@ impl Change<'_> {
         self.app
             .store
             .write(move |tx| {
-                if !rules.are_stored(tx)? || policies::apply(tx, &name, &text, &by, now)? != version {
+                if !rules.are_stored(tx)?
+                    || documents::apply(tx, Kind::Policy, &name, &text, &by, now)? != version
+                {
                     return Err(document::overtaken());
                 }
                 Ok(tx.record(entry.clone())?)
             })
             .await
     }
-}
-
-/// The body of an entry about a document: its text and the digest of that.
-pub(crate) fn applied_body(text: &str) -> Value {
-    let digest: String = sha256(&[text.as_bytes()]).iter().map(|byte| format!("{byte:02x}")).collect();
-    json!({"sha256": digest, "source": text})
 }
 
 /// `GET /v1/policies`
@@ -213,7 +204,7 @@ pub(crate) async fn list(
 ) -> Answer<Json<Value>> {
     caller.must_configure()?;
     query.only(&[])?;
-    let found = app.store.read(|q| policies::current(q)).await?;
+    let found = app.store.read(|q| documents::current(q, Kind::Policy)).await?;
     let rules = app.rules.load();
     let mode = |one: &Applied| {
         let live = rules.policies.find(&one.name).filter(|live| live.version() == one.version);
@@ -237,8 +228,8 @@ pub(crate) async fn show(
     query: QueryParams,
 ) -> Answer<Json<Value>> {
     caller.must_configure()?;
-    let Applied { name, version, source, at, by, .. } = one(&app, name, &query).await?;
-    Ok(Json(json!({"policy": name, "version": version, "source": source, "applied": at, "applied_by": by})))
+    let found = document::one(&app, Kind::Policy, name, &query).await?;
+    Ok(Json(document::shown(Kind::Policy, found)))
 }
 
 /// `GET /v1/policies/{name}/rules`: what its text became.
@@ -249,7 +240,7 @@ pub(crate) async fn rules(
     query: QueryParams,
 ) -> Answer<Json<Value>> {
     caller.must_configure()?;
-    let Applied { name, version, source, .. } = one(&app, name, &query).await?;
+    let Applied { name, version, source, .. } = document::one(&app, Kind::Policy, name, &query).await?;
     // Whether it fits today's services is no question here.
     let loaded = Policy::load(source.as_bytes(), Some(&name), version, &[]);
     let (policy, _) = loaded.map_err(|errors| Problem::document(&errors))?;
@@ -268,10 +259,9 @@ pub(crate) async fn history(
 ) -> Answer<Json<Value>> {
     caller.must_configure()?;
     query.only(&[])?;
-    let of = name.clone();
-    let found = app.store.read(move |q| policies::versions_of(q, &of)).await?;
+    let found = document::versions(&app, Kind::Policy, &name).await?;
     if found.is_empty() {
-        return Err(no_such());
+        return Err(document::no_such(Kind::Policy));
     }
     let shown = |one: &Applied| json!({"version": one.version, "active": one.active, "applied": one.at, "applied_by": one.by});
     Ok(Json(json!({"policy": name, "versions": found.iter().rev().map(shown).collect::<Vec<_>>()})))
@@ -291,7 +281,7 @@ pub(crate) async fn observations(
     let (known, counted, handles) = app
         .store
         .read(move |q| {
-            let known = !policies::versions_of(q, &of)?.is_empty();
+            let known = !documents::versions_of(q, Kind::Policy, &of)?.is_empty();
             let mut counted = observations::of(q, &of, LISTED)?;
             counted.retain(|one| version.is_none_or(|version| one.version == version));
             let mut handles = HashMap::new();
@@ -304,7 +294,7 @@ pub(crate) async fn observations(
         })
         .await?;
     if !known {
-        return Err(no_such());
+        return Err(document::no_such(Kind::Policy));
     }
     let shown = counted.iter().map(|one| {
         let handle = one.agent.and_then(|agent| handles.get(&agent).cloned().flatten());
@@ -315,24 +305,4 @@ pub(crate) async fn observations(
         })
     });
     Ok(Json(json!({"policy": name, "observations": shown.collect::<Vec<_>>()})))
-}
-
-/// The version of a policy that the query names, or the one in force.
-async fn one(app: &App, name: String, query: &QueryParams) -> Result<Applied, Problem> {
-    query.only(&["version"])?;
-    let version: Option<u64> = query.parsed("version")?;
-    let found = app
-        .store
-        .read(move |q| match version {
-            None => policies::find(q, &name),
-            Some(version) => {
-                Ok(policies::versions_of(q, &name)?.into_iter().find(|one| one.version == version))
-            }
-        })
-        .await?;
-    found.ok_or_else(no_such)
-}
-
-fn no_such() -> Problem {
-    Problem::of(Code::NotFound, "there is no such policy, or no such version of it")
 }

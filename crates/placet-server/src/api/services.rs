@@ -3,7 +3,7 @@
 //! Invariant: a service is stored only after every policy in force was checked against it; a change of where a secret
 //! goes, or how, parks the connections that hold one (DESIGN §7).
 
-use super::{approvals, document, policies::applied_body, query::QueryParams};
+use super::{approvals, document, query::QueryParams};
 use crate::{
     app::App,
     caller::{Caller, Source},
@@ -25,7 +25,7 @@ use placet_core::{
 };
 use placet_store::{
     connections,
-    services::{self, Applied},
+    documents::{self, Kind},
 };
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -44,9 +44,8 @@ pub(crate) async fn put(
     let rules = app.newest_rules().await?;
     let parsed = Service::parse(text.as_bytes(), Some(&name));
     let (service, warnings) = parsed.map_err(|errors| Problem::document(&errors))?;
-    document::expect_name("service", service.name(), &name)?;
-    let of = name.clone();
-    let known = app.store.read(move |q| services::versions_of(q, &of)).await?;
+    document::expect_name(Kind::Service, service.name(), &name)?;
+    let known = document::versions(&app, Kind::Service, &name).await?;
     let active = known.iter().find(|applied| applied.active);
     let answer = |status: StatusCode, version: u64| {
         let body = json!({"service": name, "version": version, "warnings": document::warnings(&warnings)});
@@ -110,11 +109,13 @@ async fn apply(
         source: recording::source(source.0),
         ..recording::by(EntryType::ServiceApplied, now, by.clone())
     };
-    let entry = app.prepare(envelope.clone(), Some(&applied_body(&text)))?;
+    let entry = app.prepare(envelope.clone(), Some(&document::applied_body(&text)))?;
     let (shared, rules) = (Arc::clone(app), Arc::clone(rules));
     app.store
         .write(move |tx| {
-            if !rules.are_stored(tx)? || services::apply(tx, &name, &text, &by, now)? != version {
+            if !rules.are_stored(tx)?
+                || documents::apply(tx, Kind::Service, &name, &text, &by, now)? != version
+            {
                 return Err(document::overtaken());
             }
             tx.record(entry.clone())?;
@@ -141,7 +142,7 @@ pub(crate) async fn list(
 ) -> Answer<Json<Value>> {
     caller.must_configure()?;
     query.only(&[])?;
-    let found = app.store.read(|q| services::current(q)).await?;
+    let found = app.store.read(|q| documents::current(q, Kind::Service)).await?;
     let rules = app.rules.load_full();
     let listed: Vec<_> = found
         .iter()
@@ -163,20 +164,8 @@ pub(crate) async fn show(
     query: QueryParams,
 ) -> Answer<Json<Value>> {
     caller.must_configure()?;
-    query.only(&["version"])?;
-    let version: Option<u64> = query.parsed("version")?;
-    let found = app
-        .store
-        .read(move |q| match version {
-            None => services::find(q, &name),
-            Some(version) => {
-                Ok(services::versions_of(q, &name)?.into_iter().find(|one| one.version == version))
-            }
-        })
-        .await?;
-    let Applied { name, version, source, at, by, .. } = found
-        .ok_or_else(|| Problem::of(Code::NotFound, "there is no such service, or no such version of it"))?;
-    Ok(Json(json!({"service": name, "version": version, "source": source, "applied": at, "applied_by": by})))
+    let found = document::one(&app, Kind::Service, name, &query).await?;
+    Ok(Json(document::shown(Kind::Service, found)))
 }
 
 #[cfg(test)]

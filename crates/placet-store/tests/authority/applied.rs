@@ -8,7 +8,8 @@ use placet_core::{
 use placet_store::{
     Fault, Version,
     connections::{self, Connection, ConnectionState},
-    issuers, policies, services, versions,
+    documents::{self, Kind},
+    issuers, versions,
 };
 
 on_both_engines! {
@@ -26,10 +27,10 @@ fn version(world: &World, version: Version) -> u64 {
 
 fn versions_of_a_policy_are_kept_and_counted_on_after_a_removal(world: &World) {
     let apply = |name: &'static str, source: &'static str| {
-        world.write(move |tx| policies::apply(tx, name, source, "admin-token", NOW)).unwrap()
+        world.write(move |tx| documents::apply(tx, Kind::Policy, name, source, "admin-token", NOW)).unwrap()
     };
     let sources = || {
-        let current = world.read(|q| policies::current(q));
+        let current = world.read(|q| documents::current(q, Kind::Policy));
         current.into_iter().map(|one| (one.name, one.version, one.source)).collect::<Vec<_>>()
     };
     assert_eq!(sources(), []);
@@ -37,27 +38,33 @@ fn versions_of_a_policy_are_kept_and_counted_on_after_a_removal(world: &World) {
     let text = |name: &str, version, source: &str| (name.to_owned(), version, source.to_owned());
     assert_eq!(sources(), [text("a", 1, "x"), text("b", 2, "2")]);
     assert_eq!(version(world, Version::Policies), 3);
-    assert_eq!(world.write(|tx| policies::remove(tx, "b")), Ok(true));
-    assert_eq!(world.write(|tx| policies::remove(tx, "b")), Ok(false));
-    assert_eq!(world.write(|tx| policies::remove(tx, "c")), Ok(false));
+    assert_eq!(world.write(|tx| documents::remove(tx, Kind::Policy, "b")), Ok(true));
+    assert_eq!(world.write(|tx| documents::remove(tx, Kind::Policy, "b")), Ok(false));
+    assert_eq!(world.write(|tx| documents::remove(tx, Kind::Policy, "c")), Ok(false));
     assert_eq!(version(world, Version::Policies), 4);
-    assert_eq!(world.read(|q| policies::find(q, "b")), None);
+    assert_eq!(world.read(|q| documents::find(q, Kind::Policy, "b")), None);
     assert_eq!(apply("b", "3"), 3);
-    let versions = world.read(|q| policies::versions_of(q, "b"));
+    let versions = world.read(|q| documents::versions_of(q, Kind::Policy, "b"));
     let kept: Vec<_> = versions.iter().map(|one| (one.version, one.source.as_str(), one.active)).collect();
     assert_eq!(kept, [(1, "1", false), (2, "2", false), (3, "3", true)]);
-    assert_eq!(world.read(|q| policies::find(q, "b")).as_ref(), versions.last());
+    assert_eq!(world.read(|q| documents::find(q, Kind::Policy, "b")).as_ref(), versions.last());
+    let second = world.read(|q| documents::version(q, Kind::Policy, "b", 2));
+    assert_eq!(second.as_ref(), versions.get(1));
+    assert_eq!(world.read(|q| documents::version(q, Kind::Policy, "b", 4)), None);
+    assert_eq!(world.read(|q| documents::version(q, Kind::Service, "b", 2)), None);
 }
 
 fn everybody_who_applies_at_once_gets_a_version_and_the_last_is_in_force(world: &World) {
     let mut given: Vec<u64> = world
-        .race(12, |racer, tx| services::apply(tx, "crm", &racer.to_string(), "usr_x", minutes(1)))
+        .race(12, |racer, tx| {
+            documents::apply(tx, Kind::Service, "crm", &racer.to_string(), "usr_x", minutes(1))
+        })
         .into_iter()
         .map(Result::unwrap)
         .collect();
     given.sort_unstable();
     assert_eq!(given, (1..=12).collect::<Vec<_>>());
-    let current = world.read(|q| services::current(q));
+    let current = world.read(|q| documents::current(q, Kind::Service));
     assert_eq!(current.iter().map(|one| one.version).collect::<Vec<_>>(), [12]);
     assert_eq!(version(world, Version::Service("crm".into())), 12);
     assert_eq!(version(world, Version::Service("other".into())), 0);

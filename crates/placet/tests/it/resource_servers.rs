@@ -369,6 +369,26 @@ fn a_held_decision_waits_for_a_person_and_is_used_once() {
 }
 
 #[test]
+fn what_people_are_asked_is_recorded_with_what_observed_policies_would_have_said() {
+    let server = registered();
+    let rules =
+        "  - {name: asked, allow: [refunds.create], approve: {by: [\"role:support-lead\"], within: 5m}}\n";
+    let (agent, token) = agent_at(&server, rules);
+    let name = fresh("observed");
+    let policy = format!(
+        "policy: {name}\napplies_to: {{agents: [{}]}}\nmode: observe\nrules:\n  - {{name: small, guard: [refunds.*], when: params.amount < 10}}\n",
+        agent.handle
+    );
+    story().policy(&name, &policy).expect(201);
+    let approval = server.refund(&token, 500).text("/approval/id");
+    let asked = |entry: &Value| entry["type"] == "approval.requested" && entry["approval"] == json!(approval);
+    let entry = story().record().into_iter().find(asked).unwrap();
+    assert_eq!(entry["body"]["observed"][0]["policy"], json!(format!("{name}@1")), "{entry:#}");
+    assert!(entry["body"]["resource_server"].is_string());
+    assert_eq!(entry["params"]["amount"], 500);
+}
+
+#[test]
 fn after_a_crash_a_decision_is_still_charged_and_can_still_be_closed() {
     let mut story = Story::new(crate::stage::PLACET);
     let audience = "urn:example:orders";

@@ -17,6 +17,7 @@ use crate::{
     caller::Source,
     clock,
     problem::{Answer, Problem},
+    question::{self, Standing},
     recording,
     rules::Rules,
     way::{self, observe},
@@ -147,9 +148,11 @@ impl Case<'_> {
             Verdict::Deny => return self.deny(judgement.reasons, &judgement.observed).await.map(Some),
             Verdict::Allow => None,
             Verdict::Hold => match held::standing(self, &judgement).await? {
-                held::Standing::Approved(approval) => Some(approval),
-                held::Standing::Held(approval) => return Ok(Some(self.hold(&judgement, approval))),
-                held::Standing::Refused(reason) => {
+                Standing::Approved(approval) => Some(approval),
+                Standing::Held(approval) => {
+                    return Ok(Some(self.hold(&judgement, question::told(self.app, &approval))));
+                }
+                Standing::Refused(reason) => {
                     return self.deny(vec![reason], &judgement.observed).await.map(Some);
                 }
             },

@@ -1,0 +1,207 @@
+//! The question that is put to people where policies hold a request, at whichever door it came: asked once, answered
+//! for this request alone.
+//!
+//! Invariant: a person is shown everything that will run, or isn't asked; an approval is told only to the agent that it
+//! is of, and only for the very request that it is bound to; asking reserves nothing.
+
+use crate::{app::App, bearer::Bearer, clock, problem::Problem, way};
+use placet_core::{
+    action::Action,
+    approval::{Approval, ApprovalState, RequestDigest, permit::Ground},
+    id::ApprovalId,
+    judge::Judgement,
+    ledger::Standing as Counter,
+    policy::BoundPolicies,
+    record::{Envelope, leaf},
+    refusal::{Code, Reason},
+    time::Timestamp,
+};
+use placet_store::{
+    Fault,
+    approvals::{self, Held},
+};
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+
+/// The most approvals that may wait for one agent.
+const MAX_PENDING: u64 = 20;
+/// The most bytes that a person is shown of one request; what doesn't fit is denied, not held.
+const MAX_SHOWN: usize = 64 * 1024;
+
+/// A held request, ready to be asked about.
+pub(crate) struct Question<'a> {
+    /// Who asks.
+    pub(crate) bearer: &'a Bearer,
+    /// The policies that held it.
+    pub(crate) policies: &'a BoundPolicies,
+    /// What they said.
+    pub(crate) judgement: &'a Judgement,
+    /// What would be done.
+    pub(crate) action: &'a Action,
+    /// What the door shows a person beside that.
+    pub(crate) beside: Map<String, Value>,
+    /// What a permit given with the answer would be bound to; none where an answer is for this once.
+    pub(crate) ground: Option<Ground>,
+    /// The door's entry for the record.
+    pub(crate) envelope: Envelope,
+    /// Its body.
+    pub(crate) body: Value,
+}
+
+/// How a held request stands.
+pub(crate) enum Standing {
+    /// People said yes to exactly this request; the commit point uses the approval up.
+    Approved((ApprovalId, [u8; 32])),
+    /// People have been asked.
+    Held(Box<Approval>),
+    /// It can't go on.
+    Refused(Reason),
+}
+
+/// The agent came back with an approval; `keyed` where an idempotency key came too.
+///
+/// # Errors
+/// Faults of the store.
+pub(crate) async fn presented(
+    app: &App,
+    bearer: &Bearer,
+    id: ApprovalId,
+    digest: RequestDigest,
+    keyed: bool,
+    now: Timestamp,
+) -> Result<Standing, Problem> {
+    let agent = bearer.chain.agent().id;
+    let found = app.store.read(move |q| approvals::find(q, id)).await?;
+    // Somebody else's approval is told like one for a different request.
+    let known = found.filter(|held| held.approval.agent == agent && held.digest == digest);
+    let Some(Held { approval, .. }) = known else {
+        return Ok(Standing::Refused(Reason::of(Code::ApprovalMismatch)));
+    };
+    Ok(match approval.clone().use_up(now) {
+        Ok(_) => Standing::Approved((id, digest.0)),
+        // This very request may be what used it: the commit point replays it by its key, or refuses the approval.
+        Err(Code::ApprovalUsed) if keyed => Standing::Approved((id, digest.0)),
+        Err(Code::ApprovalRequired) => Standing::Held(Box::new(approval)),
+        Err(code) => Standing::Refused(Reason::of(code)),
+    })
+}
+
+/// The request is new: people are asked, once.
+///
+/// # Errors
+/// Faults of the store.
+pub(crate) async fn ask(
+    app: &App,
+    question: Question<'_>,
+    digest: RequestDigest,
+    now: Timestamp,
+) -> Result<Standing, Problem> {
+    let Question { bearer, judgement, .. } = question;
+    // A hold reserves nothing, but nobody is asked about what a used-up limit would refuse anyway.
+    let counters = way::standings(app, judgement, now).await?;
+    let mut charged = judgement.charges.iter().zip(&counters).enumerate();
+    if let Some((index, (_, over))) = charged.find(|(_, (charge, counter))| !charge.fits(counter.used)) {
+        return Ok(Standing::Refused(way::exceeded(judgement, &bearer.chain, index, *over)));
+    }
+    let shown = shown(&question, &counters);
+    if serde_json::to_vec(&shown).map_or(true, |text| text.len() > MAX_SHOWN) {
+        let detail = "the request is too large to be shown to a person in full";
+        return Ok(Standing::Refused(Reason::of(Code::Forbidden).detail(detail)));
+    }
+    let grant = &bearer.chain.leaf().grant;
+    let within = judgement.requirements.iter().map(|requirement| requirement.within).min().unwrap_or(0);
+    let approval = Approval {
+        id: clock::fresh(now),
+        action_id: clock::fresh(now),
+        agent: grant.agent,
+        user: grant.user,
+        grant: grant.id,
+        task: grant.task,
+        shown,
+        requirements: judgement.requirements.clone(),
+        ground: question.ground,
+        votes: Vec::new(),
+        state: ApprovalState::Pending,
+        created: now,
+        expires: now.plus(Duration::from_secs(within)),
+    };
+    let envelope = Envelope {
+        action_id: Some(approval.action_id),
+        decision: Some(leaf::Verdict::Hold),
+        rule: judgement.requirements.first().map(|requirement| requirement.rule.clone()),
+        policies: way::labels(&judgement.policies),
+        approval: Some(approval.id),
+        ..question.envelope
+    };
+    let body = way::observe::beside(question.body, &judgement.observed);
+    let entry = app.prepare(envelope, Some(&body))?.kept_until(question.policies.keep_until(now));
+    let standing = app
+        .store
+        .write(move |tx| {
+            // The same request while pending is the same question.
+            if let Some(pending) = approvals::pending_by_digest(tx, approval.agent, digest, now)? {
+                return Ok::<_, Fault>(Some(pending.approval));
+            }
+            if approvals::count_pending(tx, approval.agent, now)? >= MAX_PENDING {
+                return Ok(None);
+            }
+            approvals::insert(tx, &approval, digest)?;
+            tx.record(entry.clone())?;
+            Ok(Some(approval.clone()))
+        })
+        .await?;
+    Ok(standing.map_or_else(too_many, |approval| Standing::Held(Box::new(approval))))
+}
+
+fn too_many() -> Standing {
+    let detail = format!("{MAX_PENDING} requests of this agent wait for approval already; wait for answers");
+    Standing::Refused(Reason::of(Code::TooManyPending).detail(detail))
+}
+
+/// What an agent is told of an approval.
+pub(crate) fn told(app: &App, approval: &Approval) -> Value {
+    json!({
+        "id": approval.id,
+        "url": format!("{}/v1/approvals/{}", app.issuer, approval.id),
+        "expires": approval.expires,
+        "rule": approval.requirements.first().map(|requirement| requirement.rule.clone()),
+    })
+}
+
+/// What the action would take of each limit.
+pub(crate) fn budgets(judgement: &Judgement, counters: &[Counter]) -> Value {
+    let charges = judgement.charges.iter().zip(counters).filter_map(|(charge, counter)| {
+        let applied = judgement.limits.get(charge.limit)?;
+        Some(json!({
+            "policy": &*applied.policy, "rule": &*applied.rule, "limit": applied.limit.to_string(),
+            "used": applied.limit.shown(counter.used), "this": applied.limit.shown(charge.amount),
+            "max": applied.limit.shown(charge.max), "until": charge.window.end,
+        }))
+    });
+    charges.collect()
+}
+
+/// Everything that a person is shown: who, for whom, for what, every argument that will run, what it would cost.
+fn shown(question: &Question<'_>, counters: &[Counter]) -> Value {
+    let Question { bearer, judgement, action, .. } = question;
+    let chain = &bearer.chain;
+    let task = chain.leaf().task.as_deref();
+    let mut shown = json!({
+        "agent": {"id": chain.agent().id, "handle": chain.agent().handle, "owner": chain.agent().owner},
+        "chain": chain.links().iter().map(|link| link.agent.handle.clone()).collect::<Vec<_>>(),
+        "user": chain.user().map(|user| json!({"id": user.id, "name": user.name})),
+        "task": task.map(|task| json!({"id": task.id, "label": task.label, "description": task.description})),
+        "action": action.name.as_str(),
+        "effect": action.effect,
+        "resource": action.resource.as_str(),
+        "params": action.params,
+        "service": action.service.as_ref().map(ToString::to_string),
+        "rules": judgement.requirements.iter().map(|r| json!({"policy": r.policy, "rule": r.rule,
+            "by": r.by.iter().map(ToString::to_string).collect::<Vec<_>>()})).collect::<Vec<_>>(),
+        "budgets": budgets(judgement, counters),
+    });
+    if let Some(members) = shown.as_object_mut() {
+        members.extend(question.beside.clone());
+    }
+    shown
+}
