@@ -210,20 +210,23 @@ impl Story {
         self.client().post("/v1/actions").bearer(token).json(&body)
     }
 
+    /// Metrics without labels, as they are now.
+    pub fn gauges<const N: usize>(&self, names: [&str; N]) -> [u64; N] {
+        let metrics =
+            String::from_utf8(self.server.admin().get("/metrics").send().expect(200).bytes).unwrap();
+        names.map(|name| {
+            let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            value.unwrap_or_else(|| panic!("no {name} in {metrics}")).parse().unwrap()
+        })
+    }
+
     /// Every entry of the record, oldest first: all that was answered before this call is among them, as it is
     /// waited for until the sequencer has put it in.
     pub fn record(&self) -> Vec<Value> {
         let admin = self.server.admin();
-        let counted = || {
-            let metrics = String::from_utf8(admin.get("/metrics").send().expect(200).bytes).unwrap();
-            let gauge = |name: &str| -> u64 {
-                let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-                line.unwrap_or_else(|| panic!("no {name} in {metrics}")).parse().unwrap()
-            };
-            (gauge("placet_record_entries"), gauge("placet_record_lag_entries"))
-        };
-        let (logged, waiting) = counted();
-        until("entries to be put into the log", || (counted().0 >= logged + waiting).then_some(()));
+        let written: u64 = self.gauges(["placet_record_entries", "placet_record_lag_entries"]).iter().sum();
+        let logged = || self.gauges(["placet_record_entries"]);
+        until("entries to be put into the log", || (logged() >= [written]).then_some(()));
         let mut entries: Vec<Value> = Vec::new();
         loop {
             let after = entries.last().map(|last| format!("after={}&", last["index"])).unwrap_or_default();

@@ -77,6 +77,8 @@ async fn gauges_of(app: &App) -> Gauges {
     gauges.group_requests = load.requests;
     let tight = u64::from(app.operations.space.is_tight());
     gauges.set("placet_space_tight", "Whether too little space is left to begin actions.", tight);
+    let seals = u64::from(app.secrets.vault.seals());
+    gauges.set("placet_vault_seals", "Whether the vault key that seals is known and at hand.", seals);
     for (job, works) in readiness.jobs() {
         gauges.labelled("placet_job_up", "Whether the job works.", &[("job", job)], u64::from(works));
     }
