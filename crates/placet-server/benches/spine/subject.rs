@@ -187,6 +187,8 @@ async fn serve(directory: &Path) -> Served {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let issuer = format!("http://{address}");
+    let known = issuer.clone();
+    store.write(move |tx| placet_store::issuers::remember(tx, &known, now)).await.unwrap();
     let config = Config {
         issuers: vec![issuer.clone()],
         issuer,
