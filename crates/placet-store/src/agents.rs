@@ -41,8 +41,8 @@ statements! {
     INSERT = "INSERT INTO agents
                   (id, handle, state, version, registration, secret, registration_token, document)
               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (handle) DO NOTHING";
-    /// One by id, with its secret.
-    BY_ID = concat!("SELECT ", agent_columns!("agents"), ", secret FROM agents WHERE id = ?1");
+    /// One by id.
+    BY_ID = concat!("SELECT ", agent_columns!("agents"), " FROM agents WHERE id = ?1");
     /// One by handle.
     BY_HANDLE = concat!("SELECT ", agent_columns!("agents"), " FROM agents WHERE handle = ?1");
     /// What its owner confirms it with.
@@ -107,14 +107,6 @@ pub fn find(q: &mut impl Query, id: AgentId) -> Result<Option<Agent>, Fault> {
 /// [`Fault`].
 pub fn by_handle(q: &mut impl Query, handle: &str) -> Result<Option<Agent>, Fault> {
     q.one(&BY_HANDLE, &params![handle], |row| read(row, 0))
-}
-
-/// The agent with the hash of its client secret, in whatever state.
-///
-/// # Errors
-/// [`Fault`].
-pub fn credential(q: &mut impl Query, id: AgentId) -> Result<Option<(Agent, KeyedHash)>, Fault> {
-    q.one(&BY_ID, &params![id], |row| Ok((read(row, 0)?, hash(row, COLUMNS)?)))
 }
 
 /// The hash of the token that its owner activates it with.

@@ -11,6 +11,7 @@ pub mod actions;
 pub mod admit;
 pub mod agents;
 pub mod approvals;
+pub mod clients;
 pub mod conclude;
 mod connection;
 pub mod connections;
@@ -75,6 +76,7 @@ pub fn all_statements() -> Vec<(String, String)> {
         admit::STATEMENTS,
         agents::STATEMENTS,
         approvals::STATEMENTS,
+        clients::STATEMENTS,
         conclude::STATEMENTS,
         connections::STATEMENTS,
         counters::STATEMENTS,

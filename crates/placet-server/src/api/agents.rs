@@ -3,6 +3,8 @@
 //! Invariant: handle, labels, owner, level and the reach of a registration come from an administrator only; the only
 //! thing that works without one is confirming with the registration token.
 
+mod client;
+
 use super::query::QueryParams;
 use crate::{
     app::App,
@@ -32,7 +34,11 @@ use placet_core::{
     secret::Secret,
     time::Timestamp,
 };
-use placet_store::{Fault, Tx, agents, grants};
+use placet_store::{
+    Fault, Tx, agents,
+    clients::{self, StoredClient},
+    grants,
+};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::{collections::BTreeMap, sync::Arc};
@@ -75,9 +81,11 @@ pub async fn create(
     State(app): State<Arc<App>>,
     caller: Caller,
     source: Source,
-    JsonBody(new): JsonBody<New>,
+    JsonBody(body): JsonBody<Map<String, Value>>,
 ) -> Answer<Response> {
     caller.must_configure()?;
+    let (new, members) = client::split::<New>(body)?;
+    let metadata = client::new(&members)?;
     // A handle that looks like an id would be mistaken for one.
     if !is_handle(&new.agent_name) || new.agent_name.starts_with("agt_") {
         let form =
@@ -132,21 +140,29 @@ pub async fn create(
         created: now,
         revoked: None,
     };
-    let answer = json!({
+    let mut answer = json!({
         "client_id": agent.id,
-        "client_secret": told(&secret)?,
         "allowed_scopes": grant.authority.scope,
         "registration_token": told(&registration_token)?,
         "agent_name": agent.handle,
         "state": agent.state.as_str(),
+        "token_endpoint_auth_method": metadata.token_endpoint_auth_method,
     });
+    // A client of another method has none: what is hashed below nobody was told.
+    if metadata.token_endpoint_auth_method.is_secret()
+        && let Some(answer) = answer.as_object_mut()
+    {
+        answer.insert("client_secret".into(), told(&secret)?.into());
+    }
     let envelope = Envelope {
         agent: Some(agent.id),
         grants: vec![grant.id],
         source: recording::source(source.0),
         ..recording::by(EntryType::AgentRegistered, now, caller.by())
     };
-    let entry = app.prepare(envelope, Some(&Value::Object(shown(&agent, Some(&grant)))))?;
+    let stored = StoredClient { metadata, ..StoredClient::default() };
+    let body = shown(&agent, Some(&grant), Some(&stored));
+    let entry = app.prepare(envelope, Some(&Value::Object(body)))?;
     let hashing = &app.secrets.hashing;
     let secret = hashing.hash(CLIENT_SECRET, secret.expose());
     let registration_token = hashing.hash(REGISTRATION_TOKEN, registration_token.expose());
@@ -157,6 +173,9 @@ pub async fn create(
             }
             agents::insert(tx, &agent, secret, registration_token)?;
             grants::insert(tx, &grant)?;
+            if !members.is_empty() {
+                clients::put(tx, agent.id, &stored.metadata)?;
+            }
             Ok(tx.record(entry.clone())?)
         })
         .await?;
@@ -177,7 +196,7 @@ pub(crate) async fn list(
     let (after, limit): (Option<AgentId>, usize) = (query.parsed("after")?, query.limit()?);
     let found = app.store.read(move |q| agents::list(q, after, limit)).await?;
     let next = if found.len() == limit { found.last().map(|agent| agent.id) } else { None };
-    let agents: Vec<Value> = found.iter().map(|agent| Value::Object(shown(agent, None))).collect();
+    let agents: Vec<Value> = found.iter().map(|agent| Value::Object(shown(agent, None, None))).collect();
     Ok(Json(json!({"agents": agents, "next": next})))
 }
 
@@ -199,12 +218,15 @@ pub async fn show(
         }
     };
     let agent = agent.ok_or_else(|| unknown(&id))?;
-    let registration = agent.registration;
-    let grant = app.store.read(move |q| grants::find(q, registration)).await?;
-    Ok(Json(Value::Object(shown(&agent, grant.as_ref()))))
+    let (id, registration) = (agent.id, agent.registration);
+    let read =
+        app.store.read(move |q| Ok::<_, Fault>((grants::find(q, registration)?, clients::find(q, id)?)));
+    let (grant, client) = read.await?;
+    Ok(Json(Value::Object(shown(&agent, grant.as_ref(), Some(&client)))))
 }
 
-/// What may be changed; what is left out stays. `owner: null` takes the owner away.
+/// What may be changed, beside what the agent is as a client; what is left out stays. `owner: null` takes the owner
+/// away.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Change {
@@ -216,7 +238,7 @@ pub struct Change {
     default_scopes: Option<Vec<Scope>>,
 }
 
-/// `PATCH /v1/agents/{id}`.
+/// `PATCH /v1/agents/{id}`. A client that had no secret and needs one now is answered with it.
 ///
 /// # Errors
 /// `not_permitted`, `not_found`, `request_invalid`, `conflict` where the agent has ended.
@@ -225,9 +247,12 @@ pub async fn change(
     caller: Caller,
     Path(id): Path<String>,
     source: Source,
-    JsonBody(change): JsonBody<Change>,
+    JsonBody(body): JsonBody<Map<String, Value>>,
 ) -> Answer<Json<Value>> {
     caller.must_configure()?;
+    let (change, members) = client::split::<Change>(body)?;
+    let secret = Secret::generated("pcs_", clock::entropy());
+    let hashed = app.secrets.hashing.hash(CLIENT_SECRET, secret.expose());
     let id = find(&app, &id).await?.ok_or_else(|| unknown(&id))?.id;
     let (inner, by) = (Arc::clone(&app), caller.by());
     let answer = app
@@ -246,9 +271,15 @@ pub async fn change(
             if !agents::update(tx, &agent)? {
                 return Err(Problem::of(Code::Conflict, "the agent has ended"));
             }
-            record(&inner, tx, EntryType::AgentChanged, &agent, &by, source)?;
+            let changed = client::change(tx, id, &members)?;
+            record_with(&inner, tx, EntryType::AgentChanged, (&agent, Some(&changed.client)), &by, source)?;
             let agent = agents::find(tx, id)?.ok_or(Fault::Unreadable("an agent"))?;
-            Ok(shown(&agent, Some(&grant)))
+            let mut answer = shown(&agent, Some(&grant), Some(&changed.client));
+            if changed.needs_secret {
+                clients::set_secret(tx, id, hashed)?;
+                answer.insert("client_secret".into(), told(&secret)?.into());
+            }
+            Ok(answer)
         })
         .await?;
     app.bearers.authority_changed();
@@ -419,19 +450,30 @@ fn record(
     by: &str,
     source: Source,
 ) -> Result<(), Problem> {
+    record_with(app, tx, entry_type, (agent, None), by, source)
+}
+
+fn record_with(
+    app: &App,
+    tx: &mut Tx<'_>,
+    entry_type: EntryType,
+    (agent, client): (&Agent, Option<&StoredClient>),
+    by: &str,
+    source: Source,
+) -> Result<(), Problem> {
     let envelope = Envelope {
         agent: Some(agent.id),
         source: recording::source(source.0),
         ..recording::by(entry_type, app.clock.now(), by.to_owned())
     };
-    Ok(tx.record(app.prepare(envelope, Some(&Value::Object(shown(agent, None))))?)?)
+    Ok(tx.record(app.prepare(envelope, Some(&Value::Object(shown(agent, None, client))))?)?)
 }
 
 fn state(agent: &Agent) -> Json<Value> {
     Json(json!({"client_id": agent.id, "agent_name": agent.handle, "state": agent.state.as_str()}))
 }
 
-fn shown(agent: &Agent, registration: Option<&Grant>) -> Map<String, Value> {
+fn shown(agent: &Agent, registration: Option<&Grant>, client: Option<&StoredClient>) -> Map<String, Value> {
     let mut shown = Map::new();
     shown.insert("client_id".into(), json!(agent.id));
     shown.insert("agent_name".into(), agent.handle.clone().into());
@@ -447,6 +489,9 @@ fn shown(agent: &Agent, registration: Option<&Grant>) -> Map<String, Value> {
         shown.insert("allowed_scopes".into(), json!(grant.authority.scope));
         shown.insert("allowed_tools".into(), json!(grant.authority.tools));
         shown.insert("resource_access".into(), json!(grant.authority.resources));
+    }
+    if let Some(client) = client {
+        client::show(&mut shown, client);
     }
     shown
 }

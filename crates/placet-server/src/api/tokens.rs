@@ -177,13 +177,15 @@ impl axum::extract::FromRequestParts<Arc<App>> for Asker {
 }
 
 async fn asker(app: &App, headers: &HeaderMap) -> Result<Asker, Problem> {
-    introspect::asker(app, headers, &OAuthParams::default()).await.map_err(|error| {
-        if error.status.as_u16() == 401 {
-            Problem::of(Code::TokenInvalid, error.description)
-        } else {
-            failed(error)
-        }
-    })
+    introspect::asker(app, headers, &OAuthParams::default(), introspect::Public::Refused).await.map_err(
+        |error| {
+            if error.status.as_u16() == 401 {
+                Problem::of(Code::TokenInvalid, error.description)
+            } else {
+                failed(error)
+            }
+        },
+    )
 }
 
 fn failed(error: crate::problem::OAuthError) -> Problem {

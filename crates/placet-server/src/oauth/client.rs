@@ -1,8 +1,11 @@
-//! Client authentication at the OAuth endpoints: `client_secret_basic` and `client_secret_post` (RFC 6749 §2.3.1).
+//! Client authentication at the OAuth endpoints: `client_secret_basic` and `client_secret_post` (RFC 6749 §2.3.1), and
+//! `none` for public clients, which only name themselves.
 //!
-//! Unknown clients, inactive ones and wrong secrets are refused in the same words and the same time.
+//! Unknown clients, inactive ones, wrong secrets and other methods than the registered one are refused in the same
+//! words and the same time.
 //!
-//! Invariant: exactly one method per request.
+//! Invariant: exactly one method per request, and the one that the client is registered with (of the two with a secret,
+//! either will do).
 
 use crate::{app::App, bearer, body::OAuthParams, problem::OAuthError};
 use axum::http::{HeaderMap, header};
@@ -10,6 +13,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use placet_core::{
     agent::{Agent, AgentState},
     chain::Chain,
+    client::{GrantType, Metadata},
+    grant::Grant,
     id::AgentId,
     secret::{KeyedHash, Secret},
 };
@@ -26,8 +31,29 @@ pub struct Client {
     pub agent: Arc<Agent>,
     /// Its registration grant, alive.
     pub registration: Chain,
+    /// What it is as a client.
+    pub metadata: Arc<Metadata>,
     secret: KeyedHash,
     generation: u64,
+}
+
+impl Client {
+    /// Refuses a grant type that the client is not registered for.
+    ///
+    /// # Errors
+    /// `unauthorized_client` (RFC 6749 §5.2).
+    pub fn must_use(&self, grant_type: GrantType) -> Result<(), OAuthError> {
+        if self.metadata.may_use(grant_type) {
+            return Ok(());
+        }
+        let name = grant_type.as_str();
+        let description = if self.metadata.is_public() && !grant_type.is_for_public() {
+            format!("`{name}` needs a client that authenticates, and this one is public")
+        } else {
+            format!("the client is not registered for `{name}`")
+        };
+        Err(OAuthError::new("unauthorized_client", description))
+    }
 }
 
 /// Clients that were looked up, by id.
@@ -45,7 +71,31 @@ impl fmt::Debug for Clients {
     }
 }
 
-/// The client that a request authenticates as.
+/// A client that a request names without proof that it comes from there: for the authorization endpoint.
+#[derive(Debug, Clone)]
+pub struct Named {
+    /// The agent.
+    pub agent: Arc<Agent>,
+    /// Its registration grant, alive.
+    pub registration: Arc<Grant>,
+    /// What it is as a client.
+    pub metadata: Arc<Metadata>,
+}
+
+/// The client of this `client_id`; `None` where there is none that people could be asked about.
+///
+/// # Errors
+/// What the store met.
+pub async fn named(app: &App, client_id: &str) -> Result<Option<Named>, OAuthError> {
+    let Ok(id) = client_id.parse() else { return Ok(None) };
+    Ok(find(app, id).await?.map(|client| Named {
+        agent: Arc::clone(&client.agent),
+        registration: Arc::clone(&client.registration.leaf().grant),
+        metadata: Arc::clone(&client.metadata),
+    }))
+}
+
+/// The client that a request authenticates as; a public one only names itself.
 ///
 /// # Errors
 /// 401 `invalid_client`, or `invalid_request` where it authenticates twice.
@@ -57,13 +107,21 @@ pub async fn authenticate(
     verify(app, &presented(headers, params)?).await
 }
 
-/// The id and secret that came with a request, of whatever kind.
+/// What came with a request to say who sends it.
 #[derive(Debug)]
-pub struct Presented {
-    /// The `client_id`.
-    pub id: String,
-    /// The secret.
-    pub secret: Secret,
+pub enum Presented {
+    /// An id and a secret, of whatever kind of client or resource server.
+    Secret {
+        /// The `client_id`.
+        id: String,
+        /// The secret.
+        secret: Secret,
+    },
+    /// An id alone.
+    Name {
+        /// The `client_id`.
+        id: String,
+    },
 }
 
 /// What a request authenticates with.
@@ -71,34 +129,24 @@ pub struct Presented {
 /// # Errors
 /// 401 `invalid_client` where there is nothing, or `invalid_request` where it authenticates twice.
 pub fn presented(headers: &HeaderMap, params: &OAuthParams) -> Result<Presented, OAuthError> {
-    let basic = basic_credentials(headers)?;
-    let posted = match (params.text("client_id")?, params.text("client_secret")?) {
-        (Some(id), Some(secret)) => Some((id.to_owned(), Secret::new(secret))),
-        (None, Some(_)) => {
-            return Err(OAuthError::new("invalid_request", "`client_secret` comes with `client_id`"));
-        }
-        (_, None) => None,
-    };
-    let (id, secret) = match (basic, posted) {
+    let named = params.text("client_id")?;
+    match (basic_credentials(headers)?, params.text("client_secret")?) {
         (Some(_), Some(_)) => {
-            return Err(OAuthError::new(
-                "invalid_request",
-                "authenticate in the header or in the body, not in both",
-            ));
+            Err(OAuthError::new("invalid_request", "authenticate in the header or in the body, not in both"))
         }
-        (Some((id, secret)), None) => {
-            if params.text("client_id")?.is_some_and(|named| named != id) {
-                return Err(OAuthError::new(
-                    "invalid_request",
-                    "`client_id` is not the one that authenticates",
-                ));
-            }
-            (id, secret)
+        (Some((id, _)), None) if named.is_some_and(|named| named != id) => {
+            Err(OAuthError::new("invalid_request", "`client_id` is not the one that authenticates"))
         }
-        (None, Some(posted)) => posted,
-        (None, None) => return Err(OAuthError::invalid_client()),
-    };
-    Ok(Presented { id, secret })
+        (Some((id, secret)), None) => Ok(Presented::Secret { id, secret }),
+        (None, Some(secret)) => match named {
+            Some(id) => Ok(Presented::Secret { id: id.to_owned(), secret: Secret::new(secret) }),
+            None => Err(OAuthError::new("invalid_request", "`client_secret` comes with `client_id`")),
+        },
+        (None, None) => match named {
+            Some(id) => Ok(Presented::Name { id: id.to_owned() }),
+            None => Err(OAuthError::invalid_client()),
+        },
+    }
 }
 
 /// The client that these credentials are of.
@@ -106,17 +154,23 @@ pub fn presented(headers: &HeaderMap, params: &OAuthParams) -> Result<Presented,
 /// # Errors
 /// 401 `invalid_client`.
 pub async fn verify(app: &App, presented: &Presented) -> Result<Arc<Client>, OAuthError> {
-    let Presented { id, secret } = presented;
     let refused = OAuthError::invalid_client;
-    let offered = app.secrets.hashing.hash(CLIENT_SECRET, secret.expose());
-    let client = find(app, id.parse().map_err(|_| refused())?).await?;
-    match client {
-        Some(client) if client.secret == offered && client.agent.state == AgentState::Active => Ok(client),
-        _ => Err(refused()),
-    }
+    let by_id = async |id: &str| -> Result<Option<Arc<Client>>, OAuthError> {
+        find(app, id.parse().map_err(|_| refused())?).await
+    };
+    let client = match presented {
+        Presented::Secret { id, secret } => {
+            let offered = app.secrets.hashing.hash(CLIENT_SECRET, secret.expose());
+            by_id(id).await?.filter(|client| {
+                client.secret == offered && client.metadata.token_endpoint_auth_method.is_secret()
+            })
+        }
+        Presented::Name { id } => by_id(id).await?.filter(|client| client.metadata.is_public()),
+    };
+    client.ok_or_else(refused)
 }
 
-/// The client of this id whose registration is alive, as last read under the present generation of authority.
+/// The active client of this id whose registration is alive, as last read under the present generation of authority.
 async fn find(app: &App, id: AgentId) -> Result<Option<Arc<Client>>, OAuthError> {
     let generation = app.bearers.generation();
     if let Some(found) = app.clients.0.get(&id)
@@ -124,8 +178,8 @@ async fn find(app: &App, id: AgentId) -> Result<Option<Arc<Client>>, OAuthError>
     {
         return Ok(Some(found));
     }
-    let found = app.store.read(move |q| placet_store::agents::credential(q, id)).await?;
-    let Some((agent, secret)) = found else { return Ok(None) };
+    let found = app.store.read(move |q| placet_store::clients::credential(q, id)).await?;
+    let Some((agent, secret, stored)) = found else { return Ok(None) };
     if agent.state != AgentState::Active {
         return Ok(None);
     }
@@ -134,7 +188,8 @@ async fn find(app: &App, id: AgentId) -> Result<Option<Arc<Client>>, OAuthError>
         Err(problem) if problem.code().status() == 401 => return Ok(None),
         Err(problem) => return Err(problem.into()),
     };
-    let client = Arc::new(Client { agent: Arc::new(agent), registration, secret, generation });
+    let metadata = Arc::new(stored.metadata);
+    let client = Arc::new(Client { agent: Arc::new(agent), registration, metadata, secret, generation });
     app.clients.0.insert(id, Arc::clone(&client));
     Ok(Some(client))
 }

@@ -40,7 +40,7 @@ pub async fn post(
     headers: HeaderMap,
     params: OAuthParams,
 ) -> Result<Response, OAuthError> {
-    let asker = asker(&app, &headers, &params).await?;
+    let asker = asker(&app, &headers, &params, Public::Refused).await?;
     let token = params.required("token")?;
     params.text("token_type_hint")?;
     let with_history = params.flag("include_task_history")?;
@@ -102,17 +102,35 @@ impl Asker {
     }
 }
 
+/// Whether an endpoint takes a public client at its word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Public {
+    /// It tells things to whom may know them.
+    Refused,
+    /// What is presented beside it is proof enough (RFC 7009 §2.1).
+    Enough,
+}
+
 /// Who asks: the bearer where there is one, else the client that authenticates.
 ///
 /// # Errors
 /// 401 `invalid_client` or `invalid_token`.
-pub async fn asker(app: &App, headers: &HeaderMap, params: &OAuthParams) -> Result<Asker, OAuthError> {
+pub async fn asker(
+    app: &App,
+    headers: &HeaderMap,
+    params: &OAuthParams,
+    public: Public,
+) -> Result<Asker, OAuthError> {
     if bearer_token(headers)?.is_none() {
         let presented = client::presented(headers, params)?;
         if let Some(server) = resource_server::authenticate(app, &presented).await? {
             return Ok(Asker::ResourceServer(server));
         }
-        return Ok(Asker::Agent(client::verify(app, &presented).await?.agent.id));
+        let client = client::verify(app, &presented).await?;
+        if client.metadata.is_public() && public == Public::Refused {
+            return Err(OAuthError::invalid_client());
+        }
+        return Ok(Asker::Agent(client.agent.id));
     }
     if params.text("client_secret")?.is_some() {
         return Err(OAuthError::new(

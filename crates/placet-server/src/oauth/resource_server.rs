@@ -15,8 +15,14 @@ pub const SECRET: &str = "resource_server_secret";
 /// # Errors
 /// 401 `invalid_client`, for an unknown one, one that ended, and a wrong secret in the same words.
 pub async fn authenticate(app: &App, presented: &Presented) -> Result<Option<ResourceServer>, OAuthError> {
-    let Ok(id) = presented.id.parse::<ResourceServerId>() else { return Ok(None) };
-    let offered = app.secrets.hashing.hash(SECRET, presented.secret.expose());
+    let (id, secret) = match presented {
+        Presented::Secret { id, secret } => (id, Some(secret)),
+        Presented::Name { id } => (id, None),
+    };
+    let Ok(id) = id.parse::<ResourceServerId>() else { return Ok(None) };
+    // A resource server always authenticates.
+    let secret = secret.ok_or_else(OAuthError::invalid_client)?;
+    let offered = app.secrets.hashing.hash(SECRET, secret.expose());
     let found = app.store.read(move |q| resource_servers::credential(q, id)).await?;
     match found {
         Some((server, secret)) if secret == offered && server.ended.is_none() => Ok(Some(server)),

@@ -6,7 +6,7 @@
 //! Invariant: a token that has expired still names its grant, and its signature is still checked.
 
 use super::{
-    introspect::{Asker, asker},
+    introspect::{Asker, Public, asker},
     refresh,
 };
 use crate::{
@@ -36,7 +36,7 @@ pub async fn post(
     headers: HeaderMap,
     params: OAuthParams,
 ) -> Result<Response, OAuthError> {
-    let asker = asker(&app, &headers, &params).await?;
+    let asker = asker(&app, &headers, &params, Public::Enough).await?;
     let token = params.required("token")?;
     // RFC 7009 §2.1: the hint only speeds up the search; the kinds are told apart by their form.
     params.text("token_type_hint")?;

@@ -9,6 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use placet_core::{
+    client::GrantType,
     grant::{self, cover::AuthorizationDetail},
     pattern::{ActionPattern, ResourcePattern},
     scope::Scope,
@@ -31,7 +32,11 @@ pub async fn post(
 ) -> Result<Response, OAuthError> {
     app.operations.space.may_begin()?;
     let client = client::authenticate(&app, &headers, &params).await?;
-    let answer = match params.required("grant_type")? {
+    let grant_type = params.required("grant_type")?;
+    if let Some(known) = GrantType::from_name(grant_type) {
+        client.must_use(known)?;
+    }
+    let answer = match grant_type {
         "client_credentials" => issue::client_credentials(&app, &client, &params, source).await?,
         TOKEN_EXCHANGE => exchange::exchange(&app, &client, &params, source).await?,
         "refresh_token" => refresh::refresh(&app, &client, &params, source).await?,
@@ -40,7 +45,6 @@ pub async fn post(
             return Err(OAuthError::new("unsupported_grant_type", known));
         }
     };
-    let grant_type = params.text("grant_type")?.unwrap_or_default();
     app.operations.metrics.tokens.add(&[("grant_type", grant_type)]);
     Ok(no_store(answer))
 }

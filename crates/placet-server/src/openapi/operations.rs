@@ -46,11 +46,19 @@ const SOURCE: &[(u16, Gives)] = &[(
         "policy: text, service: text, version!: int, source!: text, applied!: time, applied_by!: text",
     ),
 )];
+/// What an agent is as a client (RFC 7591 §2), as far as it is said.
+macro_rules! client {
+    () => {
+        "redirect_uris: [text]?, token_endpoint_auth_method: 'client_secret_basic'|'client_secret_post'|'private_key_jwt'|'none', grant_types: [text]?, response_types: [text]?, jwks: object?, jwks_uri: text?, client_name: text?, client_uri: text?, logo_uri: text?, tos_uri: text?, policy_uri: text?, contacts: [text]?, application_type: text?, dpop_bound_access_tokens: flag, software_id: text?, software_version: text?"
+    };
+}
+
 const AGENT: &[(u16, Gives)] = &[(
     200,
-    Gives::Json(
-        "client_id!: text, agent_name!: text, description: text, owner: text?, labels: object, max_scope_level: text, default_scopes: [text], state!: text, created: time, registration_grant: text",
-    ),
+    Gives::Json(concat!(
+        "client_id!: text, agent_name!: text, description: text, owner: text?, labels: object, max_scope_level: text, default_scopes: [text], state!: text, created: time, registration_grant: text, client_secret: text, client_id_url: text, ",
+        client!()
+    )),
 )];
 const AGENT_STATE: &[(u16, Gives)] =
     &[(200, Gives::Json("client_id!: text, agent_name: text, state!: text"))];
@@ -165,19 +173,21 @@ pub const OPERATIONS: &[Operation] = &[
         &[(
             201,
             Gives::Json(
-                "client_id!: text, client_secret!: text, allowed_scopes!: [text], registration_token!: text, agent_name!: text, state!: text",
+                "client_id!: text, client_secret: text, allowed_scopes!: [text], registration_token!: text, agent_name!: text, state!: text, token_endpoint_auth_method!: text",
             ),
         )],
     )
-    .takes(Json(
-        "agent_name!: text, description: text, allowed_tools: [text], resource_access: [text], max_scope_level: 'restricted'|'standard'|'elevated', default_scopes: [text], labels: object, owner: text",
-    )),
+    .takes(Json(concat!(
+        "agent_name!: text, description: text, allowed_tools: [text], resource_access: [text], max_scope_level: 'restricted'|'standard'|'elevated', default_scopes: [text], labels: object, owner: text, ",
+        client!()
+    ))),
     op("GET /v1/agents", "List agents", Bearer, &[(200, Gives::Json("agents!: [object], next!: text?"))])
         .query(PAGE),
     op("GET /v1/agents/{id}", "Show an agent, by id or handle", Bearer, AGENT),
-    op("PATCH /v1/agents/{id}", "Change what an administrator says about an agent", Bearer, AGENT).takes(Json(
-        "description: text, labels: object, owner: text?, max_scope_level: 'restricted'|'standard'|'elevated', default_scopes: [text]",
-    )),
+    op("PATCH /v1/agents/{id}", "Change what an administrator says about an agent", Bearer, AGENT).takes(Json(concat!(
+        "description: text, labels: object, owner: text?, max_scope_level: 'restricted'|'standard'|'elevated', default_scopes: [text], ",
+        client!()
+    ))),
     op("DELETE /v1/agents/{id}", "End an agent with all its grants, for ever", Bearer, AGENT_STATE),
     op(
         "POST /v1/agents/{id}/activate",

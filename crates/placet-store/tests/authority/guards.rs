@@ -7,7 +7,7 @@ use placet_core::{
     id::AgentId,
     task::{Task, TaskState},
 };
-use placet_store::{Fault, Version, agents, delegations, grants, tasks, versions};
+use placet_store::{Fault, Version, agents, clients, delegations, grants, tasks, versions};
 
 on_both_engines! {
     an_agent_is_read_back_as_it_was_stored,
@@ -32,7 +32,8 @@ fn an_agent_is_read_back_as_it_was_stored(world: &World) {
     let id = agent.id;
     assert_eq!(world.read(move |q| agents::find(q, id)), Some(agent.clone()));
     assert_eq!(world.read(|q| agents::by_handle(q, "support-1")), Some(agent.clone()));
-    assert_eq!(world.read(move |q| agents::credential(q, id)), Some((agent, hash("secret"))));
+    let unsaid = clients::StoredClient::default();
+    assert_eq!(world.read(move |q| clients::credential(q, id)), Some((agent, hash("secret"), unsaid)));
     assert_eq!(world.read(move |q| agents::registration_token(q, id)), Some(hash("registration")));
     let other = world.id();
     assert_eq!(world.read(move |q| agents::find(q, other)), None);

@@ -1,4 +1,6 @@
-//! `placet agent`: registering, activating, suspending and ending agents.
+//! `placet agent`: registering, changing, activating, suspending and ending agents.
+
+mod client;
 
 use super::Members;
 use crate::{
@@ -19,6 +21,11 @@ pub(crate) enum Command {
         after_help = "Example:\n  placet agent create support-bot --tool 'orders.*' --tool refunds.create \\\n      --resource 'order://**' --level elevated --label team=support --activate"
     )]
     Create(Create),
+    /// Change what is said about an agent; what is left out stays
+    #[command(
+        after_help = "Example:\n  placet agent change support-bot --level standard --redirect-uri http://localhost/callback"
+    )]
+    Change(Change),
     /// Activate an agent with its registration token, read from standard input
     #[command(after_help = "Example:\n  placet agent activate agt_01k… < registration-token")]
     Activate {
@@ -83,6 +90,32 @@ pub(crate) struct Create {
     /// Activate it at once
     #[arg(long)]
     activate: bool,
+    #[command(flatten)]
+    client: client::Client,
+}
+
+/// A change of an agent.
+#[derive(Debug, Args)]
+pub(crate) struct Change {
+    /// The agent's handle or client id
+    agent: String,
+    /// What it is for
+    #[arg(long)]
+    description: Option<String>,
+    /// The heaviest effects it may have
+    #[arg(long, value_enum)]
+    level: Option<Level>,
+    /// A scope that a token request without one gets; can be repeated
+    #[arg(long = "default-scope", value_name = "SCOPE")]
+    default_scopes: Vec<String>,
+    /// A label that policies can name; can be repeated, and replaces all that there were
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+    labels: Vec<(String, String)>,
+    /// The user who owns it
+    #[arg(long, value_name = "USER")]
+    owner: Option<String>,
+    #[command(flatten)]
+    client: client::Client,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -100,6 +133,7 @@ impl Command {
         let out = context.out;
         match self {
             Self::Create(create) => return create.run(context).await,
+            Self::Change(change) => return change.run(context).await,
             Self::Activate { client_id } => {
                 let token = input::secret_text("Registration token")?;
                 let body = Members::default().set("registration_token", token).done();
@@ -157,8 +191,7 @@ impl Create {
     async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let labels: Map<String, Value> =
             self.labels.into_iter().map(|(key, value)| (key, value.into())).collect();
-        let level =
-            self.level.and_then(|level| level.to_possible_value()).map(|value| value.get_name().to_owned());
+        let level = client::word(self.level);
         let body = Members::default()
             .set("agent_name", self.name)
             .maybe("description", self.description)
@@ -167,8 +200,8 @@ impl Create {
             .maybe("max_scope_level", level)
             .list("default_scopes", &self.default_scopes)
             .maybe("labels", (!labels.is_empty()).then_some(labels))
-            .maybe("owner", self.owner)
-            .done();
+            .maybe("owner", self.owner);
+        let body = self.client.add_to(body)?.done();
         let client = context.client()?;
         let mut answer = client.post("/v1/agents", &body).await?;
         if self.activate {
@@ -185,7 +218,32 @@ impl Create {
         context.out.document(&answer);
         let next =
             if self.activate { "it is active" } else { "it is not active yet: run `placet agent activate`" };
-        context.out.sentence(&format!("Keep the client secret: it is not shown again; {next}."));
+        let sentence = match answer.get("client_secret") {
+            Some(_) => format!("Keep the client secret: it is not shown again; {next}."),
+            None => format!("It has no secret; {next}."),
+        };
+        context.out.sentence(&sentence);
+        Ok(Exit::Done)
+    }
+}
+
+impl Change {
+    async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let labels: Map<String, Value> =
+            self.labels.into_iter().map(|(key, value)| (key, value.into())).collect();
+        let body = Members::default()
+            .maybe("description", self.description)
+            .maybe("max_scope_level", client::word(self.level))
+            .list("default_scopes", &self.default_scopes)
+            .maybe("labels", (!labels.is_empty()).then_some(labels))
+            .maybe("owner", self.owner);
+        let body = self.client.add_to(body)?.done();
+        let path = format!("/v1/agents/{}", encoded(&self.agent));
+        let answer = context.client()?.send(Method::PATCH, &path, &[], Body::Json(&body)).await?.success()?;
+        context.out.document(&answer);
+        if answer.get("client_secret").is_some() {
+            context.out.sentence("Keep the client secret: it is not shown again.");
+        }
         Ok(Exit::Done)
     }
 }

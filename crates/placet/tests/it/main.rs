@@ -20,6 +20,8 @@ mod check;
 #[cfg(test)]
 mod children;
 #[cfg(test)]
+mod clients;
+#[cfg(test)]
 mod commands;
 #[cfg(test)]
 mod crash;
