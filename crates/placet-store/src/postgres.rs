@@ -49,6 +49,10 @@ statements! {
     /// What was answered is on the disk, whatever the server's default: stricter settings stay.
     DURABLE = "SELECT set_config('synchronous_commit', 'on', false)
                WHERE current_setting('synchronous_commit') = 'off'";
+    /// Rows are looked up by their index, also in a table that the server knows nothing of yet: a plan that is made while
+    /// it is empty reads all of it, and is kept while it grows. Servers without the setting stay as they are.
+    BY_INDEX = "SELECT set_config('enable_seqscan', 'off', false)
+                WHERE current_setting('enable_seqscan', true) = 'on'";
     /// A text that was stored comes back as it was only in this encoding.
     ENCODING = "SHOW server_encoding";
     /// Begins a group: each statement sees what was committed before it.
@@ -288,7 +292,7 @@ impl Postgres {
                     client
                 }
             };
-            for statement in [LIMIT_STATEMENT, LIMIT_LOCK, LIMIT_IDLE, DURABLE] {
+            for statement in [LIMIT_STATEMENT, LIMIT_LOCK, LIMIT_IDLE, DURABLE, BY_INDEX] {
                 client.batch_execute(statement.text()).await?;
             }
             Ok::<_, Error>(client)

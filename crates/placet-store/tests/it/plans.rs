@@ -1,7 +1,8 @@
-//! How SQLite runs every statement: none reads the whole of a table that grows.
+//! How statements are run: none reads the whole of a table that grows.
 
 use crate::world;
-use placet_store::{Database, Store, all_statements};
+use placet_store::{Database, Store, actions::ActionState, all_statements};
+use placet_testkit::{Cluster, until};
 use rusqlite::{Connection, types::Value};
 
 /// Scans that are meant: of a table that stays small, or of one row at its end.
@@ -63,4 +64,34 @@ fn no_statement_reads_a_whole_table() {
         );
     }
     assert!(whole.is_empty(), "statements that read whole tables:\n{}", whole.join("\n"));
+}
+
+#[test]
+fn a_server_that_knows_nothing_of_a_table_yet_reads_none_of_it_whole() {
+    let database = Cluster::of_this_process().database();
+    let store = Store::open(world::options(Database::postgres(&database.url()).unwrap())).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    for _ in 0..20 {
+        runtime.block_on(async {
+            let admitting: Vec<_> = (0..24).map(|_| tokio::spawn(admitted(store.clone()))).collect();
+            for one in admitting {
+                one.await.unwrap();
+            }
+        });
+    }
+    drop(store);
+    // The session says what it did when it ends.
+    let mut client = postgres::Client::connect(&database.url(), postgres::NoTls).unwrap();
+    let counted = "SELECT COALESCE(seq_tup_read, 0), COALESCE(idx_scan, 0) FROM pg_stat_user_tables WHERE relname = 'actions'";
+    let read = until("what was read", || {
+        let row = client.query_one(counted, &[]).unwrap();
+        (row.get::<_, i64>(1) > 400).then(|| row.get::<_, i64>(0))
+    });
+    assert!(read < 100, "{read} rows were read in passing");
+}
+
+/// Admits an action and concludes it.
+async fn admitted(store: Store) {
+    let admitted = store.admit(world::admission(vec![world::charge("c", 0, 1, 100_000)])).await.unwrap();
+    store.conclude(world::conclusion(admitted.action(), ActionState::Done, false)).await.unwrap();
 }
