@@ -22,4 +22,4 @@ pub use checkpoint::Checkpoint;
 pub use leaf::{EntryType, Envelope};
 pub use note::{NoteError, RecordSigner, VerifierKey};
 pub use proof::Proof;
-pub use verify::{Entry, Fault, Verified, Verifier};
+pub use verify::{Entry, Fault, Kept, Verified, Verifier};

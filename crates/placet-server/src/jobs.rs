@@ -46,7 +46,8 @@ const ORPHANS: Duration = Duration::from_secs(1);
 const STEP: usize = 1024;
 /// How many rows a transaction drops or reads.
 const BATCH: usize = 500;
-/// Clocks that differ by less than this don't bring a spent token back to life.
+/// Clocks that differ by less than this don't bring a spent token back to life, nor let a request run twice whose key
+/// another node still counts as kept.
 const TOLERANCE: Duration = Duration::from_secs(120);
 
 /// The jobs of a running server.
@@ -293,7 +294,7 @@ async fn purge(app: &App, now: Timestamp) -> Result<(), Failure> {
         .write(move |tx| {
             delegations::purge(tx, now.minus(TOLERANCE), BATCH)?;
             refresh_tokens::purge(tx, now.minus(TOLERANCE), BATCH)?;
-            idempotency::prune(tx, now, BATCH)?;
+            idempotency::prune(tx, now.minus(TOLERANCE), BATCH)?;
             Ok::<_, Fault>(())
         })
         .await?;

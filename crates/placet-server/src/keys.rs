@@ -23,7 +23,7 @@ use aws_lc_rs::{
 };
 use placet_core::{
     keys::{KeyAlgorithm, KeyRing, SigningKey},
-    record::{EntryType, Envelope, RecordSigner},
+    record::{EntryType, Envelope, RecordSigner, VerifierKey},
     refusal::{Code, Reason},
     seal::{Aad, BodyKey, BodyKeys, SealEntropy, SealError, Sealed, Vault},
     secret::{HashKey, KeyedHash, Secret},
@@ -196,6 +196,20 @@ pub fn body_keys(
     vault: &Vault,
 ) -> Result<BodyKeys, KeysError> {
     Stored { keys, vault: vault_keys }.bodies(vault)
+}
+
+/// The key that verifies the record, from the stored keys themselves: only who has the vault key can have put it there.
+///
+/// # Errors
+/// [`KeysError`].
+pub fn record_key(
+    keys: Vec<StoredKey>,
+    vault_keys: Vec<VaultKey>,
+    vault: &Vault,
+) -> Result<VerifierKey, KeysError> {
+    let stored = Stored { keys, vault: vault_keys };
+    let record = stored.one(Purpose::Record)?;
+    Ok(signer(record.name(), &opened(vault, record)?)?.public_key())
 }
 
 /// With what tokens are verified.

@@ -38,10 +38,12 @@ statements! {
     /// Nothing is sealed by it any more.
     END_VAULT_KEY = "UPDATE vault_keys SET state = 'retired', since = ?2 WHERE id = ?1 AND state = 'retiring'";
     /// What a node says it has.
-    HOLD = "INSERT INTO vault_holders (node, keys, seen) VALUES (?1, ?2, ?3)
-            ON CONFLICT (node) DO UPDATE SET keys = excluded.keys, seen = excluded.seen";
+    HOLD = "INSERT INTO vault_holders (node, keys, seen, issuer) VALUES (?1, ?2, ?3, ?4)
+            ON CONFLICT (node) DO UPDATE SET keys = excluded.keys, seen = excluded.seen, issuer = excluded.issuer";
     /// What the nodes said since.
-    HOLDERS = "SELECT node, keys, seen FROM vault_holders WHERE seen >= ?1 ORDER BY node";
+    HOLDERS = "SELECT node, keys, seen, issuer FROM vault_holders WHERE seen >= ?1 ORDER BY node";
+    /// Only who they are and when they said it.
+    RUNNING = "SELECT node, seen FROM vault_holders WHERE seen >= ?1 ORDER BY node";
     /// A node that ends says so.
     LEAVE = "DELETE FROM vault_holders WHERE node = ?1";
 }
@@ -163,7 +165,7 @@ pub struct VaultKey {
     pub since: Timestamp,
 }
 
-/// A running node with the vault keys that it has.
+/// A running node, with the vault keys that it has and the issuer that it serves as.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
     /// The node.
@@ -172,6 +174,8 @@ pub struct Holder {
     pub keys: Vec<String>,
     /// When it said so.
     pub seen: Timestamp,
+    /// Its issuer; none where it is of an older version.
+    pub issuer: Option<String>,
 }
 
 /// Every key, the oldest first.
@@ -278,23 +282,37 @@ pub fn end_vault_key(tx: &mut Tx<'_>, id: &str, now: Timestamp) -> Result<bool, 
     Ok(ended)
 }
 
-/// Says which vault keys a running node has.
+/// Says which vault keys a running node has, and as which issuer it serves.
 ///
 /// # Errors
 /// [`Fault`].
-pub fn hold(tx: &mut Tx<'_>, node: NodeId, keys: &[String], now: Timestamp) -> Result<(), Fault> {
-    tx.execute(&HOLD, &params![node, keys.join(" "), now]).map(|_| ())
+pub fn hold(
+    tx: &mut Tx<'_>,
+    node: NodeId,
+    keys: &[String],
+    issuer: &str,
+    now: Timestamp,
+) -> Result<(), Fault> {
+    tx.execute(&HOLD, &params![node, keys.join(" "), now, issuer]).map(|_| ())
 }
 
-/// The nodes that said which vault keys they have at `since` or later.
+/// The nodes that said at `since` or later that they run.
 ///
 /// # Errors
 /// [`Fault`].
 pub fn holders(q: &mut impl Query, since: Timestamp) -> Result<Vec<Holder>, Fault> {
     q.query(&HOLDERS, &params![since], |row| {
         let keys = row.text(1)?.split_ascii_whitespace().map(str::to_owned).collect();
-        Ok(Holder { node: row.id(0)?, keys, seen: row.time(2)? })
+        Ok(Holder { node: row.id(0)?, keys, seen: row.time(2)?, issuer: row.optional_text(3)? })
     })
+}
+
+/// The nodes that said at `since` or later that they run, and when they did; of an older schema, too.
+///
+/// # Errors
+/// [`Fault`].
+pub fn running(q: &mut impl Query, since: Timestamp) -> Result<Vec<(NodeId, Timestamp)>, Fault> {
+    q.query(&RUNNING, &params![since], |row| Ok((row.id(0)?, row.time(1)?)))
 }
 
 /// Says that a node runs no more.

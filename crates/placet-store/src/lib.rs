@@ -35,6 +35,7 @@ mod load;
 mod migrate;
 mod needs;
 pub mod observations;
+pub mod offline;
 pub mod permits;
 mod postgres;
 pub mod probe;
@@ -84,7 +85,6 @@ pub fn all_statements() -> Vec<(String, String)> {
         delegations::STATEMENTS,
         denials::STATEMENTS,
         documents::STATEMENTS,
-        file::STATEMENTS,
         gauges::STATEMENTS,
         grants::STATEMENTS,
         idempotency::STATEMENTS,
@@ -94,6 +94,7 @@ pub fn all_statements() -> Vec<(String, String)> {
         lineage::STATEMENTS,
         migrate::STATEMENTS,
         observations::STATEMENTS,
+        offline::STATEMENTS,
         permits::STATEMENTS,
         probe::STATEMENTS,
         postgres::STATEMENTS,

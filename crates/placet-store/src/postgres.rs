@@ -40,6 +40,8 @@ const ROUND_TRIP: Duration = Duration::from_secs(5);
 const MIGRATION: Duration = Duration::from_secs(600);
 
 statements! {
+    /// The server tells of nothing that is as it should be: each such word would be a line in the log.
+    QUIET = "SET client_min_messages = warning";
     /// How long a statement may take: milliseconds, shorter than the round trip.
     LIMIT_STATEMENT = "SET statement_timeout = 4000";
     /// How long it may wait for another transaction.
@@ -292,7 +294,7 @@ impl Postgres {
                     client
                 }
             };
-            for statement in [LIMIT_STATEMENT, LIMIT_LOCK, LIMIT_IDLE, DURABLE, BY_INDEX] {
+            for statement in [QUIET, LIMIT_STATEMENT, LIMIT_LOCK, LIMIT_IDLE, DURABLE, BY_INDEX] {
                 client.batch_execute(statement.text()).await?;
             }
             Ok::<_, Error>(client)

@@ -3,7 +3,10 @@
 //! Everything that ended after the backup is alive in it again: revoked grants, suspended agents, sessions that were
 //! signed out, approvals and delegation tokens that were used. Nobody knows which, so all of it ends.
 //!
-//! Invariant: after [`neutralise`] nothing acts until an administrator, newly signed in, has let it.
+//! There may be millions of rows, and on a database server no transaction may take long; so each call ends some.
+//!
+//! Invariant: once [`end`] has found nothing more and [`make_stale`] is committed, nothing acts until an administrator,
+//! newly signed in, has let it. Cut off before that, it is begun again and finds the rest.
 
 use crate::{fault::Fault, params, statements, tx::Tx};
 use placet_core::time::Timestamp;
@@ -11,18 +14,22 @@ use placet_core::time::Timestamp;
 statements! {
     /// Everything that hangs below a registration or was given by a person.
     RESTORED_GRANTS = "UPDATE grants SET revoked_at = ?1, revoked_by = 'restore', revoked_reason = 'restored from a backup'
-              WHERE revoked_at IS NULL AND origin <> 'registration' AND expires > ?1";
+              WHERE id IN (SELECT id FROM grants WHERE revoked_at IS NULL AND origin <> 'registration' AND expires > ?1 LIMIT ?2)";
     /// Their tasks.
-    RESTORED_TASKS = "UPDATE tasks SET state = 'revoked' WHERE state = 'active'";
+    RESTORED_TASKS = "UPDATE tasks SET state = 'revoked'
+              WHERE id IN (SELECT id FROM tasks WHERE state = 'active' LIMIT ?1)";
     /// Every agent that could act.
-    RESTORED_AGENTS = "UPDATE agents SET state = 'suspended', version = version + 1 WHERE state = 'active'";
+    RESTORED_AGENTS = "UPDATE agents SET state = 'suspended', version = version + 1
+              WHERE id IN (SELECT id FROM agents WHERE state = 'active' LIMIT ?1)";
     /// Answers of people that could still be used, or given.
     RESTORED_APPROVALS = "UPDATE approvals SET expires = ?1, version = version + 1
-                 WHERE state IN ('pending', 'approved') AND expires > ?1";
+              WHERE id IN (SELECT id FROM approvals WHERE state IN ('pending', 'approved') AND expires > ?1 LIMIT ?2)";
     /// Broader answers, whose use since then nobody knows.
-    RESTORED_PERMITS = "UPDATE permits SET revoked_at = ?1, revoked_by = 'restore' WHERE revoked_at IS NULL AND expires > ?1";
+    RESTORED_PERMITS = "UPDATE permits SET revoked_at = ?1, revoked_by = 'restore'
+              WHERE id IN (SELECT id FROM permits WHERE revoked_at IS NULL AND expires > ?1 LIMIT ?2)";
     /// People who are signed in.
-    RESTORED_SESSIONS = "UPDATE sessions SET ended = ?1 WHERE ended IS NULL AND expires > ?1";
+    RESTORED_SESSIONS = "UPDATE sessions SET ended = ?1
+              WHERE id IN (SELECT id FROM sessions WHERE ended IS NULL AND expires > ?1 LIMIT ?2)";
     /// Whatever was decided before is stale.
     RESTORED_VERSIONS = "UPDATE versions SET version = version + 1";
 }
@@ -44,19 +51,45 @@ pub struct Neutralised {
     pub sessions: u64,
 }
 
-/// Ends what a backup brings back to life. It may take long: nothing is served meanwhile.
+impl Neutralised {
+    /// All of it together.
+    pub const fn total(&self) -> u64 {
+        self.grants + self.tasks + self.agents + self.approvals + self.permits + self.sessions
+    }
+
+    /// With what was ended besides.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            grants: self.grants + other.grants,
+            tasks: self.tasks + other.tasks,
+            agents: self.agents + other.agents,
+            approvals: self.approvals + other.approvals,
+            permits: self.permits + other.permits,
+            sessions: self.sessions + other.sessions,
+        }
+    }
+}
+
+/// Ends what a backup brings back to life, of each kind at most `limit`; to be called until nothing is left.
 ///
 /// # Errors
 /// [`Fault`].
-pub fn neutralise(tx: &mut Tx<'_>, now: Timestamp) -> Result<Neutralised, Fault> {
-    let ended = Neutralised {
-        grants: tx.execute(&RESTORED_GRANTS, &params![now])?,
-        tasks: tx.execute(&RESTORED_TASKS, &[])?,
-        agents: tx.execute(&RESTORED_AGENTS, &[])?,
-        approvals: tx.execute(&RESTORED_APPROVALS, &params![now])?,
-        permits: tx.execute(&RESTORED_PERMITS, &params![now])?,
-        sessions: tx.execute(&RESTORED_SESSIONS, &params![now])?,
-    };
-    tx.execute(&RESTORED_VERSIONS, &[])?;
-    Ok(ended)
+pub fn end(tx: &mut Tx<'_>, now: Timestamp, limit: usize) -> Result<Neutralised, Fault> {
+    Ok(Neutralised {
+        grants: tx.execute(&RESTORED_GRANTS, &params![now, limit])?,
+        tasks: tx.execute(&RESTORED_TASKS, &params![limit])?,
+        agents: tx.execute(&RESTORED_AGENTS, &params![limit])?,
+        approvals: tx.execute(&RESTORED_APPROVALS, &params![now, limit])?,
+        permits: tx.execute(&RESTORED_PERMITS, &params![now, limit])?,
+        sessions: tx.execute(&RESTORED_SESSIONS, &params![now, limit])?,
+    })
+}
+
+/// Makes stale whatever was decided before.
+///
+/// # Errors
+/// [`Fault`].
+pub fn make_stale(tx: &mut Tx<'_>) -> Result<(), Fault> {
+    tx.execute(&RESTORED_VERSIONS, &[]).map(|_| ())
 }

@@ -75,12 +75,7 @@ impl Cluster {
     /// # Panics
     /// Where PostgreSQL is not installed, or does not start.
     pub fn start(settings: &[&str]) -> Self {
-        let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-        let programs = versions
-            .map(|version| version.path().join("bin"))
-            .filter(|bin| bin.join("initdb").exists())
-            .max();
-        let programs = programs.expect("no PostgreSQL server found: install the Debian package `postgresql`");
+        let programs = Self::programs();
         // A socket's path has to be short, so not in a directory of the environment's choice.
         let directory =
             tempfile::Builder::new().prefix("placet-pg").tempdir_in("/tmp").map(TempDir::keep).unwrap();
@@ -96,6 +91,17 @@ impl Cluster {
         own.run("initdb", &["-A", "trust", "-U", "postgres", "--locale=C", "--encoding=UTF8", "--no-sync"]);
         own.launch();
         Self { base: format!("postgres://postgres@127.0.0.1:{port}"), own: Some(own) }
+    }
+
+    /// The directory of PostgreSQL's programs (`pg_dump`, `pg_restore`).
+    ///
+    /// # Panics
+    /// Where PostgreSQL is not installed.
+    pub fn programs() -> PathBuf {
+        let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+        let programs = versions.map(|version| version.path().join("bin"));
+        let programs = programs.filter(|bin| bin.join("initdb").exists()).max();
+        programs.expect("no PostgreSQL server found: install the Debian package `postgresql`")
     }
 
     /// Where it listens: `127.0.0.1` and a port, to put something before it.
@@ -193,6 +199,12 @@ impl Own {
     }
 }
 
+/// Runs one of PostgreSQL's programs for clients.
+fn client(program: &str, arguments: &[&str]) {
+    let output = Command::new(Cluster::programs().join(program)).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
 /// A free port below those that the system gives to outgoing connections: a server that is started again finds it free,
 /// however many clients try to reach it meanwhile.
 fn free_port() -> u16 {
@@ -261,6 +273,22 @@ impl Database {
     pub fn run(&self, sql: &str) {
         let sql = sql.to_owned();
         outside(&self.base, &self.name, move |client| client.batch_execute(&sql)).unwrap();
+    }
+
+    /// Dumps it into a file, as its operator would.
+    ///
+    /// # Panics
+    /// Where `pg_dump` fails.
+    pub fn dump(&self, file: &Path) {
+        client("pg_dump", &["--format=custom", "--dbname", &self.url(), "--file", file.to_str().unwrap()]);
+    }
+
+    /// Puts a dump into it; it is empty.
+    ///
+    /// # Panics
+    /// Where `pg_restore` fails.
+    pub fn put_back(&self, file: &Path) {
+        client("pg_restore", &["--exit-on-error", "--dbname", &self.url(), file.to_str().unwrap()]);
     }
 
     /// The first column of every row, as text.

@@ -106,6 +106,17 @@ impl Server {
         Self::node(binary, Some(Arc::new(database)), |_| {})
     }
 
+    /// A node on a database in which an installation is, with that one's vault key.
+    ///
+    /// # Panics
+    /// Where it does not become ready.
+    pub fn node_of(binary: &str, database: Database, vault_key: &Path) -> Self {
+        Self::node(binary, Some(Arc::new(database)), |data| {
+            fs::create_dir_all(data).unwrap();
+            fs::copy(vault_key, data.join("vault.key")).unwrap();
+        })
+    }
+
     /// Another node on the same database, with the same vault key.
     ///
     /// # Panics

@@ -8,7 +8,8 @@ use crate::{
         act, action, agent, approvals, backup, connection, doctor, grant, keys, permit, policy, record,
         resource_server, restore, service, shell, task, token, user,
     },
-    data, demo,
+    data::{self, VaultKeys},
+    demo,
     environment::Environment,
     exit::{Exit, Failure},
     input,
@@ -18,12 +19,13 @@ use crate::{
 };
 use clap::{Args, Parser, Subcommand};
 use placet_core::secret::Secret;
+use placet_store::Database;
 use std::path::{Path, PathBuf};
 
 const AFTER: &str = "\
 Which server: PLACET_URL (or --url) with the bearer token in PLACET_TOKEN; else the data directory of --data (its
-address and its administrator token, unless PLACET_TOKEN is set); else the session that `placet login` began; else
-./placet-data.
+address and its administrator token, unless PLACET_TOKEN is set; where it has none, as that of a second node, the
+session that `placet login` began there); else the session that `placet login` began; else ./placet-data.
 
 Exit codes: 0 done, or the answer is yes; 1 refused, or the answer is no; 2 wrong use, or something could not be read
 or reached; 3 the server could not start.
@@ -208,14 +210,14 @@ impl Context {
                 return Client::new(url, Some(token));
             }
             if let Some(directory) = &self.global.data {
-                return Client::new(url, Some(admin_token(directory)?));
+                return Client::new(url, Some(self.token_for(directory, url.trim_end_matches('/'))?));
             }
             let session = self.state()?.session(url.trim_end_matches('/'))?;
             let token = session.map(|session| session.token());
             return Client::new(url, Some(token.ok_or_else(no_token)?));
         }
         if let Some(directory) = &self.global.data {
-            return local(directory, token);
+            return self.local(directory, token);
         }
         if let Some(session) = self.state()?.last_session()? {
             return Client::new(&session.url, Some(token.unwrap_or_else(|| session.token())));
@@ -271,26 +273,65 @@ impl Context {
         path.map(State::new).ok_or_else(none)
     }
 
+    /// The database on a server that `--database` or `PLACET_DATABASE` names; `None` where neither does: then it is the
+    /// data directory's own file.
+    ///
+    /// # Errors
+    /// A sentence, where it is no address.
+    pub(crate) fn database(&self, flag: Option<&str>) -> Result<Option<Database>, Failure> {
+        let (name, url) = match (flag, &self.environment.database) {
+            (Some(url), _) => ("--database", url),
+            (None, Some(url)) => ("PLACET_DATABASE", url.expose_str().unwrap_or_default()),
+            (None, None) => return Ok(None),
+        };
+        // The URL is not repeated: it may hold a password.
+        let database = Database::postgres(url);
+        database.map(Some).map_err(|error| Failure::unreadable(format!("{name}: {error}")))
+    }
+
+    /// The vault keys that are kept outside of the data directory: in the file of the flag, or in `PLACET_VAULT_KEY`.
+    pub(crate) fn vault_keys(&self, file: Option<&Path>) -> Option<VaultKeys> {
+        match (file, &self.environment.vault_key) {
+            (Some(path), _) => Some(VaultKeys::file(path)),
+            (None, Some(text)) => Some(VaultKeys::environment(text.clone())),
+            (None, None) => None,
+        }
+    }
+
     fn url(&self) -> Option<&str> {
         // A directory that is named beats what merely stands in the environment.
         let from_environment = || self.environment.url.as_deref().filter(|_| self.global.data.is_none());
         self.global.url.as_deref().or_else(from_environment)
     }
 
+    /// The server of a data directory, with a token of [`Context::token_for`] unless another is given.
+    fn local(&self, directory: &Path, token: Option<Secret>) -> Result<Client, Failure> {
+        let base = address(directory)?;
+        let token = match token {
+            Some(token) => token,
+            None => self.token_for(directory, &base)?,
+        };
+        Client::new(&base, Some(token))
+    }
+
+    /// The administrator token in the directory; where it lies in that of another node, the session with the server.
+    fn token_for(&self, directory: &Path, base: &str) -> Result<Secret, Failure> {
+        if directory.join(data::ADMIN_TOKEN).exists() {
+            return admin_token(directory);
+        }
+        let session = self.state().and_then(|state| state.session(base))?;
+        session.map(|session| session.token()).ok_or_else(|| {
+            Failure::unreadable(format!(
+                "there is no token for {base}: sign in with `placet login --url {base} --name NAME`, or bring the administrator token into PLACET_TOKEN (`{}` is not there: it lies with the node that made the installation)",
+                directory.join(data::ADMIN_TOKEN).display()
+            ))
+        })
+    }
+
     fn default_directory(&self, token: Option<Secret>) -> Result<Client, Failure> {
         let directory = Path::new(data::DEFAULT);
-        if directory.join(data::ADDRESS).is_file() { local(directory, token) } else { Err(nowhere()) }
+        if directory.join(data::ADDRESS).is_file() { self.local(directory, token) } else { Err(nowhere()) }
     }
-}
-
-/// The server of a data directory; the token is the administrator's, unless another is given.
-fn local(directory: &Path, token: Option<Secret>) -> Result<Client, Failure> {
-    let base = address(directory)?;
-    let token = match token {
-        Some(token) => token,
-        None => admin_token(directory)?,
-    };
-    Client::new(&base, Some(token))
 }
 
 fn address(directory: &Path) -> Result<String, Failure> {

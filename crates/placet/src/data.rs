@@ -13,9 +13,7 @@ mod vault;
 
 use keys::NODE;
 pub(crate) use keys::{OldKeys, new_admin_token, record_name};
-pub(crate) use offline::{
-    ALWAYS_THERE, BodyReader, FILES_OF_A_RUN, VaultState, is_held, record_key, vault_state,
-};
+pub(crate) use offline::{ALWAYS_THERE, BodyReader, FILES_OF_A_RUN, Installation, VaultState, is_held};
 pub(crate) use vault::VaultKeys;
 
 use crate::exit::Failure;

@@ -12,6 +12,7 @@ use placet_server::{app::App, operations::space::Space};
 use std::{
     fs::{self, File},
     io,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -29,6 +30,8 @@ const ROOMY: u64 = 48 << 20;
 pub(crate) fn keep(directory: &DataDir, app: &Arc<App>) -> JoinHandle<()> {
     let path = directory.path().to_owned();
     let reserve = Reserve { path: path.join(RESERVE_FILE) };
+    // Older versions made it for everybody to read.
+    _ = fs::set_permissions(&reserve.path, fs::Permissions::from_mode(0o600));
     let app = Arc::clone(app);
     tokio::spawn(async move {
         let mut met_the_end = false;
@@ -111,7 +114,7 @@ impl Reserve {
 
 /// Makes the file with all its blocks: space that is only promised may be gone when it is needed.
 fn make(path: &Path) -> io::Result<()> {
-    let file = File::create(path)?;
+    let file = File::options().create(true).truncate(true).write(true).mode(0o600).open(path)?;
     let made = file.allocate(RESERVE).and_then(|()| file.sync_all());
     if made.is_err() {
         _ = fs::remove_file(path);
@@ -144,6 +147,8 @@ mod tests {
         let (space, reserve) = (Space::default(), Reserve { path: directory.path().join("reserve") });
         reserve.look(&space, 1 << 30, false).unwrap();
         assert!(reserve.is_there() && !space.is_tight());
+        let mode = fs::metadata(directory.path().join("reserve")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
         reserve.look(&space, TIGHT - 1, false).unwrap();
         assert!(reserve.is_there() && space.is_tight());
         space.met_the_end();

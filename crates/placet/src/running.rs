@@ -14,6 +14,7 @@ use placet_server::{
     app::{App, Config},
     clock::Clock,
     jobs::{self, Jobs},
+    vault::rotation::GONE,
 };
 use placet_store::{Fault, Store};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -68,6 +69,9 @@ pub(crate) async fn start(
     jobs::catch_up(&app)
         .await
         .map_err(|error| Failure::start(format!("the last stop can't be caught up with: {error}")))?;
+    if shared {
+        compare_issuers(&app, now).await;
+    }
     let jobs = Jobs::start(&app);
     // Where the data is elsewhere, so is its space.
     let reserving = (!shared).then(|| reserve::keep(&directory, &app));
@@ -136,6 +140,21 @@ async fn issuers(store: &Store, issuer: &str, now: Timestamp) -> Result<Vec<Stri
     let own = issuer.to_owned();
     store.write(move |tx| placet_store::issuers::remember(tx, &own, now)).await.map_err(unusable)?;
     store.read(|q| placet_store::issuers::all(q)).await.map_err(unusable)
+}
+
+/// Warns where other nodes of the installation serve as another issuer.
+async fn compare_issuers(app: &App, now: Timestamp) {
+    let running = app.store.read(move |q| placet_store::keys::holders(q, now.minus(GONE))).await;
+    for other in running.unwrap_or_default().into_iter().filter(|other| other.node != app.node) {
+        if let Some(theirs) = other.issuer.filter(|theirs| *theirs != app.issuer) {
+            tracing::warn!(
+                node = %other.node,
+                issuer = app.issuer,
+                theirs,
+                "another node of this installation serves as another issuer: clients and resource servers that know one of the two refuse the tokens of the other; start all nodes with the same --issuer"
+            );
+        }
+    }
 }
 
 /// Where clients on this machine reach the address.

@@ -6,7 +6,7 @@
 
 use crate::{
     cli::Context,
-    data::{self, DataDir, VaultKeys},
+    data::{self, DataDir},
     exit::{Exit, Failure},
     installation::Elsewhere,
     logs,
@@ -15,7 +15,6 @@ use crate::{
 };
 use clap::Args;
 use placet_gateway::{CertificateDer, GatewayConfig};
-use placet_store::Database;
 use serde_json::json;
 use std::{
     io,
@@ -112,22 +111,14 @@ impl Serve {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         logs::start(&self.log, context.environment.no_color)?;
         let issuer = self.issuer.as_deref().map(checked_issuer).transpose()?;
-        let vault = match (self.vault_key_file, &context.environment.vault_key) {
-            (Some(path), _) => Some(VaultKeys::file(path)),
-            (None, Some(text)) => Some(VaultKeys::environment(text.clone())),
-            (None, None) => None,
-        };
+        let vault = context.vault_keys(self.vault_key_file.as_deref());
         if let Some(vault) = &vault
             && vault.at_hand()?.is_none()
             && let Some(path) = vault.path()
         {
             return Err(Failure::start(format!("the vault key file `{}` is not there", path.display())));
         }
-        let database = match (&self.database, &context.environment.database) {
-            (Some(url), _) => Some(database("--database", url)?),
-            (None, Some(url)) => Some(database("PLACET_DATABASE", url.expose_str().unwrap_or_default())?),
-            (None, None) => None,
-        };
+        let database = context.database(self.database.as_deref())?;
         let extra_roots = self.upstream_ca.as_deref().map(authorities).transpose()?.unwrap_or_default();
         let gateway = GatewayConfig { extra_roots, ..GatewayConfig::default() };
         let listener = bind(self.listen).await?;
@@ -206,12 +197,6 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
         )),
         _ => Failure::start(format!("{address} can't be listened on: {error}; choose another with --listen")),
     })
-}
-
-/// The database at a URL; `name` is where the URL was given.
-fn database(name: &str, url: &str) -> Result<Database, Failure> {
-    // The URL is not repeated: it may hold a password.
-    Database::postgres(url).map_err(|error| Failure::unreadable(format!("{name}: {error}")))
 }
 
 /// An issuer is an absolute http or https URL without query, fragment and slash at its end (RFC 8414 §2).

@@ -1,10 +1,15 @@
 //! What the CLI itself remembers, under the person's state directory: the session of `placet login` for each server,
-//! and the last checkpoint of each record that it saw.
+//! and the last checkpoint of each record that it saw: one for each lineage, so that a backup that is tried out does not
+//! take the place of the record that goes on.
 //!
 //! Invariant: each file is readable by its owner only, and written whole.
 
 use crate::{data::write_whole, exit::Failure};
-use placet_core::secret::{Secret, sha256};
+use placet_core::{
+    id::EventId,
+    record::Kept,
+    secret::{Secret, sha256},
+};
 use serde::{Deserialize, Serialize};
 use std::{
     fmt::Write as _,
@@ -101,20 +106,41 @@ impl State {
         }
     }
 
-    /// The last checkpoint seen of the record with this key.
+    /// The last checkpoints seen of the record with this key, one for each lineage.
     ///
     /// # Errors
-    /// A sentence, where the file can't be read.
-    pub(crate) fn checkpoint(&self, key: &str) -> Result<Option<String>, Failure> {
-        Ok(read(&self.checkpoint_file(key))?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    /// A sentence, where a file can't be read.
+    pub(crate) fn checkpoints(&self, key: &str) -> Result<Vec<Kept>, Failure> {
+        let first = self.checkpoint_file(key, None);
+        let prefix = first.file_name().map(|name| format!("{}.", name.to_string_lossy())).unwrap_or_default();
+        let mut lineages = vec![None];
+        for entry in
+            first.parent().and_then(|parent| fs::read_dir(parent).ok()).into_iter().flatten().flatten()
+        {
+            let name = entry.file_name();
+            let begins = name.to_str().and_then(|name| name.strip_prefix(&prefix)).map(str::parse);
+            lineages.extend(begins.and_then(Result::ok).map(Some));
+        }
+        let mut kept = Vec::new();
+        for lineage in lineages {
+            if let Some(note) = read(&self.checkpoint_file(key, lineage))? {
+                kept.push(Kept { lineage, note: String::from_utf8_lossy(&note).into_owned() });
+            }
+        }
+        Ok(kept)
     }
 
-    /// Keeps the checkpoint of the record with this key.
+    /// Keeps the checkpoint of a lineage of the record with this key.
     ///
     /// # Errors
     /// A sentence, where the file can't be written.
-    pub(crate) fn keep_checkpoint(&self, key: &str, note: &str) -> Result<(), Failure> {
-        write(&self.checkpoint_file(key), note.as_bytes())
+    pub(crate) fn keep_checkpoint(
+        &self,
+        key: &str,
+        lineage: Option<EventId>,
+        note: &str,
+    ) -> Result<(), Failure> {
+        write(&self.checkpoint_file(key, lineage), note.as_bytes())
     }
 
     fn read_session(&self, path: &Path) -> Result<Option<Session>, Failure> {
@@ -129,8 +155,9 @@ impl State {
         self.0.join("sessions").join(named_by(url))
     }
 
-    fn checkpoint_file(&self, key: &str) -> PathBuf {
-        self.0.join("checkpoints").join(named_by(key.trim()))
+    fn checkpoint_file(&self, key: &str, lineage: Option<EventId>) -> PathBuf {
+        let name = named_by(key.trim());
+        self.0.join("checkpoints").join(lineage.map_or(name.clone(), |begins| format!("{name}.{begins}")))
     }
 }
 
@@ -161,6 +188,7 @@ fn unusable(path: &Path, error: &io::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use placet_core::time::Timestamp;
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
@@ -179,5 +207,19 @@ mod tests {
         state.forget_session("http://a").unwrap();
         state.forget_session("http://a").unwrap();
         assert!(state.last_session().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_checkpoint_is_kept_for_each_lineage_of_a_record() {
+        let outside = tempfile::tempdir().unwrap();
+        let state = State::new(outside.path().join("placet"));
+        assert!(state.checkpoints("a").unwrap().is_empty());
+        let begins = EventId::from_parts(Timestamp::from_seconds(1), [1; 10]);
+        state.keep_checkpoint("a", Some(begins), "restored").unwrap();
+        state.keep_checkpoint("b", None, "another's").unwrap();
+        state.keep_checkpoint("a", None, "old").unwrap();
+        state.keep_checkpoint("a", None, "first").unwrap();
+        let kept = |lineage, note: &str| Kept { lineage, note: note.to_owned() };
+        assert_eq!(state.checkpoints("a").unwrap(), [kept(None, "first"), kept(Some(begins), "restored")]);
     }
 }

@@ -5,6 +5,10 @@
 //! doubled; a truncated tail up to the last signed head; a log that was rolled back or rewritten, against checkpoints
 //! kept outside.
 //!
+//! A backup that is put back begins a lineage of its own: it has the entries up to the backup in common with the record
+//! that may go on beside it, then an entry `server.restored`, then others. A checkpoint of one says nothing of the other, so
+//! [`Kept`] ones are of a lineage, and only that one's is compared with.
+//!
 //! What can't be found by this alone: entries newer than the last checkpoint, where a node's last entries *and* its head
 //! are put back together to an older head that was signed too. They are in the log, and so covered, within a second.
 //!
@@ -19,7 +23,10 @@ use super::{
     merkle::{self, Frontier, Hash, TileId, TileReader},
     note::{NoteError, VerifierKey},
 };
-use crate::{id::NodeId, secret::sha256};
+use crate::{
+    id::{EventId, NodeId},
+    secret::sha256,
+};
 use std::collections::BTreeMap;
 
 /// A stored entry as it is fed to a [`Verifier`].
@@ -46,6 +53,19 @@ pub struct Verified {
     pub root: Hash,
     /// The head of every node, by node id; entries not in the log yet included.
     pub heads: Vec<Head>,
+    /// The lineage among those of the [`Kept`] checkpoints, by its entry `server.restored`; `None` is the first one.
+    pub lineage: Option<EventId>,
+    /// With how many checkpoints from outside it was compared.
+    pub compared: usize,
+}
+
+/// A checkpoint that was kept of one lineage of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The entry `server.restored` that the lineage begins with; `None` for the first one.
+    pub lineage: Option<EventId>,
+    /// The signed note.
+    pub note: String,
 }
 
 /// Where the record is not what was signed, and what is wrong there.
@@ -190,6 +210,13 @@ pub struct Verifier {
     checkpoint: Option<Checkpoint>,
     /// Checkpoints from outside by size; a second root for a size is kept, and one of the two will be a fault.
     outside: Vec<Checkpoint>,
+    kept: BTreeMap<Option<EventId>, Checkpoint>,
+    /// Whether the record may be older than what was kept of it.
+    may_be_older: bool,
+    /// The root at each size that something was kept of.
+    roots: BTreeMap<u64, Hash>,
+    /// The last entry that a kept lineage begins with.
+    lineage: Option<EventId>,
     frontier: Frontier,
     heads: BTreeMap<NodeId, Head>,
     /// SHA-256 of each full tile.
@@ -221,6 +248,10 @@ impl Verifier {
             key,
             checkpoint,
             outside,
+            kept: BTreeMap::new(),
+            may_be_older: false,
+            roots: BTreeMap::new(),
+            lineage: None,
             frontier: Frontier::new(),
             heads: BTreeMap::new(),
             full_tiles: BTreeMap::new(),
@@ -228,6 +259,25 @@ impl Verifier {
         };
         verifier.compare_outside()?;
         Ok(verifier)
+    }
+
+    /// Compares with what was kept, too: with the checkpoint of the lineage that the entries turn out to be of, which is
+    /// the one whose beginning comes last among them. One that nothing was kept of does not count: so an entry that
+    /// somebody adds can't lead away from what was. Where the record `may_be_older`, as a backup may, a checkpoint of a
+    /// larger log is not compared with, and it is no fault.
+    ///
+    /// # Errors
+    /// [`Fault::Note`] for a checkpoint that the key did not sign.
+    pub fn with_kept(mut self, kept: &[Kept], may_be_older: bool) -> Result<Self, Fault> {
+        for kept in kept {
+            let checkpoint = Checkpoint::parse_and_verify(&kept.note, &self.key);
+            let checkpoint =
+                checkpoint.map_err(|error| Fault::Note { what: "the checkpoint that was kept", error })?;
+            self.kept.insert(kept.lineage, checkpoint);
+        }
+        self.may_be_older = may_be_older;
+        self.note_root();
+        Ok(self)
     }
 
     /// Takes the next entry of the log.
@@ -243,6 +293,7 @@ impl Verifier {
         frontier.push(leaf_hash, |id, tile| {
             full_tiles.insert(id, sha256(&[tile.as_flattened()]));
         });
+        self.note_root();
         self.compare_outside()
     }
 
@@ -306,6 +357,7 @@ impl Verifier {
             Some(checkpoint) if checkpoint.root != root => return Err(Fault::Root { size }),
             None | Some(_) => {}
         }
+        let kept = self.compare_kept(size)?;
         let mut signed = BTreeMap::<NodeId, Vec<Head>>::new();
         for text in heads {
             let head = chain::verify_head(text, &self.key)
@@ -325,7 +377,9 @@ impl Verifier {
                 return Err(Fault::HeadHash { node, seq: head.seq });
             }
         }
-        Ok(Verified { size, root, heads: self.heads.into_values().collect() })
+        let compared = self.outside.len() + usize::from(kept);
+        let (heads, lineage) = (self.heads.into_values().collect(), self.lineage);
+        Ok(Verified { size, root, heads, lineage, compared })
     }
 
     /// Checks an entry against its node's chain and returns its leaf hash.
@@ -345,7 +399,29 @@ impl Verifier {
         if entry.body.is_some_and(|body| envelope.commitment != Some(body.commitment())) {
             return Err(Fault::Body { node, seq });
         }
+        let begun = Some(envelope.id);
+        if self.kept.contains_key(&begun) {
+            self.lineage = begun;
+        }
         Ok(leaf_hash)
+    }
+
+    fn note_root(&mut self) {
+        let size = self.frontier.size();
+        if self.kept.values().any(|kept| kept.size == size) {
+            self.roots.insert(size, self.frontier.root());
+        }
+    }
+
+    /// Answers whether there was something to compare with.
+    fn compare_kept(&self, found: u64) -> Result<bool, Fault> {
+        match self.kept.get(&self.lineage) {
+            None => Ok(false),
+            Some(kept) if kept.size > found && self.may_be_older => Ok(false),
+            Some(kept) if kept.size > found => Err(Fault::RolledBack { found, signed: kept.size }),
+            Some(kept) if self.roots.get(&kept.size) == Some(&kept.root) => Ok(true),
+            Some(kept) => Err(Fault::Rewritten { size: kept.size }),
+        }
     }
 
     fn compare_outside(&self) -> Result<(), Fault> {

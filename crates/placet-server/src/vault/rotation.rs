@@ -34,9 +34,9 @@ use std::{
 /// How often the file of the vault keys is read again.
 const READ: Duration = Duration::from_secs(5);
 /// How often a node says that it runs.
-const SAY: Duration = Duration::from_secs(15);
+pub const SAY: Duration = Duration::from_secs(15);
 /// A node that said nothing for so long does not run.
-const GONE: Duration = Duration::from_secs(60);
+pub const GONE: Duration = Duration::from_secs(60);
 /// How long after the new key seals a request may still be under way that sealed by the old one: on this node alone,
 /// and with others.
 const SETTLED_ALONE: Duration = Duration::from_secs(5);
@@ -191,8 +191,8 @@ impl Keeper {
         if self.said.as_ref().is_some_and(|(at, said)| *said == ids && at.elapsed() < every) {
             return Ok(());
         }
-        let (node, now, said) = (app.node, app.clock.now(), ids.clone());
-        app.store.write(move |tx| keys::hold(tx, node, &said, now)).await?;
+        let (node, now, said, issuer) = (app.node, app.clock.now(), ids.clone(), app.issuer.clone());
+        app.store.write(move |tx| keys::hold(tx, node, &said, &issuer, now)).await?;
         self.said = Some((Instant::now(), ids));
         Ok(())
     }

@@ -14,7 +14,7 @@ use crate::{
 use clap::Args;
 use placet_core::{secret::sha256, time::Timestamp};
 use placet_server::clock::Clock;
-use placet_store::{file, record};
+use placet_store::{Database, file, offline, record};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::{
@@ -133,8 +133,9 @@ fn make(directory: &Path, draft: &Path, with_vault_key: bool) -> Result<Manifest
         if digests(directory, with_vault_key)? != before {
             continue;
         }
-        let schema = file::schema(&database).map_err(unread)?.found;
-        let newest = file::read(&database, |q| record::checkpoint(q)).map_err(unread)?;
+        let copy = Database::sqlite(&database);
+        let schema = offline::schema(&copy).map_err(unread)?.map_or(0, |schema| schema.found);
+        let newest = offline::read(&copy, |q| record::checkpoint(q)).map_err(unread)?;
         let (entries, checkpoint) = newest.unzip();
         let mut files = before;
         files.insert(DATABASE.to_owned(), digest(&database)?);

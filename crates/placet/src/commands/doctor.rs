@@ -1,4 +1,4 @@
-//! `placet doctor`: looks at a data directory and its server, and says what to do about what is not well.
+//! `placet doctor`: looks at a data directory, its database and its server, and says what to do about what is not well.
 //!
 //! Invariant: it changes nothing, and prints no secret.
 
@@ -7,7 +7,7 @@ mod checks;
 use crate::{
     cli::Context,
     client::{Body, Client},
-    data::{self, VaultKeys, is_held},
+    data::{self, Installation, is_held},
     exit::{Exit, Failure},
     output::line,
 };
@@ -24,8 +24,11 @@ const CLOCKS: i64 = 30;
 const AFTER: &str = "\
 Exit code 0 where nothing fails (warnings included), 1 where something does. With --url only the server is looked at.
 
+A node whose data is in PostgreSQL is looked at there: give --database or PLACET_DATABASE, as to `placet serve`.
+
 Examples:
   placet doctor --data /var/lib/placet
+  PLACET_DATABASE=postgres://placet:secret@db.example/placet placet doctor --data /var/lib/placet
   placet doctor --url https://placet.example --json";
 
 /// Check an installation.
@@ -35,6 +38,9 @@ pub(crate) struct Doctor {
     /// The file with the vault key, where it is kept outside of the data directory
     #[arg(long, value_name = "FILE")]
     vault_key_file: Option<PathBuf>,
+    /// The PostgreSQL database of the node; with a password rather [env: PLACET_DATABASE]
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
 }
 
 /// How well something is.
@@ -92,14 +98,11 @@ impl Doctor {
                     directory.display()
                 )));
             }
-            let elsewhere = match (&self.vault_key_file, &context.environment.vault_key) {
-                (Some(path), _) => Some(VaultKeys::file(path)),
-                (None, Some(text)) => Some(VaultKeys::environment(text.clone())),
-                (None, None) => None,
-            };
-            findings.extend(checks::directory(directory));
-            findings.extend(checks::keys(directory, elsewhere.as_ref()));
-            findings.extend(checks::database(directory));
+            let elsewhere = context.vault_keys(self.vault_key_file.as_deref());
+            let installation = Installation::new(directory, context.database(self.database.as_deref())?);
+            findings.extend(checks::directory(&installation));
+            findings.extend(checks::keys(&installation, elsewhere.as_ref()));
+            findings.extend(checks::database(&installation));
             findings.push(checks::user(directory));
             match std::fs::read_to_string(directory.join(data::ADDRESS)) {
                 Ok(address) if is_held(directory) => {

@@ -3,6 +3,7 @@
 //! Invariant: `verify` trusts a key and checkpoints that were kept outside of the record, and says where it had none.
 
 pub(crate) mod offline;
+pub(crate) mod outside;
 pub(crate) mod verify;
 
 use crate::{
@@ -40,15 +41,18 @@ pub(crate) enum Command {
     },
     /// Verify the whole record: exit code 0 verified, 1 not, 2 could not be read
     #[command(
-        after_help = "It also compares with the last checkpoint that this command saw of the same record. With --data and no server on that directory, its files are read.\n\nExamples:\n  placet record verify --key record.pub --checkpoint kept-elsewhere.txt\n  placet record verify --data /var/lib/placet"
+        after_help = "It also compares with the last checkpoint that this command saw of the same record. With --data and no server on that directory, what is stored is read: its files, or the PostgreSQL database that --database or PLACET_DATABASE names.\n\nExamples:\n  placet record verify --key record.pub --checkpoint kept-elsewhere.txt\n  placet record verify --data /var/lib/placet"
     )]
     Verify {
-        /// A checkpoint that was kept outside
+        /// A checkpoint that was kept outside: the note, or what `record verify --json` printed
         #[arg(long, value_name = "FILE")]
         checkpoint: Option<PathBuf>,
         /// The record's verifier key, kept outside (`record.pub` of the data directory)
         #[arg(long, value_name = "FILE")]
         key: Option<PathBuf>,
+        /// Read this PostgreSQL database, without a server; with a password rather [env: PLACET_DATABASE]
+        #[arg(long, value_name = "URL", conflicts_with = "url")]
+        database: Option<String>,
     },
     /// Get the proof that an entry is in the record
     #[command(after_help = "Example:\n  placet record prove 118 -o proof.json")]
@@ -92,9 +96,11 @@ impl Command {
                 context.out.document(&context.client()?.read(&format!("/v1/record/{index}")).await?);
                 Ok(Exit::Done)
             }
-            Self::Verify { checkpoint, key } => {
+            Self::Verify { checkpoint, key, database } => {
                 // What can't be read was not found wrong: scripts tell the two apart by the exit code.
-                verify::run(context, checkpoint.as_deref(), key.as_deref()).await.map_err(Failure::unread)
+                let verified =
+                    verify::run(context, checkpoint.as_deref(), key.as_deref(), database.as_deref());
+                verified.await.map_err(Failure::unread)
             }
             Self::Prove { index, output } => {
                 let proof = context.client()?.read(&format!("/v1/record/{index}/proof")).await?;

@@ -1,33 +1,30 @@
-//! `placet restore`: a data directory from a backup, closed.
+//! `placet restore`: a data directory from a backup, or a PostgreSQL database that its operator has put back; closed.
 //!
 //! What happened after the backup is gone: spent budgets and used idempotency keys are as they were, and whatever was
 //! revoked, used or signed out since would be alive again. So everything that could act is ended, agents are
-//! suspended until an administrator resumes them, and the record says that it was restored.
+//! suspended until an administrator resumes them, and the record says that it was restored ([`closing`]).
 //!
 //! Invariant: nothing is overwritten, and a backup whose record does not verify is not restored.
 
+mod closing;
+mod in_place;
+
 use super::{
     backup::{self, FORM, MANIFEST, Manifest},
-    record::offline::{self, Wrong},
+    record::outside::Outside,
 };
 use crate::{
     cli::Context,
-    data::{BodyReader, DATABASE, DataDir, VAULT_KEY, VaultKeys, record_key, write_whole},
+    data::{DATABASE, Installation, VAULT_KEY, write_whole},
     exit::{Exit, Failure},
     input,
-    installation::{self, Elsewhere},
+    installation::Elsewhere,
     output::note,
 };
 use clap::Args;
-use placet_core::{
-    record::{Body, Checkpoint, EntryType, Envelope, Fault as RecordFault},
-    time::Timestamp,
-};
-use placet_server::clock::{self, Clock};
-use placet_store::{
-    Fault, PreparedEntry,
-    restored::{self, Neutralised},
-};
+use closing::{Closed, Found};
+use placet_core::record::VerifierKey;
+use placet_server::clock::Clock;
 use serde_json::json;
 use std::{
     fs::{self, DirBuilder},
@@ -45,17 +42,25 @@ The vault key that the backup was made with is needed, where it is not in it.
 
 The record is verified first, also against the last checkpoint that this command saw of it (and --checkpoint).
 
-Example:
-  placet restore /backup/placet-2026-01-31 --data /var/lib/placet";
+A PostgreSQL database is put back by PostgreSQL's own tools (`pg_restore`, `psql`), while no node runs. Then this
+command, without SRC, closes what is in it: once, before the first node starts. It ends what runs there, so it has to
+be asked for with --database; where the URL has a password, put it into PLACET_DATABASE and give --database alone.
 
-/// Put a data directory back from a backup.
+Examples:
+  placet restore /backup/placet-2026-01-31 --data /var/lib/placet
+  PLACET_DATABASE=postgres://placet:secret@db.example/placet placet restore --database --data /var/lib/placet";
+
+/// Put a data directory back from a backup, or close a PostgreSQL database that was put back.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(crate) struct Restore {
     /// What `placet backup` made
-    #[arg(value_name = "SRC")]
-    source: PathBuf,
-    /// A checkpoint of the record that was kept outside
+    #[arg(value_name = "SRC", conflicts_with = "database", required_unless_present = "database")]
+    source: Option<PathBuf>,
+    /// Close the PostgreSQL database at this URL, which was put back; without one, that of PLACET_DATABASE
+    #[arg(long, value_name = "URL", num_args = 0..=1)]
+    database: Option<Option<String>>,
+    /// A checkpoint of the record that was kept outside: the note, or what `record verify --json` printed
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
     /// The file with the vault key, where it is not in the backup (or PLACET_VAULT_KEY)
@@ -63,24 +68,24 @@ pub(crate) struct Restore {
     vault_key_file: Option<PathBuf>,
 }
 
-/// What is missing at the end of the restored record.
-struct Lost {
-    entries: u64,
-    /// The newest checkpoint that was seen of it.
-    seen: String,
-}
-
 impl Restore {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        match &self.source {
+            Some(source) => self.backup(context, source).await,
+            None => self.in_place(context).await,
+        }
+    }
+
+    async fn backup(&self, context: &Context, source: &Path) -> Result<Exit, Failure> {
         let Some(target) = context.global.data.as_deref() else {
             return Err(Failure::unreadable("say with --data DIR which data directory to make"));
         };
         backup::must_be_free(target)?;
-        let manifest = read_manifest(&self.source)?;
+        let manifest = read_manifest(source)?;
         let draft = backup::beside(target, ".restoring");
         backup::clear(&draft)?;
-        let restored = self.restore(context, &manifest, &draft).await;
-        let (ended, lost, checkpoint) = match restored {
+        let restored = self.restore(context, source, &manifest, &draft).await;
+        let (found, closed) = match restored {
             Ok(restored) => restored,
             Err(failure) => {
                 _ = fs::remove_dir_all(&draft);
@@ -90,65 +95,51 @@ impl Restore {
         _ = fs::remove_dir(target);
         let renamed = fs::rename(&draft, target).and_then(|()| backup::synced(target));
         renamed.map_err(|error| backup::unwritable(target, &error))?;
-        if let (Ok(state), Some((key, note))) = (context.state(), checkpoint) {
-            state.keep_checkpoint(&key, &note)?;
+        closing::keep(context, &found, &closed)?;
+        let document = json!({
+            "restored": target, "backup_made": manifest.made, "vault_key": manifest.vault_key,
+        });
+        let restored = format!("Restored to {} from the backup of {}", target.display(), manifest.made);
+        closing::tell(context, document, &restored, &found, &closed);
+        if !manifest.vault_key {
+            note(&format!(
+                "The vault key is not in the backup: put it at {} (mode 0600), or start with --vault-key-file.",
+                target.join(VAULT_KEY).display()
+            ));
         }
-        tell(context, target, &manifest, ended, lost.as_ref());
         Ok(Exit::Done)
     }
 
     async fn restore(
         &self,
         context: &Context,
+        source: &Path,
         manifest: &Manifest,
         draft: &Path,
-    ) -> Result<(Neutralised, Option<Lost>, Option<(String, String)>), Failure> {
-        copy(&self.source, manifest, draft)?;
-        let elsewhere = match (&self.vault_key_file, &context.environment.vault_key) {
-            (Some(path), _) => Some(VaultKeys::file(path)),
-            (None, Some(text)) => Some(VaultKeys::environment(text.clone())),
-            (None, None) => None,
-        };
-        if elsewhere.is_none() && !manifest.vault_key {
+    ) -> Result<(Found, Closed), Failure> {
+        copy(source, manifest, draft)?;
+        let vault = context.vault_keys(self.vault_key_file.as_deref());
+        if vault.is_none() && !manifest.vault_key {
             return Err(Failure::unreadable(
                 "the backup has no vault key: give the one that it was made with, with --vault-key-file or PLACET_VAULT_KEY",
             ));
         }
-        let key = record_key(draft)?;
-        let bodies = BodyReader::new(draft, elsewhere.as_ref())?;
-        let mut outside = Vec::new();
-        if let Some(path) = &self.checkpoint {
-            outside.push(String::from_utf8_lossy(&input::file(path)?).into_owned());
-        }
-        if let Ok(state) = context.state() {
-            outside.extend(state.checkpoint(&key.to_string())?);
-        }
-        // Those of a longer log can't be compared with; they say how much is gone.
-        let mut lost: Option<Lost> = None;
-        let mut comparable = Vec::new();
-        for text in outside {
-            match Checkpoint::parse_and_verify(&text, &key) {
-                Ok(seen) if seen.size > manifest.entries => {
-                    let entries = seen.size - manifest.entries;
-                    if lost.as_ref().is_none_or(|lost| lost.entries < entries) {
-                        lost = Some(Lost { entries, seen: text });
-                    }
-                }
-                _ => comparable.push(text),
-            }
-        }
-        let verified = offline::verify(draft, &key, &comparable, &bodies)?;
-        if let Err(wrong) = verified.result {
-            let advice = match &wrong {
-                Wrong::Record(RecordFault::Rewritten { .. }) => "; it is not a backup of the same record",
-                _ => "",
-            };
-            return Err(Failure::Refused(format!("the backup's record does not verify: {wrong}{advice}")));
-        }
-        let now = Clock::System.now();
-        let ended = close(draft, elsewhere, manifest, lost.as_ref(), now).await?;
-        let newest = offline::verify(draft, &key, &comparable, &bodies)?.checkpoint;
-        Ok((ended, lost, newest.map(|note| (key.to_string(), note))))
+        let installation = Installation::new(draft, None);
+        let key = installation.record_key()?;
+        let bodies = installation.bodies(vault.as_ref())?;
+        let found = closing::verify(&installation, key, &bodies, |key| self.outside(context, key))?;
+        let said = json!({"backup_made": manifest.made, "backup_entries": manifest.entries});
+        let elsewhere = Elsewhere { vault, database: None };
+        let closed = closing::close(draft, elsewhere, said, &found, Clock::System.now()).await?;
+        Ok((found, closed))
+    }
+
+    /// What the record is compared with.
+    fn outside(&self, context: &Context, key: &VerifierKey) -> Result<Outside, Failure> {
+        Outside::read(self.checkpoint.as_deref(), || match context.state() {
+            Ok(state) => state.checkpoints(&key.to_string()),
+            Err(_) => Ok(Vec::new()),
+        })
     }
 }
 
@@ -199,82 +190,4 @@ fn copy(source: &Path, manifest: &Manifest, draft: &Path) -> Result<(), Failure>
         }
     }
     Ok(())
-}
-
-/// Ends everything that could act, and records it.
-async fn close(
-    draft: &Path,
-    elsewhere: Option<VaultKeys>,
-    manifest: &Manifest,
-    lost: Option<&Lost>,
-    now: Timestamp,
-) -> Result<Neutralised, Failure> {
-    let directory = DataDir::open(draft)?;
-    let node = directory.node(false, now)?;
-    let (store, secrets) =
-        installation::enter(&directory, node, Elsewhere { vault: elsewhere, database: None }, now).await?;
-    let body = json!({
-        "backup_made": manifest.made, "backup_entries": manifest.entries,
-        "newest_checkpoint_seen": lost.map(|lost| &lost.seen),
-    });
-    let body = Body::new(clock::entropy(), body.to_string());
-    let envelope = Envelope {
-        by: Some("restore".to_owned()),
-        count: lost.map(|lost| lost.entries),
-        commitment: Some(body.commitment()),
-        ..Envelope::new(clock::fresh(now), EntryType::ServerRestored, now)
-    };
-    let sealed = body.seal(secrets.bodies.load().sealing(), envelope.id, clock::entropy());
-    let sealed = sealed.map_err(|error| Failure::unreadable(format!("an entry can't be sealed: {error}")))?;
-    let entry = PreparedEntry::new(&envelope, Some(sealed));
-    let failed =
-        |fault: Fault| Failure::unreadable(format!("the restored database can't be closed: {fault}"));
-    let ended = store
-        .write(move |tx| {
-            let ended = restored::neutralise(tx, now)?;
-            tx.record(entry.clone())?;
-            Ok::<_, Fault>(ended)
-        })
-        .await
-        .map_err(failed)?;
-    while store.sequence(now).await.map_err(failed)? > 0 {}
-    Ok(ended)
-}
-
-fn tell(context: &Context, target: &Path, manifest: &Manifest, ended: Neutralised, lost: Option<&Lost>) {
-    let document = json!({
-        "restored": target, "backup_made": manifest.made, "entries": manifest.entries,
-        "entries_lost": lost.map(|lost| lost.entries), "vault_key": manifest.vault_key,
-        "ended": {
-            "agents_suspended": ended.agents, "tasks": ended.tasks, "grants": ended.grants,
-            "approvals": ended.approvals, "permits": ended.permits, "sessions": ended.sessions,
-        },
-    });
-    let sentence = format!(
-        "Restored to {} from the backup of {}: {} agents are suspended; {} tasks, {} grants, {} approvals, {} permits and {} sessions are ended.",
-        target.display(),
-        manifest.made,
-        ended.agents,
-        ended.tasks,
-        ended.grants,
-        ended.approvals,
-        ended.permits,
-        ended.sessions
-    );
-    context.out.item(&document, &sentence);
-    if let Some(lost) = lost {
-        note(&format!(
-            "{} entries of the record, seen before, are not in this backup: whoever kept a checkpoint of them will find the record rolled back, and its entry `server.restored` says why.",
-            lost.entries
-        ));
-    }
-    note(
-        "What happened after the backup is gone: budgets count on from it, and requests with an idempotency key may run again. Look before you resume agents (`placet agent resume`).",
-    );
-    if !manifest.vault_key {
-        note(&format!(
-            "The vault key is not in the backup: put it at {} (mode 0600), or start with --vault-key-file.",
-            target.join(VAULT_KEY).display()
-        ));
-    }
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     client::{Body, Client, encoded, query},
-    commands::record,
+    commands::record::{self, outside::Outside},
     exit::Failure,
     output::{rows, text},
 };
@@ -379,7 +379,7 @@ async fn history_and_end(
 async fn proof(stage: &mut Stage, ada: &Client, directory: &Path) -> Result<(), Failure> {
     let key = crate::input::file(&directory.join("data").join(crate::data::RECORD_KEY))?;
     let key = record::parse_key(&String::from_utf8_lossy(&key), "`record.pub`")?;
-    let outcome = record::verify::record(ada, None, Some(key.clone()), |_| Ok(None)).await?;
+    let outcome = record::verify::record(ada, Some(key.clone()), |_| Ok(Outside::default())).await?;
     let (word, remark) = match &outcome.result {
         Ok(verified) => {
             let entries: u64 = verified.heads.iter().map(|head| head.seq).sum();

@@ -124,6 +124,49 @@ fn a_backup_made_under_load_is_whole_and_a_restored_one_is_closed() {
 }
 
 #[test]
+fn a_backup_that_is_tried_out_leaves_the_record_that_goes_on_alone() {
+    if is_about_a_file("backup::a_backup_that_is_tried_out_leaves_the_record_that_goes_on_alone") {
+        return;
+    }
+    let mut story = Story::new(PLACET);
+    let (_, token) = story.ready(RULES);
+    let home: PathBuf = story.server.home().to_owned();
+    let data = story.server.data();
+    let (backup, tried) = (home.join("backup"), home.join("tried"));
+    story.act(&token, "notes.write", &note("c")).expect(200);
+    // With what waits for the sequencer.
+    story.server.kill();
+    done(placet(&story, &["--data", text(&data), "backup", "--with-vault-key", text(&backup)]));
+    story.server.restart();
+    let verify =
+        |story: &Story, data: &Path| done(placet(story, &["--data", text(data), "record", "verify"]));
+    assert_eq!(story.server.stop(), Some(0));
+    let seen = verify(&story, &data)["size"].as_u64().unwrap();
+    let told = done(placet(&story, &["--data", text(&tried), "restore", text(&backup)]));
+    let restored = verify(&story, &tried);
+    assert!(restored["restored"].as_str().unwrap().starts_with("evt_"), "{restored:#}");
+    // All that was seen and is not in the backup, and nothing that only waited.
+    let kept = restored["size"].as_u64().unwrap() - 1;
+    let lost = told["entries_lost"].as_u64().unwrap_or(0);
+    assert_eq!(lost, seen.saturating_sub(kept), "{told:#}, {restored:#}");
+    // The live one goes on, and is compared with what was kept of it.
+    story.server.restart();
+    story.act(&token, "notes.write", &note("c")).expect(200);
+    let live = verify(&story, &data);
+    assert_eq!((&live["restored"], &live["compared_with"]), (&Value::Null, &json!(1)), "{live:#}");
+    verify(&story, &tried);
+    // Without anything kept before, too: what was backed up is kept with what it became.
+    fs::remove_dir_all(home.join("placet")).unwrap();
+    let again = home.join("again");
+    done(placet(&story, &["--data", text(&again), "restore", text(&backup)]));
+    for data in [&data, &again, &data] {
+        assert_eq!(verify(&story, data)["compared_with"], 1, "{}", data.display());
+    }
+    // One that was restored elsewhere is no lineage that is known here: it is the live one, rolled back.
+    assert_eq!(placet(&story, &["--data", text(&tried), "record", "verify"]).status.code(), Some(1));
+}
+
+#[test]
 fn nothing_is_overwritten_and_a_touched_backup_is_refused() {
     if is_about_a_file("backup::nothing_is_overwritten_and_a_touched_backup_is_refused") {
         return;

@@ -30,6 +30,8 @@ mod demo;
 #[cfg(test)]
 mod doctor;
 #[cfg(test)]
+mod dumps;
+#[cfg(test)]
 mod exchange;
 #[cfg(test)]
 mod faults;
@@ -93,6 +95,8 @@ mod runbook;
 mod serve;
 #[cfg(test)]
 mod stage;
+#[cfg(test)]
+mod stored;
 #[cfg(test)]
 mod tasks;
 #[cfg(test)]

@@ -258,6 +258,18 @@ fn a_directory_that_was_put_back_is_seen_by_who_kept_a_checkpoint() {
     });
     let verified = verify(&story.server, &[]);
     assert_eq!(verified.status.code(), Some(0), "{verified:?}");
+    // The note, or what this printed; and what holds neither says nothing of the record.
+    let printed = story.server.home().join("verified.json");
+    fs::write(&printed, &verified.stdout).unwrap();
+    let printed = printed.display().to_string();
+    assert_eq!(verify(&story.server, &["--checkpoint", &printed]).status.code(), Some(0));
+    let garbage = story.server.home().join("garbage");
+    for text in ["", "x", "{", "{}", "{\"checkpoint\": 3}", "{\"checkpoint\": \"x\"}", "a\n7\nb\n"] {
+        fs::write(&garbage, text).unwrap();
+        let unread = verify(&story.server, &["--checkpoint", &garbage.display().to_string()]);
+        assert_eq!(unread.status.code(), Some(2), "{text:?}: {unread:?}");
+    }
+    assert_eq!(verify(&story.server, &["--checkpoint", "not there"]).status.code(), Some(2));
     let verified: Value = serde_json::from_slice(&verified.stdout).unwrap();
     let note = story.server.home().join("checkpoint.txt");
     fs::write(&note, verified["checkpoint"].as_str().unwrap()).unwrap();
@@ -271,6 +283,7 @@ fn a_directory_that_was_put_back_is_seen_by_who_kept_a_checkpoint() {
     assert_eq!(verify(&story.server, &[]).status.code(), Some(0), "the state was kept elsewhere");
     let given = note.display().to_string();
     assert_eq!(verify(&story.server, &["--checkpoint", &given]).status.code(), Some(1));
+    assert_eq!(verify(&story.server, &["--checkpoint", &printed]).status.code(), Some(1));
 }
 
 #[test]

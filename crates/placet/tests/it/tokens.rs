@@ -258,7 +258,7 @@ fn what_the_endpoint_does_not_do_is_said() {
     let agent = stage.agent();
     let client = stage.client();
     agent.ask().with("grant_type", "password").send(&client).refused(400, "unsupported_grant_type");
-    agent.ask().with("grant_type", "authorization_code").send(&client).refused(400, "unsupported_grant_type");
+    agent.ask().with("grant_type", "authorization_code").send(&client).refused(400, "unauthorized_client");
     agent.ask().with("grant_type", "").send(&client).refused(400, "invalid_request");
     let post = || client.post("/oauth/token").basic(&agent.id, &agent.secret);
     let twice = "grant_type=client_credentials&scope=orders.read&scope=orders.list";

@@ -65,7 +65,17 @@ fn checkpoint(log: &[Row]) -> String {
 }
 
 fn verify(stored: &Stored, outside: &[&str]) -> Result<Verified, Fault> {
-    let mut verifier = Verifier::new(signer().public_key(), stored.checkpoint.as_deref(), outside)?;
+    verify_with(stored, outside, &[], false)
+}
+
+fn verify_with(
+    stored: &Stored,
+    outside: &[&str],
+    kept: &[Kept],
+    may_be_older: bool,
+) -> Result<Verified, Fault> {
+    let verifier = Verifier::new(signer().public_key(), stored.checkpoint.as_deref(), outside)?;
+    let mut verifier = verifier.with_kept(kept, may_be_older)?;
     let entry = |row: &Row, feed: &mut dyn FnMut(&Entry<'_>) -> Result<(), Fault>| {
         let Row { node, seq, leaf, chain_hash, body } = row;
         feed(&Entry { node: *node, seq: *seq, leaf, chain_hash: *chain_hash, body: body.as_ref() })
@@ -245,6 +255,43 @@ proptest! {
         other.push(0);
         let fault = Fault::Rewritten { size: nodes.len() as u64 };
         prop_assert_eq!(verify(&write(&other, other.len()), &[&outside]).unwrap_err(), fault);
+    }
+
+    /// A backup that was put back, and the record that went on: each is compared with what was kept of it and not with
+    /// what was kept of the other; what is of neither is compared with the first.
+    #[test]
+    fn a_record_is_compared_with_what_was_kept_of_its_own_lineage(
+        common in prop::collection::vec(0u8..3, 1..8),
+        (lived, restored) in (prop::collection::vec(0u8..3, 1..8), prop::collection::vec(0u8..3, 1..8)),
+        (a, b, to) in any::<(Index, Index, Index)>(),
+    ) {
+        let fork = common.len();
+        let after = |rest: &[u8], by: u8| -> Vec<u8> {
+            common.iter().copied().chain(rest.iter().map(|number| number + by)).collect()
+        };
+        let (lived, back, forged) = (after(&lived, 0), after(&restored, 100), after(&restored, 200));
+        let whole = |nodes: &[u8]| write(nodes, nodes.len());
+        let begins = Envelope::decode(&whole(&back).log[fork].leaf).unwrap().id;
+        let a = 1 + a.index(lived.len());
+        let b = fork + 1 + b.index(back.len() - fork);
+        let kept = [
+            Kept { lineage: None, note: whole(&lived[..a]).checkpoint.unwrap() },
+            Kept { lineage: Some(begins), note: whole(&back[..b]).checkpoint.unwrap() },
+        ];
+        for nodes in [&lived, &back, &forged] {
+            let to = to.index(nodes.len() + 1);
+            let of_back = nodes == &back && to > fork;
+            let expected = if of_back { to >= b } else { a <= to && (nodes == &lived || a <= fork) };
+            let verified = verify_with(&whole(&nodes[..to]), &[], &kept, false);
+            prop_assert_eq!(verified.is_ok(), expected, "{:?} of {:?}: {:?}", to, nodes, verified);
+            if let Ok(verified) = verified {
+                prop_assert_eq!((verified.lineage, verified.compared), (of_back.then_some(begins), 1));
+            }
+            // A backup may be older than what was kept, but not another record.
+            let older = if of_back { true } else { to < a || nodes == &lived || a <= fork };
+            let verified = verify_with(&whole(&nodes[..to]), &[], &kept, true);
+            prop_assert_eq!(verified.is_ok(), older, "{:?} of {:?}", to, nodes);
+        }
     }
 }
 

@@ -1,10 +1,10 @@
-//! What is looked at in a data directory.
+//! What is looked at in a data directory and its database.
 
 use super::Finding;
-use crate::data::{self, DATABASE, VaultKeys, VaultState};
+use crate::data::{self, DATABASE, Installation, VaultKeys, VaultState};
 use placet_core::record::{Checkpoint, Head, VerifierKey, chain, merkle::leaf_hash};
 use placet_server::clock::Clock;
-use placet_store::{Fault, Reader, file, record};
+use placet_store::{Fault, Reader, record};
 use std::{
     fs,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
@@ -19,8 +19,9 @@ const TOO_LITTLE: u64 = 64 << 20;
 /// How many of the newest entries are checked.
 const TAIL: u64 = 1000;
 
-/// Permissions and space.
-pub(super) fn directory(directory: &Path) -> Vec<Finding> {
+/// Permissions, and space where the database is here.
+pub(super) fn directory(installation: &Installation<'_>) -> Vec<Finding> {
+    let directory = installation.directory();
     let shown = directory.display();
     let mut findings = Vec::new();
     let open: Vec<String> = secrets(directory)
@@ -44,6 +45,9 @@ pub(super) fn directory(directory: &Path) -> Vec<Finding> {
     } else {
         Finding::ok("permissions", format!("{shown} is its owner's only"))
     });
+    if !installation.is_file() {
+        return findings;
+    }
     findings.push(match fs4::available_space(directory) {
         Err(error) => {
             Finding::warn("space", format!("free space can't be read: {error}"), "look at the file system")
@@ -65,7 +69,8 @@ pub(super) fn directory(directory: &Path) -> Vec<Finding> {
 }
 
 /// Whether the files are there that a start needs, and the vault key is the right one.
-pub(super) fn keys(directory: &Path, elsewhere: Option<&VaultKeys>) -> Vec<Finding> {
+pub(super) fn keys(installation: &Installation<'_>, elsewhere: Option<&VaultKeys>) -> Vec<Finding> {
+    let directory = installation.directory();
     let missing: Vec<&str> =
         data::ALWAYS_THERE.iter().copied().filter(|name| !directory.join(name).is_file()).collect();
     let files = if missing.is_empty() {
@@ -77,7 +82,7 @@ pub(super) fn keys(directory: &Path, elsewhere: Option<&VaultKeys>) -> Vec<Findi
             "put them back from a backup: new ones would not fit what is stored",
         )
     };
-    let vault = match data::vault_state(directory, elsewhere) {
+    let vault = match installation.vault_state(elsewhere) {
         Err(failure) => Finding::fail("vault key", failure.to_string(), "make it readable for the server"),
         Ok(VaultState { sealing: None, .. }) => Finding::warn(
             "vault key",
@@ -105,38 +110,55 @@ pub(super) fn keys(directory: &Path, elsewhere: Option<&VaultKeys>) -> Vec<Findi
 }
 
 /// The database: that it can be read, its schema, the tail of the record, and whether time went back.
-pub(super) fn database(directory: &Path) -> Vec<Finding> {
-    let path = directory.join(DATABASE);
-    if !path.is_file() {
-        return vec![Finding::warn(
-            "database",
-            "there is none yet",
-            "start the server once, or look for it where --database says",
-        )];
-    }
+pub(super) fn database(installation: &Installation<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    match file::schema(&path) {
-        Err(fault) => {
+    match installation.schema() {
+        Err(fault) if installation.is_file() => {
             return vec![Finding::fail(
                 "database",
                 fault.to_string(),
                 "restore a backup if it stays like this",
             )];
         }
-        Ok(schema) if schema.found > schema.known => findings.push(Finding::fail(
+        Err(fault) => {
+            return vec![Finding::fail(
+                "database",
+                format!("`{}`: {fault}", installation.place()),
+                "is it the URL that the server has, and does this machine reach it?",
+            )];
+        }
+        Ok(None) if installation.is_file() => {
+            return vec![Finding::warn(
+                "database",
+                "there is none yet",
+                "start the server once, or look for it where --database says",
+            )];
+        }
+        Ok(None) => {
+            return vec![Finding::warn(
+                "database",
+                format!("nothing is in `{}` yet", installation.place()),
+                "start the server once; if it has run before, put the database back from a backup",
+            )];
+        }
+        Ok(Some(schema)) if schema.found > schema.known => findings.push(Finding::fail(
             "database",
             format!("schema {}, this version knows {}", schema.found, schema.known),
             "use the newer version of Placet that wrote it",
         )),
-        Ok(schema) if schema.found < schema.known => findings.push(Finding::ok(
+        Ok(Some(schema)) if schema.found < schema.known => findings.push(Finding::ok(
             "database",
             format!("schema {}; the next start brings it to {}", schema.found, schema.known),
         )),
-        Ok(schema) => findings.push(Finding::ok("database", format!("schema {}", schema.found))),
+        Ok(Some(schema)) if installation.is_file() => {
+            findings.push(Finding::ok("database", format!("schema {}", schema.found)));
+        }
+        Ok(Some(schema)) => findings
+            .push(Finding::ok("database", format!("schema {} in `{}`", schema.found, installation.place()))),
     }
-    findings.push(match data::record_key(directory) {
+    findings.push(match installation.record_key() {
         Err(failure) => Finding::fail("record", failure.to_string(), "put the key back from a backup"),
-        Ok(key) => match file::read(&path, |q| tail(q, &key)) {
+        Ok(key) => match installation.read(|q| tail(q, &key)) {
             Ok(Ok(found)) => Finding::ok("record", found),
             Ok(Err(wrong)) => {
                 Finding::fail("record", wrong, "run `placet record verify`, and keep what is there")
@@ -144,7 +166,7 @@ pub(super) fn database(directory: &Path) -> Vec<Finding> {
             Err(fault) => Finding::fail("record", fault.to_string(), "run `placet record verify`"),
         },
     });
-    findings.extend(file::read(&path, newest).ok().flatten());
+    findings.extend(installation.read(newest).ok().flatten());
     findings
 }
 

@@ -1,17 +1,18 @@
-//! Verifying the record of a data directory that no server holds, from its files.
+//! Verifying the record where it is stored, without a server.
 //!
 //! Invariant: it reads only. What is damaged is a verdict, not a failure to read.
 
+use super::outside::Outside;
 use crate::{
-    data::{self, BodyReader},
+    data::{BodyReader, Installation},
     exit::Failure,
 };
 use placet_core::record::{Checkpoint, Entry, Fault, Verified, Verifier, VerifierKey};
 use placet_store::{
-    Fault as StoreFault, Reader, file,
+    Fault as StoreFault, Reader,
     record::{self, StoredEntry},
 };
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
 /// Entries read at once.
 const PAGE: u64 = 500;
@@ -49,22 +50,22 @@ impl From<Fault> for Wrong {
     }
 }
 
-/// Verifies the record in `directory`, with the checkpoints that were kept `outside`, and those bodies that can be read.
+/// Verifies the record of an installation, with the checkpoints from `outside`, and those bodies that can be read.
 ///
 /// # Errors
 /// A sentence, where there is no record to read.
 pub(crate) fn verify(
-    directory: &Path,
+    installation: &Installation<'_>,
     key: &VerifierKey,
-    outside: &[String],
+    outside: &Outside,
     bodies: &BodyReader,
 ) -> Result<Outcome, Failure> {
-    let database = directory.join(data::DATABASE);
-    if !database.is_file() {
-        return Err(Failure::unreadable(format!("there is no database in `{}`", directory.display())));
+    // Where even this can't be read, that is said below.
+    if let Ok(None) = installation.schema() {
+        return Err(installation.no_database());
     }
     let mut newest = None;
-    let walked = file::read(&database, |q| {
+    let walked = installation.read(|q| {
         let checkpoint = record::checkpoint(q).map_err(Stop::Store)?;
         newest = checkpoint.map(|(_, note)| note);
         walk(q, key, newest.as_deref(), outside, bodies)
@@ -77,7 +78,7 @@ pub(crate) fn verify(
             Err(Wrong::Damaged(format!("{what} can't be read")))
         }
         Err(Stop::Store(fault)) => {
-            return Err(Failure::unreadable(format!("`{}` can't be read: {fault}", database.display())));
+            return Err(installation.unread(&fault));
         }
     };
     Ok(Outcome { result, checkpoint: newest })
@@ -105,11 +106,12 @@ fn walk(
     q: &mut Reader<'_>,
     key: &VerifierKey,
     checkpoint: Option<&str>,
-    outside: &[String],
+    outside: &Outside,
     bodies: &BodyReader,
 ) -> Result<Verified, Stop> {
-    let outside: Vec<&str> = outside.iter().map(String::as_str).collect();
-    let mut verifier = Verifier::new(key.clone(), checkpoint, &outside)?;
+    let given: Vec<&str> = outside.given.iter().map(String::as_str).collect();
+    let verifier = Verifier::new(key.clone(), checkpoint, &given)?;
+    let mut verifier = verifier.with_kept(&outside.kept, outside.may_be_older)?;
     let size = checkpoint
         .and_then(|note| Checkpoint::parse_and_verify(note, key).ok())
         .map_or(0, |checkpoint| checkpoint.size);

@@ -1,5 +1,4 @@
-//! `placet record verify`: against a running server, whose record grows meanwhile, or from the files of one that is
-//! stopped ([`offline`]).
+//! `placet record verify`: against a running server, whose record grows meanwhile, or where it is stored ([`offline`]).
 //!
 //! A checkpoint is fixed first, then the signed heads are; every entry up to the checkpoint is part of the tree, and
 //! what comes after it, up to the heads, is checked against the heads.
@@ -7,14 +6,14 @@
 use super::{
     key_of_directory,
     offline::{self, Wrong},
+    outside::Outside,
     parse_key, read_key,
 };
 use crate::{
     cli::Context,
     client::{Body as Request, Client, query},
-    data::{BodyReader, VaultKeys, is_held, record_key},
+    data::{self, Installation, VaultKeys, is_held},
     exit::{Exit, Failure},
-    input,
     output::{note, rows},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -34,26 +33,33 @@ pub(super) async fn run(
     context: &Context,
     checkpoint: Option<&Path>,
     key: Option<&Path>,
+    database: Option<&str>,
 ) -> Result<Exit, Failure> {
     let state = context.state().ok();
     let key = match key {
         Some(path) => Some(read_key(path)?),
         None => key_of_directory(context)?,
     };
-    let kept = |key: &str| state.as_ref().map_or(Ok(None), |state| state.checkpoint(key));
-    // A directory that no server holds is read from its files.
-    let stopped = context.global.data.as_deref().filter(|_| context.global.url.is_none());
-    let outcome = match stopped.filter(|directory| !is_held(directory)) {
+    let kept = |key: &VerifierKey| match &state {
+        Some(state) => state.checkpoints(&key.to_string()),
+        None => Ok(Vec::new()),
+    };
+    let outside = |key: &VerifierKey| Outside::read(checkpoint, || kept(key));
+    // A directory that no server holds is read where it is; so is a database that is named, whoever uses it.
+    let directory = context.global.data.as_deref();
+    let stopped = directory.filter(|directory| context.global.url.is_none() && !is_held(directory));
+    let named = database.is_some().then(|| directory.unwrap_or(Path::new(data::DEFAULT)));
+    let outcome = match named.or(stopped) {
         Some(directory) => {
-            let elsewhere = context.environment.vault_key.clone().map(VaultKeys::environment);
-            from_files(directory, checkpoint, key, kept, elsewhere.as_ref())?
+            let installation = Installation::new(directory, context.database(database)?);
+            stored(&installation, key, outside, context.vault_keys(None).as_ref())?
         }
-        None => record(&context.client()?, checkpoint, key, kept).await?,
+        None => record(&context.client()?, key, outside).await?,
     };
     match outcome.result {
         Ok(verified) => {
             if let (Some(state), Some(note)) = (&state, &outcome.checkpoint) {
-                state.keep_checkpoint(&outcome.key.to_string(), note)?;
+                state.keep_checkpoint(&outcome.key.to_string(), verified.lineage, note)?;
             }
             let tail: u64 =
                 verified.heads.iter().map(|head| head.seq).sum::<u64>().saturating_sub(verified.size);
@@ -63,10 +69,11 @@ pub(super) async fn run(
                 "tail": tail,
                 "root": STANDARD.encode(verified.root),
                 "checkpoint": outcome.checkpoint,
-                "compared_with": outcome.compared,
+                "compared_with": verified.compared,
+                "restored": verified.lineage,
                 "key_pinned": outcome.pinned,
             });
-            let compared = match outcome.compared {
+            let compared = match verified.compared {
                 0 => "no earlier checkpoint to compare with".to_owned(),
                 1 => "compared with 1 checkpoint kept outside".to_owned(),
                 n => format!("compared with {n} checkpoints kept outside"),
@@ -74,6 +81,11 @@ pub(super) async fn run(
             let sentence =
                 format!("verified: {} entries in the log and {tail} behind it; {compared}", verified.size);
             context.out.item(&document, &sentence);
+            if let Some(begins) = verified.lineage {
+                note(&format!(
+                    "This is what `placet restore` made of a backup (its entry {begins}), and not the record that the backup was made of."
+                ));
+            }
             if !outcome.pinned {
                 note(
                     "The key came from the server itself: keep a copy of `record.pub` elsewhere and give it with --key.",
@@ -91,31 +103,26 @@ pub(super) async fn run(
     }
 }
 
-/// Verifies the record in a directory.
-fn from_files(
-    directory: &Path,
-    checkpoint: Option<&Path>,
+/// Verifies the record where it is stored.
+fn stored(
+    installation: &Installation<'_>,
     key: Option<VerifierKey>,
-    kept: impl FnOnce(&str) -> Result<Option<String>, Failure>,
+    outside: impl FnOnce(&VerifierKey) -> Result<Outside, Failure>,
     elsewhere: Option<&VaultKeys>,
 ) -> Result<Outcome, Failure> {
     let pinned = key.is_some();
     let key = match key {
         Some(key) => key,
-        None => record_key(directory)?,
+        None => installation.record_key()?,
     };
-    let mut outside = Vec::new();
-    if let Some(path) = checkpoint {
-        outside.push(String::from_utf8_lossy(&input::file(path)?).into_owned());
-    }
-    outside.extend(kept(&key.to_string())?);
-    let bodies = BodyReader::new(directory, elsewhere)?;
+    let outside = outside(&key)?;
+    let bodies = installation.bodies(elsewhere)?;
     if !bodies.reads() {
         note("No vault key is at hand: the bodies are not compared with what their entries say of them.");
     }
-    let found = offline::verify(directory, &key, &outside, &bodies)?;
+    let found = offline::verify(installation, &key, &outside, &bodies)?;
     let (result, checkpoint) = (found.result, found.checkpoint);
-    Ok(Outcome { result, key, pinned, checkpoint, compared: outside.len() })
+    Ok(Outcome { result, key, pinned, checkpoint })
 }
 
 /// What verifying came to.
@@ -129,19 +136,16 @@ pub(crate) struct Outcome {
     pinned: bool,
     /// The checkpoint that was fixed.
     checkpoint: Option<String>,
-    /// With how many checkpoints from outside it was compared.
-    compared: usize,
 }
 
-/// Verifies the record of a running server. `kept` looks up the last checkpoint seen for a key.
+/// Verifies the record of a running server. `outside` looks up what was kept of the record with a key.
 ///
 /// # Errors
 /// A sentence, where something could not be read.
 pub(crate) async fn record(
     client: &Client,
-    checkpoint: Option<&Path>,
     key: Option<VerifierKey>,
-    kept: impl FnOnce(&str) -> Result<Option<String>, Failure>,
+    outside: impl FnOnce(&VerifierKey) -> Result<Outside, Failure>,
 ) -> Result<Outcome, Failure> {
     let pinned = key.is_some();
     let key = match key {
@@ -151,35 +155,32 @@ pub(crate) async fn record(
             "the server",
         )?,
     };
-    let mut outside = Vec::new();
-    if let Some(path) = checkpoint {
-        outside.push(String::from_utf8_lossy(&input::file(path)?).into_owned());
-    }
-    outside.extend(kept(&key.to_string())?);
+    let outside = outside(&key)?;
     // In this order: the heads cover at least what the checkpoint does.
     let newest = client.send(Method::GET, "/v1/record/checkpoint", &[], Request::Empty).await?;
     // A log without entries has none yet.
     let checkpoint = if newest.status == 404 { None } else { note_of(&newest.success()?, "checkpoint") };
     let heads = client.read("/v1/record/heads").await?;
     let heads: Vec<String> = rows(&heads, "heads").iter().filter_map(|head| note_of(head, "note")).collect();
-    let compared = outside.len();
     let result = match walk(client, &key, checkpoint.as_deref(), &outside, &heads).await {
         Ok(result) => result.map_err(Wrong::Record),
         Err(Unread::Damaged(what)) => Err(Wrong::Damaged(what)),
         Err(Unread::Failure(failure)) => return Err(failure),
     };
-    Ok(Outcome { result, key, pinned, checkpoint, compared })
+    Ok(Outcome { result, key, pinned, checkpoint })
 }
 
 async fn walk(
     client: &Client,
     key: &VerifierKey,
     checkpoint: Option<&str>,
-    outside: &[String],
+    outside: &Outside,
     heads: &[String],
 ) -> Result<Result<Verified, Fault>, Unread> {
-    let outside: Vec<&str> = outside.iter().map(String::as_str).collect();
-    let mut verifier = match Verifier::new(key.clone(), checkpoint, &outside) {
+    let given: Vec<&str> = outside.given.iter().map(String::as_str).collect();
+    let verifier = Verifier::new(key.clone(), checkpoint, &given)
+        .and_then(|verifier| verifier.with_kept(&outside.kept, outside.may_be_older));
+    let mut verifier = match verifier {
         Ok(verifier) => verifier,
         Err(fault) => return Ok(Err(fault)),
     };
