@@ -6,10 +6,12 @@
 pub mod action;
 pub mod agent;
 pub mod approval;
+pub mod authorize;
 pub mod call;
 pub mod cel;
 pub mod chain;
 pub mod client;
+pub mod consent;
 pub mod decimal;
 pub mod diagnostic;
 pub mod grant;

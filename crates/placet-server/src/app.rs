@@ -61,6 +61,8 @@ impl fmt::Debug for Secrets {
 pub struct Config {
     /// The issuer, also the base URL that links begin with; no slash at its end.
     pub issuer: String,
+    /// The origin of the pages for people; no slash at its end.
+    pub pages: String,
     /// Every issuer that this installation has used, the present one too; tokens of each stay valid.
     pub issuers: Vec<String>,
     /// The secrets.
@@ -79,6 +81,8 @@ pub struct Config {
 pub struct App {
     /// The issuer and base URL.
     pub issuer: String,
+    /// The origin of the pages for people.
+    pub pages: String,
     /// Every issuer whose tokens are valid.
     pub issuers: ArcSwap<Vec<String>>,
     /// The secrets.
@@ -132,6 +136,7 @@ impl App {
         let rules = Rules::load(&store, None).await?;
         Ok(Arc::new(Self {
             issuer: config.issuer,
+            pages: config.pages,
             issuers: ArcSwap::from_pointee(config.issuers),
             secrets: config.secrets,
             clock: config.clock,

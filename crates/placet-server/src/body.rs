@@ -149,7 +149,11 @@ fn invalid(description: impl Into<String>) -> OAuthError {
 }
 
 impl OAuthParams {
-    fn form(bytes: &[u8]) -> Result<Self, OAuthError> {
+    /// Reads a form.
+    ///
+    /// # Errors
+    /// `invalid_request` where a parameter stands twice that may not, or something is not UTF-8.
+    pub(crate) fn form(bytes: &[u8]) -> Result<Self, OAuthError> {
         let text = std::str::from_utf8(bytes).map_err(|_| invalid("the body is not UTF-8"))?;
         let mut map = BTreeMap::new();
         for (name, value) in form_urlencoded::parse(text.as_bytes()) {
@@ -175,6 +179,24 @@ impl OAuthParams {
             }
         }
         Ok(Self(map))
+    }
+
+    /// The parameters but these as a query; what is no text is written as JSON.
+    pub(crate) fn query_without(&self, left_out: &[&str]) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        for (name, value) in self.0.iter().filter(|(name, _)| !left_out.contains(&name.as_str())) {
+            match value {
+                Value::String(text) => _ = query.append_pair(name, text),
+                Value::Array(items) if REPEATABLE.contains(&name.as_str()) => {
+                    for item in items {
+                        let text = item.as_str().map_or_else(|| item.to_string(), str::to_owned);
+                        query.append_pair(name, &text);
+                    }
+                }
+                other => _ = query.append_pair(name, &other.to_string()),
+            }
+        }
+        query.finish()
     }
 
     /// A parameter as text.

@@ -6,8 +6,8 @@ mod following;
 mod retention;
 
 use crate::{
-    api::approvals, app::App, keys::rotation, operations::failures, problem::Problem, reconcile, recording,
-    streams,
+    api::approvals, app::App, keys::rotation, oauth::code, operations::failures, problem::Problem, reconcile,
+    recording, streams,
 };
 use placet_core::{
     id::ApprovalId,
@@ -17,7 +17,7 @@ use placet_core::{
 use placet_store::{
     ConcludeError, Conclusion, Fault, PendingDenial, PreparedEntry,
     actions::{self, ActionState, StoredAction},
-    delegations, idempotency, refresh_tokens,
+    authorization_codes, delegations, idempotency, pushed_requests, refresh_tokens,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -294,6 +294,9 @@ async fn purge(app: &App, now: Timestamp) -> Result<(), Failure> {
         .write(move |tx| {
             delegations::purge(tx, now.minus(TOLERANCE), BATCH)?;
             refresh_tokens::purge(tx, now.minus(TOLERANCE), BATCH)?;
+            // Somebody may still be looking at one that has expired.
+            pushed_requests::purge(tx, now.minus(code::KNOWN), BATCH)?;
+            authorization_codes::purge(tx, now.minus(code::KNOWN), BATCH)?;
             idempotency::prune(tx, now.minus(TOLERANCE), BATCH)?;
             Ok::<_, Fault>(())
         })

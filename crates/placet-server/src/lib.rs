@@ -18,6 +18,7 @@ pub mod liveness;
 pub mod oauth;
 pub mod openapi;
 pub mod operations;
+pub mod pages;
 pub mod problem;
 pub mod proxy;
 mod question;
@@ -54,6 +55,7 @@ pub fn routes() -> Routes {
         .route("/.well-known/oauth-authorization-server", get(oauth::metadata::show))
         .route("/.well-known/jwks.json", get(oauth::metadata::keys))
         .route("/oauth/token", post(oauth::token::post))
+        .route("/oauth/par", post(oauth::par::post))
         .route("/oauth/introspect", post(oauth::introspect::post))
         .route("/oauth/revoke", post(oauth::revoke::post))
         // agents, grants, tasks
@@ -87,7 +89,7 @@ pub fn routes() -> Routes {
         .route("/proxy/{*request}", any(proxy::pass))
         // users, administration, the record
         .route("/v1/users", post(api::users::create).get(api::users::list))
-        .route("/v1/sessions", post(api::sessions::create))
+        .route("/v1/sessions", post(api::sessions::create).get(api::sessions::list))
         .route("/v1/sessions/{id}", delete(api::sessions::end))
         .route("/v1/policies", get(api::policies::list))
         .route(
@@ -153,7 +155,7 @@ fn finished(routes: Routes, app: Arc<App>) -> Router {
 }
 
 /// Counts every answer by its route and status class.
-async fn counted(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+pub(crate) async fn counted(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let method = match request.method().as_str() {
         known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS") => known,

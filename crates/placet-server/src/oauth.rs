@@ -1,15 +1,19 @@
 //! The authorization server's endpoints. OAuth issues authority; it is no door for actions.
 //!
-//! This version speaks client credentials (RFC 6749 §4.4), token exchange (RFC 8693) for access, refresh and delegation
+//! This version speaks authorization codes (OAuth 2.1 §4.1) with pushed requests
+//! (RFC 9126), client credentials (RFC 6749 §4.4), token exchange (RFC 8693) for access, refresh and delegation
 //! tokens, refreshing (RFC 6749 §6), introspection (RFC 7662), revocation (RFC 7009), and publishes metadata (RFC 8414)
 //! and keys (RFC 7517) that promise only that.
 
+pub(crate) mod authorize;
 pub mod client;
+pub mod code;
 pub mod exchange;
 pub mod history;
 pub mod introspect;
 pub mod issue;
 pub mod metadata;
+pub mod par;
 pub mod refresh;
 pub mod resource_server;
 pub mod revoke;

@@ -11,6 +11,7 @@ pub mod actions;
 pub mod admit;
 pub mod agents;
 pub mod approvals;
+pub mod authorization_codes;
 pub mod clients;
 pub mod conclude;
 mod connection;
@@ -39,6 +40,7 @@ pub mod offline;
 pub mod permits;
 mod postgres;
 pub mod probe;
+pub mod pushed_requests;
 mod reader;
 pub mod record;
 pub mod refresh_tokens;
@@ -77,6 +79,7 @@ pub fn all_statements() -> Vec<(String, String)> {
         admit::STATEMENTS,
         agents::STATEMENTS,
         approvals::STATEMENTS,
+        authorization_codes::STATEMENTS,
         clients::STATEMENTS,
         conclude::STATEMENTS,
         connections::STATEMENTS,
@@ -98,6 +101,7 @@ pub fn all_statements() -> Vec<(String, String)> {
         permits::STATEMENTS,
         probe::STATEMENTS,
         postgres::STATEMENTS,
+        pushed_requests::STATEMENTS,
         record::STATEMENTS,
         refresh_tokens::STATEMENTS,
         resource_servers::STATEMENTS,

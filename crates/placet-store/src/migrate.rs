@@ -28,6 +28,7 @@ pub(crate) const MIGRATIONS: &[(i64, &str)] = &[
     (9, include_str!("../migrations/0009_pending_actions.sql")),
     (10, include_str!("../migrations/0010_kept_bodies.sql")),
     (11, include_str!("../migrations/0011_clients.sql")),
+    (12, include_str!("../migrations/0012_authorization_codes.sql")),
     (14, include_str!("../migrations/0014_issuers_of_nodes.sql")),
 ];
 

@@ -27,6 +27,8 @@ statements! {
     /// A page of one user's.
     PAGE = "SELECT id, user_id, created, expires, ended FROM sessions
             WHERE user_id = ?1 AND id > ?2 ORDER BY id LIMIT ?3";
+    /// A page of everybody's.
+    PAGE_OF_ALL = "SELECT id, user_id, created, expires, ended FROM sessions WHERE id > ?1 ORDER BY id LIMIT ?2";
     /// Ends one.
     END = "UPDATE sessions SET ended = ?2 WHERE id = ?1 AND ended IS NULL";
     /// Ends all of one user.
@@ -85,17 +87,20 @@ pub fn find(q: &mut impl Query, id: SessionId) -> Result<Option<Session>, Fault>
     q.one(&BY_ID, &params![id], read)
 }
 
-/// Up to `limit` sessions of `user` behind `after`, oldest first; those that ended too.
+/// Up to `limit` sessions of `user`, or of everybody, behind `after`, oldest first; those that ended too.
 ///
 /// # Errors
 /// [`Fault`].
 pub fn list(
     q: &mut impl Query,
-    user: UserId,
+    user: Option<UserId>,
     after: Option<SessionId>,
     limit: usize,
 ) -> Result<Vec<Session>, Fault> {
-    q.query(&PAGE, &params![user, document::behind(after), limit], read)
+    match user {
+        Some(user) => q.query(&PAGE, &params![user, document::behind(after), limit], read),
+        None => q.query(&PAGE_OF_ALL, &params![document::behind(after), limit], read),
+    }
 }
 
 /// Ends the session. `false` where it had ended, or never was.

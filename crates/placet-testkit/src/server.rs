@@ -160,6 +160,14 @@ impl Server {
         &self.base
     }
 
+    /// Where its pages for people are; another place after each start.
+    ///
+    /// # Panics
+    /// Where it is not ready.
+    pub fn pages(&self) -> String {
+        fs::read_to_string(self.data().join("pages-address")).unwrap().trim().to_owned()
+    }
+
     /// Its data directory.
     pub fn data(&self) -> PathBuf {
         self.home.path().join("data")

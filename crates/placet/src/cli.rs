@@ -6,7 +6,7 @@ use crate::{
     client::Client,
     commands::{
         act, action, agent, approvals, backup, connection, doctor, grant, keys, permit, policy, record,
-        resource_server, restore, service, shell, task, token, user,
+        resource_server, restore, service, session, shell, task, token, user,
     },
     data::{self, VaultKeys},
     demo,
@@ -112,6 +112,9 @@ pub(crate) enum Command {
     /// Look at permits, and take them back
     #[command(subcommand)]
     Permit(permit::Command),
+    /// See where people are signed in, and end that
+    #[command(subcommand)]
+    Session(session::Command),
     /// Read and verify the record
     #[command(subcommand)]
     Record(record::Command),
@@ -173,6 +176,7 @@ impl Cli {
                 Command::Approvals(command) => command.run(&context).await,
                 Command::Keys(command) => command.run(&context).await,
                 Command::Permit(command) => command.run(&context).await,
+                Command::Session(command) => command.run(&context).await,
                 Command::Record(command) => command.run(&context).await,
             }
         })

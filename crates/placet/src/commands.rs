@@ -17,6 +17,7 @@ pub(crate) mod record;
 pub(crate) mod resource_server;
 pub(crate) mod restore;
 pub(crate) mod service;
+pub(crate) mod session;
 pub(crate) mod shell;
 pub(crate) mod task;
 pub(crate) mod token;

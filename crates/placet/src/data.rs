@@ -29,6 +29,8 @@ use std::{
 pub(crate) const DEFAULT: &str = "./placet-data";
 /// Holds the base URL while the server is ready.
 pub(crate) const ADDRESS: &str = "address";
+/// Holds the origin of the pages for people while the server is ready.
+pub(crate) const PAGES_ADDRESS: &str = "pages-address";
 /// Holds the administrator token.
 pub(crate) const ADMIN_TOKEN: &str = "admin.token";
 /// Holds the vault keys, unless they are kept elsewhere.
@@ -89,6 +91,7 @@ impl DataDir {
         let directory = Self { path: path.to_owned(), lock };
         // Where a server was killed, this says that it is gone.
         directory.remove(ADDRESS).map_err(unusable)?;
+        directory.remove(PAGES_ADDRESS).map_err(unusable)?;
         Ok(directory)
     }
 
@@ -102,17 +105,18 @@ impl DataDir {
         self.path.join(DATABASE)
     }
 
-    /// Says where the server answers, now that it does.
+    /// Says where the server answers, and where its pages are, now that it does.
     ///
     /// # Errors
-    /// A sentence, where the file can't be written.
-    pub(crate) fn announce(&self, base_url: &str) -> Result<(), Failure> {
+    /// A sentence, where a file can't be written.
+    pub(crate) fn announce(&self, base_url: &str, pages: &str) -> Result<(), Failure> {
+        self.write(PAGES_ADDRESS, format!("{pages}\n").as_bytes())?;
         self.write(ADDRESS, format!("{base_url}\n").as_bytes())
     }
 
     /// Takes the announcement back.
     pub(crate) fn withdraw(&self) {
-        if let Err(error) = self.remove(ADDRESS) {
+        if let Err(error) = self.remove(ADDRESS).and_then(|()| self.remove(PAGES_ADDRESS)) {
             tracing::warn!(%error, "the address file could not be removed");
         }
     }

@@ -15,7 +15,8 @@ use crate::{
     input,
     installation::Elsewhere,
     output::Output,
-    running, serve,
+    running::{self, Pages},
+    serve,
 };
 use clap::Args;
 use placet_core::secret::Secret;
@@ -68,9 +69,12 @@ async fn play(temporary: &std::path::Path, out: Output) -> Result<Exit, Failure>
     let began = Instant::now();
     let shop = Shop::start(SHOP_SECRET, ([127, 0, 0, 1], 0).into()).await?;
     let directory = DataDir::open(&temporary.join("data"))?;
-    let listener = serve::bind(([127, 0, 0, 1], 0).into()).await?;
+    let listener = serve::bind(([127, 0, 0, 1], 0).into(), "--listen").await?;
+    let pages =
+        Pages { listener: serve::bind(([127, 0, 0, 1], 0).into(), "--pages-listen").await?, url: None };
     let gateway = GatewayConfig::default();
-    let server = running::start(listener, directory, None, Elsewhere::default(), None, gateway).await?;
+    let server =
+        running::start(listener, pages, directory, None, Elsewhere::default(), None, gateway).await?;
     out.sentence(&format!(
         "Placet answers at {}, the shop (the upstream) at {}.",
         server.base_url(),

@@ -20,17 +20,28 @@ use placet_store::{Fault, Store};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
+/// Where people's pages are answered.
+#[derive(Debug)]
+pub(crate) struct Pages {
+    /// The bound listener.
+    pub(crate) listener: TcpListener,
+    /// Their origin, where it is not the bound address.
+    pub(crate) url: Option<String>,
+}
+
 /// A server that answers requests.
 #[derive(Debug)]
 pub(crate) struct Running {
     address: SocketAddr,
     base_url: String,
+    pages_address: SocketAddr,
     app: Arc<App>,
     jobs: Jobs,
     monitoring: Option<JoinHandle<io::Result<()>>>,
     reserving: Option<JoinHandle<()>>,
-    stopping: oneshot::Sender<()>,
+    stopping: [oneshot::Sender<()>; 2],
     serving: JoinHandle<io::Result<()>>,
+    pages: JoinHandle<io::Result<()>>,
     // Last: the lock is given up when all else is gone.
     directory: DataDir,
 }
@@ -42,6 +53,7 @@ pub(crate) struct Running {
 /// A sentence saying what can't be used.
 pub(crate) async fn start(
     listener: TcpListener,
+    pages: Pages,
     directory: DataDir,
     issuer: Option<String>,
     elsewhere: Elsewhere,
@@ -51,6 +63,8 @@ pub(crate) async fn start(
     let address = listener.local_addr().map_err(|error| Failure::start(error.to_string()))?;
     let base_url = base_url(address);
     let issuer = issuer.unwrap_or_else(|| base_url.clone());
+    let pages_address = pages.listener.local_addr().map_err(|error| Failure::start(error.to_string()))?;
+    let pages_url = pages.url.unwrap_or_else(|| self::base_url(pages_address));
     let clock = Clock::System;
     let now = clock.now();
     let shared = elsewhere.database.is_some();
@@ -62,9 +76,9 @@ pub(crate) async fn start(
     let gateway = Gateway::new(gateway);
     let gateway =
         gateway.map_err(|error| Failure::start(format!("requests to upstreams can't be set up: {error}")))?;
-    let app =
-        App::start(Config { issuer, issuers, secrets, clock, node, shared, keep_record }, store, gateway)
-            .await;
+    let config =
+        Config { issuer, pages: pages_url.clone(), issuers, secrets, clock, node, shared, keep_record };
+    let app = App::start(config, store, gateway).await;
     let app = app.map_err(|error| Failure::start(format!("what is stored can't be used: {error}")))?;
     jobs::catch_up(&app)
         .await
@@ -77,8 +91,23 @@ pub(crate) async fn start(
     let reserving = (!shared).then(|| reserve::keep(&directory, &app));
     let (stopping, stop) = oneshot::channel();
     let serving = tokio::spawn(placet_server::serve(listener, Arc::clone(&app), async { _ = stop.await }));
-    directory.announce(&base_url)?;
-    Ok(Running { address, base_url, app, jobs, monitoring: None, reserving, stopping, serving, directory })
+    let (stopping_pages, stop_pages) = oneshot::channel();
+    let pages = placet_server::pages::serve(pages.listener, Arc::clone(&app), async { _ = stop_pages.await });
+    let pages = tokio::spawn(pages);
+    directory.announce(&base_url, &pages_url)?;
+    Ok(Running {
+        address,
+        base_url,
+        pages_address,
+        app,
+        jobs,
+        monitoring: None,
+        reserving,
+        stopping: [stopping, stopping_pages],
+        serving,
+        pages,
+        directory,
+    })
 }
 
 impl Running {
@@ -92,6 +121,16 @@ impl Running {
         &self.base_url
     }
 
+    /// The bound address of people's pages.
+    pub(crate) fn pages_address(&self) -> SocketAddr {
+        self.pages_address
+    }
+
+    /// The origin of people's pages.
+    pub(crate) fn pages_url(&self) -> &str {
+        &self.app.pages
+    }
+
     /// Also answers `/healthz`, `/readyz` and `/metrics` on this listener, to anybody who reaches it.
     pub(crate) fn monitor(&mut self, listener: TcpListener) {
         let app = Arc::clone(&self.app);
@@ -101,7 +140,11 @@ impl Running {
 
     /// Waits until it ends by itself, which it should not, and says why.
     pub(crate) async fn ended(&mut self) -> String {
-        match (&mut self.serving).await {
+        let ended = tokio::select! {
+            ended = &mut self.serving => ended,
+            ended = &mut self.pages => ended,
+        };
+        match ended {
             Ok(Ok(())) => "it ended".to_owned(),
             Ok(Err(error)) => error.to_string(),
             Err(error) => error.to_string(),
@@ -110,14 +153,19 @@ impl Running {
 
     /// Takes no more requests, answers those that are under way for at most `grace`, and closes the store.
     pub(crate) async fn stop(self, grace: Duration) {
-        let Self { app, jobs, monitoring, reserving, stopping, mut serving, directory, .. } = self;
+        let Self { app, jobs, monitoring, reserving, stopping, mut serving, mut pages, directory, .. } = self;
         app.operations.readiness.stop();
         directory.withdraw();
-        let _ = stopping.send(());
-        if tokio::time::timeout(grace, &mut serving).await.is_err() {
+        for stopping in stopping {
+            let _ = stopping.send(());
+        }
+        let both = async { _ = tokio::join!(&mut serving, &mut pages) };
+        if tokio::time::timeout(grace, both).await.is_err() {
             tracing::warn!("some requests were not answered in time and are cut off");
-            serving.abort();
-            let _ = serving.await;
+            for listener in [serving, pages] {
+                listener.abort();
+                let _ = listener.await;
+            }
         }
         // Until here it says that the server is stopping.
         if let Some(monitoring) = monitoring {

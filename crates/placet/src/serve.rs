@@ -11,7 +11,7 @@ use crate::{
     installation::Elsewhere,
     logs,
     output::line,
-    running::{self, Running},
+    running::{self, Pages, Running},
 };
 use clap::Args;
 use placet_gateway::{CertificateDer, GatewayConfig};
@@ -60,6 +60,13 @@ pub(crate) struct Serve {
     /// The issuer in tokens, and the base URL of links [default: http:// and the bound address]
     #[arg(long, value_name = "URL")]
     issuer: Option<String>,
+    /// Where people's pages are: sign-in, and consent to what an agent asks; an origin of their own
+    /// [default: the next port behind --listen]
+    #[arg(long, value_name = "ADDRESS")]
+    pages_listen: Option<SocketAddr>,
+    /// The origin of people's pages as browsers reach them [default: http:// and the bound address]
+    #[arg(long, value_name = "URL")]
+    pages_url: Option<String>,
     /// Where to answer /metrics, /healthz and /readyz without authentication, beside the other address
     #[arg(long, value_name = "ADDRESS")]
     metrics_listen: Option<SocketAddr>,
@@ -111,6 +118,7 @@ impl Serve {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         logs::start(&self.log, context.environment.no_color)?;
         let issuer = self.issuer.as_deref().map(checked_issuer).transpose()?;
+        let pages_url = self.pages_url.as_deref().map(checked_origin).transpose()?;
         let vault = context.vault_keys(self.vault_key_file.as_deref());
         if let Some(vault) = &vault
             && vault.at_hand()?.is_none()
@@ -121,17 +129,20 @@ impl Serve {
         let database = context.database(self.database.as_deref())?;
         let extra_roots = self.upstream_ca.as_deref().map(authorities).transpose()?.unwrap_or_default();
         let gateway = GatewayConfig { extra_roots, ..GatewayConfig::default() };
-        let listener = bind(self.listen).await?;
+        let listener = bind(self.listen, "--listen").await?;
+        let pages = self.pages_listen.unwrap_or_else(|| beside(self.listen));
+        let pages = Pages { listener: bind(pages, "--pages-listen").await?, url: pages_url };
         let path = context.global.data.as_deref().unwrap_or(Path::new(data::DEFAULT));
         let directory = DataDir::open(path)?;
         let monitoring = match self.metrics_listen {
-            Some(address) => Some(bind(address).await?),
+            Some(address) => Some(bind(address, "--metrics-listen").await?),
             None => None,
         };
         let mut signals = Signals::new()?;
         let elsewhere = Elsewhere { vault, database };
         let mut running =
-            running::start(listener, directory, issuer, elsewhere, self.keep_record.0, gateway).await?;
+            running::start(listener, pages, directory, issuer, elsewhere, self.keep_record.0, gateway)
+                .await?;
         if let Some(monitoring) = monitoring {
             if let Ok(address) = monitoring.local_addr() {
                 tracing::info!(%address, "metrics are answered without authentication");
@@ -142,11 +153,14 @@ impl Serve {
         let base = running.base_url().to_owned();
         let token = Some(path.join(data::ADMIN_TOKEN)).filter(|path| path.is_file());
         if context.global.json {
-            line(&json!({"address": base, "admin_token": token}).to_string());
+            line(&json!({"address": base, "pages": running.pages_url(), "admin_token": token}).to_string());
         } else if let Some(token) = token {
             line(&format!("Placet answers at {base}; the administrator token is in {}", token.display()));
         } else {
             line(&format!("Placet answers at {base}; the administrator token is with the node that made it"));
+        }
+        if !context.global.json {
+            line(&format!("People's pages are at {}", running.pages_url()));
         }
         serve_until_stopped(running, &mut signals).await
     }
@@ -184,18 +198,24 @@ fn warn(running: &Running) {
             "listening beyond this machine without TLS: put a proxy with TLS in front, and state its URL with --issuer"
         );
     }
+    if !running.pages_address().ip().is_loopback() && running.pages_url().starts_with("http://") {
+        tracing::warn!(
+            address = %running.pages_address(),
+            "people's pages are listened for beyond this machine without TLS: put a proxy with TLS in front, and state their origin with --pages-url"
+        );
+    }
 }
 
 /// Binds the address.
 ///
 /// # Errors
 /// A sentence: the port is in use, or not ours to take.
-pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+pub(crate) async fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => Failure::start(format!(
-            "{address} is in use by another program; stop that one, or choose another address with --listen (port 0 picks a free one)"
+            "{address} is in use by another program; stop that one, or choose another address with {flag} (port 0 picks a free one)"
         )),
-        _ => Failure::start(format!("{address} can't be listened on: {error}; choose another with --listen")),
+        _ => Failure::start(format!("{address} can't be listened on: {error}; choose another with {flag}")),
     })
 }
 
@@ -214,6 +234,33 @@ fn checked_issuer(text: &str) -> Result<String, Failure> {
         return Err(wrong("it has a query, a fragment or a user name"));
     }
     Ok(text.trim_end_matches('/').to_owned())
+}
+
+/// Where people's pages are listened for where nobody says: the next port, or any where that is any.
+pub(crate) fn beside(address: SocketAddr) -> SocketAddr {
+    let port = match address.port() {
+        0 => 0,
+        port => port.checked_add(1).unwrap_or(0),
+    };
+    SocketAddr::new(address.ip(), port)
+}
+
+/// The origin of pages is scheme, host and port, as browsers write them (RFC 6454 §6.2).
+fn checked_origin(text: &str) -> Result<String, Failure> {
+    let wrong = |why: &str| Failure::unreadable(format!("`{text}` can't be the origin of pages: {why}"));
+    let url: reqwest::Url = text.parse().map_err(|error| wrong(&format!("{error}")))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        return Err(wrong("it is not an http or https URL"));
+    }
+    if url.path() != "/"
+        || url.query().is_some()
+        || url.fragment().is_some()
+        || !url.username().is_empty()
+        || url.password().is_some()
+    {
+        return Err(wrong("it has more than scheme, host and port"));
+    }
+    Ok(url.origin().ascii_serialization())
 }
 
 /// The signals that ask to stop.
@@ -251,6 +298,25 @@ mod tests {
     }
 
     #[test]
+    fn an_origin_is_scheme_host_and_port() {
+        assert_eq!(checked_origin("https://Login.example:443/").unwrap(), "https://login.example");
+        assert_eq!(checked_origin("http://127.0.0.1:7448").unwrap(), "http://127.0.0.1:7448");
+        for wrong in
+            ["login.example", "https://a/b", "https://a?b", "https://a#b", "https://u@a", "file:///a", ""]
+        {
+            assert!(checked_origin(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn pages_are_beside() {
+        let beside = |text: &str| beside(text.parse().unwrap()).to_string();
+        assert_eq!(beside("127.0.0.1:7447"), "127.0.0.1:7448");
+        assert_eq!(beside("0.0.0.0:0"), "0.0.0.0:0");
+        assert_eq!(beside("[::1]:65535"), "[::1]:0");
+    }
+
+    #[test]
     fn how_long_something_is_kept_is_read() {
         assert_eq!(Kept::parse("forever"), Ok(Kept(None)));
         assert_eq!(Kept::parse("2d"), Ok(Kept(Some(Duration::from_secs(172_800)))));
@@ -261,8 +327,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_port_in_use_is_a_sentence() {
-        let first = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let failure = bind(first.local_addr().unwrap()).await.unwrap_err();
+        let first = bind("127.0.0.1:0".parse().unwrap(), "--listen").await.unwrap();
+        let failure = bind(first.local_addr().unwrap(), "--listen").await.unwrap_err();
         assert!(matches!(&failure, Failure::NotStarted(message) if message.contains("in use")), "{failure}");
     }
 }

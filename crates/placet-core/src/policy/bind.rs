@@ -95,6 +95,20 @@ impl BoundPolicies {
         self.keep.map(|keep| now.plus(keep))
     }
 
+    /// The limits of the rules in force, each with its policy and rule, in the words of the policy.
+    pub fn limits(&self) -> Vec<String> {
+        let in_force = self.links.iter().flat_map(BoundLink::in_force);
+        in_force
+            .flat_map(|bound| {
+                let rules = bound.policy.rules.iter();
+                let of = |rule: &super::Rule, limit: &Limit| {
+                    format!("{}, {}: {limit}", bound.policy.label, rule.name)
+                };
+                rules.flat_map(move |rule| rule.limits.iter().map(move |applied| of(rule, &applied.limit)))
+            })
+            .collect()
+    }
+
     /// Whether some rule reads the parameters: a request whose parameters can't be read is then unknown.
     pub fn reads_params(&self) -> bool {
         // What is only observed must not make a request unknown.

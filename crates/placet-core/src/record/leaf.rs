@@ -54,6 +54,8 @@ entry_types! {
     AgentSuspended = "agent.suspended",
     /// An agent will never act again.
     AgentEnded = "agent.ended",
+    /// A person said yes to what a client asked; authority is given when the client takes it up.
+    GrantConsented = "grant.consented",
     /// Authority was given.
     GrantIssued = "grant.issued",
     /// A token was issued for a grant.

@@ -191,6 +191,7 @@ async fn serve(directory: &Path) -> Served {
     store.write(move |tx| placet_store::issuers::remember(tx, &known, now)).await.unwrap();
     let config = Config {
         issuers: vec![issuer.clone()],
+        pages: issuer.clone(),
         issuer,
         secrets,
         clock,

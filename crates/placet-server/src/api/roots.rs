@@ -31,25 +31,26 @@ use serde_json::json;
 use std::time::Duration;
 
 /// How long a root lives where nobody says.
-const LIFETIME: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
 /// What a new root permits, and to whom.
-pub(super) struct Wanted {
-    pub(super) agent: String,
-    pub(super) scope: Option<Vec<Scope>>,
-    pub(super) tools: Option<Vec<ActionPattern>>,
-    pub(super) resources: Option<Vec<ResourcePattern>>,
-    pub(super) connections: Option<Vec<String>>,
-    pub(super) limits: Vec<Limit>,
-    pub(super) expires: Option<Timestamp>,
-    pub(super) authorization_details: Option<Vec<AuthorizationDetail>>,
+#[derive(Clone)]
+pub(crate) struct Wanted {
+    pub(crate) agent: String,
+    pub(crate) scope: Option<Vec<Scope>>,
+    pub(crate) tools: Option<Vec<ActionPattern>>,
+    pub(crate) resources: Option<Vec<ResourcePattern>>,
+    pub(crate) connections: Option<Vec<String>>,
+    pub(crate) limits: Vec<Limit>,
+    pub(crate) expires: Option<Timestamp>,
+    pub(crate) authorization_details: Option<Vec<AuthorizationDetail>>,
     /// Known audiences, from [`audience`].
-    pub(super) audience: Option<Vec<String>>,
-    pub(super) max_depth: Option<u8>,
+    pub(crate) audience: Option<Vec<String>>,
+    pub(crate) max_depth: Option<u8>,
 }
 
 /// Who makes it, and on whose behalf.
-pub(super) struct Maker {
+pub(crate) struct Maker {
     by: String,
     administrator: bool,
     source: Source,
@@ -61,7 +62,7 @@ impl Maker {
     ///
     /// # Errors
     /// `not_permitted`.
-    pub(super) fn of(caller: &Caller, user: Option<Option<String>>, source: Source) -> Result<Self, Problem> {
+    pub(crate) fn of(caller: &Caller, user: Option<Option<String>>, source: Source) -> Result<Self, Problem> {
         let behalf = behalf(caller, user)?;
         Ok(Self { by: caller.by(), administrator: caller.configures(), source, behalf })
     }
@@ -71,7 +72,7 @@ impl Maker {
 ///
 /// # Errors
 /// `request_invalid` for one that means nothing.
-pub(super) async fn audience(app: &App, names: Option<Vec<String>>) -> Result<Option<Vec<String>>, Problem> {
+pub(crate) async fn audience(app: &App, names: Option<Vec<String>>) -> Result<Option<Vec<String>>, Problem> {
     let Some(names) = names else { return Ok(None) };
     let known = issue::named_audience(app, names).await?;
     let known =
@@ -87,9 +88,9 @@ pub(super) async fn audience(app: &App, names: Option<Vec<String>>) -> Result<Op
 ///
 /// # Errors
 /// `request_invalid` naming what exceeds the agent's registration or is not there.
-pub(super) fn root(
+pub(crate) fn root(
     app: &App,
-    tx: &mut Tx<'_>,
+    q: &mut impl Query,
     wanted: &Wanted,
     maker: &Maker,
     now: Timestamp,
@@ -97,22 +98,22 @@ pub(super) fn root(
     if wanted.expires.is_some_and(|expires| expires <= now) {
         return Err(invalid("`expires` has passed"));
     }
-    let agent = named_agent(tx, &wanted.agent)?
+    let agent = named_agent(q, &wanted.agent)?
         .filter(|agent| agent.state != AgentState::Ended)
         .ok_or_else(|| invalid(format!("there is no agent `{}`", wanted.agent.escape_debug())))?;
     let registration =
-        grants::find(tx, agent.registration)?.ok_or(Fault::Unreadable("a registration grant"))?;
+        grants::find(q, agent.registration)?.ok_or(Fault::Unreadable("a registration grant"))?;
     if registration.revoked.is_some() {
         return Err(invalid("the agent's registration grant was revoked"));
     }
     let user = match &maker.behalf {
         Behalf::Nobody => None,
         Behalf::Known(id) => Some(*id),
-        Behalf::Named(name) => Some(named_user(tx, name)?),
+        Behalf::Named(name) => Some(named_user(q, name)?),
     };
     let reach = match &wanted.connections {
         None => None,
-        Some(names) => Some(named_connections(tx, names, user, agent.id, maker.administrator)?),
+        Some(names) => Some(named_connections(q, names, user, agent.id, maker.administrator)?),
     };
     let authority = granted(app, &agent, &registration.authority, wanted, reach, now)?;
     let id = clock::fresh(now);
@@ -136,7 +137,7 @@ pub(super) fn root(
 ///
 /// # Errors
 /// Faults, and what preparing the entry meets.
-pub(super) fn insert(
+pub(crate) fn insert(
     app: &App,
     tx: &mut Tx<'_>,
     grant: &Grant,
@@ -195,21 +196,56 @@ fn behalf(caller: &Caller, asked: Option<Option<String>>) -> Result<Behalf, Prob
     }
 }
 
+/// Why nothing can be granted.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unfit {
+    /// Nothing was asked for, and the agent has nothing by default.
+    #[error("state `scope`: the agent has no default scopes, so the grant would permit nothing")]
+    Nothing,
+    /// More was asked for than the agent's registration has.
+    #[error("the grant would exceed the agent's registration: {}: {}", .0.oauth(), .0)]
+    Exceeds(#[from] grant::Exceeds),
+    /// It would be deeper than the registration allows.
+    #[error("`max_depth` is at most {0}")]
+    Depth(u8),
+    /// Actions are above the agent's level.
+    #[error("above the agent's max_scope_level: {}", .0.join(", "))]
+    Level(Vec<String>),
+}
+
+impl Unfit {
+    /// The `error` where it is refused inside OAuth.
+    pub(crate) const fn oauth(&self) -> &'static str {
+        match self {
+            Self::Nothing | Self::Level(_) => "invalid_scope",
+            Self::Exceeds(exceeds) => exceeds.oauth(),
+            Self::Depth(_) => "invalid_request",
+        }
+    }
+}
+
+impl From<Unfit> for Problem {
+    fn from(unfit: Unfit) -> Self {
+        invalid(unfit.to_string())
+    }
+}
+
 /// What the root grant permits: within the agent's registration, in every dimension.
-fn granted(
+///
+/// # Errors
+/// [`Unfit`].
+pub(crate) fn granted(
     app: &App,
     agent: &Agent,
     registration: &Authority,
     new: &Wanted,
     connections: Option<Vec<ConnectionId>>,
     now: Timestamp,
-) -> Result<Authority, Problem> {
+) -> Result<Authority, Unfit> {
     // A missing scope grants only the agent's defaults (DESIGN §3).
     let scope = new.scope.clone().unwrap_or_else(|| agent.default_scopes.clone());
     if scope.is_empty() {
-        return Err(invalid(
-            "state `scope`: the agent has no default scopes, so the grant would permit nothing",
-        ));
+        return Err(Unfit::Nothing);
     }
     let request = grant::Request {
         scope: Some(scope),
@@ -220,25 +256,19 @@ fn granted(
         audience: None,
         expires: Some(new.expires.unwrap_or_else(|| now.plus(LIFETIME))),
     };
-    let exceeds = |error: grant::Exceeds| {
-        invalid(format!("the grant would exceed the agent's registration: {}: {error}", error.oauth()))
-    };
-    let mut authority = Authority { not_before: now, ..registration.narrow(&request).map_err(exceeds)? };
+    let mut authority = Authority { not_before: now, ..registration.narrow(&request)? };
     if let Some(audience) = &new.audience {
         authority.audience.clone_from(audience);
     }
     if let Some(depth) = new.max_depth {
         if depth > authority.max_depth {
-            return Err(invalid(format!("`max_depth` is at most {}", authority.max_depth)));
+            return Err(Unfit::Depth(authority.max_depth));
         }
         authority.max_depth = depth;
     }
     let asked = request.scope.unwrap_or_default();
     let above = above_level(&app.rules.load(), agent.level, &asked, &request.tools.unwrap_or_default());
-    if above.is_empty() {
-        return Ok(authority);
-    }
-    Err(invalid(format!("above the agent's max_scope_level: {}", above.join(", "))))
+    if above.is_empty() { Ok(authority) } else { Err(Unfit::Level(above)) }
 }
 
 fn named_agent(q: &mut impl Query, name: &str) -> Result<Option<Agent>, Fault> {

@@ -1,8 +1,8 @@
-//! `/v1/sessions`: a person signs in with a password, and out.
+//! `/v1/sessions`: a person signs in with a password, and out; also from the pages.
 //!
 //! Invariant: an unknown name and a wrong password are refused in the same words after the same work.
 
-use super::passwords;
+use super::{passwords, query::QueryParams};
 use crate::{
     app::App,
     body::JsonBody,
@@ -18,10 +18,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use placet_core::{
-    id::SessionId,
+    id::{SessionId, UserId},
     record::{EntryType, Envelope},
     refusal::Code,
     secret::Secret,
+    time::Timestamp,
 };
 use placet_store::{Fault, sessions, users};
 use serde::Deserialize;
@@ -52,9 +53,33 @@ pub(crate) async fn create(
             "`totp` is not supported by this version: leave it out",
         ));
     }
-    let name = sign_in.name;
+    let begun = begin(&app, sign_in.name, sign_in.password, source).await?;
+    let answer = json!({"id": begun.id, "token": begun.token.expose_str(), "expires": begun.expires});
+    Ok((StatusCode::CREATED, Json(answer)).into_response())
+}
+
+/// A session that has just begun.
+pub(crate) struct Begun {
+    /// Its id.
+    pub(crate) id: SessionId,
+    /// What it is used with.
+    pub(crate) token: Secret,
+    /// When it ends by itself.
+    pub(crate) expires: Timestamp,
+}
+
+/// Signs a person in by name and password, at whichever listener.
+///
+/// # Errors
+/// `token_invalid`, in the same words for an unknown name and a wrong password; `unavailable` where too many sign in.
+pub(crate) async fn begin(
+    app: &App,
+    name: String,
+    password: String,
+    source: Source,
+) -> Result<Begun, Problem> {
     let (user, stored) = app.store.read(move |q| users::by_name(q, &name)).await?.unzip();
-    let fits = passwords::fits(sign_in.password, stored).await?;
+    let fits = passwords::fits(password, stored).await?;
     let Some(user) = user.filter(|_| fits) else {
         return Err(Problem::of(Code::TokenInvalid, "name or password is wrong"));
     };
@@ -74,8 +99,41 @@ pub(crate) async fn create(
             tx.record(entry.clone())
         })
         .await?;
-    let answer = json!({"id": id, "token": token.expose_str(), "expires": expires});
-    Ok((StatusCode::CREATED, Json(answer)).into_response())
+    Ok(Begun { id, token, expires })
+}
+
+/// `GET /v1/sessions?user=&after=&limit=`, oldest first: a person their own, administrators everybody's, or those of one.
+pub(crate) async fn list(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    query: QueryParams,
+) -> Answer<Json<Value>> {
+    query.only(&["user", "after", "limit"])?;
+    let (asked, after, limit): (Option<UserId>, Option<SessionId>, usize) =
+        (query.parsed("user")?, query.parsed("after")?, query.limit()?);
+    let user = match caller.person() {
+        Ok(signed_in) if !caller.configures() => {
+            if asked.is_some_and(|asked| asked != signed_in.user.id) {
+                return Err(Problem::of(
+                    Code::NotPermitted,
+                    "only an administrator sees the sessions of others",
+                ));
+            }
+            Some(signed_in.user.id)
+        }
+        _ => {
+            caller.must_configure()?;
+            asked
+        }
+    };
+    let found = app.store.read(move |q| sessions::list(q, user, after, limit)).await?;
+    let next = if found.len() == limit { found.last().map(|session| session.id) } else { None };
+    let now = app.clock.now();
+    let shown = |session: &sessions::Session| {
+        json!({"id": session.id, "user": session.user, "created": session.created, "expires": session.expires,
+            "ended": session.ended, "alive": session.ended.is_none() && now < session.expires})
+    };
+    Ok(Json(json!({"sessions": found.iter().map(shown).collect::<Vec<_>>(), "next": next})))
 }
 
 /// `DELETE /v1/sessions/{id}`
@@ -92,11 +150,25 @@ pub(crate) async fn end(
     if !own && !caller.configures() {
         return Err(unknown());
     }
-    let now = app.clock.now();
+    finish(&app, &session, caller.by(), source).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Ends a session.
+///
+/// # Errors
+/// What the store met.
+pub(crate) async fn finish(
+    app: &App,
+    session: &sessions::Session,
+    by: String,
+    source: Source,
+) -> Result<(), Problem> {
+    let (id, now) = (session.id, app.clock.now());
     let envelope = Envelope {
         user: Some(session.user),
         source: recording::source(source.0),
-        ..recording::by(EntryType::SessionEnded, now, caller.by())
+        ..recording::by(EntryType::SessionEnded, now, by)
     };
     let entry = app.prepare(envelope, Some(&json!({"session": id})))?;
     let ended = app
@@ -111,5 +183,5 @@ pub(crate) async fn end(
         .await?;
     // It may have ended meanwhile, or before: what was asked for is so.
     tracing::debug!(session = %id, ended, "a session was ended");
-    Ok(StatusCode::NO_CONTENT)
+    Ok(())
 }

@@ -11,7 +11,7 @@ mod answer;
 mod base;
 mod reach;
 
-use super::{client::Client, refresh, token};
+use super::{client::Client, code, refresh, token};
 use crate::{app::App, body::OAuthParams, caller::Source, clock, problem::OAuthError, recording};
 pub(crate) use answer::scope_text;
 use answer::{Given, answer};
@@ -50,6 +50,8 @@ enum Committed {
     Spent,
     /// The refresh token was used before, and the answer to that did arrive.
     Reused,
+    /// The code was used before.
+    CodeReused,
     LabelTaken,
 }
 
@@ -108,15 +110,27 @@ pub async fn issue(
                 if let (Presented::Refresh(token), Some(salt)) = (presented, salt) {
                     answer.insert("refresh_token".into(), refresh::successor(app, token, &salt)?.into());
                 }
+                if let Spend::Code(redemption) = &found.base.spends
+                    && let Some(token) = redemption.refresh_token()
+                {
+                    answer.insert("refresh_token".into(), token.into());
+                }
                 return Ok(answer);
             }
             Committed::Stale => app.bearers.authority_changed(),
+            Committed::LabelTaken if matches!(found.base.spends, Spend::Code(_)) => {
+                let description = "the task_id was used for something else since the consent was given";
+                return Err(OAuthError::new("invalid_grant", description));
+            }
             Committed::LabelTaken => {}
             Committed::Spent => {
                 return Err(OAuthError::new("invalid_grant", "the delegation token was used before"));
             }
             Committed::Reused => {
                 return Err(refresh::reused(app, client, found.base.chain.leaf().grant.id, source).await);
+            }
+            Committed::CodeReused => {
+                return Err(code::reused(app, client, found.base.chain.leaf().grant.id, source).await);
             }
         }
     }
@@ -237,7 +251,8 @@ async fn commit(
     source: Source,
     now: Timestamp,
 ) -> Result<Committed, OAuthError> {
-    let entry_type = if plan.grant.is_some() { EntryType::GrantIssued } else { EntryType::GrantToken };
+    let makes = plan.grant.is_some() || matches!(found.base.spends, Spend::Code(_));
+    let entry_type = if makes { EntryType::GrantIssued } else { EntryType::GrantToken };
     let envelope = Envelope {
         source: recording::source(source.0),
         ..recording::attributed(entry_type, now, &plan.chain, Some(jti))
@@ -279,6 +294,15 @@ async fn commit(
                     Some(salt) => Some(salt),
                     None => return Ok(Committed::Reused),
                 },
+                Spend::Code(redemption) => {
+                    if !redemption.spend(tx, now)? {
+                        return Ok(Committed::CodeReused);
+                    }
+                    tasks::insert(tx, &redemption.consented.task)?;
+                    grants::insert(tx, &redemption.consented.grant)?;
+                    redemption.follow(tx)?;
+                    None
+                }
             };
             if let Some(task) = &task {
                 tasks::insert(tx, task)?;

@@ -10,6 +10,7 @@ use axum::{
     http::header,
     response::{IntoResponse, Response},
 };
+use placet_core::authorize::pkce::S256;
 use serde_json::json;
 use std::sync::Arc;
 
@@ -20,16 +21,24 @@ const KEPT: &str = "public, max-age=300";
 pub async fn show(State(app): State<Arc<App>>) -> Response {
     let issuer = &app.issuer;
     let methods = ["client_secret_basic", "client_secret_post"];
+    // A public client only names itself; it uses what a person has just taken part in.
+    let with_public = ["client_secret_basic", "client_secret_post", "none"];
     let document = json!({
         "issuer": issuer,
         "token_endpoint": format!("{issuer}/oauth/token"),
         "introspection_endpoint": format!("{issuer}/oauth/introspect"),
         "revocation_endpoint": format!("{issuer}/oauth/revoke"),
         "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
-        // There is no authorization endpoint, so there is nothing that it could answer with (RFC 8414 §2).
-        "response_types_supported": [],
-        "grant_types_supported": ["client_credentials", "refresh_token", TOKEN_EXCHANGE],
-        "token_endpoint_auth_methods_supported": methods,
+        // The pages for people have an origin of their own.
+        "authorization_endpoint": format!("{}/oauth/authorize", app.pages),
+        "pushed_authorization_request_endpoint": format!("{issuer}/oauth/par"),
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "code_challenge_methods_supported": [S256],
+        "authorization_response_iss_parameter_supported": true,
+        "authorization_details_types_supported": ["placet_action"],
+        "grant_types_supported": ["authorization_code", "client_credentials", "refresh_token", TOKEN_EXCHANGE],
+        "token_endpoint_auth_methods_supported": with_public,
         "introspection_endpoint_auth_methods_supported": methods,
         "revocation_endpoint_auth_methods_supported": methods,
     });

@@ -1,7 +1,7 @@
 //! Refresh tokens: opaque, hashed at rest, good once (RFC 6749 §6, RFC 9700 §4.14).
 //!
-//! An agent exchanges an access token of its own for one ([`exchange`](super::exchange)); it stands for the same grant
-//! and never for more. Each use gives an access token and the successor. A second use within [`RETRY`], while nobody
+//! An agent exchanges an access token of its own for one ([`exchange`](super::exchange)), or is given one with a grant that
+//! a person consented to ([`code`](super::code)); it stands for the same grant and never for more. Each use gives an access token and the successor. A second use within [`RETRY`], while nobody
 //! has used the successor, is a client that lost the answer: it is given the same successor again, derived anew, and
 //! nobody else profits, as the client authenticates each time. Any other second use says that two have the token: the
 //! grant is revoked, with everything below it.
@@ -20,6 +20,7 @@ use crate::{
     revocation::{self, Ending, What},
 };
 use placet_core::{
+    grant::Grant,
     id::GrantId,
     record::{EntryType, Envelope},
     refusal::{Code, Reason},
@@ -89,6 +90,35 @@ pub async fn first(app: &App, bearer: &Bearer, source: Source) -> Result<Map<Str
     answer.insert("scope".into(), issue::scope_text(&bearer.chain.effective()).into());
     answer.insert("grant_id".into(), json!(stored.grant));
     Ok(answer)
+}
+
+/// A first refresh token that is given together with a grant.
+#[derive(Debug, Clone)]
+pub(super) struct First {
+    token: Secret,
+    hash: KeyedHash,
+    stored: RefreshToken,
+}
+
+impl First {
+    /// One for a grant that is about to be made.
+    pub(super) fn of(app: &App, grant: &Grant, now: Timestamp) -> Self {
+        let token = Secret::generated(PREFIX, clock::entropy());
+        let hash = hash(app, token.expose());
+        let expires = now.plus(LIFETIME).min(grant.authority.expires);
+        let stored = RefreshToken { agent: grant.agent, grant: grant.id, issued: now, expires, used: None };
+        Self { token, hash, stored }
+    }
+
+    /// Stores it, behind its grant.
+    pub(super) fn insert(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
+        refresh_tokens::insert(tx, self.hash, &self.stored)
+    }
+
+    /// Its text.
+    pub(super) fn told(&self) -> Option<&str> {
+        self.token.expose_str()
+    }
 }
 
 /// `grant_type=refresh_token` (RFC 6749 §6): an access token of the grant, or of less where less is asked for, and the

@@ -1,6 +1,6 @@
-//! `POST /oauth/token`: client credentials, token exchange, refreshing.
+//! `POST /oauth/token`: authorization codes, client credentials, token exchange, refreshing.
 
-use super::{client, exchange, issue, refresh};
+use super::{client, code, exchange, issue, refresh};
 use crate::{app::App, body::OAuthParams, caller::Source, problem::OAuthError};
 use axum::{
     Json,
@@ -39,9 +39,12 @@ pub async fn post(
     let answer = match grant_type {
         "client_credentials" => issue::client_credentials(&app, &client, &params, source).await?,
         TOKEN_EXCHANGE => exchange::exchange(&app, &client, &params, source).await?,
+        "authorization_code" => code::exchange(&app, &client, &params, source).await?,
         "refresh_token" => refresh::refresh(&app, &client, &params, source).await?,
         _ => {
-            let known = format!("use `client_credentials`, `refresh_token` or `{TOKEN_EXCHANGE}`");
+            let known = format!(
+                "use `authorization_code`, `client_credentials`, `refresh_token` or `{TOKEN_EXCHANGE}`"
+            );
             return Err(OAuthError::new("unsupported_grant_type", known));
         }
     };

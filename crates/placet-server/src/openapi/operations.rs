@@ -141,7 +141,16 @@ pub const OPERATIONS: &[Operation] = &[
         )],
     )
     .takes(Form(
-        "grant_type!: text, client_id: text, client_secret: text, scope: text, task_id: text, task_description: text, required_tools: text, required_resources: text, authorization_details: text, parent_token: text, parent_task_id: text, grant_id: text, refresh_token: text, resource: text, audience: text, subject_token: text, subject_token_type: text, actor_token: text, actor_token_type: text, requested_token_type: text",
+        "grant_type!: text, client_id: text, client_secret: text, scope: text, task_id: text, task_description: text, required_tools: text, required_resources: text, authorization_details: text, parent_token: text, parent_task_id: text, grant_id: text, refresh_token: text, code: text, code_verifier: text, redirect_uri: text, resource: text, audience: text, subject_token: text, subject_token_type: text, actor_token: text, actor_token_type: text, requested_token_type: text",
+    )),
+    op(
+        "POST /oauth/par",
+        "Push an authorization request, and get a name for it (RFC 9126)",
+        Client,
+        &[(201, Gives::Json("request_uri!: text, expires_in!: int"))],
+    )
+    .takes(Form(
+        "response_type!: text, redirect_uri: text, code_challenge!: text, code_challenge_method!: text, state: text, scope: text, resource: text, authorization_details: text, required_tools: text, required_resources: text, task_id: text, task_description: text, prompt: text, login_hint: text, client_id: text, client_secret: text",
     )),
     op(
         "POST /oauth/introspect",
@@ -380,6 +389,18 @@ pub const OPERATIONS: &[Operation] = &[
         &[(201, Gives::Json("id!: text, token!: text, expires!: time"))],
     )
     .takes(Json("name!: text, password!: text, totp: any")),
+    op(
+        "GET /v1/sessions",
+        "List sessions: a person's own, or everybody's for an administrator",
+        Bearer,
+        &[(
+            200,
+            Gives::Json(
+                "sessions!: [{id!: text, user!: text, created!: time, expires!: time, ended!: time?, alive!: flag}], next!: text?",
+            ),
+        )],
+    )
+    .query(&["user", "after", "limit"]),
     op("DELETE /v1/sessions/{id}", "Sign out", Bearer, &[(204, Gives::Nothing)]),
     op("GET /v1/policies", "List policies", Bearer, &[(200, Gives::Json("policies!: [object]"))]),
     op("PUT /v1/policies/{name}", "Apply a policy", Bearer, APPLIED).takes(Document),

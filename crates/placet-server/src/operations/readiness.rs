@@ -27,6 +27,7 @@ const FRESH: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub struct Readiness {
     stopping: AtomicBool,
+    pages: AtomicBool,
     jobs: Mutex<BTreeMap<&'static str, Turn>>,
     store: AsyncMutex<Option<(Instant, Stored)>>,
 }
@@ -50,6 +51,11 @@ impl Readiness {
     /// From here on the server is not ready: it answers what is under way and stops.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes whether the pages for people are served.
+    pub fn pages(&self, served: bool) {
+        self.pages.store(served, Ordering::Relaxed);
     }
 
     /// Notes a job's turn; the next has to come `within` this time.
@@ -76,6 +82,7 @@ pub async fn report(app: &App) -> (bool, Value) {
         checks.insert(name.to_owned(), if ok { "ok" } else { wrong }.into());
     };
     check("serving", !readiness.stopping.load(Ordering::Relaxed), "stopping");
+    check("pages", readiness.pages.load(Ordering::Relaxed), "not served");
     check("store_reads", stored.reads, "does not answer");
     check("store_writes", stored.writes, "does not accept writes");
     check(

@@ -66,7 +66,7 @@ fn a_session_is_found_by_its_token_while_it_lasts(world: &World) {
     assert_eq!(live("1", NOW), None);
     let user = ada.id;
     let page = |after: Option<SessionId>| {
-        let found = world.read(move |q| sessions::list(q, user, after, 2));
+        let found = world.read(move |q| sessions::list(q, Some(user), after, 2));
         found.iter().map(|session| (session.id, session.ended)).collect::<Vec<_>>()
     };
     assert_eq!(page(None), [(first, Some(minutes(1))), (second, None)]);

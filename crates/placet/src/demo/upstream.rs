@@ -54,7 +54,7 @@ impl Shop {
             .route("/customers/{customer}/orders/{order}", get(read))
             .route("/customers/{customer}/orders/{order}/refunds", post(refund))
             .with_state(Arc::clone(&seen));
-        let listener = crate::serve::bind(address).await?;
+        let listener = crate::serve::bind(address, "--shop").await?;
         let address = listener.local_addr().map_err(|error| Failure::start(error.to_string()))?;
         let serving = tokio::spawn(async { _ = axum::serve(listener, router).await });
         Ok(Self { base_url: format!("http://{address}"), seen, serving })

@@ -1,7 +1,7 @@
 //! What the server needs is killed, silent, slow, full, torn or wrong, under load: everything that is answered is so,
 //! nothing happens twice, no limit is passed, the record verifies, and service resumes by itself.
 
-mod clock;
+pub(crate) mod clock;
 mod database;
 mod disk;
 mod torn;

@@ -12,6 +12,8 @@ mod approval_races;
 #[cfg(test)]
 mod approvals;
 #[cfg(test)]
+mod authorize;
+#[cfg(test)]
 mod backup;
 #[cfg(test)]
 mod bad_input;

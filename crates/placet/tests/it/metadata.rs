@@ -1,5 +1,6 @@
 //! What the authorization server says about itself is true: each endpoint, grant type and method that it names works.
 
+use crate::authorize::browser::{App, Browser};
 use crate::parties::{exchange, stage};
 use placet_testkit::Answer;
 use serde_json::json;
@@ -20,9 +21,19 @@ fn it_promises_this_and_no_more() {
     assert_eq!(document.at("/issuer"), &json!(issuer));
     assert_eq!(document.header("content-type"), Some("application/json"));
     let shown = serde_json::to_string_pretty(&document.body).unwrap().replace(&issuer, "ISSUER");
+    let shown = shown.replace(&stage().story.server.pages(), "PAGES");
     insta::assert_snapshot!(shown, @r#"
     {
+      "authorization_details_types_supported": [
+        "placet_action"
+      ],
+      "authorization_endpoint": "PAGES/oauth/authorize",
+      "authorization_response_iss_parameter_supported": true,
+      "code_challenge_methods_supported": [
+        "S256"
+      ],
       "grant_types_supported": [
+        "authorization_code",
         "client_credentials",
         "refresh_token",
         "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -34,7 +45,13 @@ fn it_promises_this_and_no_more() {
       ],
       "issuer": "ISSUER",
       "jwks_uri": "ISSUER/.well-known/jwks.json",
-      "response_types_supported": [],
+      "pushed_authorization_request_endpoint": "ISSUER/oauth/par",
+      "response_modes_supported": [
+        "query"
+      ],
+      "response_types_supported": [
+        "code"
+      ],
       "revocation_endpoint": "ISSUER/oauth/revoke",
       "revocation_endpoint_auth_methods_supported": [
         "client_secret_basic",
@@ -43,7 +60,8 @@ fn it_promises_this_and_no_more() {
       "token_endpoint": "ISSUER/oauth/token",
       "token_endpoint_auth_methods_supported": [
         "client_secret_basic",
-        "client_secret_post"
+        "client_secret_post",
+        "none"
       ]
     }
     "#);
@@ -63,15 +81,20 @@ fn every_endpoint_that_it_names_answers() {
             let keys = stage.client().get(url).send().expect(200);
             assert_eq!(keys.header("content-type"), Some("application/jwk-set+json"));
             assert!(!keys.at("/keys").as_array().unwrap().is_empty());
+        } else if name == "authorization_endpoint" {
+            // A page, which says what is missing.
+            let page = stage.client().get(url).send();
+            assert_eq!((page.status, page.header("location")), (400, None));
+            assert_eq!(stage.client().post(url).form(&[]).send().status, 405);
         } else {
             // Without authentication each wants one: it is there, and it is protected.
             stage.client().post(url).form(&[("token", "x")]).send().refused(401, "invalid_client");
             stage.client().get(url).send().refused(405, "method_not_allowed");
         }
     }
-    assert_eq!(named, 4);
+    assert_eq!(named, 6);
     // What DESIGN names for later is not there, and not promised.
-    for absent in ["authorize", "par", "device_authorization", "register"] {
+    for absent in ["device_authorization", "register"] {
         stage.client().post(&format!("/oauth/{absent}")).send().refused(404, "not_found");
         assert!(!document.body.to_string().contains(&format!("/oauth/{absent}")));
     }
@@ -84,6 +107,7 @@ fn every_grant_type_and_method_that_it_names_works() {
     let document = document();
     let (agent, child) = (stage.agent(), stage.agent());
     let token = stage.given(&agent, "orders.read").text("/access_token");
+    let (app, public, mut browser) = (App::confidential(), App::public(), Browser::of("pat"));
     for grant_type in texts(&document, "grant_types_supported") {
         match grant_type.as_str() {
             "client_credentials" => agent.ask().with("grant_type", &grant_type).send(&stage.client()),
@@ -97,6 +121,7 @@ fn every_grant_type_and_method_that_it_names_works() {
                 let asked = agent.ask().with("grant_type", &grant_type).with("refresh_token", &refresh);
                 asked.send(&stage.client())
             }
+            "authorization_code" => app.exchange(&browser.code(&app.asking())),
             other => panic!("no test shows that `{other}` works"),
         }
         .expect(200);
@@ -115,10 +140,15 @@ fn every_grant_type_and_method_that_it_names_works() {
                     let own = [("client_id", agent.id.as_str()), ("client_secret", &agent.secret)];
                     request.form(&[form.as_slice(), &own].concat())
                 }
+                // A public client's only grants are those that a person has just taken part in.
+                "none" => {
+                    public.exchange(&browser.code(&public.asking())).expect(200);
+                    continue;
+                }
                 other => panic!("no test shows that `{other}` works"),
             };
             request.send().expect(200);
         }
     }
-    assert!(texts(&document, "response_types_supported").is_empty());
+    assert_eq!(texts(&document, "response_types_supported"), ["code"]);
 }

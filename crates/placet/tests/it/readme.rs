@@ -36,6 +36,25 @@ fn the_page_on_the_proxy_door_works_as_it_is_printed() {
     }
 }
 
+/// So does the page on the authorization server.
+#[test]
+fn the_page_on_the_authorization_server_works_as_it_is_printed() {
+    let mut all = blocks("README.md");
+    let token = all.iter().position(|block| block.contains("AGENT_TOKEN=")).expect("a token in the tour");
+    all.truncate(token + 1);
+    all.extend(blocks("docs/oauth.md"));
+    let (out, err) = tour(&all);
+    for word in [
+        "\"authorization_endpoint\"",
+        "It says: “answer tickets”",
+        "\"refresh_token\":\"plt_refresh_",
+        "the code was used before; its grant was revoked",
+        "ses_",
+    ] {
+        assert!(out.contains(word), "`{word}` is missing:\n{out}\n{err}");
+    }
+}
+
 /// The blocks of a page that are marked.
 fn blocks(page: &str) -> Vec<String> {
     let text = fs::read_to_string(Path::new(ROOT).join(page)).unwrap();

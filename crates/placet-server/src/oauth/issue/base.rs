@@ -3,7 +3,7 @@
 //!
 //! Invariant: a base is a live chain, and whatever is presented to reach it belongs to who presents it.
 
-use super::super::{client::Client, refresh};
+use super::super::{client::Client, code, refresh};
 use crate::{
     app::App,
     bearer,
@@ -37,6 +37,8 @@ pub enum Presented<'p> {
     Own(&'p str),
     /// A refresh token.
     Refresh(&'p str),
+    /// An authorization code.
+    Code(&'p str),
 }
 
 /// Under what the new grant will hang.
@@ -59,6 +61,8 @@ pub(super) enum Spend {
     Delegation(TokenId, Timestamp),
     /// A refresh token.
     Refresh(refresh::Rotation),
+    /// An authorization code, with the root grant that comes to be.
+    Code(code::Redemption),
 }
 
 /// What a request rests on.
@@ -100,6 +104,13 @@ pub(super) async fn find(
             let base = own(client, chain, Spend::Refresh(rotation))?;
             same_task(params, &base.chain)?;
             again(app, client, base, false, now).await
+        }
+        Presented::Code(text) => {
+            let (redemption, chain) = code::presented(app, client, text, params, now).await?;
+            let task = chain.leaf().task.clone();
+            let base = own(client, chain, Spend::Code(redemption))?;
+            same_task(params, &base.chain)?;
+            Ok(Found { base, again: true, is_child: false, task, narrowings: Vec::new() })
         }
         Presented::Nothing | Presented::Parent(_) | Presented::Grant(_) => {
             let above = match presented {

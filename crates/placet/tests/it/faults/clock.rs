@@ -48,14 +48,14 @@ time_t time(time_t *now) {
 "#;
 
 /// The clock of a server, and of its command line.
-struct Clock {
+pub(crate) struct Clock {
     home: tempfile::TempDir,
     /// By how much it is ahead where it shows noon, so that an hour more or less is the same day.
     noon: i64,
 }
 
 impl Clock {
-    fn at_noon() -> Self {
+    pub(crate) fn at_noon() -> Self {
         let home = tempfile::tempdir().unwrap();
         let now = placet_server::clock::Clock::System.now().as_micros() / 1_000_000;
         let clock = Self { home, noon: DAY / 2 - now.rem_euclid(DAY) };
@@ -81,13 +81,13 @@ impl Clock {
     }
 
     /// So many seconds from noon.
-    fn set(&self, from_noon: i64) {
+    pub(crate) fn set(&self, from_noon: i64) {
         let draft = self.path("draft");
         fs::write(&draft, (self.noon + from_noon).to_string()).unwrap();
         fs::rename(draft, self.path("ahead")).unwrap();
     }
 
-    fn story(&self) -> Story {
+    pub(crate) fn story(&self) -> Story {
         Story::on(Server::start(self.path("placet").to_str().unwrap()))
     }
 }

@@ -1,0 +1,262 @@
+//! Authorization requests, from wherever they come (OAuth 2.1 §4.1.1, RFC 9126, RFC 9207): read, and checked against what
+//! is registered. The pages ask the person; [`super::par`] takes requests beforehand.
+//!
+//! A request is a query string all the way. What is pushed is kept as one, and what a person was shown and then decides
+//! on is the same text.
+//!
+//! Invariant: an error is sent to a redirect URI only where that is known to be the client's own.
+
+use super::{
+    client::{self, Named},
+    issue, par,
+    token::asked,
+};
+use crate::{
+    api::roots::{self, Wanted},
+    app::App,
+    body::OAuthParams,
+    problem::{OAuthError, Problem},
+};
+use placet_core::{
+    authorize::{Parameters, Refusal, Request, redirect},
+    client::{GrantType, RedirectUri},
+    grant::{self, cover::AuthorizationDetail},
+    secret::KeyedHash,
+    task,
+    time::Timestamp,
+};
+use std::time::Duration;
+
+/// What a request may not be larger than, in bytes.
+const MAX_QUERY: usize = 32 * 1024;
+
+/// A request that a person can be asked about.
+pub(crate) struct Asked {
+    /// Who asks.
+    pub(crate) client: Named,
+    /// Where it is answered.
+    pub(crate) back: Back,
+    /// What the code is bound to, and how to ask.
+    pub(crate) request: Request,
+    /// What would be granted.
+    pub(crate) wanted: Wanted,
+    /// The client's label for the task.
+    pub(crate) label: Option<String>,
+    /// What the client says that the task is for.
+    pub(crate) description: Option<String>,
+    /// The request that was pushed, where it was.
+    pub(crate) pushed: Option<Pushed>,
+    /// A name to begin the sign-in with.
+    pub(crate) login_hint: Option<String>,
+}
+
+/// Where a request came from, where it was pushed.
+#[derive(Clone, Copy)]
+pub(crate) struct Pushed {
+    /// The hash of its `request_uri`.
+    pub(crate) hash: KeyedHash,
+    /// When.
+    pub(crate) at: Timestamp,
+}
+
+/// Where a request is answered, and what every answer there carries.
+#[derive(Clone)]
+pub(crate) struct Back {
+    to: RedirectUri,
+    state: Option<String>,
+    issuer: String,
+}
+
+/// A request that nobody is asked about.
+pub(crate) enum Refused {
+    /// It is not known whose it is, or where it may be answered: a sentence for the person.
+    Shown(String),
+    /// The client is told.
+    Answered(Back, Refusal),
+    /// We can't tell.
+    Failed(Problem),
+}
+
+impl Back {
+    /// The redirect URI.
+    pub(crate) fn to(&self) -> &RedirectUri {
+        &self.to
+    }
+
+    /// The whole URL of the answer with a code (RFC 6749 §4.1.2, RFC 9207 §2).
+    pub(crate) fn with_code(&self, code: &str) -> String {
+        self.with(&[("code", code)])
+    }
+
+    /// The whole URL of an error (RFC 6749 §4.1.2.1, RFC 9207 §2).
+    pub(crate) fn with_error(&self, refusal: &Refusal) -> String {
+        self.with(&[("error", refusal.error), ("error_description", &refusal.description)])
+    }
+
+    fn with(&self, first: &[(&str, &str)]) -> String {
+        let state = self.state.as_deref().map(|state| ("state", state));
+        let all: Vec<_> = first.iter().copied().chain(state).chain([("iss", self.issuer.as_str())]).collect();
+        redirect::answer(&self.to, &all)
+    }
+}
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self::Failed(problem)
+    }
+}
+
+/// Reads a request that came to the authorization endpoint as this query. One that was pushed can be presented until it
+/// expires, and decided on for `grace` more.
+///
+/// # Errors
+/// Why nobody is asked.
+pub(crate) async fn requested(app: &App, query: &str, grace: Duration) -> Result<Asked, Refused> {
+    let outer = parameters(query)?;
+    let shown = |refusal: Refusal| Refused::Shown(refusal.description);
+    let client_id = outer.once("client_id").map_err(shown)?;
+    let client_id =
+        client_id.ok_or_else(|| Refused::Shown("the parameter client_id is missing".to_owned()))?;
+    let Some(uri) = outer.once("request_uri").map_err(shown)? else {
+        return read(app, query, client_id).await;
+    };
+    // Whatever else stands in the query is no part of the request (RFC 9126 §4).
+    let now = app.clock.now();
+    let (pushed, found) = par::find(app, uri).await?.ok_or_else(unusable)?;
+    let client = named(app, client_id).await?;
+    if found.agent != client.agent.id || found.decided.is_some() || found.expires.plus(grace) <= now {
+        return Err(unusable());
+    }
+    let mut asked = checked(app, &found.query, client).await?;
+    asked.pushed = Some(pushed);
+    Ok(asked)
+}
+
+fn unusable() -> Refused {
+    let text = "the request is unknown, was decided before, or has expired: begin again in the application";
+    Refused::Shown(text.to_owned())
+}
+
+/// Reads a request with nothing of it elsewhere.
+///
+/// # Errors
+/// As [`requested`].
+pub(crate) async fn read(app: &App, query: &str, client_id: &str) -> Result<Asked, Refused> {
+    let client = named(app, client_id).await?;
+    checked(app, query, client).await
+}
+
+async fn named(app: &App, client_id: &str) -> Result<Named, Refused> {
+    let unknown = || Refused::Shown("there is no such client, or it is not active".to_owned());
+    let client = client::named(app, client_id).await.map_err(|error| Refused::Shown(error.description))?;
+    client.ok_or_else(unknown)
+}
+
+/// Checks a request against what its client registered.
+async fn checked(app: &App, query: &str, client: Named) -> Result<Asked, Refused> {
+    let params = parameters(query)?;
+    let shown = |refusal: Refusal| Refused::Shown(refusal.description);
+    let to = redirect::meant(&client.metadata, params.once("redirect_uri").map_err(shown)?);
+    let to = to.ok_or_else(|| {
+        Refused::Shown(
+            "the parameter redirect_uri is not, letter by letter, one that the client registered".to_owned(),
+        )
+    })?;
+    let mut back = Back { to, state: None, issuer: app.issuer.clone() };
+    let state = params.state().map_err(|refusal| Refused::Answered(back.clone(), refusal))?;
+    back.state = state.map(str::to_owned);
+    match rest(app, &client, query, &params).await {
+        Ok(rest) => Ok(Asked {
+            client,
+            back,
+            request: rest.request,
+            wanted: rest.wanted,
+            label: rest.label,
+            description: rest.description,
+            pushed: None,
+            login_hint: rest.login_hint,
+        }),
+        Err(refusal) => Err(Refused::Answered(back, refusal)),
+    }
+}
+
+/// What is read once it is known where to answer.
+struct Rest {
+    request: Request,
+    wanted: Wanted,
+    label: Option<String>,
+    description: Option<String>,
+    login_hint: Option<String>,
+}
+
+async fn rest(app: &App, client: &Named, query: &str, params: &Parameters) -> Result<Rest, Refusal> {
+    if !client.metadata.may_use(GrantType::AuthorizationCode) {
+        return Err(Refusal::new(
+            "unauthorized_client",
+            "the client is not registered for authorization_code",
+        ));
+    }
+    let request = Request::read(params)?;
+    let all = OAuthParams::form(query.as_bytes()).map_err(refusal)?;
+    let text = |name: &str| all.text(name).map(|text| text.map(str::to_owned)).map_err(refusal);
+    let (label, description) = (text("task_id")?, text("task_description")?);
+    if label.as_deref().is_some_and(|label| !task::is_label(label)) {
+        let why = "task_id has 1 to 128 of A-Z a-z 0-9 . _ ~ : - and does not begin with tsk_";
+        return Err(Refusal::new("invalid_request", why));
+    }
+    let longest = issue::MAX_DESCRIPTION;
+    if description.as_ref().is_some_and(|text| text.chars().count() > longest) {
+        let why = format!("task_description has at most {longest} characters");
+        return Err(Refusal::new("invalid_request", &why));
+    }
+    let dimensions = asked(&all).map_err(refusal)?;
+    let audience = audience(app, &all).await?;
+    let wanted = wanted(client, dimensions, audience)?;
+    let registration = &client.registration.authority;
+    roots::granted(app, &client.agent, registration, &wanted, None, app.clock.now())
+        .map_err(|unfit| Refusal::new(unfit.oauth(), &unfit.to_string().replace('`', "'")))?;
+    Ok(Rest { request, wanted, label, description, login_hint: text("login_hint")? })
+}
+
+fn wanted(client: &Named, asked: grant::Request, audience: Option<Vec<String>>) -> Result<Wanted, Refusal> {
+    let is_known = |detail: &AuthorizationDetail| matches!(detail, AuthorizationDetail::PlacetAction { .. });
+    if !asked.authorization_details.iter().flatten().all(is_known) {
+        // What can't be said in words can't be consented to.
+        return Err(Refusal::new("invalid_authorization_details", "the only type is placet_action"));
+    }
+    Ok(Wanted {
+        agent: client.agent.id.to_string(),
+        scope: asked.scope,
+        tools: asked.tools,
+        resources: asked.resources,
+        connections: None,
+        limits: Vec::new(),
+        expires: None,
+        authorization_details: asked.authorization_details,
+        audience,
+        max_depth: None,
+    })
+}
+
+/// Whom the tokens will be for (RFC 8707 §2.1); none named is Placet.
+async fn audience(app: &App, params: &OAuthParams) -> Result<Option<Vec<String>>, Refusal> {
+    let named = params.list("resource").map_err(refusal)?;
+    let Some(named) = named.filter(|named| !named.is_empty()) else { return Ok(None) };
+    let known = issue::named_audience(app, named).await.map_err(|fault| refusal(fault.into()))?;
+    known.map(Some).map_err(|unknown| {
+        let why = format!("no resource server is registered as {}", unknown.replace('`', "'"));
+        Refusal::new("invalid_target", &why)
+    })
+}
+
+fn refusal(error: OAuthError) -> Refusal {
+    Refusal::new(error.error, &error.description.replace('`', "'"))
+}
+
+fn parameters(query: &str) -> Result<Parameters, Refused> {
+    if query.len() > MAX_QUERY {
+        return Err(Refused::Shown("the request is too long: push it instead (RFC 9126)".to_owned()));
+    }
+    let pairs = form_urlencoded::parse(query.as_bytes());
+    Ok(pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
+}

@@ -1,0 +1,94 @@
+//! Pages for people: sign-in, and the question whether an agent may act on their behalf. They have a listener and an
+//! origin of their own (DESIGN §7), which is the only one that sets and reads cookies.
+//!
+//! Everything is rendered here and works without a script. What a form does is bound to the browser session by a token
+//! that only this server can make.
+//!
+//! Invariant: nothing of anybody's is markup; no page can be framed, and none leads elsewhere but to where a client was
+//! registered to be answered.
+
+pub(crate) mod authorize;
+pub(crate) mod consent;
+mod cookies;
+mod form;
+mod html;
+pub(crate) mod sign_in;
+
+use crate::{
+    api::operations,
+    app::App,
+    counted,
+    routes::{Routes, get, post},
+};
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request},
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse as _, Response},
+};
+use html::Page;
+use std::{future::Future, net::SocketAddr, sync::Arc};
+use tokio::net::TcpListener;
+
+/// Every route of the listener for people's pages.
+pub fn routes() -> Routes {
+    Routes::new()
+        .route("/", get(sign_in::home))
+        .route("/oauth/authorize", get(authorize::show))
+        .route("/sign-in", get(sign_in::show).post(sign_in::submit))
+        .route("/sign-out", post(sign_in::out))
+        .route("/consent", post(consent::decide))
+        .route("/style.css", get(html::style))
+        .route("/healthz", get(operations::alive))
+}
+
+/// The listener for people's pages: its routes, and what every answer has in common.
+pub fn router(app: Arc<App>) -> Router {
+    routes()
+        .into_router()
+        .fallback(async || Page::problem(StatusCode::NOT_FOUND, "There is no such page.").into_response())
+        .method_not_allowed_fallback(async || {
+            Page::problem(StatusCode::METHOD_NOT_ALLOWED, "This page can't be asked for in this way.")
+                .into_response()
+        })
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), counted))
+        .layer(DefaultBodyLimit::disable())
+        .layer(middleware::from_fn(guarded))
+        .with_state(app)
+}
+
+/// Headers that every answer carries. A page states its own policy, which is as narrow.
+async fn guarded(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(
+        "default-src 'none'; frame-ancestors 'none'; form-action 'none'",
+    ));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(
+        HeaderName::from_static("cross-origin-resource-policy"),
+        HeaderValue::from_static("same-origin"),
+    );
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Serves the pages on `listener` until `shutdown` is done; requests that are under way are answered first.
+///
+/// # Errors
+/// What the listener met.
+pub async fn serve(
+    listener: TcpListener,
+    app: Arc<App>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let readiness = Arc::clone(&app);
+    readiness.operations.readiness.pages(true);
+    let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
+    let served = axum::serve(listener, service).with_graceful_shutdown(shutdown).await;
+    readiness.operations.readiness.pages(false);
+    served
+}

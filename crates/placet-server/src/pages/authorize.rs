@@ -1,0 +1,81 @@
+//! `GET /oauth/authorize` (OAuth 2.1 §4.1): the page that asks a person whether an agent may act on their behalf.
+//!
+//! No consent is remembered: each authorization is a task of its own, and each is asked for.
+//!
+//! Invariant: what can't be checked against what is registered is shown to the person, and never leads anywhere.
+
+use super::{
+    consent, cookies,
+    html::{Page, see_other},
+    sign_in::{self, Next},
+};
+use crate::{
+    app::App,
+    caller::Source,
+    oauth::authorize::{self, Asked, Back, Refused},
+};
+use axum::{
+    extract::{RawQuery, State},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse as _, Response},
+};
+use placet_core::authorize::{Refusal, redirect};
+use placet_store::sessions::Session;
+use std::{sync::Arc, time::Duration};
+
+/// The endpoint.
+pub(crate) async fn show(
+    State(app): State<Arc<App>>,
+    source: Source,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let query = query.unwrap_or_default();
+    let asked = match authorize::requested(&app, &query, Duration::ZERO).await {
+        Ok(asked) => asked,
+        Err(refused) => return answered(refused),
+    };
+    if asked.request.prompt.none {
+        // A person answers each time, so there is always a page.
+        let refusal = Refusal::new("interaction_required", "each authorization is asked for on a page");
+        return back(&asked.back, &refusal);
+    }
+    match cookies::signed_in(&app, &headers).await {
+        Ok(Some((person, session))) if !wants_sign_in(&asked, &session) => {
+            consent::page(&app, &query, &asked, person, source).await
+        }
+        Ok(_) => {
+            let next = Next {
+                query,
+                leads_to: Some(redirect::form_action(asked.back.to())),
+                name: asked.login_hint.unwrap_or_default(),
+            };
+            sign_in::page(&app, &headers, &next, None).into_response()
+        }
+        Err(problem) => sign_in::failed(&problem),
+    }
+}
+
+/// Whether the client wants the person to sign in for this request. One that was pushed says so as long as it is there;
+/// a session that began since is one for it.
+fn wants_sign_in(asked: &Asked, session: &Session) -> bool {
+    asked.request.prompt.login && asked.pushed.is_none_or(|pushed| session.created <= pushed.at)
+}
+
+/// A request that nobody is asked about.
+pub(super) fn answered(refused: Refused) -> Response {
+    match refused {
+        Refused::Shown(why) => Page::problem(
+            StatusCode::BAD_REQUEST,
+            &format!("The application asked for something that can’t be answered: {why}."),
+        )
+        .into_response(),
+        Refused::Answered(to, refusal) => back(&to, &refusal),
+        Refused::Failed(problem) => sign_in::failed(&problem),
+    }
+}
+
+/// Sends the browser back with an error.
+pub(super) fn back(to: &Back, refusal: &Refusal) -> Response {
+    see_other(&to.with_error(refusal))
+}

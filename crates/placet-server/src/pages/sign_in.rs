@@ -1,0 +1,192 @@
+//! `/sign-in` and `/sign-out`: a browser session, which is a session like any other (`/v1/sessions`).
+//!
+//! Where a person came from an authorization request, that stands in the form as a query, and the only place that it
+//! leads to is the authorization endpoint of this origin.
+//!
+//! Invariant: an unknown name and a wrong password look the same and take as long; a sign-in gives a new session token,
+//! whatever the browser had before.
+
+use super::{
+    cookies::{self, Cookie},
+    form::{self, Form},
+    html::{Page, see_other},
+};
+use crate::{
+    api::sessions,
+    app::App,
+    caller::{SignedIn, Source},
+    clock,
+    problem::Problem,
+};
+use axum::{
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use maud::{Markup, html};
+use placet_core::{consent::quoted, refusal::Code, secret::Secret};
+use std::sync::Arc;
+
+/// The purposes of the forms' tokens.
+const SIGN_IN: &str = "form_sign_in";
+const SIGN_OUT: &str = "form_sign_out";
+
+/// Where a person goes on after signing in.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Next {
+    /// The query of an authorization request; empty: none.
+    pub(super) query: String,
+    /// Where the client is answered, as a source of a policy.
+    pub(super) leads_to: Option<String>,
+    /// The name that the client expects.
+    pub(super) name: String,
+}
+
+/// `GET /`
+pub(crate) async fn home() -> Response {
+    see_other("/sign-in")
+}
+
+/// `GET /sign-in`
+pub(crate) async fn show(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    match cookies::signed_in(&app, &headers).await {
+        Ok(Some((person, _))) => {
+            let body = html! {
+                p { "You are signed in as " strong { (quoted(&person.user.name)) } "." }
+                (sign_out(&app, &person, ""))
+            };
+            Page::new("Signed in", body).into_response()
+        }
+        Ok(None) => page(&app, &headers, &Next::default(), None).into_response(),
+        Err(problem) => failed(&problem),
+    }
+}
+
+/// The page that asks who it is.
+pub(super) fn page(app: &App, headers: &HeaderMap, next: &Next, wrong: Option<&str>) -> Page {
+    let known = Cookie::Form.read(app, headers);
+    let (browser, cookie) = match known {
+        Some(browser) => (browser, None),
+        None => {
+            let browser = Secret::generated("", clock::entropy());
+            let cookie = Cookie::Form.set(app, &browser);
+            (browser, cookie)
+        }
+    };
+    let token = form::token(app, SIGN_IN, &[browser.expose()]);
+    let body = html! {
+        @if let Some(wrong) = wrong { p role="alert" { (wrong) } }
+        form method="post" action="/sign-in" {
+            input type="hidden" name="token" value=(token);
+            input type="hidden" name="next" value=(next.query);
+            label for="name" { "Name" }
+            input type="text" id="name" name="name" value=(next.name) required autocomplete="username" autocapitalize="none" spellcheck="false" autofocus[next.name.is_empty()];
+            label for="password" { "Password" }
+            input type="password" id="password" name="password" required autocomplete="current-password" autofocus[!next.name.is_empty()];
+            div.verdict { button.go type="submit" { "Sign in" } }
+        }
+        @if !next.query.is_empty() {
+            p { "You will then be asked whether an agent may act on your behalf." }
+        }
+    };
+    let page = Page::new("Sign in", body).with_cookie(cookie);
+    match &next.leads_to {
+        Some(source) => page.leading_to(source.clone()),
+        None => page,
+    }
+}
+
+/// `POST /sign-in`
+pub(crate) async fn submit(
+    State(app): State<Arc<App>>,
+    source: Source,
+    headers: HeaderMap,
+    mut form: Form,
+) -> Response {
+    let next = Next { query: form.take("next"), name: form.take("name"), leads_to: None };
+    let browser = Cookie::Form.read(&app, &headers);
+    let fits = browser
+        .as_ref()
+        .is_some_and(|browser| form::fits(&app, SIGN_IN, &[browser.expose()], form.text("token")));
+    if !fits {
+        // Cookies are off, or the form was another browser's.
+        let wrong = "The form was not given to this browser, or its cookie is gone. Try again.";
+        return page(&app, &headers, &next, Some(wrong)).with_status(StatusCode::FORBIDDEN).into_response();
+    }
+    let begun = match sessions::begin(&app, next.name.clone(), form.take("password"), source).await {
+        Ok(begun) => begun,
+        Err(problem) => {
+            let (status, wrong) = match problem.code() {
+                Code::TokenInvalid => (StatusCode::FORBIDDEN, "Name or password is wrong."),
+                Code::TooManyRequests => {
+                    (StatusCode::TOO_MANY_REQUESTS, "Too many attempts. Try again in a while.")
+                }
+                _ => (StatusCode::SERVICE_UNAVAILABLE, "Signing in is not possible right now. Try again."),
+            };
+            return page(&app, &headers, &next, Some(wrong)).with_status(status).into_response();
+        }
+    };
+    let mut response = see_other(&onward(&next.query));
+    if let Some(cookie) = Cookie::Session.set(&app, &begun.token) {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    response
+}
+
+/// `POST /sign-out`
+pub(crate) async fn out(
+    State(app): State<Arc<App>>,
+    source: Source,
+    headers: HeaderMap,
+    form: Form,
+) -> Response {
+    let (person, session) = match cookies::signed_in(&app, &headers).await {
+        Ok(Some(found)) => found,
+        Ok(None) => return see_other("/sign-in"),
+        Err(problem) => return failed(&problem),
+    };
+    if !form::fits(&app, SIGN_OUT, &[person.session.to_string().as_bytes()], form.text("token")) {
+        return Page::problem(
+            StatusCode::FORBIDDEN,
+            "The form was not given to this session. Nothing was done.",
+        )
+        .into_response();
+    }
+    if let Err(problem) = sessions::finish(&app, &session, person.user.id.to_string(), source).await {
+        return failed(&problem);
+    }
+    let mut response = see_other(&onward(form.text("next")));
+    if let Some(cookie) = Cookie::Session.forget(&app) {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    response
+}
+
+/// The form that signs out, and goes on with an authorization request where there is one.
+pub(super) fn sign_out(app: &App, person: &SignedIn, query: &str) -> Markup {
+    let token = form::token(app, SIGN_OUT, &[person.session.to_string().as_bytes()]);
+    html! {
+        form method="post" action="/sign-out" {
+            input type="hidden" name="token" value=(token);
+            input type="hidden" name="next" value=(query);
+            button.quiet type="submit" { "Sign out" }
+        }
+    }
+}
+
+/// A fault of ours, on a page.
+pub(super) fn failed(problem: &Problem) -> Response {
+    let status = StatusCode::from_u16(problem.code().status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    Page::problem(status, problem.detail()).into_response()
+}
+
+/// Where a person goes on: a path of this origin, whatever the query is. Whoever has just signed in is not asked to sign
+/// in once more.
+fn onward(query: &str) -> String {
+    if query.is_empty() {
+        return "/sign-in".to_owned();
+    }
+    let mut kept = form_urlencoded::Serializer::new(String::new());
+    kept.extend_pairs(form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name != "prompt"));
+    format!("/oauth/authorize?{}", kept.finish())
+}
