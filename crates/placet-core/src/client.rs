@@ -7,10 +7,14 @@
 //! Invariant: one registered method of authentication. A client that has no secret and no key, a *public* one, uses
 //! only grants in which a person has just taken part.
 
+pub mod assertion;
+pub mod document;
 mod redirect;
+mod template;
 mod uri;
 
 pub use redirect::{RedirectKind, RedirectUri};
+pub use template::Template;
 pub use uri::{Authority as UriAuthority, Uri};
 
 use crate::jose::KeySet;

@@ -7,6 +7,7 @@
 //! Invariant: a key verifies by the algorithm of its own kind, whatever a header says; there is no symmetric
 //! algorithm and no `none`; header and claims have one reading, without duplicate members.
 
+pub mod claims;
 mod jwk;
 
 pub use jwk::{JwkError, KeySet, PublicKey};

@@ -61,11 +61,27 @@ pub(crate) enum DialError {
     TimedOut,
 }
 
+/// Whose word the address is, and so which addresses may be dialled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// An administrator's: what is written as a literal or as `localhost` is meant; a name is not permitted more than
+    /// public addresses, unless the administrator says so.
+    Administered {
+        /// Private addresses behind a name too.
+        allow_private: bool,
+    },
+    /// Anybody's: public addresses, however they are written.
+    Anybody {
+        /// This machine too, where it is written as a literal or as `localhost`: for trying things out.
+        loopback: bool,
+    },
+}
+
 /// Opens TCP connections under one policy.
 #[derive(Debug, Clone)]
 pub(crate) struct Dialer {
     pub(crate) resolver: Arc<dyn Resolve>,
-    pub(crate) allow_private: bool,
+    pub(crate) reach: Reach,
     pub(crate) connect_timeout: Duration,
 }
 
@@ -102,12 +118,11 @@ impl Dialer {
             }
         };
         for address in &addresses {
-            permit(address.ip(), written, self.allow_private).map_err(DialError::Forbidden)?;
+            permit(address.ip(), written, self.reach).map_err(DialError::Forbidden)?;
         }
         let stream = self.connect(&addresses, deadline).await?;
         // Only now is it known, and nothing has been written yet.
-        if is_own(stream.local_addr(), stream.peer_addr()) && written == Written::Name && !self.allow_private
-        {
+        if is_own(stream.local_addr(), stream.peer_addr()) && !may_be_own(&stream, written, self.reach) {
             return Err(DialError::Forbidden(AddressClass::Own));
         }
         Ok(stream)
@@ -167,13 +182,32 @@ enum Written {
     Name,
 }
 
-fn permit(address: IpAddr, written: Written, allow_private: bool) -> Result<(), AddressClass> {
-    match (classify(address), written) {
-        (class @ AddressClass::Metadata, _) => Err(class),
-        (AddressClass::Public, Written::Name) | (_, Written::Literal) => Ok(()),
-        (AddressClass::Loopback, Written::Localhost) => Ok(()),
-        _ if allow_private => Ok(()),
-        (class, _) => Err(class),
+fn permit(address: IpAddr, written: Written, reach: Reach) -> Result<(), AddressClass> {
+    match (classify(address), written, reach) {
+        (class @ AddressClass::Metadata, ..) => Err(class),
+        (AddressClass::Public, Written::Name, _) => Ok(()),
+        (AddressClass::Public, _, Reach::Anybody { .. }) => Ok(()),
+        (
+            AddressClass::Loopback,
+            Written::Literal | Written::Localhost,
+            Reach::Anybody { loopback: true },
+        ) => Ok(()),
+        (class, _, Reach::Anybody { .. }) => Err(class),
+        (_, Written::Literal, Reach::Administered { .. }) => Ok(()),
+        (AddressClass::Loopback, Written::Localhost, Reach::Administered { .. }) => Ok(()),
+        (_, _, Reach::Administered { allow_private: true }) => Ok(()),
+        (class, _, Reach::Administered { allow_private: false }) => Err(class),
+    }
+}
+
+/// Whether a connection may end at this machine: where that is what was meant.
+fn may_be_own(stream: &TcpStream, written: Written, reach: Reach) -> bool {
+    match reach {
+        Reach::Administered { allow_private } => written != Written::Name || allow_private,
+        // What is at a loopback address was permitted as such.
+        Reach::Anybody { loopback } => {
+            loopback && stream.peer_addr().is_ok_and(|peer| classify(peer.ip()) == AddressClass::Loopback)
+        }
     }
 }
 
@@ -204,5 +238,30 @@ mod tests {
         assert!(is_own(at("[2001:db8::1]:5000"), at("[2001:db8::1]:443")));
         assert!(!is_own(at("10.0.0.5:5000"), at("203.0.113.7:443")));
         assert!(is_own(Err(io::Error::other("gone")), at("203.0.113.7:443")));
+    }
+
+    #[test]
+    fn anybodys_address_is_public_however_it_is_written() {
+        use AddressClass::{Embedded, LinkLocal, Loopback, Metadata, Private, UniqueLocal};
+        use Written::{Literal, Localhost, Name};
+        let anybody = |loopback| Reach::Anybody { loopback };
+        for written in [Literal, Localhost, Name] {
+            for (address, class) in [
+                ("127.0.0.1", Loopback),
+                ("::1", Loopback),
+                ("::ffff:127.0.0.1", Embedded),
+                ("10.0.0.5", Private),
+                ("169.254.1.1", LinkLocal),
+                ("169.254.169.254", Metadata),
+                ("fd00::1", UniqueLocal),
+            ] {
+                let address = address.parse().unwrap();
+                assert_eq!(permit(address, written, anybody(false)), Err(class), "{address} {written:?}");
+                // Trying things out reaches this machine where that is written, and nothing else.
+                let meant = class == Loopback && written != Name;
+                assert_eq!(permit(address, written, anybody(true)).is_ok(), meant, "{address} {written:?}");
+            }
+            assert!(permit("93.184.216.34".parse().unwrap(), written, anybody(false)).is_ok());
+        }
     }
 }

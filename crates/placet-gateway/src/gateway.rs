@@ -11,7 +11,7 @@
 //! Invariant: a request of which a byte may have been written is not sent again.
 
 use crate::address::AddressClass;
-use crate::dial::{Connector, DialError, Dialer, Resolve, SystemResolver};
+use crate::dial::{Connector, DialError, Dialer, Reach, Resolve, SystemResolver};
 use crate::failure::{NotSent, Unknown, UpstreamFailure};
 use crate::inject::Credential;
 use crate::response::{ReadError, UpstreamResponse, read};
@@ -114,17 +114,12 @@ impl Gateway {
     /// # Errors
     /// [`GatewayError::Tls`] where that store can't be used.
     pub fn new(config: GatewayConfig) -> Result<Self, GatewayError> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()?;
-        let roots = config.extra_roots.iter().cloned();
-        let verifier = Arc::new(Verifier::new_with_extra_roots(roots, provider)?);
-        // "Dangerous" is what rustls calls any verifier of one's own; this is the platform's.
-        let tls = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
+        let tls = tls(&config.extra_roots)?;
         let resolver = config.resolver.clone().unwrap_or_else(|| Arc::new(SystemResolver));
         let client = |allow_private| {
             let connect_timeout = config.connect_timeout;
-            let dialer = Dialer { resolver: Arc::clone(&resolver), allow_private, connect_timeout };
+            let reach = Reach::Administered { allow_private };
+            let dialer = Dialer { resolver: Arc::clone(&resolver), reach, connect_timeout };
             let https = HttpsConnectorBuilder::new()
                 .with_tls_config(tls.clone())
                 .https_or_http()
@@ -243,6 +238,16 @@ impl Gateway {
     }
 }
 
+/// TLS as a client: trust is the operating system's certificate store, and the extra roots.
+pub(crate) fn tls(extra_roots: &[CertificateDer<'static>]) -> Result<rustls::ClientConfig, GatewayError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()?;
+    let verifier = Arc::new(Verifier::new_with_extra_roots(extra_roots.iter().cloned(), provider)?);
+    // "Dangerous" is what rustls calls any verifier of one's own; this is the platform's.
+    Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
+}
+
 /// The request as it goes out: what the description rendered, the gateway's own headers, the credential.
 fn request(
     call: UpstreamCall,
@@ -341,7 +346,7 @@ fn failure(route: &Route, error: &hyper_util::client::legacy::Error) -> Upstream
     unknown(route, None, if malformed { Unknown::Malformed } else { Unknown::Disconnected })
 }
 
-fn connect_failure(error: &(dyn Error + 'static)) -> NotSent {
+pub(crate) fn connect_failure(error: &(dyn Error + 'static)) -> NotSent {
     let mut reason = NotSent::Unreachable;
     for cause in sources(error) {
         if let Some(dial) = cause.downcast_ref::<DialError>() {

@@ -10,6 +10,7 @@
 mod address;
 mod dial;
 mod failure;
+mod fetch;
 mod gateway;
 mod inject;
 mod response;
@@ -21,6 +22,7 @@ mod upload;
 pub use address::{AddressClass, classify};
 pub use dial::Resolve;
 pub use failure::{Happened, NotSent, Unknown, Unreadable, UpstreamFailure};
+pub use fetch::{FetchConfig, FetchError, Fetched, Fetcher};
 pub use gateway::{Gateway, GatewayConfig, GatewayError, roots_from_pem};
 pub use inject::{Credential, CredentialError};
 pub use response::{ResponseBody, UpstreamResponse};

@@ -16,6 +16,7 @@ pub mod permits;
 pub mod policies;
 mod query;
 pub mod record;
+pub mod registrations;
 pub mod resource_servers;
 pub(crate) mod roots;
 pub mod services;

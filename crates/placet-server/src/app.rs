@@ -25,6 +25,7 @@ use placet_core::{
     secret::{HashKey, KeyedHash},
 };
 use placet_gateway::Gateway;
+use placet_identity::Foreign;
 use placet_store::Store;
 use std::{fmt, sync::Arc, time::Duration};
 use tokio::sync::Mutex;
@@ -75,6 +76,8 @@ pub struct Config {
     pub shared: bool,
     /// How long bodies of the record are kept; for ever where it is not said.
     pub keep_record: Option<Duration>,
+    /// Reads what clients and issuers publish about themselves.
+    pub foreign: Foreign,
 }
 
 /// A running server's parts.
@@ -99,6 +102,8 @@ pub struct App {
     pub store: Store,
     /// What goes out.
     pub gateway: Gateway,
+    /// What others publish about themselves.
+    pub foreign: Foreign,
     /// Policies and services, compiled; swapped whole when one changes.
     pub rules: ArcSwap<Rules>,
     /// Held while policies or services change, so that the pair is always checked against what is live.
@@ -145,6 +150,7 @@ impl App {
             keep_record: config.keep_record,
             store,
             gateway,
+            foreign: config.foreign,
             rules: ArcSwap::from_pointee(rules),
             rules_change: Mutex::new(()),
             reloading: Mutex::new(()),

@@ -17,7 +17,8 @@ use placet_core::{
 use placet_store::{
     ConcludeError, Conclusion, Fault, PendingDenial, PreparedEntry,
     actions::{self, ActionState, StoredAction},
-    authorization_codes, delegations, idempotency, pushed_requests, refresh_tokens,
+    assertions, authorization_codes, delegations, idempotency, pushed_requests, refresh_tokens,
+    registrations,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -294,6 +295,8 @@ async fn purge(app: &App, now: Timestamp) -> Result<(), Failure> {
         .write(move |tx| {
             delegations::purge(tx, now.minus(TOLERANCE), BATCH)?;
             refresh_tokens::purge(tx, now.minus(TOLERANCE), BATCH)?;
+            assertions::purge(tx, now.minus(TOLERANCE), BATCH)?;
+            registrations::purge(tx, now, BATCH)?;
             // Somebody may still be looking at one that has expired.
             pushed_requests::purge(tx, now.minus(code::KNOWN), BATCH)?;
             authorization_codes::purge(tx, now.minus(code::KNOWN), BATCH)?;

@@ -58,11 +58,23 @@ pub fn routes() -> Routes {
         .route("/oauth/par", post(oauth::par::post))
         .route("/oauth/introspect", post(oauth::introspect::post))
         .route("/oauth/revoke", post(oauth::revoke::post))
+        .route("/oauth/register", post(oauth::register::create))
+        .route(
+            "/oauth/register/{client_id}",
+            get(oauth::register::show).put(oauth::register::replace).delete(oauth::register::remove),
+        )
         // agents, grants, tasks
         .route("/v1/agents", post(api::agents::create).get(api::agents::list))
         .route("/v1/agents/{id}", get(api::agents::show).patch(api::agents::change).delete(api::agents::end))
         .route("/v1/agents/{id}/activate", post(api::agents::activate))
         .route("/v1/agents/{id}/suspend", post(api::agents::suspend))
+        .route("/v1/registrations", get(api::registrations::list))
+        .route("/v1/registrations/{id}", delete(api::registrations::refuse))
+        .route("/v1/registrations/{id}/confirm", post(api::registrations::confirmed))
+        .route(
+            "/v1/registration-template",
+            get(api::registrations::template).put(api::registrations::set_template),
+        )
         .route("/v1/grants", post(api::grants::create).get(api::grants::list))
         .route("/v1/grants/{id}", get(api::grants::show))
         .route("/v1/grants/{id}/lineage", get(api::grants::lineage))

@@ -15,6 +15,7 @@ pub mod issue;
 pub mod metadata;
 pub mod par;
 pub mod refresh;
+pub mod register;
 pub mod resource_server;
 pub mod revoke;
 pub mod token;

@@ -53,7 +53,9 @@ pub enum Takes {
     Nothing,
     /// A JSON object of this shape.
     Json(&'static str),
-    /// The same, or no body at all.
+    /// The same, which may have further members.
+    OpenJson(&'static str),
+    /// The first, or no body at all.
     MaybeJson(&'static str),
     /// A form of this shape, or a JSON object with the same members.
     Form(&'static str),

@@ -144,7 +144,7 @@ impl OAuthError {
 
     /// Failed client authentication: 401 `invalid_client`, always in the same words.
     pub fn invalid_client() -> Self {
-        let description = "the client is unknown, not active, or its secret is wrong".to_owned();
+        let description = "the client is unknown, not active, or can't prove that it is that one".to_owned();
         Self { status: StatusCode::UNAUTHORIZED, error: "invalid_client", description }
     }
 }

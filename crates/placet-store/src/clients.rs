@@ -22,6 +22,13 @@ statements! {
     /// Says it.
     PUT = "INSERT INTO clients (agent, origin, document) VALUES (?1, 'administrator', ?2)
            ON CONFLICT (agent) DO UPDATE SET document = excluded.document";
+    /// Says it of a client that nobody registered by hand.
+    ADOPT = "INSERT INTO clients (agent, origin, url, access_token, document) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (url) DO NOTHING";
+    /// The agent whose client_id is a URL.
+    BY_URL = "SELECT agent FROM clients WHERE url = ?1";
+    /// What a client that registered itself is changed with.
+    ACCESS_TOKEN = "SELECT access_token FROM clients WHERE agent = ?1 AND access_token IS NOT NULL";
     /// Another secret.
     SET_SECRET = "UPDATE agents SET secret = ?2 WHERE id = ?1 AND state <> 'ended'";
 }
@@ -35,6 +42,21 @@ pub enum Origin {
     Registration,
     /// A document at the URL that is its `client_id`.
     Document,
+}
+
+impl Origin {
+    /// As stored.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Administrator => "administrator",
+            Self::Registration => "registration",
+            Self::Document => "document",
+        }
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
+        [Self::Administrator, Self::Registration, Self::Document].into_iter().find(|one| one.as_str() == name)
+    }
 }
 
 /// An agent as a client.
@@ -90,6 +112,41 @@ pub fn put(tx: &mut Tx<'_>, id: AgentId, metadata: &Metadata) -> Result<(), Faul
     tx.bump(Version::Agent(id))
 }
 
+/// Says what a new agent is as a client that nobody registered by hand: `access_token` is the hash of what one that
+/// registered itself is changed with.
+///
+/// # Errors
+/// [`Fault::Conflict`] with `url` where another agent, also an ended one, has that.
+pub fn adopt(
+    tx: &mut Tx<'_>,
+    id: AgentId,
+    client: &StoredClient,
+    access_token: Option<KeyedHash>,
+) -> Result<(), Fault> {
+    let token = access_token.as_ref().map(|token| token.as_bytes().as_slice());
+    let row =
+        params![id, client.origin.as_str(), client.url.as_deref(), token, document::write(&client.metadata)?];
+    if tx.execute(&ADOPT, &row)? == 0 { Err(Fault::Conflict("url")) } else { Ok(()) }
+}
+
+/// The agent whose `client_id` is this URL, in whatever state.
+///
+/// # Errors
+/// [`Fault`].
+pub fn by_url(q: &mut impl Query, url: &str) -> Result<Option<AgentId>, Fault> {
+    q.one(&BY_URL, &params![url], |row| row.id(0))
+}
+
+/// The hash of the token that a client which registered itself is changed with (RFC 7592).
+///
+/// # Errors
+/// [`Fault`].
+pub fn access_token(q: &mut impl Query, id: AgentId) -> Result<Option<KeyedHash>, Fault> {
+    q.one(&ACCESS_TOKEN, &params![id], |row| {
+        KeyedHash::from_bytes(&row.blob(0)?).ok_or(Fault::Unreadable("a hash"))
+    })
+}
+
 /// Replaces the secret of an agent that has not ended.
 ///
 /// # Errors
@@ -100,11 +157,6 @@ pub fn set_secret(tx: &mut Tx<'_>, id: AgentId, secret: KeyedHash) -> Result<(),
 }
 
 fn read(row: &Row<'_>, at: usize) -> Result<StoredClient, Fault> {
-    let origin = match row.text(at)?.as_str() {
-        "administrator" => Origin::Administrator,
-        "registration" => Origin::Registration,
-        "document" => Origin::Document,
-        _ => return Err(Fault::Unreadable("an origin")),
-    };
+    let origin = Origin::from_name(&row.text(at)?).ok_or(Fault::Unreadable("an origin"))?;
     Ok(StoredClient { origin, url: row.optional_text(at + 1)?, metadata: row.json(at + 2)? })
 }

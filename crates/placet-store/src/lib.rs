@@ -11,6 +11,7 @@ pub mod actions;
 pub mod admit;
 pub mod agents;
 pub mod approvals;
+pub mod assertions;
 pub mod authorization_codes;
 pub mod clients;
 pub mod conclude;
@@ -44,6 +45,7 @@ pub mod pushed_requests;
 mod reader;
 pub mod record;
 pub mod refresh_tokens;
+pub mod registrations;
 pub mod resource_servers;
 pub mod restored;
 pub mod retention;
@@ -79,6 +81,7 @@ pub fn all_statements() -> Vec<(String, String)> {
         admit::STATEMENTS,
         agents::STATEMENTS,
         approvals::STATEMENTS,
+        assertions::STATEMENTS,
         authorization_codes::STATEMENTS,
         clients::STATEMENTS,
         conclude::STATEMENTS,
@@ -104,6 +107,7 @@ pub fn all_statements() -> Vec<(String, String)> {
         pushed_requests::STATEMENTS,
         record::STATEMENTS,
         refresh_tokens::STATEMENTS,
+        registrations::STATEMENTS,
         resource_servers::STATEMENTS,
         restored::STATEMENTS,
         retention::STATEMENTS,

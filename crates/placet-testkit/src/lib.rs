@@ -15,6 +15,7 @@
 mod client;
 mod postgres;
 mod proxy;
+mod publisher;
 mod server;
 mod story;
 mod upstream;
@@ -23,6 +24,7 @@ mod wire;
 pub use client::{Answer, Client, Request};
 pub use postgres::{Cluster, Database};
 pub use proxy::Proxy;
+pub use publisher::Publisher;
 pub use server::{Server, is_about_a_file, on_postgres};
 pub use story::{Agent, Asking, Registering, SECRET, Story, fresh, password};
 pub use upstream::{Gate, Reply, Seen, Upstream};

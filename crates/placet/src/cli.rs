@@ -6,7 +6,7 @@ use crate::{
     client::Client,
     commands::{
         act, action, agent, approvals, backup, connection, doctor, grant, keys, permit, policy, record,
-        resource_server, restore, service, session, shell, task, token, user,
+        registration, resource_server, restore, service, session, shell, task, token, user,
     },
     data::{self, VaultKeys},
     demo,
@@ -86,6 +86,9 @@ pub(crate) enum Command {
     /// Connect accounts at upstreams
     #[command(subcommand)]
     Connection(connection::Command),
+    /// Confirm clients that registered themselves, and say what such clients may have
+    #[command(subcommand)]
+    Registration(registration::Command),
     /// Register services that ask about the agents that call them
     #[command(subcommand)]
     ResourceServer(resource_server::Command),
@@ -166,6 +169,7 @@ impl Cli {
                 Command::Policy(command) => command.run(&context).await,
                 Command::Service(command) => command.run(&context).await,
                 Command::Connection(command) => command.run(&context).await,
+                Command::Registration(command) => command.run(&context).await,
                 Command::ResourceServer(command) => command.run(&context).await,
                 Command::Act(command) => command.run(&context).await,
                 Command::Action(command) => command.run(&context).await,

@@ -15,12 +15,11 @@ use crate::{
     input,
     installation::Elsewhere,
     output::Output,
-    running::{self, Pages},
+    running::{self, Outside, Pages},
     serve,
 };
 use clap::Args;
 use placet_core::secret::Secret;
-use placet_gateway::GatewayConfig;
 use stage::Stage;
 use std::{
     net::SocketAddr,
@@ -72,9 +71,9 @@ async fn play(temporary: &std::path::Path, out: Output) -> Result<Exit, Failure>
     let listener = serve::bind(([127, 0, 0, 1], 0).into(), "--listen").await?;
     let pages =
         Pages { listener: serve::bind(([127, 0, 0, 1], 0).into(), "--pages-listen").await?, url: None };
-    let gateway = GatewayConfig::default();
     let server =
-        running::start(listener, pages, directory, None, Elsewhere::default(), None, gateway).await?;
+        running::start(listener, pages, directory, None, Elsewhere::default(), None, Outside::default())
+            .await?;
     out.sentence(&format!(
         "Placet answers at {}, the shop (the upstream) at {}.",
         server.base_url(),

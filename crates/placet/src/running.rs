@@ -9,7 +9,8 @@ use crate::{
     reserve,
 };
 use placet_core::time::Timestamp;
-use placet_gateway::{Gateway, GatewayConfig};
+use placet_gateway::{FetchConfig, Gateway, GatewayConfig, GatewayError};
+use placet_identity::Foreign;
 use placet_server::{
     app::{App, Config},
     clock::Clock,
@@ -27,6 +28,15 @@ pub(crate) struct Pages {
     pub(crate) listener: TcpListener,
     /// Their origin, where it is not the bound address.
     pub(crate) url: Option<String>,
+}
+
+/// How what is outside is reached.
+#[derive(Debug, Default)]
+pub(crate) struct Outside {
+    /// Upstreams.
+    pub(crate) gateway: GatewayConfig,
+    /// Documents that others publish about themselves.
+    pub(crate) documents: FetchConfig,
 }
 
 /// A server that answers requests.
@@ -58,7 +68,7 @@ pub(crate) async fn start(
     issuer: Option<String>,
     elsewhere: Elsewhere,
     keep_record: Option<Duration>,
-    gateway: GatewayConfig,
+    outside: Outside,
 ) -> Result<Running, Failure> {
     let address = listener.local_addr().map_err(|error| Failure::start(error.to_string()))?;
     let base_url = base_url(address);
@@ -73,11 +83,22 @@ pub(crate) async fn start(
     let (store, secrets) = installation::enter(&directory, node, elsewhere, now).await?;
     directory.publish_record_key(&secrets.record.public_key().to_string())?;
     let issuers = issuers(&store, &issuer, now).await?;
-    let gateway = Gateway::new(gateway);
+    let unusable = |error: GatewayError| Failure::start(format!("TLS can't be set up: {error}"));
+    let foreign = Foreign::new(outside.documents).map_err(unusable)?;
+    let gateway = Gateway::new(outside.gateway);
     let gateway =
         gateway.map_err(|error| Failure::start(format!("requests to upstreams can't be set up: {error}")))?;
-    let config =
-        Config { issuer, pages: pages_url.clone(), issuers, secrets, clock, node, shared, keep_record };
+    let config = Config {
+        issuer,
+        pages: pages_url.clone(),
+        issuers,
+        secrets,
+        clock,
+        node,
+        shared,
+        keep_record,
+        foreign,
+    };
     let app = App::start(config, store, gateway).await;
     let app = app.map_err(|error| Failure::start(format!("what is stored can't be used: {error}")))?;
     jobs::catch_up(&app)

@@ -11,10 +11,10 @@ use crate::{
     installation::Elsewhere,
     logs,
     output::line,
-    running::{self, Pages, Running},
+    running::{self, Outside, Pages, Running},
 };
 use clap::Args;
-use placet_gateway::{CertificateDer, GatewayConfig};
+use placet_gateway::{CertificateDer, FetchConfig, GatewayConfig};
 use serde_json::json;
 use std::{
     io,
@@ -83,6 +83,9 @@ pub(crate) struct Serve {
     /// A file (PEM) with authorities that upstreams may be certified by, besides the system's
     #[arg(long, value_name = "FILE")]
     upstream_ca: Option<PathBuf>,
+    /// Read clients' documents and keys from this machine too, over http: for trying things out
+    #[arg(long)]
+    loopback_documents: bool,
     /// What to log
     #[arg(long, value_name = "FILTER", env = "PLACET_LOG", hide_env_values = true, default_value = "info")]
     log: String,
@@ -128,7 +131,13 @@ impl Serve {
         }
         let database = context.database(self.database.as_deref())?;
         let extra_roots = self.upstream_ca.as_deref().map(authorities).transpose()?.unwrap_or_default();
-        let gateway = GatewayConfig { extra_roots, ..GatewayConfig::default() };
+        let documents = FetchConfig {
+            loopback: self.loopback_documents,
+            extra_roots: extra_roots.clone(),
+            ..FetchConfig::default()
+        };
+        let outside =
+            Outside { gateway: GatewayConfig { extra_roots, ..GatewayConfig::default() }, documents };
         let listener = bind(self.listen, "--listen").await?;
         let pages = self.pages_listen.unwrap_or_else(|| beside(self.listen));
         let pages = Pages { listener: bind(pages, "--pages-listen").await?, url: pages_url };
@@ -141,7 +150,7 @@ impl Serve {
         let mut signals = Signals::new()?;
         let elsewhere = Elsewhere { vault, database };
         let mut running =
-            running::start(listener, pages, directory, issuer, elsewhere, self.keep_record.0, gateway)
+            running::start(listener, pages, directory, issuer, elsewhere, self.keep_record.0, outside)
                 .await?;
         if let Some(monitoring) = monitoring {
             if let Ok(address) = monitoring.local_addr() {

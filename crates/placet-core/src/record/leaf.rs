@@ -56,6 +56,8 @@ entry_types! {
     AgentEnded = "agent.ended",
     /// A person said yes to what a client asked; authority is given when the client takes it up.
     GrantConsented = "grant.consented",
+    /// It was said what clients may have that nobody registered by hand.
+    RegistrationTemplate = "registration.template",
     /// Authority was given.
     GrantIssued = "grant.issued",
     /// A token was issued for a grant.

@@ -198,6 +198,7 @@ async fn serve(directory: &Path) -> Served {
         node,
         shared: false,
         keep_record: None,
+        foreign: placet_identity::Foreign::new(placet_gateway::FetchConfig::default()).unwrap(),
     };
     let gateway = Gateway::new(GatewayConfig::default()).unwrap();
     let app = App::start(config, store.clone(), gateway).await.unwrap();

@@ -25,6 +25,7 @@ use axum::{
 };
 use placet_core::{
     agent::{Agent, AgentState, Level, is_handle},
+    client::Template,
     grant::{Authority, Grant, MAX_DEPTH, Origin, cover::uncovered},
     id::AgentId,
     pattern::{ActionName, ActionPattern, ResourcePattern},
@@ -71,12 +72,13 @@ pub struct New {
     #[serde(default)]
     labels: BTreeMap<String, String>,
     owner: Option<String>,
+    client_id_url: Option<String>,
 }
 
-/// `POST /v1/agents`.
+/// `POST /v1/agents`. With `client_id_url` the agent is the client whose document is there.
 ///
 /// # Errors
-/// `not_permitted`, `request_invalid`, `conflict` where the name is taken.
+/// `not_permitted`, `request_invalid`, `conflict` where the name or the URL is taken.
 pub async fn create(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -85,7 +87,7 @@ pub async fn create(
 ) -> Answer<Response> {
     caller.must_configure()?;
     let (new, members) = client::split::<New>(body)?;
-    let metadata = client::new(&members)?;
+    let stored = client::new(&app, new.client_id_url.as_deref(), &members).await?;
     // A handle that looks like an id would be mistaken for one.
     if !is_handle(&new.agent_name) || new.agent_name.starts_with("agt_") {
         let form =
@@ -116,18 +118,74 @@ pub async fn create(
         created: now,
         version: 1,
     };
-    let grant = Grant {
-        id: registration,
-        root: registration,
+    let grant = self::registration(&app, &agent, new.allowed_tools, new.resource_access, now);
+    let mut answer = json!({
+        "client_id": agent.id,
+        "allowed_scopes": grant.authority.scope,
+        "registration_token": told(&registration_token)?,
+        "agent_name": agent.handle,
+        "state": agent.state.as_str(),
+        "token_endpoint_auth_method": stored.metadata.token_endpoint_auth_method,
+    });
+    // A client of another method has none: what is hashed below nobody was told.
+    if stored.metadata.token_endpoint_auth_method.is_secret()
+        && let Some(answer) = answer.as_object_mut()
+    {
+        answer.insert("client_secret".into(), told(&secret)?.into());
+    }
+    let envelope = Envelope {
+        agent: Some(agent.id),
+        grants: vec![grant.id],
+        source: recording::source(source.0),
+        ..recording::by(EntryType::AgentRegistered, now, caller.by())
+    };
+    let body = shown(&agent, Some(&grant), Some(&stored));
+    let entry = app.prepare(envelope, Some(&Value::Object(body)))?;
+    let hashing = &app.secrets.hashing;
+    let secret = hashing.hash(CLIENT_SECRET, secret.expose());
+    let registration_token = hashing.hash(REGISTRATION_TOKEN, registration_token.expose());
+    app.store
+        .write(move |tx| {
+            if agents::by_handle(tx, &agent.handle)?.is_some() {
+                return Err(Problem::of(Code::Conflict, format!("the name `{}` is taken", agent.handle)));
+            }
+            if let Some(url) = &stored.url
+                && clients::by_url(tx, url)?.is_some()
+            {
+                return Err(Problem::of(Code::Conflict, format!("the client `{url}` is an agent already")));
+            }
+            agents::insert(tx, &agent, secret, registration_token)?;
+            grants::insert(tx, &grant)?;
+            if stored != StoredClient::default() {
+                clients::adopt(tx, agent.id, &stored, None)?;
+            }
+            Ok(tx.record(entry.clone())?)
+        })
+        .await?;
+    Ok((StatusCode::CREATED, Json(answer)).into_response())
+}
+
+/// The registration grant of a new agent, whose scope is its tools.
+pub(crate) fn registration(
+    app: &App,
+    agent: &Agent,
+    tools: Vec<ActionPattern>,
+    resources: Option<Vec<ResourcePattern>>,
+    now: Timestamp,
+) -> Grant {
+    Grant {
+        id: agent.registration,
+        root: agent.registration,
         parent: None,
         depth: 0,
         agent: agent.id,
         user: None,
         task: None,
         authority: Authority {
-            scope,
-            tools: new.allowed_tools,
-            resources: new.resource_access.unwrap_or_else(|| vec![ResourcePattern::everything()]),
+            // Each was checked to be one where the tools came from.
+            scope: tools.iter().filter_map(|tool| Scope::parse(tool.as_str()).ok()).collect(),
+            tools,
+            resources: resources.unwrap_or_else(|| vec![ResourcePattern::everything()]),
             connections: None,
             authorization_details: Vec::new(),
             audience: vec![app.issuer.clone()],
@@ -139,47 +197,7 @@ pub async fn create(
         origin: Origin::Registration,
         created: now,
         revoked: None,
-    };
-    let mut answer = json!({
-        "client_id": agent.id,
-        "allowed_scopes": grant.authority.scope,
-        "registration_token": told(&registration_token)?,
-        "agent_name": agent.handle,
-        "state": agent.state.as_str(),
-        "token_endpoint_auth_method": metadata.token_endpoint_auth_method,
-    });
-    // A client of another method has none: what is hashed below nobody was told.
-    if metadata.token_endpoint_auth_method.is_secret()
-        && let Some(answer) = answer.as_object_mut()
-    {
-        answer.insert("client_secret".into(), told(&secret)?.into());
     }
-    let envelope = Envelope {
-        agent: Some(agent.id),
-        grants: vec![grant.id],
-        source: recording::source(source.0),
-        ..recording::by(EntryType::AgentRegistered, now, caller.by())
-    };
-    let stored = StoredClient { metadata, ..StoredClient::default() };
-    let body = shown(&agent, Some(&grant), Some(&stored));
-    let entry = app.prepare(envelope, Some(&Value::Object(body)))?;
-    let hashing = &app.secrets.hashing;
-    let secret = hashing.hash(CLIENT_SECRET, secret.expose());
-    let registration_token = hashing.hash(REGISTRATION_TOKEN, registration_token.expose());
-    app.store
-        .write(move |tx| {
-            if agents::by_handle(tx, &agent.handle)?.is_some() {
-                return Err(Problem::of(Code::Conflict, format!("the name `{}` is taken", agent.handle)));
-            }
-            agents::insert(tx, &agent, secret, registration_token)?;
-            grants::insert(tx, &grant)?;
-            if !members.is_empty() {
-                clients::put(tx, agent.id, &stored.metadata)?;
-            }
-            Ok(tx.record(entry.clone())?)
-        })
-        .await?;
-    Ok((StatusCode::CREATED, Json(answer)).into_response())
 }
 
 /// `GET /v1/agents?after=&limit=`, oldest first.
@@ -473,7 +491,11 @@ fn state(agent: &Agent) -> Json<Value> {
     Json(json!({"client_id": agent.id, "agent_name": agent.handle, "state": agent.state.as_str()}))
 }
 
-fn shown(agent: &Agent, registration: Option<&Grant>, client: Option<&StoredClient>) -> Map<String, Value> {
+pub(crate) fn shown(
+    agent: &Agent,
+    registration: Option<&Grant>,
+    client: Option<&StoredClient>,
+) -> Map<String, Value> {
     let mut shown = Map::new();
     shown.insert("client_id".into(), json!(agent.id));
     shown.insert("agent_name".into(), agent.handle.clone().into());
@@ -502,6 +524,24 @@ fn as_scopes(tools: &[ActionPattern]) -> Result<Vec<Scope>, Problem> {
         Scope::parse(tool.as_str()).map_err(|error| invalid(format!("`allowed_tools`: {error}")))
     };
     tools.iter().map(scope).collect()
+}
+
+/// Checks what an administrator says of agents that are not there yet.
+///
+/// # Errors
+/// `request_invalid`, as for one that is registered.
+pub(crate) fn check_template(app: &App, template: &Template) -> Result<(), Problem> {
+    check_text("", None, &template.labels)?;
+    if template.labels.contains_key("client_host") {
+        return Err(invalid("the label `client_host` is of the document that a client is read from"));
+    }
+    let scope = as_scopes(&template.allowed_tools)?;
+    check_defaults(&template.default_scopes, &scope)?;
+    let above = above_level(&app.rules.load(), template.max_scope_level, &scope, &template.allowed_tools);
+    if above.is_empty() {
+        return Ok(());
+    }
+    Err(invalid(format!("`allowed_tools` above `max_scope_level`: {}", above.join(", "))))
 }
 
 fn check_defaults(defaults: &[Scope], scope: &[Scope]) -> Result<(), Problem> {

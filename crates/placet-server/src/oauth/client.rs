@@ -1,5 +1,5 @@
-//! Client authentication at the OAuth endpoints: `client_secret_basic` and `client_secret_post` (RFC 6749 §2.3.1), and
-//! `none` for public clients, which only name themselves.
+//! Client authentication at the OAuth endpoints: `client_secret_basic` and `client_secret_post` (RFC 6749 §2.3.1),
+//! `private_key_jwt` (RFC 7523), and `none` for public clients, which only name themselves.
 //!
 //! Unknown clients, inactive ones, wrong secrets and other methods than the registered one are refused in the same
 //! words and the same time.
@@ -7,15 +7,22 @@
 //! Invariant: exactly one method per request, and the one that the client is registered with (of the two with a secret,
 //! either will do).
 
+mod assertion;
+mod document;
+mod named;
+
+pub(crate) use named::would_be;
+pub use named::{Named, confirm, named};
+
 use crate::{app::App, bearer, body::OAuthParams, problem::OAuthError};
 use axum::http::{HeaderMap, header};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use placet_core::{
     agent::{Agent, AgentState},
     chain::Chain,
-    client::{GrantType, Metadata},
-    grant::Grant,
+    client::{AuthMethod, GrantType, Metadata, document::is_url},
     id::AgentId,
+    jose::KeySet,
     secret::{KeyedHash, Secret},
 };
 use quick_cache::sync::Cache;
@@ -33,8 +40,24 @@ pub struct Client {
     pub registration: Chain,
     /// What it is as a client.
     pub metadata: Arc<Metadata>,
+    /// Its `client_id` on the wire: its agent's id, or the URL of its document.
+    pub id: String,
+    /// The public keys that its metadata has in it.
+    keys: Option<KeySet>,
     secret: KeyedHash,
     generation: u64,
+}
+
+impl From<&Client> for Named {
+    fn from(client: &Client) -> Self {
+        Self {
+            agent: Arc::clone(&client.agent),
+            registration: Arc::clone(&client.registration.leaf().grant),
+            metadata: Arc::clone(&client.metadata),
+            id: client.id.clone(),
+            unconfirmed: None,
+        }
+    }
 }
 
 impl Client {
@@ -71,30 +94,6 @@ impl fmt::Debug for Clients {
     }
 }
 
-/// A client that a request names without proof that it comes from there: for the authorization endpoint.
-#[derive(Debug, Clone)]
-pub struct Named {
-    /// The agent.
-    pub agent: Arc<Agent>,
-    /// Its registration grant, alive.
-    pub registration: Arc<Grant>,
-    /// What it is as a client.
-    pub metadata: Arc<Metadata>,
-}
-
-/// The client of this `client_id`; `None` where there is none that people could be asked about.
-///
-/// # Errors
-/// What the store met.
-pub async fn named(app: &App, client_id: &str) -> Result<Option<Named>, OAuthError> {
-    let Ok(id) = client_id.parse() else { return Ok(None) };
-    Ok(find(app, id).await?.map(|client| Named {
-        agent: Arc::clone(&client.agent),
-        registration: Arc::clone(&client.registration.leaf().grant),
-        metadata: Arc::clone(&client.metadata),
-    }))
-}
-
 /// The client that a request authenticates as; a public one only names itself.
 ///
 /// # Errors
@@ -117,6 +116,13 @@ pub enum Presented {
         /// The secret.
         secret: Secret,
     },
+    /// An assertion that is signed with the client's key.
+    Assertion {
+        /// The `client_id` that it claims.
+        id: String,
+        /// The JWT.
+        text: String,
+    },
     /// An id alone.
     Name {
         /// The `client_id`.
@@ -130,7 +136,20 @@ pub enum Presented {
 /// 401 `invalid_client` where there is nothing, or `invalid_request` where it authenticates twice.
 pub fn presented(headers: &HeaderMap, params: &OAuthParams) -> Result<Presented, OAuthError> {
     let named = params.text("client_id")?;
-    match (basic_credentials(headers)?, params.text("client_secret")?) {
+    let (basic, secret) = (basic_credentials(headers)?, params.text("client_secret")?);
+    if let Some((id, text)) = assertion::posted(params)? {
+        if basic.is_some() || secret.is_some() {
+            return Err(OAuthError::new(
+                "invalid_request",
+                "authenticate with an assertion or a secret, not with both",
+            ));
+        }
+        if named.is_some_and(|named| named != id) {
+            return Err(OAuthError::new("invalid_request", "`client_id` is not the one that authenticates"));
+        }
+        return Ok(Presented::Assertion { id, text });
+    }
+    match (basic, secret) {
         (Some(_), Some(_)) => {
             Err(OAuthError::new("invalid_request", "authenticate in the header or in the body, not in both"))
         }
@@ -154,20 +173,41 @@ pub fn presented(headers: &HeaderMap, params: &OAuthParams) -> Result<Presented,
 /// # Errors
 /// 401 `invalid_client`.
 pub async fn verify(app: &App, presented: &Presented) -> Result<Arc<Client>, OAuthError> {
-    let refused = OAuthError::invalid_client;
-    let by_id = async |id: &str| -> Result<Option<Arc<Client>>, OAuthError> {
-        find(app, id.parse().map_err(|_| refused())?).await
-    };
     let client = match presented {
         Presented::Secret { id, secret } => {
             let offered = app.secrets.hashing.hash(CLIENT_SECRET, secret.expose());
-            by_id(id).await?.filter(|client| {
+            known(app, id).await?.filter(|client| {
                 client.secret == offered && client.metadata.token_endpoint_auth_method.is_secret()
             })
         }
-        Presented::Name { id } => by_id(id).await?.filter(|client| client.metadata.is_public()),
+        Presented::Assertion { id, text } => {
+            let signs = |client: &Arc<Client>| {
+                client.metadata.token_endpoint_auth_method == AuthMethod::PrivateKeyJwt
+            };
+            let client = known(app, id).await?.filter(signs);
+            if let Some(client) = &client {
+                assertion::verify(app, client, text).await?;
+            }
+            client
+        }
+        Presented::Name { id } => known(app, id).await?.filter(|client| client.metadata.is_public()),
     };
-    client.ok_or_else(refused)
+    client.ok_or_else(OAuthError::invalid_client)
+}
+
+/// The active client of this `client_id`, by the one name that it has.
+async fn known(app: &App, client_id: &str) -> Result<Option<Arc<Client>>, OAuthError> {
+    if is_url(client_id) {
+        return document::known(app, client_id).await;
+    }
+    let Ok(id) = client_id.parse() else { return Ok(None) };
+    Ok(find(app, id).await?.filter(|client| client.id == client_id))
+}
+
+/// The client after it was seen to have changed.
+async fn refreshed(app: &App, id: AgentId) -> Result<Option<Arc<Client>>, OAuthError> {
+    app.clients.0.remove(&id);
+    find(app, id).await
 }
 
 /// The active client of this id whose registration is alive, as last read under the present generation of authority.
@@ -188,8 +228,19 @@ async fn find(app: &App, id: AgentId) -> Result<Option<Arc<Client>>, OAuthError>
         Err(problem) if problem.code().status() == 401 => return Ok(None),
         Err(problem) => return Err(problem.into()),
     };
+    let id_on_the_wire = stored.url.unwrap_or_else(|| agent.id.to_string());
     let metadata = Arc::new(stored.metadata);
-    let client = Arc::new(Client { agent: Arc::new(agent), registration, metadata, secret, generation });
+    // Keys were checked when they came; a set that can't be read verifies nothing.
+    let keys = metadata.jwks.as_ref().and_then(|set| KeySet::parse(set).ok());
+    let client = Arc::new(Client {
+        agent: Arc::new(agent),
+        registration,
+        metadata,
+        id: id_on_the_wire,
+        keys,
+        secret,
+        generation,
+    });
     app.clients.0.insert(id, Arc::clone(&client));
     Ok(Some(client))
 }

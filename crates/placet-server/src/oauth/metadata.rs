@@ -2,15 +2,16 @@
 //!
 //! Invariant: the document promises nothing that the endpoints don't do.
 
-use super::token::TOKEN_EXCHANGE;
-use crate::app::App;
+use super::{register, token::TOKEN_EXCHANGE};
+use crate::{app::App, problem::Problem};
 use axum::{
     Json,
     extract::State,
     http::header,
     response::{IntoResponse, Response},
 };
-use placet_core::authorize::pkce::S256;
+use placet_core::{authorize::pkce::S256, jose::Algorithm};
+use placet_store::registrations;
 use serde_json::json;
 use std::sync::Arc;
 
@@ -18,12 +19,16 @@ use std::sync::Arc;
 const KEPT: &str = "public, max-age=300";
 
 /// `GET /.well-known/oauth-authorization-server` (RFC 8414 §3).
-pub async fn show(State(app): State<Arc<App>>) -> Response {
+///
+/// # Errors
+/// What the store met.
+pub async fn show(State(app): State<Arc<App>>) -> Result<Response, Problem> {
     let issuer = &app.issuer;
-    let methods = ["client_secret_basic", "client_secret_post"];
+    let methods = ["client_secret_basic", "client_secret_post", "private_key_jwt"];
     // A public client only names itself; it uses what a person has just taken part in.
-    let with_public = ["client_secret_basic", "client_secret_post", "none"];
-    let document = json!({
+    let with_public = ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
+    let algorithms = Algorithm::ALL.map(Algorithm::as_str);
+    let mut document = json!({
         "issuer": issuer,
         "token_endpoint": format!("{issuer}/oauth/token"),
         "introspection_endpoint": format!("{issuer}/oauth/introspect"),
@@ -41,8 +46,18 @@ pub async fn show(State(app): State<Arc<App>>) -> Response {
         "token_endpoint_auth_methods_supported": with_public,
         "introspection_endpoint_auth_methods_supported": methods,
         "revocation_endpoint_auth_methods_supported": methods,
+        "token_endpoint_auth_signing_alg_values_supported": algorithms,
+        "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
+        "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
     });
-    ([(header::CACHE_CONTROL, KEPT)], Json(document)).into_response()
+    // Clients that nobody registered by hand find a way in where there is one.
+    if app.store.read(|q| registrations::template(q)).await?.open
+        && let Some(document) = document.as_object_mut()
+    {
+        document.insert("registration_endpoint".into(), register::endpoint(&app).into());
+        document.insert("client_id_metadata_document_supported".into(), true.into());
+    }
+    Ok(([(header::CACHE_CONTROL, KEPT)], Json(document)).into_response())
 }
 
 /// `GET /.well-known/jwks.json` (RFC 7517 §5).

@@ -17,7 +17,7 @@ pub const SECRET: &str = "resource_server_secret";
 pub async fn authenticate(app: &App, presented: &Presented) -> Result<Option<ResourceServer>, OAuthError> {
     let (id, secret) = match presented {
         Presented::Secret { id, secret } => (id, Some(secret)),
-        Presented::Name { id } => (id, None),
+        Presented::Assertion { id, .. } | Presented::Name { id } => (id, None),
     };
     let Ok(id) = id.parse::<ResourceServerId>() else { return Ok(None) };
     // A resource server always authenticates.

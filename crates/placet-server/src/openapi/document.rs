@@ -87,6 +87,7 @@ fn request_body(takes: Takes) -> Option<Value> {
     let (required, content) = match takes {
         Takes::Nothing => return None,
         Takes::Json(shape) => (true, json!({"application/json": {"schema": closed(shape)}})),
+        Takes::OpenJson(shape) => (true, json!({"application/json": {"schema": open(shape)}})),
         Takes::MaybeJson(shape) => (false, json!({"application/json": {"schema": closed(shape)}})),
         // Unknown parameters are ignored (RFC 6749 §3.2).
         Takes::Form(shape) => (
@@ -256,7 +257,10 @@ mod tests {
     fn every_shape_can_be_read() {
         for operation in OPERATIONS {
             let takes = match operation.takes {
-                Takes::Json(shape) | Takes::MaybeJson(shape) | Takes::Form(shape) => shape,
+                Takes::Json(shape)
+                | Takes::OpenJson(shape)
+                | Takes::MaybeJson(shape)
+                | Takes::Form(shape) => shape,
                 _ => "",
             };
             let gives = operation.gives.iter().filter_map(|(_, gives)| match gives {

@@ -2,7 +2,7 @@
 
 use super::{Caller, Gives, Operation, Takes};
 use Caller::{Agent, Anybody, Bearer, Client, MaybeBearer, Person};
-use Takes::{Document, Form, Json, MaybeJson, Nothing};
+use Takes::{Document, Form, Json, MaybeJson, Nothing, OpenJson};
 
 /// An operation without query and body.
 const fn op(
@@ -60,6 +60,24 @@ const AGENT: &[(u16, Gives)] = &[(
         client!()
     )),
 )];
+/// What a client is told that registered itself (RFC 7591 §3.2.1).
+macro_rules! registered {
+    () => {
+        concat!(
+            "client_id!: text, client_id_issued_at!: int, registration_client_uri!: text, client_secret: text, client_secret_expires_at: int, registration_access_token: text, ",
+            client!()
+        )
+    };
+}
+const REGISTERED: &[(u16, Gives)] = &[(201, Gives::Json(registered!()))];
+const REGISTERED_NOW: &[(u16, Gives)] = &[(200, Gives::Json(registered!()))];
+/// What clients may have that nobody registered by hand.
+macro_rules! template {
+    () => {
+        "open: flag, allowed_tools: [text], resource_access: [text]?, max_scope_level: 'restricted'|'standard'|'elevated', default_scopes: [text], labels: object, document_hosts: [text]?"
+    };
+}
+const TEMPLATE: &[(u16, Gives)] = &[(200, Gives::Json(template!()))];
 const AGENT_STATE: &[(u16, Gives)] =
     &[(200, Gives::Json("client_id!: text, agent_name: text, state!: text"))];
 const GRANT: &[(u16, Gives)] = &[(
@@ -141,7 +159,7 @@ pub const OPERATIONS: &[Operation] = &[
         )],
     )
     .takes(Form(
-        "grant_type!: text, client_id: text, client_secret: text, scope: text, task_id: text, task_description: text, required_tools: text, required_resources: text, authorization_details: text, parent_token: text, parent_task_id: text, grant_id: text, refresh_token: text, code: text, code_verifier: text, redirect_uri: text, resource: text, audience: text, subject_token: text, subject_token_type: text, actor_token: text, actor_token_type: text, requested_token_type: text",
+        "grant_type!: text, client_id: text, client_secret: text, client_assertion: text, client_assertion_type: text, scope: text, task_id: text, task_description: text, required_tools: text, required_resources: text, authorization_details: text, parent_token: text, parent_task_id: text, grant_id: text, refresh_token: text, code: text, code_verifier: text, redirect_uri: text, resource: text, audience: text, subject_token: text, subject_token_type: text, actor_token: text, actor_token_type: text, requested_token_type: text",
     )),
     op(
         "POST /oauth/par",
@@ -150,7 +168,7 @@ pub const OPERATIONS: &[Operation] = &[
         &[(201, Gives::Json("request_uri!: text, expires_in!: int"))],
     )
     .takes(Form(
-        "response_type!: text, redirect_uri: text, code_challenge!: text, code_challenge_method!: text, state: text, scope: text, resource: text, authorization_details: text, required_tools: text, required_resources: text, task_id: text, task_description: text, prompt: text, login_hint: text, client_id: text, client_secret: text",
+        "response_type!: text, redirect_uri: text, code_challenge!: text, code_challenge_method!: text, state: text, scope: text, resource: text, authorization_details: text, required_tools: text, required_resources: text, task_id: text, task_description: text, prompt: text, login_hint: text, client_id: text, client_secret: text, client_assertion: text, client_assertion_type: text",
     )),
     op(
         "POST /oauth/introspect",
@@ -159,7 +177,7 @@ pub const OPERATIONS: &[Operation] = &[
         &[(200, Gives::Json("active!: flag, scope: text, client_id: text, exp: int, task: object, grant: object"))],
     )
     .takes(Form(
-        "token!: text, token_type_hint: text, include_task_history: text, client_id: text, client_secret: text",
+        "token!: text, token_type_hint: text, include_task_history: text, client_id: text, client_secret: text, client_assertion: text, client_assertion_type: text",
     )),
     op(
         "POST /oauth/revoke",
@@ -173,8 +191,34 @@ pub const OPERATIONS: &[Operation] = &[
         )],
     )
     .takes(Form(
-        "token!: text, token_type_hint: text, reason: text, affected_task_chain: text, client_id: text, client_secret: text",
+        "token!: text, token_type_hint: text, reason: text, affected_task_chain: text, client_id: text, client_secret: text, client_assertion: text, client_assertion_type: text",
     )),
+    op(
+        "POST /oauth/register",
+        "A client introduces itself (RFC 7591); it is nobody until a person confirms it",
+        Anybody,
+        REGISTERED,
+    )
+    .takes(OpenJson(client!())),
+    op(
+        "GET /oauth/register/{client_id}",
+        "What a client said of itself, to that client (RFC 7592)",
+        Bearer,
+        REGISTERED_NOW,
+    ),
+    op(
+        "PUT /oauth/register/{client_id}",
+        "A client replaces all that it said of itself (RFC 7592)",
+        Bearer,
+        REGISTERED_NOW,
+    )
+    .takes(OpenJson(concat!("client_id!: text, client_secret: text, ", client!()))),
+    op(
+        "DELETE /oauth/register/{client_id}",
+        "A client takes its registration back, with all that it holds (RFC 7592)",
+        Bearer,
+        &[(204, Gives::Nothing)],
+    ),
     op(
         "POST /v1/agents",
         "Register an agent",
@@ -187,7 +231,7 @@ pub const OPERATIONS: &[Operation] = &[
         )],
     )
     .takes(Json(concat!(
-        "agent_name!: text, description: text, allowed_tools: [text], resource_access: [text], max_scope_level: 'restricted'|'standard'|'elevated', default_scopes: [text], labels: object, owner: text, ",
+        "agent_name!: text, description: text, allowed_tools: [text], resource_access: [text], max_scope_level: 'restricted'|'standard'|'elevated', default_scopes: [text], labels: object, owner: text, client_id_url: text, ",
         client!()
     ))),
     op("GET /v1/agents", "List agents", Bearer, &[(200, Gives::Json("agents!: [object], next!: text?"))])
@@ -206,6 +250,33 @@ pub const OPERATIONS: &[Operation] = &[
     )
     .takes(MaybeJson("registration_token: text")),
     op("POST /v1/agents/{id}/suspend", "Suspend an agent until it is activated again", Bearer, AGENT_STATE),
+    op(
+        "GET /v1/registrations",
+        "List clients that registered themselves and wait to be confirmed",
+        Bearer,
+        &[(200, Gives::Json("registrations!: [object], next!: text?"))],
+    )
+    .query(PAGE),
+    op("DELETE /v1/registrations/{id}", "Refuse a client that waits", Bearer, &[(204, Gives::Nothing)]),
+    op(
+        "POST /v1/registrations/{id}/confirm",
+        "Make a client that waits an active agent, with what the template says",
+        Bearer,
+        &[(201, Gives::Json("client_id!: text, agent_name!: text, state!: text"))],
+    ),
+    op(
+        "GET /v1/registration-template",
+        "What clients may have that nobody registered by hand",
+        Bearer,
+        TEMPLATE,
+    ),
+    op(
+        "PUT /v1/registration-template",
+        "Say what clients may have that nobody registered by hand",
+        Bearer,
+        TEMPLATE,
+    )
+    .takes(Json(template!())),
     op(
         "POST /v1/grants",
         "Make a root grant for an agent, without a task",

@@ -10,9 +10,13 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("placet-core", &[]),
     ("placet-store", &["placet-core"]),
     ("placet-gateway", &["placet-core"]),
-    ("placet-server", &["placet-core", "placet-store", "placet-gateway"]),
-    ("placet", &["placet-core", "placet-store", "placet-gateway", "placet-server"]),
-    ("placet-testkit", &["placet-core", "placet-store", "placet-gateway", "placet-server"]),
+    ("placet-identity", &["placet-core", "placet-gateway"]),
+    ("placet-server", &["placet-core", "placet-store", "placet-gateway", "placet-identity"]),
+    ("placet", &["placet-core", "placet-store", "placet-gateway", "placet-identity", "placet-server"]),
+    (
+        "placet-testkit",
+        &["placet-core", "placet-store", "placet-gateway", "placet-identity", "placet-server"],
+    ),
 ];
 
 /// Only tests may use it, of any crate.

@@ -12,6 +12,7 @@ use crate::{
 use clap::{Args, Subcommand, ValueEnum};
 use reqwest::Method;
 use serde_json::{Map, Value};
+use std::path::PathBuf;
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -26,6 +27,14 @@ pub(crate) enum Command {
         after_help = "Example:\n  placet agent change support-bot --level standard --redirect-uri http://localhost/callback"
     )]
     Change(Change),
+    /// Make a key that an agent signs with (Ed25519); prints its public half, for `--jwks`
+    #[command(
+        after_help = "The private key is written into FILE, which must not be there yet and which only you can read.\n\nExample:\n  placet agent keygen agent.pem > agent.jwks\n  placet agent create nightly --tool 'orders.*' --auth-method private_key_jwt --jwks agent.jwks --activate\n  placet token --client-id agt_01k… --key agent.pem --scope orders.read"
+    )]
+    Keygen {
+        /// Where the private key is written
+        file: PathBuf,
+    },
     /// Activate an agent with its registration token, read from standard input
     #[command(after_help = "Example:\n  placet agent activate agt_01k… < registration-token")]
     Activate {
@@ -87,6 +96,9 @@ pub(crate) struct Create {
     /// The user who owns it
     #[arg(long, value_name = "USER")]
     owner: Option<String>,
+    /// It is the client whose metadata is the document at this URL, which is its client id
+    #[arg(long, value_name = "URL")]
+    document: Option<String>,
     /// Activate it at once
     #[arg(long)]
     activate: bool,
@@ -134,6 +146,7 @@ impl Command {
         match self {
             Self::Create(create) => return create.run(context).await,
             Self::Change(change) => return change.run(context).await,
+            Self::Keygen { file } => out.document(&super::key::generate(&file)?),
             Self::Activate { client_id } => {
                 let token = input::secret_text("Registration token")?;
                 let body = Members::default().set("registration_token", token).done();
@@ -200,7 +213,8 @@ impl Create {
             .maybe("max_scope_level", level)
             .list("default_scopes", &self.default_scopes)
             .maybe("labels", (!labels.is_empty()).then_some(labels))
-            .maybe("owner", self.owner);
+            .maybe("owner", self.owner)
+            .maybe("client_id_url", self.document);
         let body = self.client.add_to(body)?.done();
         let client = context.client()?;
         let mut answer = client.post("/v1/agents", &body).await?;
@@ -248,7 +262,7 @@ impl Change {
     }
 }
 
-fn label(text: &str) -> Result<(String, String), String> {
+pub(super) fn label(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("write it as KEY=VALUE")?;
     if key.is_empty() { Err("the key is empty".to_owned()) } else { Ok((key.to_owned(), value.to_owned())) }
 }

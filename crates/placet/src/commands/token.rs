@@ -1,6 +1,6 @@
 //! `placet token`: an agent's tokens.
 
-use super::Members;
+use super::{Members, key};
 use crate::{
     cli::Context,
     client::Body,
@@ -9,15 +9,18 @@ use crate::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use clap::{Args, Subcommand};
+use placet_core::client::assertion::ASSERTION_TYPE;
 use reqwest::Method;
 use serde_json::Value;
 use std::path::PathBuf;
 
 const AFTER: &str = "\
-The client secret is read from PLACET_CLIENT_SECRET, else from standard input.
+The client secret is read from PLACET_CLIENT_SECRET, else from standard input. With --key the agent proves who it is
+with an assertion that its key signs, and there is no secret (`placet agent keygen` makes such a key).
 
 Examples:
   placet token --client-id agt_01k… --scope 'orders.read refunds.create' --task ticket-118 < client-secret
+  placet token --client-id agt_01k… --key agent.pem --scope orders.read
   placet token introspect < access-token";
 
 /// Get a token, or introspect, verify or revoke one.
@@ -36,6 +39,12 @@ struct Request {
     /// The agent's client id
     #[arg(long, value_name = "AGT", required = true)]
     client_id: Option<String>,
+    /// The agent's private key (PEM, PKCS #8; Ed25519 or P-256) is in this file: sign with it instead of a secret
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// The key's name in the agent's key set (`kid`), where that has several
+    #[arg(long, value_name = "KID", requires = "key")]
+    key_id: Option<String>,
     /// The scopes, separated by spaces [default of the server: the agent's default scopes]
     #[arg(long)]
     scope: Option<String>,
@@ -155,6 +164,7 @@ impl Request {
         let client_id = self.client_id.unwrap_or_default();
         let given = context.environment.client_secret.as_ref();
         let secret = match given {
+            _ if self.key.is_some() => String::new(),
             Some(secret) => input::text_of(secret, "client secret")?,
             None if self.parent_token_stdin => {
                 return Err(Failure::unreadable(
@@ -183,13 +193,21 @@ impl Request {
             .maybe("required_resources", joined(&self.resources))
             .maybe("parent_token", parent)
             .maybe("parent_task_id", self.parent_task);
+        let server = context.server()?;
+        let members = match &self.key {
+            Some(path) => {
+                let text = key::assertion(&server, path, self.key_id.as_deref(), &client_id).await?;
+                members.set("client_assertion_type", ASSERTION_TYPE).set("client_assertion", text)
+            }
+            None => members,
+        };
         let form: Vec<(&str, &str)> =
             members.0.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_str()?))).collect();
         let basic = format!("Basic {}", STANDARD.encode(format!("{client_id}:{secret}")));
-        let server = context.server()?;
         let headers = [("authorization", basic.as_str())];
+        let headers = if self.key.is_some() { &[][..] } else { &headers[..] };
         let answer =
-            server.send(Method::POST, "/oauth/token", &headers, Body::Form(&form)).await?.success()?;
+            server.send(Method::POST, "/oauth/token", headers, Body::Form(&form)).await?.success()?;
         context.out.document(&answer);
         Ok(Exit::Done)
     }

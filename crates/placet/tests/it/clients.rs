@@ -1,5 +1,7 @@
 //! What an agent is as an OAuth client: its metadata, and the one method that it authenticates by.
 
+pub(crate) mod signer;
+
 use crate::parties::{ACCESS_TOKEN, TOKEN_EXCHANGE, stage};
 use placet_testkit::{Agent, fresh};
 use serde_json::{Value, json};
@@ -8,7 +10,7 @@ const KEYS: &str =
     r#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
 
 /// An agent that is registered with these members, and active.
-fn client(members: Value) -> Agent {
+pub(crate) fn client(members: Value) -> Agent {
     let mut registering = stage().story.agent(&fresh("client-"));
     for (name, value) in members.as_object().unwrap() {
         registering = registering.with(name, value.clone());

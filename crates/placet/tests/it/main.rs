@@ -24,6 +24,12 @@ mod children;
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
+mod clients_documents;
+#[cfg(test)]
+mod clients_keys;
+#[cfg(test)]
+mod clients_registration;
+#[cfg(test)]
 mod commands;
 #[cfg(test)]
 mod crash;

@@ -32,6 +32,7 @@ fn it_promises_this_and_no_more() {
       "code_challenge_methods_supported": [
         "S256"
       ],
+      "client_id_metadata_document_supported": true,
       "grant_types_supported": [
         "authorization_code",
         "client_credentials",
@@ -41,11 +42,19 @@ fn it_promises_this_and_no_more() {
       "introspection_endpoint": "ISSUER/oauth/introspect",
       "introspection_endpoint_auth_methods_supported": [
         "client_secret_basic",
-        "client_secret_post"
+        "client_secret_post",
+        "private_key_jwt"
+      ],
+      "introspection_endpoint_auth_signing_alg_values_supported": [
+        "EdDSA",
+        "ES256",
+        "RS256",
+        "PS256"
       ],
       "issuer": "ISSUER",
       "jwks_uri": "ISSUER/.well-known/jwks.json",
       "pushed_authorization_request_endpoint": "ISSUER/oauth/par",
+      "registration_endpoint": "ISSUER/oauth/register",
       "response_modes_supported": [
         "query"
       ],
@@ -55,13 +64,27 @@ fn it_promises_this_and_no_more() {
       "revocation_endpoint": "ISSUER/oauth/revoke",
       "revocation_endpoint_auth_methods_supported": [
         "client_secret_basic",
-        "client_secret_post"
+        "client_secret_post",
+        "private_key_jwt"
+      ],
+      "revocation_endpoint_auth_signing_alg_values_supported": [
+        "EdDSA",
+        "ES256",
+        "RS256",
+        "PS256"
       ],
       "token_endpoint": "ISSUER/oauth/token",
       "token_endpoint_auth_methods_supported": [
         "client_secret_basic",
         "client_secret_post",
+        "private_key_jwt",
         "none"
+      ],
+      "token_endpoint_auth_signing_alg_values_supported": [
+        "EdDSA",
+        "ES256",
+        "RS256",
+        "PS256"
       ]
     }
     "#);
@@ -88,13 +111,19 @@ fn every_endpoint_that_it_names_answers() {
             assert_eq!(stage.client().post(url).form(&[]).send().status, 405);
         } else {
             // Without authentication each wants one: it is there, and it is protected.
-            stage.client().post(url).form(&[("token", "x")]).send().refused(401, "invalid_client");
+            let answer = stage.client().post(url).form(&[("token", "x")]).send();
+            if name == "registration_endpoint" {
+                // Anybody may, but for saying nothing in the right form.
+                answer.refused(415, "invalid_client_metadata");
+            } else {
+                answer.refused(401, "invalid_client");
+            }
             stage.client().get(url).send().refused(405, "method_not_allowed");
         }
     }
-    assert_eq!(named, 6);
+    assert_eq!(named, 7);
     // What DESIGN names for later is not there, and not promised.
-    for absent in ["device_authorization", "register"] {
+    for absent in ["device_authorization"] {
         stage.client().post(&format!("/oauth/{absent}")).send().refused(404, "not_found");
         assert!(!document.body.to_string().contains(&format!("/oauth/{absent}")));
     }
@@ -145,6 +174,8 @@ fn every_grant_type_and_method_that_it_names_works() {
                     public.exchange(&browser.code(&public.asking())).expect(200);
                     continue;
                 }
+                // Shown in `clients_keys`.
+                "private_key_jwt" => continue,
                 other => panic!("no test shows that `{other}` works"),
             };
             request.send().expect(200);

@@ -18,7 +18,11 @@ const OPEN: &[&str] = &[
 ];
 
 /// What takes its proof from the body or the path: refused without it, with a status of its own.
-const PROVEN_OTHERWISE: &[&str] = &["POST /v1/sessions"];
+const PROVEN_OTHERWISE: &[&str] = &[
+    // A client that introduces itself is nobody yet.
+    "POST /oauth/register",
+    "POST /v1/sessions",
+];
 
 /// Every operation of the document: its name (`GET /v1/agents`) and description.
 fn operations(document: &Value) -> Vec<(String, Value)> {

@@ -3,7 +3,7 @@
 //! Invariant: a document that a client publishes about itself is not written over.
 
 use super::invalid;
-use crate::problem::Problem;
+use crate::{app::App, problem::Problem};
 use placet_core::{
     client::{Author, MEMBERS, Metadata},
     id::AgentId,
@@ -36,12 +36,26 @@ pub(super) fn split<T: DeserializeOwned>(
     Ok((rest, client))
 }
 
-/// The metadata of a new agent.
+/// What a new agent is as a client: what the document at `url` says, else what the administrator does.
 ///
 /// # Errors
-/// `request_invalid`.
-pub(super) fn new(members: &Map<String, Value>) -> Result<Metadata, Problem> {
-    Metadata::read(members, Author::Administrator).map_err(|error| invalid(error.to_string()))
+/// `request_invalid`, also where the document can't be read.
+pub(super) async fn new(
+    app: &App,
+    url: Option<&str>,
+    members: &Map<String, Value>,
+) -> Result<StoredClient, Problem> {
+    let Some(url) = url else {
+        let metadata = Metadata::read(members, Author::Administrator);
+        let metadata = metadata.map_err(|error| invalid(error.to_string()))?;
+        return Ok(StoredClient { metadata, ..StoredClient::default() });
+    };
+    if let Some((name, _)) = members.iter().next() {
+        return Err(invalid(format!("the document at `client_id_url` says what `{name}` is: leave it out")));
+    }
+    let metadata = app.foreign.document(url, app.clock.now()).await;
+    let metadata = metadata.map_err(|error| invalid(format!("`client_id_url`: {error}")))?;
+    Ok(StoredClient { origin: Origin::Document, url: Some(url.to_owned()), metadata: (*metadata).clone() })
 }
 
 /// What a change of a client came to.

@@ -1,0 +1,165 @@
+//! Reads a public document at an address that anybody may have named: a client's metadata, somebody's keys.
+//!
+//! No credential goes out, no redirect is followed, nothing is kept; connections are not reused, so each document is
+//! read from an address that was checked for it.
+//!
+//! Invariant: only https to public addresses, whatever a name resolves to; http to this machine where the operator
+//! said so.
+
+use crate::dial::{Connector, Dialer, Reach, Resolve, SystemResolver};
+use crate::failure::NotSent;
+use crate::gateway::{GatewayError, connect_failure, tls};
+use bytes::Bytes;
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, HeaderValue, USER_AGENT};
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Incoming;
+use hyper_rustls::HttpsConnectorBuilder;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use placet_core::client::Uri;
+use rustls::pki_types::CertificateDer;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Bounds of what one document may take.
+#[derive(Debug, Clone)]
+pub struct FetchConfig {
+    /// For resolving, connecting and the TLS handshake together. Default 3 s.
+    pub connect_timeout: Duration,
+    /// For the whole document. Default 5 s.
+    pub total_timeout: Duration,
+    /// Whether http to this machine, written as a literal or as `localhost`, is permitted. Default no.
+    pub loopback: bool,
+    /// Looks names up; the operating system's resolver where `None`.
+    pub resolver: Option<Arc<dyn Resolve>>,
+    /// As [`crate::GatewayConfig::extra_roots`].
+    pub extra_roots: Vec<CertificateDer<'static>>,
+}
+
+impl Default for FetchConfig {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(3),
+            total_timeout: Duration::from_secs(5),
+            loopback: false,
+            resolver: None,
+            extra_roots: Vec::new(),
+        }
+    }
+}
+
+/// Why there is no document.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FetchError {
+    /// The URL is none that is read.
+    #[error("it is no https URL of a public place")]
+    Url,
+    /// Nothing was asked.
+    #[error("it can't be reached: {0}")]
+    NotSent(NotSent),
+    /// It broke off, or is no HTTP.
+    #[error("the answer broke off or is no HTTP")]
+    Broken,
+    /// Another status than 200. Redirects are not followed.
+    #[error("the answer has status {0}; only 200 is a document, and redirects are not followed")]
+    Status(u16),
+    /// Larger than was asked for.
+    #[error("the document is larger than {0} bytes")]
+    TooLarge(usize),
+    /// Compressed, although that was not asked for.
+    #[error("the document is compressed")]
+    Compressed,
+    /// Not in time.
+    #[error("the answer did not come in time")]
+    TimedOut,
+}
+
+/// A document.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    /// Its bytes.
+    pub body: Vec<u8>,
+    /// The headers that it came with.
+    pub headers: HeaderMap,
+}
+
+/// Reads documents. Cheap to clone. Lives within a tokio runtime.
+#[derive(Debug, Clone)]
+pub struct Fetcher {
+    client: Client<Connector, Empty<Bytes>>,
+    total_timeout: Duration,
+    loopback: bool,
+}
+
+impl Fetcher {
+    /// A fetcher under these bounds.
+    ///
+    /// # Errors
+    /// [`GatewayError::Tls`] where the system's certificate store can't be used.
+    pub fn new(config: FetchConfig) -> Result<Self, GatewayError> {
+        let FetchConfig { connect_timeout, total_timeout, loopback, .. } = config;
+        let resolver = config.resolver.unwrap_or_else(|| Arc::new(SystemResolver));
+        let dialer = Dialer { resolver, reach: Reach::Anybody { loopback }, connect_timeout };
+        let https = HttpsConnectorBuilder::new()
+            .with_tls_config(tls(&config.extra_roots)?)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(dialer);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_max_idle_per_host(0)
+            .build(Connector { https, connect_timeout });
+        Ok(Self { client, total_timeout, loopback })
+    }
+
+    /// Whether this machine may be read from.
+    pub fn reaches_loopback(&self) -> bool {
+        self.loopback
+    }
+
+    /// Reads the document at `url`, of at most `limit` bytes; `accept` says what is wanted.
+    ///
+    /// # Errors
+    /// [`FetchError`].
+    pub async fn get(&self, url: &str, accept: &'static str, limit: usize) -> Result<Fetched, FetchError> {
+        let uri = Uri::parse(url).map_err(|_| FetchError::Url)?;
+        match (uri.scheme, uri.authority) {
+            ("https", Some(_)) => {}
+            ("http", Some(authority)) if self.loopback && authority.is_loopback() => {}
+            _ => return Err(FetchError::Url),
+        }
+        let mut request = Request::get(url).body(Empty::new()).map_err(|_| FetchError::Url)?;
+        let headers = request.headers_mut();
+        headers.insert(ACCEPT, HeaderValue::from_static(accept));
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("placet/", env!("CARGO_PKG_VERSION"))));
+        timeout(self.total_timeout, self.read(request, limit)).await.map_err(|_| FetchError::TimedOut)?
+    }
+
+    async fn read(&self, request: Request<Empty<Bytes>>, limit: usize) -> Result<Fetched, FetchError> {
+        let response = self.client.request(request).await.map_err(|error| {
+            if error.is_connect() { FetchError::NotSent(connect_failure(&error)) } else { FetchError::Broken }
+        })?;
+        if response.status() != StatusCode::OK {
+            return Err(FetchError::Status(response.status().as_u16()));
+        }
+        let (parts, body) = response.into_parts();
+        if parts.headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+            return Err(FetchError::Compressed);
+        }
+        Ok(Fetched { body: whole(body, limit).await?, headers: parts.headers })
+    }
+}
+
+async fn whole(mut body: Incoming, limit: usize) -> Result<Vec<u8>, FetchError> {
+    let mut read = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let data = frame.map_err(|_| FetchError::Broken)?.into_data().unwrap_or_default();
+        if read.len().saturating_add(data.len()) > limit {
+            return Err(FetchError::TooLarge(limit));
+        }
+        read.extend_from_slice(&data);
+    }
+    Ok(read)
+}

@@ -1,0 +1,193 @@
+//! Clients that a request names without proof that it comes from there: for the authorization endpoint, where people
+//! are asked about them.
+//!
+//! Invariant: a client that nobody registered by hand is no agent before a person has confirmed it; what it may have
+//! then is what an administrator said beforehand, and nothing that it says itself.
+
+use super::{CLIENT_SECRET, document, find};
+use crate::{
+    api::agents::{self as api, registration},
+    app::App,
+    caller::Source,
+    clock,
+    problem::{OAuthError, Problem},
+    recording,
+};
+use placet_core::{
+    agent::{Agent, AgentState},
+    client::{Metadata, Template, Uri, document::is_url},
+    grant::Grant,
+    id::AgentId,
+    record::{EntryType, Envelope},
+    refusal::Code,
+    time::Timestamp,
+};
+use placet_store::{
+    Fault, Tx, agents,
+    clients::{self, Origin, StoredClient},
+    grants, registrations,
+};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// A client that a request names.
+#[derive(Debug, Clone)]
+pub struct Named {
+    /// The agent; where the client is not confirmed yet, the one that it would be.
+    pub agent: Arc<Agent>,
+    /// Its registration grant, alive; or the one that it would have.
+    pub registration: Arc<Grant>,
+    /// What it is as a client.
+    pub metadata: Arc<Metadata>,
+    /// Its `client_id`, as it is named on the wire.
+    pub id: String,
+    /// Where it comes from, until a person has confirmed it ([`confirm`]).
+    pub unconfirmed: Option<Origin>,
+}
+
+/// The client of this `client_id`; `None` where there is none that people could be asked about.
+///
+/// # Errors
+/// 401 `invalid_client` for a document that is not acceptable, 503 for one that can't be read; what the store met.
+pub async fn named(app: &App, client_id: &str) -> Result<Option<Named>, OAuthError> {
+    if is_url(client_id) {
+        return by_document(app, client_id).await;
+    }
+    let Ok(id) = client_id.parse::<AgentId>() else { return Ok(None) };
+    if let Some(client) = find(app, id).await? {
+        // A client has one id.
+        return Ok((client.id == client_id).then(|| Named::from(&*client)));
+    }
+    let now = app.clock.now();
+    let read = move |q: &mut placet_store::Reader<'_>| {
+        Ok::<_, Fault>((registrations::find(q, id)?, registrations::template(q)?))
+    };
+    let (found, template) = app.store.read(read).await?;
+    let found = found.filter(|found| found.expires > now && template.open);
+    Ok(found.map(|found| would_be(app, id, client_id, found.metadata, &template, Origin::Registration, now)))
+}
+
+async fn by_document(app: &App, url: &str) -> Result<Option<Named>, OAuthError> {
+    let sought = url.to_owned();
+    let read = move |q: &mut placet_store::Reader<'_>| {
+        Ok::<_, Fault>((clients::by_url(q, &sought)?, registrations::template(q)?))
+    };
+    let (agent, template) = app.store.read(read).await?;
+    if agent.is_some() {
+        return Ok(document::known(app, url).await?.map(|client| Named::from(&*client)));
+    }
+    if !template.admits(url) {
+        return Ok(None);
+    }
+    let metadata = document::read(app, url).await?;
+    let now = app.clock.now();
+    let named = would_be(app, clock::fresh(now), url, (*metadata).clone(), &template, Origin::Document, now);
+    Ok(Some(named))
+}
+
+/// The agent that a client would be if somebody confirmed it now.
+pub(crate) fn would_be(
+    app: &App,
+    id: AgentId,
+    client_id: &str,
+    metadata: Metadata,
+    template: &Template,
+    origin: Origin,
+    now: Timestamp,
+) -> Named {
+    let mut labels = template.labels.clone();
+    // Whose document it is, is the one thing about it that was proved.
+    if origin == Origin::Document
+        && let Ok(Uri { authority: Some(authority), .. }) = Uri::parse(client_id)
+    {
+        labels.insert("client_host".to_owned(), authority.host.to_ascii_lowercase());
+    }
+    let grant = clock::fresh(now);
+    let agent = Agent {
+        id,
+        handle: handle(id),
+        description: metadata.client_name.clone().unwrap_or_default(),
+        owner: None,
+        labels,
+        level: template.max_scope_level,
+        default_scopes: template.default_scopes.clone(),
+        registration: grant,
+        state: AgentState::Active,
+        created: now,
+        version: 1,
+    };
+    let registration =
+        registration(app, &agent, template.allowed_tools.clone(), template.resource_access.clone(), now);
+    Named {
+        agent: Arc::new(agent),
+        registration: Arc::new(registration),
+        metadata: Arc::new(metadata),
+        id: client_id.to_owned(),
+        unconfirmed: Some(origin),
+    }
+}
+
+/// A handle that says that nobody chose it: `client-` and what is unique in the id.
+fn handle(id: AgentId) -> String {
+    let id = id.to_string();
+    format!("client-{}", id.strip_prefix("agt_").unwrap_or(&id))
+}
+
+/// A person has confirmed a client: from now on it is an active agent. Answers the agent and its registration grant,
+/// which may be others than those of `named` where somebody confirmed it meanwhile; also for one that needs no
+/// confirming. To be called in the transaction that gives it something, which the caller follows up with
+/// `app.bearers.authority_changed()`.
+///
+/// # Errors
+/// `conflict` where its time was over, or it has been stopped meanwhile.
+pub fn confirm(
+    app: &App,
+    tx: &mut Tx<'_>,
+    named: &Named,
+    by: &str,
+    source: Source,
+    now: Timestamp,
+) -> Result<(Agent, Grant), Problem> {
+    let Some(origin) = named.unconfirmed else {
+        return Ok(((*named.agent).clone(), (*named.registration).clone()));
+    };
+    let gone = || Problem::of(Code::Conflict, "the client is no longer there to be confirmed");
+    let there = match origin {
+        Origin::Document => clients::by_url(tx, &named.id)?,
+        Origin::Registration | Origin::Administrator => {
+            agents::find(tx, named.agent.id)?.map(|agent| agent.id)
+        }
+    };
+    if let Some(id) = there {
+        let agent = agents::find(tx, id)?.filter(|agent| agent.state == AgentState::Active);
+        let agent = agent.ok_or_else(gone)?;
+        let grant = grants::find(tx, agent.registration)?.ok_or_else(gone)?;
+        return Ok((agent, grant));
+    }
+    let nobody_knows = || app.secrets.hashing.hash(CLIENT_SECRET, &clock::entropy::<32>());
+    let (secret, registration_token, access_token, metadata) = match origin {
+        Origin::Registration => {
+            let row = registrations::find(tx, named.agent.id)?.filter(|row| row.expires > now);
+            let row = row.ok_or_else(gone)?;
+            registrations::remove(tx, row.id)?;
+            (row.secret, row.registration_token, Some(row.access_token), row.metadata)
+        }
+        Origin::Document | Origin::Administrator => {
+            (nobody_knows(), nobody_knows(), None, (*named.metadata).clone())
+        }
+    };
+    agents::insert(tx, &named.agent, secret, registration_token)?;
+    let url = (origin == Origin::Document).then(|| named.id.clone());
+    let client = StoredClient { origin, url, metadata };
+    clients::adopt(tx, named.agent.id, &client, access_token)?;
+    grants::insert(tx, &named.registration)?;
+    let envelope = Envelope {
+        agent: Some(named.agent.id),
+        grants: vec![named.registration.id],
+        source: recording::source(source.0),
+        ..recording::by(EntryType::AgentRegistered, now, by.to_owned())
+    };
+    let body = api::shown(&named.agent, Some(&named.registration), Some(&client));
+    tx.record(app.prepare(envelope, Some(&Value::Object(body)))?)?;
+    Ok(((*named.agent).clone(), (*named.registration).clone()))
+}
