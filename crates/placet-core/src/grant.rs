@@ -12,6 +12,7 @@ pub mod cover;
 use crate::{
     action::Action,
     id::{AgentId, ConnectionId, GrantId, TaskId, UserId},
+    jose::Thumbprint,
     ledger::Limit,
     pattern::{ActionPattern, ResourcePattern},
     scope::Scope,
@@ -44,6 +45,9 @@ pub struct Authority {
     pub expires: Timestamp,
     /// How many links may hang below the root, counted from it.
     pub max_depth: u8,
+    /// The key that whoever uses it has to prove to hold; none: its tokens may be bound or not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Thumbprint>,
 }
 
 /// A part of an authority that is asked for; what is left out is copied from the parent.
@@ -63,6 +67,8 @@ pub struct Request {
     pub audience: Option<Vec<String>>,
     /// Asked end.
     pub expires: Option<Timestamp>,
+    /// The key that it shall be bound to.
+    pub key: Option<Thumbprint>,
 }
 
 /// What a request asked beyond its parent, by dimension, with the entries that exceed.
@@ -93,6 +99,9 @@ pub enum Exceeds {
     /// The lineage is as deep as its root allows (`invalid_grant`).
     #[error("the lineage may not be deeper than {0}")]
     Depth(u8),
+    /// The parent is bound to a key, and the child would not be, or to another (`invalid_grant`).
+    #[error("the parent is bound to a key: send a DPoP proof with it")]
+    Key,
 }
 
 impl Exceeds {
@@ -102,7 +111,7 @@ impl Exceeds {
             Self::Scope { .. } => "invalid_scope",
             Self::Target { .. } => "invalid_target",
             Self::Details { .. } => "invalid_authorization_details",
-            Self::Depth(_) => "invalid_grant",
+            Self::Depth(_) | Self::Key => "invalid_grant",
         }
     }
 }
@@ -168,7 +177,25 @@ impl Authority {
         if let Some(asked) = request.expires {
             child.expires = asked.min(self.expires);
         }
+        if let Some(asked) = request.key {
+            if self.key.is_some_and(|own| own != asked) {
+                return Err(Exceeds::Key);
+            }
+            child.key = Some(asked);
+        }
         Ok(child)
+    }
+
+    /// The same authority in the hands of another holder, who has proved to hold `key`: what is bound stays bound, to
+    /// the new holder's key. Only for what the old holder has handed on with its own proof.
+    ///
+    /// # Errors
+    /// [`Exceeds::Key`] where it is bound and the new holder proves no key.
+    pub fn handed_on(&self, key: Option<Thumbprint>) -> Result<Self, Exceeds> {
+        if self.key.is_some() && key.is_none() {
+            return Err(Exceeds::Key);
+        }
+        Ok(Self { key: self.key.and(key), ..self.clone() })
     }
 
     /// What is left of this authority below `above`, which may have been narrowed since this one was derived from it:
@@ -195,9 +222,12 @@ impl Authority {
             authorization_details: Some(other.authorization_details.clone()),
             audience: Some(other.audience.clone()),
             expires: None,
+            key: other.key,
         };
-        // A list that the other leaves open is wider than any list of this one.
-        self.connections.is_some() <= other.connections.is_some() && self.narrow(&all).is_ok()
+        // A list that the other leaves open is wider than any list of this one; so is no key at all.
+        self.connections.is_some() <= other.connections.is_some()
+            && self.key.is_some() <= other.key.is_some()
+            && self.narrow(&all).is_ok()
     }
 
     /// The first dimension that doesn't permit `action`; `None` where all permit it.

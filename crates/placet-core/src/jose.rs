@@ -2,15 +2,18 @@
 //! public keys that it may be checked with (RFC 7517).
 //!
 //! The keys are always those that are known beforehand for whoever is said to have signed. What a header offers as a
-//! key or as a place of keys (`jwk`, `jku`, `x5c`, `x5u`) is never looked at here.
+//! key or as a place of keys (`jwk`, `jku`, `x5c`, `x5u`) is never looked at here; a proof of possession, which says of
+//! nobody who signed, brings its key, and is read by [`crate::dpop`].
 //!
 //! Invariant: a key verifies by the algorithm of its own kind, whatever a header says; there is no symmetric
 //! algorithm and no `none`; header and claims have one reading, without duplicate members.
 
 pub mod claims;
 mod jwk;
+mod thumbprint;
 
 pub use jwk::{JwkError, KeySet, PublicKey};
+pub use thumbprint::{NoThumbprint, Thumbprint};
 
 use crate::json;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};

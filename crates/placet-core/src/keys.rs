@@ -81,6 +81,11 @@ impl SigningKey {
         self.algorithm
     }
 
+    /// The members of its JWK that are its public half.
+    pub fn public_members(&self) -> &Value {
+        &self.public_members
+    }
+
     pub(crate) fn private(&self) -> &EncodingKey {
         &self.private
     }
@@ -168,7 +173,7 @@ impl KeyRing {
 }
 
 fn thumbprint(members: &str) -> String {
-    URL_SAFE_NO_PAD.encode(crate::secret::sha256(&[members.as_bytes()]))
+    crate::jose::Thumbprint::of(members).to_string()
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub mod client;
 pub mod consent;
 pub mod decimal;
 pub mod diagnostic;
+pub mod dpop;
 pub mod grant;
 pub mod id;
 pub mod jose;

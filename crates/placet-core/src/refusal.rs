@@ -38,6 +38,12 @@ codes! {
     TokenExpired = "token_expired", 401, "invalid_token", "The access token has expired";
     /// The token's own grant was revoked.
     TokenRevoked = "token_revoked", 401, "invalid_token", "The token's grant was revoked";
+    /// The token is bound to a key, and the request does not prove that its sender holds it; or the other way round.
+    ProofRequired = "proof_required", 401, "invalid_token", "The access token has to come with a DPoP proof of its key, and only such a token may";
+    /// The DPoP proof is malformed, for another request, or was used before.
+    ProofInvalid = "proof_invalid", 401, "invalid_dpop_proof", "The DPoP proof is not valid for this request";
+    /// The DPoP proof has no nonce of the server's, or an old one.
+    NonceRequired = "nonce_required", 401, "use_dpop_nonce", "The DPoP proof needs the nonce that this answer brings";
     /// A grant above the token's own was revoked or has expired.
     LineageRevoked = "lineage_revoked", 401, "invalid_token", "Authority above this token was revoked";
     /// The task was completed, revoked or has expired.

@@ -12,6 +12,7 @@ use crate::{
     chain::Chain,
     grant::cover::AuthorizationDetail,
     id::{AgentId, GrantId, TokenId},
+    jose::Thumbprint,
     keys::KeyRing,
     refusal::{Code, Reason},
     time::Timestamp,
@@ -81,6 +82,13 @@ pub struct GrantClaim {
     pub depth: u8,
 }
 
+/// The `cnf` claim (RFC 7800 §3.1): the key that whoever presents the token has to prove to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confirmation {
+    /// Its thumbprint (RFC 9449 §6.1).
+    pub jkt: Thumbprint,
+}
+
 /// The claims of an access token (RFC 9068 §2.2).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AccessClaims {
@@ -109,6 +117,16 @@ pub struct AccessClaims {
     pub task: TaskClaim,
     /// The grant it represents.
     pub grant: GrantClaim,
+    /// The key that it is bound to; without it the token is a bearer token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cnf: Option<Confirmation>,
+}
+
+impl AccessClaims {
+    /// How it is presented: `DPoP` or `Bearer`.
+    pub const fn token_type(&self) -> &'static str {
+        if self.cnf.is_some() { "DPoP" } else { "Bearer" }
+    }
 }
 
 /// The claims of a delegation token.
@@ -153,6 +171,41 @@ pub fn sign_access(keys: &KeyRing, claims: &AccessClaims) -> Result<String, Reas
 /// `internal` where signing fails.
 pub fn sign_delegation(keys: &KeyRing, claims: &DelegationClaims) -> Result<String, Reason> {
     sign(keys, DELEGATION_TYPE, claims)
+}
+
+/// What Placet states under its signature besides tokens. Each kind has a `typ` of its own, so that none is taken for
+/// another, and none for a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Statement {
+    /// The metadata of the authorization server (RFC 8414 §2.1).
+    ServerMetadata,
+    /// The metadata of a protected resource (RFC 9728 §2.2).
+    ResourceMetadata,
+    /// The answer of an introspection (RFC 9701 §5).
+    Introspection,
+}
+
+impl Statement {
+    /// The `typ` of its header.
+    pub const fn typ(self) -> &'static str {
+        match self {
+            Self::ServerMetadata => "oauth-authorization-server-metadata+jwt",
+            Self::ResourceMetadata => "oauth-protected-resource-metadata+jwt",
+            Self::Introspection => "token-introspection+jwt",
+        }
+    }
+}
+
+/// Signs a statement.
+///
+/// # Errors
+/// `internal` where signing fails.
+pub fn sign_statement(
+    keys: &KeyRing,
+    statement: Statement,
+    claims: &serde_json::Value,
+) -> Result<String, Reason> {
+    sign(keys, statement.typ(), claims)
 }
 
 /// Verifies an access token's signature, `typ`, `iss` and time. Its audience is [`AccessClaims::aud`]: the caller

@@ -9,7 +9,9 @@ use crate::{
     keys::LookUps,
     oauth::client::Clients,
     operations::Operations,
+    rates::Rates,
     rules::{self, Rules},
+    sender::proofs::Proofs,
     streams::Streams,
     vault::LiveVault,
     way::wait::Waiters,
@@ -27,7 +29,7 @@ use placet_core::{
 use placet_gateway::Gateway;
 use placet_identity::Foreign;
 use placet_store::Store;
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 use tokio::sync::Mutex;
 
 /// What an installation keeps secret; see [`crate::keys`]. Snapshots are swapped when keys are rotated.
@@ -66,6 +68,12 @@ pub struct Config {
     pub pages: String,
     /// Every issuer that this installation has used, the present one too; tokens of each stay valid.
     pub issuers: Vec<String>,
+    /// Where this node listens, as a base URL: it may be called by that as well as by its issuer.
+    pub base_url: String,
+    /// Proxies in front of this node, which say by `X-Forwarded-For` whom they pass on.
+    pub forwarded_by: Vec<IpAddr>,
+    /// How often a second a client may ask the OAuth endpoints.
+    pub client_rate: u32,
     /// The secrets.
     pub secrets: Secrets,
     /// Tells the time.
@@ -88,6 +96,8 @@ pub struct App {
     pub pages: String,
     /// Every issuer whose tokens are valid.
     pub issuers: ArcSwap<Vec<String>>,
+    /// The base URLs that requests to this node are made for: its issuer's, and its own.
+    pub bases: Vec<String>,
     /// The secrets.
     pub secrets: Secrets,
     /// Tells the time.
@@ -118,6 +128,12 @@ pub struct App {
     pub key_trouble: ArcSwapOption<String>,
     /// Tokens that were verified and the chains that they stand for.
     pub bearers: Bearers,
+    /// The addresses of proxies in front of this node.
+    pub forwarded_by: Vec<IpAddr>,
+    /// How often the OAuth and session endpoints were asked lately.
+    pub rates: Rates,
+    /// DPoP proofs that were used here.
+    pub proofs: Proofs,
     /// Clients that authenticated.
     pub clients: Clients,
     /// Connections that were looked up.
@@ -139,9 +155,16 @@ impl App {
     /// A sentence saying what can't be loaded.
     pub async fn start(config: Config, store: Store, gateway: Gateway) -> Result<Arc<Self>, String> {
         let rules = Rules::load(&store, None).await?;
+        let began = config.clock.now();
+        let mut bases = vec![config.issuer.clone(), config.base_url];
+        bases.dedup();
         Ok(Arc::new(Self {
             issuer: config.issuer,
             pages: config.pages,
+            bases,
+            forwarded_by: config.forwarded_by,
+            rates: Rates::new(config.client_rate),
+            proofs: Proofs::new(began),
             issuers: ArcSwap::from_pointee(config.issuers),
             secrets: config.secrets,
             clock: config.clock,

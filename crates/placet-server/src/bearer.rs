@@ -7,7 +7,7 @@
 //!
 //! Invariant: what is handed out was alive when it was last read, and the token itself has not expired.
 
-use crate::{app::App, problem::Problem, rules::Rules};
+use crate::{app::App, problem::Problem, rules::Rules, sender::Held};
 use placet_core::{
     chain::Chain,
     id::GrantId,
@@ -90,12 +90,14 @@ impl Bearers {
     }
 }
 
-/// The bearer of an access token for Placet itself.
+/// The bearer of an access token for Placet itself, presented as such a token has to be.
 ///
 /// # Errors
 /// A 401 reason of the table; `unavailable` where the store doesn't answer.
-pub async fn live(app: &App, token: &str) -> Result<Arc<Bearer>, Problem> {
-    live_for(app, token, Meant::Placet).await
+pub async fn live(app: &App, held: &Held) -> Result<Arc<Bearer>, Problem> {
+    let bearer = live_for(app, held.token(), Meant::Placet).await?;
+    held.fits(&bearer.claims)?;
+    Ok(bearer)
 }
 
 /// Whom a token has to be meant for.
@@ -116,7 +118,8 @@ impl Meant<'_> {
     }
 }
 
-/// The bearer of an access token, which has to be meant for whoever is shown it.
+/// The bearer of an access token, which has to be meant for whoever is shown it. Whether its sender has proved to hold
+/// its key is not looked at: that is for whoever was sent it.
 ///
 /// # Errors
 /// As [`live`].

@@ -2,7 +2,10 @@
 //!
 //! Invariant: no handler reads a body any other way.
 
-use crate::problem::{OAuthError, Problem};
+use crate::{
+    problem::{OAuthError, Problem},
+    sender::Held,
+};
 use axum::{
     body::{Body, Bytes},
     extract::{FromRequest, Request},
@@ -10,7 +13,7 @@ use axum::{
 };
 use bytes::BytesMut;
 use http_body_util::BodyExt as _;
-use placet_core::{json, refusal::Code};
+use placet_core::{jose::Thumbprint, json, refusal::Code};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::{
@@ -117,10 +120,14 @@ pub fn expect_media_type(headers: &HeaderMap, known: &[&str]) -> Result<(), Prob
     }
 }
 
-/// The parameters of an OAuth request: a form (RFC 6749 §3.2), or a JSON object with the same names. A parameter
-/// that stands twice is an error, but for [`REPEATABLE`] ones, which become a list.
+/// What an OAuth request says. Its parameters: a form (RFC 6749 §3.2), or a JSON object with the same names; one that
+/// stands twice is an error, but for [`REPEATABLE`] ones, which become a list. And the key that its sender has proved to
+/// hold, once that is verified.
 #[derive(Debug, Default)]
-pub struct OAuthParams(BTreeMap<String, Value>);
+pub struct OAuthParams {
+    members: BTreeMap<String, Value>,
+    key: Option<Thumbprint>,
+}
 
 /// Parameters that may stand more than once (RFC 8693 §2.1, RFC 8707 §2).
 const REPEATABLE: [&str; 2] = ["audience", "resource"];
@@ -137,7 +144,7 @@ impl<S: Send + Sync> FromRequest<S> for OAuthParams {
                 let value = json::parse(&bytes)
                     .map_err(|error| invalid(format!("the body is not valid JSON: {error}")))?;
                 let Value::Object(map) = value else { return Err(invalid("the body is not a JSON object")) };
-                Ok(Self(map.into_iter().filter(|(_, value)| !value.is_null()).collect()))
+                Ok(Self::of(map.into_iter().filter(|(_, value)| !value.is_null()).collect()))
             }
             _ => Err(invalid("send `Content-Type: application/x-www-form-urlencoded`")),
         }
@@ -178,13 +185,33 @@ impl OAuthParams {
                 Entry::Occupied(_) => return Err(wrong()),
             }
         }
-        Ok(Self(map))
+        Ok(Self::of(map))
+    }
+
+    fn of(members: BTreeMap<String, Value>) -> Self {
+        Self { members, key: None }
+    }
+
+    /// The same from a sender that has proved to hold `key` (RFC 9449 §5).
+    #[must_use]
+    pub fn proved(self, key: Option<Thumbprint>) -> Self {
+        Self { key, ..self }
+    }
+
+    /// The key that the sender has proved to hold.
+    pub fn key(&self) -> Option<Thumbprint> {
+        self.key
+    }
+
+    /// A token among the parameters, with what its sender has proved.
+    pub fn held(&self, token: &str) -> Held {
+        Held::beside(token, self.key)
     }
 
     /// The parameters but these as a query; what is no text is written as JSON.
     pub(crate) fn query_without(&self, left_out: &[&str]) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
-        for (name, value) in self.0.iter().filter(|(name, _)| !left_out.contains(&name.as_str())) {
+        for (name, value) in self.members.iter().filter(|(name, _)| !left_out.contains(&name.as_str())) {
             match value {
                 Value::String(text) => _ = query.append_pair(name, text),
                 Value::Array(items) if REPEATABLE.contains(&name.as_str()) => {
@@ -204,7 +231,7 @@ impl OAuthParams {
     /// # Errors
     /// `invalid_request` where it is something else.
     pub fn text(&self, name: &str) -> Result<Option<&str>, OAuthError> {
-        match self.0.get(name) {
+        match self.members.get(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
             Some(_) => Err(invalid(format!("the parameter `{name}` is text"))),
@@ -233,7 +260,7 @@ impl OAuthParams {
                 .map(|item| item.as_str().map(str::to_owned).ok_or_else(wrong))
                 .collect::<Result<Vec<_>, _>>()
         };
-        match self.0.get(name) {
+        match self.members.get(name) {
             None => Ok(None),
             Some(Value::Array(items)) => array(items).map(Some),
             Some(Value::String(text)) if text.trim_start().starts_with('[') => {
@@ -252,7 +279,7 @@ impl OAuthParams {
     /// # Errors
     /// `invalid_request` where it is not JSON.
     pub fn json(&self, name: &str) -> Result<Option<Value>, OAuthError> {
-        match self.0.get(name) {
+        match self.members.get(name) {
             Some(Value::String(text)) => json::parse(text.as_bytes())
                 .map(Some)
                 .map_err(|error| invalid(format!("the parameter `{name}` is not valid JSON: {error}"))),
@@ -262,7 +289,7 @@ impl OAuthParams {
 
     /// Whether a parameter was sent at all, whatever it is.
     pub fn has(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+        self.members.contains_key(name)
     }
 
     /// A yes or no, by default no.
@@ -270,7 +297,7 @@ impl OAuthParams {
     /// # Errors
     /// `invalid_request` where it is neither `true` nor `false`.
     pub fn flag(&self, name: &str) -> Result<bool, OAuthError> {
-        match self.0.get(name) {
+        match self.members.get(name) {
             None | Some(Value::Bool(false)) => Ok(false),
             Some(Value::Bool(true)) => Ok(true),
             Some(Value::String(text)) if text == "true" => Ok(true),

@@ -6,10 +6,10 @@
 //!
 //! Invariant: a request without usable credentials is nobody, never somebody with less.
 
-use crate::{app::App, bearer::Bearer, problem::Problem};
+use crate::{app::App, bearer::Bearer, problem::Problem, sender::Sender};
 use axum::{
     extract::{ConnectInfo, FromRequestParts},
-    http::{HeaderMap, header, request::Parts},
+    http::request::Parts,
 };
 use placet_core::{
     id::SessionId,
@@ -94,31 +94,17 @@ impl Caller {
     }
 }
 
-/// The bearer credential of a request, if it has exactly one (RFC 6750 §2.1).
-pub fn bearer_token(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
-        return Err(Problem::of(Code::RequestInvalid, "send one Authorization header"));
-    }
-    let text = value
-        .to_str()
-        .map_err(|_| Problem::of(Code::TokenInvalid, "the Authorization header is not text"))?;
-    Ok(text
-        .split_once(' ')
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .map(|(_, token)| token.trim()))
-}
-
-/// Finds out who sent a request with these headers.
+/// Finds out who sent a request.
 ///
 /// # Errors
 /// A 401 of the table: `token_invalid`, `token_expired`, `token_revoked`, `lineage_revoked`, `task_ended`,
-/// `agent_inactive`.
-pub async fn identify(app: &App, headers: &HeaderMap) -> Result<Caller, Problem> {
-    let token = bearer_token(headers)?
+/// `agent_inactive`, `proof_required`, `proof_invalid`, `nonce_required`.
+pub async fn identify(app: &App, sender: &Sender) -> Result<Caller, Problem> {
+    let credential = sender
+        .credential()?
         .ok_or_else(|| Problem::of(Code::TokenInvalid, "send `Authorization: Bearer …` with a token"))?;
-    if token.starts_with(ADMIN_PREFIX) {
+    if credential.token.starts_with(ADMIN_PREFIX) {
+        let token = Sender::unbound(credential)?;
         return if app.secrets.hashing.hash(crate::app::ADMIN_TOKEN, token.as_bytes())
             == app.secrets.admin_token
         {
@@ -127,7 +113,8 @@ pub async fn identify(app: &App, headers: &HeaderMap) -> Result<Caller, Problem>
             Err(Problem::of(Code::TokenInvalid, "the administrator token is wrong"))
         };
     }
-    if token.starts_with(SESSION_PREFIX) {
+    if credential.token.starts_with(SESSION_PREFIX) {
+        let token = Sender::unbound(credential)?;
         let hash = app.secrets.hashing.hash(SESSION, token.as_bytes());
         let now = app.clock.now();
         let found = app.store.read(move |q| placet_store::sessions::by_token(q, hash, now)).await?;
@@ -135,14 +122,15 @@ pub async fn identify(app: &App, headers: &HeaderMap) -> Result<Caller, Problem>
         let (session, user) = found.ok_or_else(ended)?;
         return Ok(Caller::User(SignedIn { session: session.id, user }));
     }
-    Ok(Caller::Agent(crate::bearer::live(app, token).await?))
+    let held = sender.agent(app, credential).await?;
+    Ok(Caller::Agent(crate::bearer::live(app, &held).await?))
 }
 
 impl FromRequestParts<Arc<App>> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        identify(app, &parts.headers).await
+        identify(app, &Sender::of(parts)).await
     }
 }
 

@@ -17,7 +17,7 @@ use placet_core::{
 use placet_store::{
     ConcludeError, Conclusion, Fault, PendingDenial, PreparedEntry,
     actions::{self, ActionState, StoredAction},
-    assertions, authorization_codes, delegations, idempotency, pushed_requests, refresh_tokens,
+    assertions, authorization_codes, delegations, idempotency, proofs, pushed_requests, refresh_tokens,
     registrations,
 };
 use std::{sync::Arc, time::Duration};
@@ -295,6 +295,7 @@ async fn purge(app: &App, now: Timestamp) -> Result<(), Failure> {
         .write(move |tx| {
             delegations::purge(tx, now.minus(TOLERANCE), BATCH)?;
             refresh_tokens::purge(tx, now.minus(TOLERANCE), BATCH)?;
+            proofs::purge(tx, now, BATCH)?;
             assertions::purge(tx, now.minus(TOLERANCE), BATCH)?;
             registrations::purge(tx, now, BATCH)?;
             // Somebody may still be looking at one that has expired.

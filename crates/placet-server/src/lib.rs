@@ -10,6 +10,7 @@ pub mod app;
 pub mod bearer;
 pub mod body;
 pub mod caller;
+pub mod challenge;
 pub mod clock;
 pub mod connections;
 pub mod jobs;
@@ -22,11 +23,13 @@ pub mod pages;
 pub mod problem;
 pub mod proxy;
 mod question;
+pub mod rates;
 pub mod reconcile;
 pub mod recording;
 pub mod revocation;
 pub mod routes;
 pub mod rules;
+pub mod sender;
 pub mod streams;
 pub mod vault;
 pub mod way;
@@ -53,6 +56,11 @@ pub fn routes() -> Routes {
     Routes::new()
         // OAuth
         .route("/.well-known/oauth-authorization-server", get(oauth::metadata::show))
+        .route("/.well-known/oauth-authorization-server/{*path}", get(oauth::metadata::show_at))
+        .route("/.well-known/openid-configuration", get(oauth::metadata::show))
+        .route("/.well-known/openid-configuration/{*path}", get(oauth::metadata::show_at))
+        .route("/.well-known/oauth-protected-resource", get(oauth::protected_resource::show))
+        .route("/.well-known/oauth-protected-resource/{*path}", get(oauth::protected_resource::show_at))
         .route("/.well-known/jwks.json", get(oauth::metadata::keys))
         .route("/oauth/token", post(oauth::token::post))
         .route("/oauth/par", post(oauth::par::post))
@@ -154,11 +162,18 @@ pub fn monitoring(app: Arc<App>) -> Router {
 
 fn finished(routes: Routes, app: Arc<App>) -> Router {
     let router = routes.into_router();
+    // An issuer may have a path: then it is found below that too, whether or not a proxy in front takes it away.
+    let router = match oauth::metadata::split(&app.issuer).1 {
+        "" => router,
+        path => Router::new().nest(path, router.clone()).merge(router),
+    };
     router
         .fallback(async || Problem::of(Code::NotFound, "there is no such path; the README lists them"))
         .method_not_allowed_fallback(async || {
             Problem::of(Code::MethodNotAllowed, "the path has no such method")
         })
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), challenge::challenged))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), rates::limited))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), counted))
         // Bodies are bounded where they are read, so that the refusal is a problem document.
         .layer(DefaultBodyLimit::disable())

@@ -14,6 +14,7 @@ pub mod introspect;
 pub mod issue;
 pub mod metadata;
 pub mod par;
+pub mod protected_resource;
 pub mod refresh;
 pub mod register;
 pub mod resource_server;

@@ -4,7 +4,7 @@
 //! Invariant: what an agent is told goes through [`Reason::disclosed_to`]; a fault of ours is logged in full and
 //! told as `internal`.
 
-use crate::operations::failures::RefusedWith;
+use crate::{challenge::Refused, operations::failures::RefusedWith};
 use axum::{
     Json,
     http::{HeaderValue, StatusCode, header},
@@ -23,6 +23,7 @@ pub struct Problem {
     reasons: Vec<Reason>,
     reader: Reader,
     members: Map<String, Value>,
+    retry_after: Option<u64>,
 }
 
 /// What handlers answer with.
@@ -31,7 +32,7 @@ pub type Answer<T> = Result<T, Problem>;
 impl Problem {
     /// A problem for `reasons`, the first of which gives status and title; cut to what `reader` may see.
     pub fn new(reasons: Vec<Reason>, reader: Reader) -> Self {
-        Self { reasons, reader, members: Map::new() }
+        Self { reasons, reader, members: Map::new(), retry_after: None }
     }
 
     /// A problem with one code and a sentence for people.
@@ -44,6 +45,12 @@ impl Problem {
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.members.insert(name.to_owned(), value.into());
         self
+    }
+
+    /// The same with when to try again, in seconds (`Retry-After`).
+    #[must_use]
+    pub fn retry_after(self, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds), ..self }
     }
 
     /// The first reason's code.
@@ -106,20 +113,16 @@ impl IntoResponse for Problem {
         let body = serde_json::to_vec(&document).unwrap_or_default();
         let kind = [(header::CONTENT_TYPE, "application/problem+json")];
         let mut response = (status, kind, body).into_response();
-        if status == StatusCode::UNAUTHORIZED {
-            // RFC 6750 §3: without a token no error code, else the code of the table.
-            let challenge = format!(
-                "Bearer realm=\"placet\", error=\"{}\", error_description=\"{}\"",
-                code.oauth(),
-                code.as_str()
-            );
-            if let Ok(value) = HeaderValue::from_str(&challenge) {
-                response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
-            }
-        }
+        // RFC 6750 §3: what would be taken instead is said by the layer that knows the request.
+        let scope = reasons.iter().filter(|reason| reason.code == Code::NotGranted);
+        let scope =
+            scope.filter_map(|reason| reason.remedy.get("scope").or_else(|| reason.remedy.get("tool")));
+        let scope = scope.filter_map(Value::as_str).next().map(str::to_owned);
+        response.extensions_mut().insert(Refused { code, scope });
         response.extensions_mut().insert(RefusedWith(code.as_str()));
         if status == StatusCode::SERVICE_UNAVAILABLE || code == Code::TooManyRequests {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            let seconds = self.retry_after.unwrap_or(1);
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }
@@ -147,11 +150,20 @@ impl OAuthError {
         let description = "the client is unknown, not active, or can't prove that it is that one".to_owned();
         Self { status: StatusCode::UNAUTHORIZED, error: "invalid_client", description }
     }
+
+    /// The code of the table where it is about a DPoP proof.
+    pub fn of_proof(&self) -> Option<Code> {
+        [Code::ProofInvalid, Code::NonceRequired].into_iter().find(|code| code.oauth() == self.error)
+    }
 }
 
 impl From<Problem> for OAuthError {
     fn from(problem: Problem) -> Self {
         let code = problem.code();
+        // RFC 9449 §5 and §8: what is wrong with a proof has errors of its own.
+        if matches!(code, Code::ProofInvalid | Code::NonceRequired) {
+            return Self::new(code.oauth(), problem.detail());
+        }
         // RFC 6749 §5.2 knows 400 and 401; what the token endpoint refuses about a presented token is a bad grant.
         let (status, error) = match code.status() {
             401 | 403 => (StatusCode::BAD_REQUEST, "invalid_grant"),
@@ -180,7 +192,12 @@ impl IntoResponse for OAuthError {
         let body = Json(json!({"error": self.error, "error_description": self.description}));
         let mut response = (self.status, [(header::CACHE_CONTROL, "no-store")], body).into_response();
         response.extensions_mut().insert(RefusedWith(self.error));
-        if self.status == StatusCode::UNAUTHORIZED {
+        if matches!(self.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if let Some(code) = self.of_proof() {
+            response.extensions_mut().insert(Refused { code, scope: None });
+        } else if self.status == StatusCode::UNAUTHORIZED {
             // RFC 6749 §5.2 and RFC 6750 §3: the scheme that would do where this was refused.
             let scheme = if self.error == "invalid_client" {
                 "Basic realm=\"placet\""

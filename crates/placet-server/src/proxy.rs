@@ -1,8 +1,8 @@
 //! The proxy door, `ANY /proxy/{connection}/{path…}`: an ordinary HTTP client whose base URL is Placet's instead of the
 //! upstream's. Everything that matters happens in [`crate::way`].
 //!
-//! What the agent sends as its own credential is `Authorization: Bearer …`, or `Placet-Authorization: Bearer …` where a
-//! client library insists on an `Authorization` of its own, which is then dropped. `Placet-Decision` in an answer tells
+//! What the agent sends as its own credential is `Authorization: Bearer …` (or `DPoP …` with a proof), or the same as
+//! `Placet-Authorization` where a client library insists on an `Authorization` of its own, which is then dropped. `Placet-Decision` in an answer tells
 //! what Placet says (`deny`, `hold`) from what the upstream does (`allow`).
 //!
 //! Invariant: of an agent's headers only listed ones go on; what could change which call is meant is refused, not
@@ -12,8 +12,9 @@ use crate::{
     api::actions::{approval, idempotency_key, once, preferred_wait},
     app::App,
     body::{self, drain},
-    caller::{Source, bearer_token},
+    caller::Source,
     problem::{Answer, Problem},
+    sender::{Credential, Held, Sender},
     way::{self, Answered, Arrived, ArrivedBody, Asked, Form, Takes, Wanted, wait},
 };
 use axum::{
@@ -74,13 +75,13 @@ pub(crate) async fn pass(State(app): State<Arc<App>>, source: Source, request: R
 }
 
 async fn answer(app: &Arc<App>, source: Source, parts: &Parts, body: Body) -> Answer<Answered> {
-    let token = token(&parts.headers)?;
+    let held = held(app, parts).await?;
     let mut arrived = arrived(parts)?;
     let approval = approval(&parts.headers)?;
     let idempotency_key = idempotency_key(&parts.headers)?;
     let mut unread = None;
     if !body.is_end_stream() {
-        match way::takes(app, token, &arrived).await? {
+        match way::takes(app, &held, &arrived).await? {
             Takes::Whole => {
                 let request = Request::from_parts(parts.clone(), body);
                 let late = || Problem::of(Code::RequestInvalid, "the body did not come in time");
@@ -101,27 +102,24 @@ async fn answer(app: &Arc<App>, source: Source, parts: &Parts, body: Body) -> An
         }
     }
     let asked = Asked { wanted: Wanted::Call(arrived), idempotency_key, approval, source: source.0 };
-    let answered = wait::act(app, token, asked, preferred_wait(&parts.headers)).await;
+    let answered = wait::act(app, &held, asked, preferred_wait(&parts.headers)).await;
     if let Some(body) = unread {
         drain(body).await;
     }
     answered
 }
 
-/// The agent's own credential.
-fn token(headers: &HeaderMap) -> Result<&str, Problem> {
+/// The agent's own credential, with what was shown for it.
+async fn held(app: &App, parts: &Parts) -> Result<Held, Problem> {
     let missing = || {
         let detail = "send `Authorization: Bearer …` (or `Placet-Authorization: Bearer …`) with an agent's access token";
         Problem::of(Code::TokenInvalid, detail)
     };
-    match once(headers, "placet-authorization")? {
-        Some(value) => value
-            .split_once(' ')
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, token)| token.trim())
-            .ok_or_else(missing),
-        None => bearer_token(headers)?.ok_or_else(missing),
-    }
+    let credential = match once(&parts.headers, "placet-authorization")? {
+        Some(value) => Credential::parse(value),
+        None => Credential::of(&parts.headers)?,
+    };
+    Sender::of(parts).agent(app, credential.ok_or_else(missing)?).await
 }
 
 /// The request as it came, but for its body.

@@ -24,7 +24,9 @@ use crate::{
     bearer::{self, Bearer},
     clock,
     problem::Problem,
-    recording, streams,
+    recording,
+    sender::Held,
+    streams,
 };
 use axum::body::Bytes;
 use describe::Described;
@@ -136,11 +138,11 @@ pub enum ArrivedBody {
 ///
 /// # Errors
 /// The refusal, as a problem document that states the decision.
-pub async fn act(app: &Arc<App>, token: &str, asked: &Asked) -> Result<Answered, Problem> {
+pub async fn act(app: &Arc<App>, held: &Held, asked: &Asked) -> Result<Answered, Problem> {
     let mut spent = BTreeSet::new();
     app.operations.space.may_begin()?;
     for _ in 0..ATTEMPTS {
-        let bearer = bearer::live(app, token).await?;
+        let bearer = bearer::live(app, held).await?;
         let now = app.clock.now();
         let described = match describe::describe(app, &bearer, asked).await {
             Ok(described) => described,

@@ -41,6 +41,7 @@ pub mod offline;
 pub mod permits;
 mod postgres;
 pub mod probe;
+pub mod proofs;
 pub mod pushed_requests;
 mod reader;
 pub mod record;
@@ -89,6 +90,7 @@ pub fn all_statements() -> Vec<(String, String)> {
         counters::STATEMENTS,
         decisions::STATEMENTS,
         delegations::STATEMENTS,
+        proofs::STATEMENTS,
         denials::STATEMENTS,
         documents::STATEMENTS,
         gauges::STATEMENTS,

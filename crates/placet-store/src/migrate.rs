@@ -29,6 +29,7 @@ pub(crate) const MIGRATIONS: &[(i64, &str)] = &[
     (10, include_str!("../migrations/0010_kept_bodies.sql")),
     (11, include_str!("../migrations/0011_clients.sql")),
     (12, include_str!("../migrations/0012_authorization_codes.sql")),
+    (13, include_str!("../migrations/0013_senders.sql")),
     (14, include_str!("../migrations/0014_issuers_of_nodes.sql")),
 ];
 

@@ -12,15 +12,17 @@ use crate::{
 };
 use placet_core::{
     id::{AgentId, GrantId},
+    jose::Thumbprint,
     secret::KeyedHash,
     time::Timestamp,
 };
 
 statements! {
     /// A new one.
-    INSERT = "INSERT INTO refresh_tokens (hash, agent, grant_id, issued, expires) VALUES (?1, ?2, ?3, ?4, ?5)";
+    INSERT = "INSERT INTO refresh_tokens (hash, agent, grant_id, issued, expires, key)
+              VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     /// One, with whether its successor was used.
-    FIND = "SELECT t.agent, t.grant_id, t.issued, t.expires, t.used, t.salt, s.used
+    FIND = "SELECT t.agent, t.grant_id, t.issued, t.expires, t.used, t.salt, s.used, t.key
             FROM refresh_tokens t LEFT JOIN refresh_tokens s ON s.hash = t.successor WHERE t.hash = ?1";
     /// Uses one that was not used.
     USE = "UPDATE refresh_tokens SET used = ?2, salt = ?3, successor = ?4 WHERE hash = ?1 AND used IS NULL";
@@ -40,6 +42,8 @@ pub struct RefreshToken {
     pub issued: Timestamp,
     /// When it can't be used any more.
     pub expires: Timestamp,
+    /// The key that whoever uses it has to prove to hold.
+    pub key: Option<Thumbprint>,
     /// When and how it was used.
     pub used: Option<Used>,
 }
@@ -60,7 +64,8 @@ pub struct Used {
 /// # Errors
 /// [`Fault::Conflict`] where there is no such agent or grant, or the hash is known.
 pub fn insert(tx: &mut Tx<'_>, hash: KeyedHash, token: &RefreshToken) -> Result<(), Fault> {
-    let row = params![hash.as_bytes(), token.agent, token.grant, token.issued, token.expires];
+    let key = token.key.map(|key| key.to_string());
+    let row = params![hash.as_bytes(), token.agent, token.grant, token.issued, token.expires, key];
     tx.execute(&INSERT, &row).map(|_| ())
 }
 
@@ -82,6 +87,10 @@ pub fn find(q: &mut impl Query, hash: KeyedHash) -> Result<Option<RefreshToken>,
             grant: row.id(1)?,
             issued: row.time(2)?,
             expires: row.time(3)?,
+            key: match row.optional_text(7)? {
+                Some(key) => Some(key.parse().map_err(|_| Fault::Unreadable("a refresh token's key"))?),
+                None => None,
+            },
             used,
         })
     })

@@ -2,7 +2,7 @@
 //!
 //! Invariant: the token is sent to the base URL only: redirects are not followed.
 
-use crate::{exit::Failure, output::escaped};
+use crate::{exit::Failure, holder::Holder, output::escaped};
 use placet_core::secret::Secret;
 use reqwest::{Method, header};
 use serde_json::Value;
@@ -17,10 +17,11 @@ pub(crate) struct Client {
     http: reqwest::Client,
     base: String,
     token: Option<Secret>,
+    holder: Option<Holder>,
 }
 
 /// The body of a request.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Body<'a> {
     /// None.
     Empty,
@@ -96,13 +97,19 @@ impl Client {
         let http = builder
             .build()
             .map_err(|error| Failure::unreadable(format!("no HTTP client can be made: {error}")))?;
-        Ok(Self { http, base, token })
+        Ok(Self { http, base, token, holder: None })
     }
 
     /// The same server with another token.
     #[must_use]
     pub(crate) fn with_token(&self, token: Secret) -> Self {
         Self { token: Some(token), ..self.clone() }
+    }
+
+    /// The same with a key that it proves to hold: its token is bound to that, or what it asks for will be.
+    #[must_use]
+    pub(crate) fn holding(self, holder: Option<Holder>) -> Self {
+        Self { holder, ..self }
     }
 
     /// The server's base URL.
@@ -121,9 +128,41 @@ impl Client {
         headers: &[(&str, &str)],
         body: Body<'_>,
     ) -> Result<Answer, Failure> {
-        let mut request = self.http.request(method, format!("{}{path}", self.base));
-        if let Some(token) = self.token.as_ref().and_then(Secret::expose_str) {
-            request = request.bearer_auth(token);
+        let (answer, nonce) = self.send_once(method.clone(), path, headers, body, None).await?;
+        // A proof is made anew with the nonce that the server wants (RFC 9449 §8 and §9), once.
+        let wants_nonce = ["code", "error"].into_iter().any(|name| {
+            let code = answer.body.get(name).and_then(Value::as_str);
+            matches!(code, Some("nonce_required" | "use_dpop_nonce"))
+        });
+        match nonce.filter(|_| wants_nonce) {
+            Some(nonce) => Ok(self.send_once(method, path, headers, body, Some(&nonce)).await?.0),
+            None => Ok(answer),
+        }
+    }
+
+    /// Sends a request once, with a proof made with `nonce` where it holds a key; answers the server's nonce as well.
+    async fn send_once(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Body<'_>,
+        nonce: Option<&str>,
+    ) -> Result<(Answer, Option<String>), Failure> {
+        let url = format!("{}{path}", self.base);
+        let token = self.token.as_ref().and_then(Secret::expose_str);
+        let proof = match &self.holder {
+            Some(holder) => Some(holder.proof(method.as_str(), &url, token, nonce)?),
+            None => None,
+        };
+        let mut request = self.http.request(method, url);
+        request = match (token, &proof) {
+            (Some(token), None) => request.bearer_auth(token),
+            (Some(token), Some(_)) => request.header(header::AUTHORIZATION, format!("DPoP {token}")),
+            (None, _) => request,
+        };
+        if let Some(proof) = proof {
+            request = request.header("dpop", proof);
         }
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -152,6 +191,7 @@ impl Client {
         };
         let answer = request.send().await.map_err(unreachable)?;
         let status = answer.status().as_u16();
+        let nonce = answer.headers().get("dpop-nonce").and_then(|it| it.to_str().ok()).map(str::to_owned);
         let bytes = answer.bytes().await.map_err(unreachable)?;
         let body = if bytes.is_empty() {
             Value::Null
@@ -159,7 +199,7 @@ impl Client {
             serde_json::from_slice(&bytes)
                 .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()))
         };
-        Ok(Answer { status, body })
+        Ok((Answer { status, body }, nonce))
     }
 
     /// Gets a document.

@@ -71,9 +71,16 @@ async fn play(temporary: &std::path::Path, out: Output) -> Result<Exit, Failure>
     let listener = serve::bind(([127, 0, 0, 1], 0).into(), "--listen").await?;
     let pages =
         Pages { listener: serve::bind(([127, 0, 0, 1], 0).into(), "--pages-listen").await?, url: None };
-    let server =
-        running::start(listener, pages, directory, None, Elsewhere::default(), None, Outside::default())
-            .await?;
+    let server = running::start(
+        listener,
+        pages,
+        directory,
+        running::Front::default(),
+        Elsewhere::default(),
+        None,
+        Outside::default(),
+    )
+    .await?;
     out.sentence(&format!(
         "Placet answers at {}, the shop (the upstream) at {}.",
         server.base_url(),

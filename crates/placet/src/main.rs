@@ -10,6 +10,7 @@ mod data;
 mod demo;
 mod environment;
 mod exit;
+mod holder;
 mod input;
 mod installation;
 mod logs;

@@ -18,7 +18,12 @@ use placet_server::{
     vault::rotation::GONE,
 };
 use placet_store::{Fault, Store};
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
 /// Where people's pages are answered.
@@ -56,6 +61,23 @@ pub(crate) struct Running {
     directory: DataDir,
 }
 
+/// How a server is seen from outside.
+#[derive(Debug)]
+pub(crate) struct Front {
+    /// Its issuer; the bound address where it isn't said.
+    pub(crate) issuer: Option<String>,
+    /// Proxies in front of it.
+    pub(crate) forwarded_by: Vec<IpAddr>,
+    /// How often a second a client may ask the OAuth endpoints.
+    pub(crate) client_rate: u32,
+}
+
+impl Default for Front {
+    fn default() -> Self {
+        Self { issuer: None, forwarded_by: Vec::new(), client_rate: 10_000 }
+    }
+}
+
 /// Starts a server on a bound listener and announces it. `keep_record` says how long bodies of the record are kept, if
 /// not for ever.
 ///
@@ -65,13 +87,14 @@ pub(crate) async fn start(
     listener: TcpListener,
     pages: Pages,
     directory: DataDir,
-    issuer: Option<String>,
+    front: Front,
     elsewhere: Elsewhere,
     keep_record: Option<Duration>,
     outside: Outside,
 ) -> Result<Running, Failure> {
     let address = listener.local_addr().map_err(|error| Failure::start(error.to_string()))?;
     let base_url = base_url(address);
+    let Front { issuer, forwarded_by, client_rate } = front;
     let issuer = issuer.unwrap_or_else(|| base_url.clone());
     let pages_address = pages.listener.local_addr().map_err(|error| Failure::start(error.to_string()))?;
     let pages_url = pages.url.unwrap_or_else(|| self::base_url(pages_address));
@@ -92,6 +115,9 @@ pub(crate) async fn start(
         issuer,
         pages: pages_url.clone(),
         issuers,
+        base_url: base_url.clone(),
+        forwarded_by,
+        client_rate,
         secrets,
         clock,
         node,

@@ -18,7 +18,7 @@ use placet_gateway::{CertificateDer, FetchConfig, GatewayConfig};
 use serde_json::json;
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -86,6 +86,12 @@ pub(crate) struct Serve {
     /// Read clients' documents and keys from this machine too, over http: for trying things out
     #[arg(long)]
     loopback_documents: bool,
+    /// The address of a proxy in front, which says by X-Forwarded-For whom it passes on; can be repeated
+    #[arg(long, value_name = "ADDRESS")]
+    forwarded_by: Vec<IpAddr>,
+    /// How often a second one client may ask the OAuth endpoints of this node
+    #[arg(long, value_name = "NUMBER", default_value_t = 10_000)]
+    client_rate: u32,
     /// What to log
     #[arg(long, value_name = "FILTER", env = "PLACET_LOG", hide_env_values = true, default_value = "info")]
     log: String,
@@ -120,7 +126,11 @@ impl Kept {
 impl Serve {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         logs::start(&self.log, context.environment.no_color)?;
-        let issuer = self.issuer.as_deref().map(checked_issuer).transpose()?;
+        let asked = running::Front {
+            issuer: self.issuer.as_deref().map(checked_issuer).transpose()?,
+            forwarded_by: self.forwarded_by.iter().map(IpAddr::to_canonical).collect(),
+            client_rate: self.client_rate,
+        };
         let pages_url = self.pages_url.as_deref().map(checked_origin).transpose()?;
         let vault = context.vault_keys(self.vault_key_file.as_deref());
         if let Some(vault) = &vault
@@ -150,8 +160,7 @@ impl Serve {
         let mut signals = Signals::new()?;
         let elsewhere = Elsewhere { vault, database };
         let mut running =
-            running::start(listener, pages, directory, issuer, elsewhere, self.keep_record.0, outside)
-                .await?;
+            running::start(listener, pages, directory, asked, elsewhere, self.keep_record.0, outside).await?;
         if let Some(monitoring) = monitoring {
             if let Ok(address) = monitoring.local_addr() {
                 tracing::info!(%address, "metrics are answered without authentication");

@@ -3,8 +3,7 @@
 //! Invariant: no private and no symmetric key is ever kept; a set that has one is refused, so that nobody publishes
 //! one and believes it harmless.
 
-use super::{Algorithm, Jws, JwsError};
-use crate::secret::sha256;
+use super::{Algorithm, Jws, JwsError, Thumbprint};
 use aws_lc_rs::{
     rsa::PublicKeyComponents,
     signature::{
@@ -46,7 +45,7 @@ pub struct PublicKey {
     /// The only algorithm that it says it is used with.
     only: Option<Algorithm>,
     material: Material,
-    thumbprint: [u8; 32],
+    thumbprint: Thumbprint,
 }
 
 enum Material {
@@ -122,7 +121,7 @@ impl PublicKey {
             }
             _ => return Err(JwkError::Unsupported),
         };
-        let key = Self { kid, only: None, material, thumbprint: sha256(&[members.as_bytes()]) };
+        let key = Self { kid, only: None, material, thumbprint: Thumbprint::of(&members) };
         match only {
             Some(alg) if !key.signs_with(alg) => Err(JwkError::Invalid),
             only => Ok(Self { only, ..key }),
@@ -134,9 +133,9 @@ impl PublicKey {
         self.kid.as_deref()
     }
 
-    /// Its thumbprint with SHA-256 (RFC 7638), in base64url: the same key always has the same.
-    pub fn thumbprint(&self) -> String {
-        encoded(&self.thumbprint)
+    /// Its thumbprint with SHA-256 (RFC 7638): the same key always has the same.
+    pub fn thumbprint(&self) -> Thumbprint {
+        self.thumbprint
     }
 
     /// Whether it signs with this algorithm: of its own kind, and the one that it names where it names one.

@@ -214,7 +214,8 @@ fn keys_that_are_none_are_refused() {
 
 #[test]
 fn a_thumbprint_is_that_of_the_standards() {
-    let thumbprint = |key: Value| PublicKey::from_jwk(key.as_object().unwrap()).unwrap().thumbprint();
+    let thumbprint =
+        |key: Value| PublicKey::from_jwk(key.as_object().unwrap()).unwrap().thumbprint().to_string();
     // RFC 8037 appendix A.3.
     let ed = json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
     assert_eq!(thumbprint(ed), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");

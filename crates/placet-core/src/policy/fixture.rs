@@ -57,6 +57,7 @@ pub(crate) fn everything() -> Authority {
         not_before: Timestamp::from_micros(0),
         expires: Timestamp::MAX,
         max_depth: 8,
+        key: None,
     }
 }
 

@@ -105,6 +105,7 @@ fn chain() -> Chain {
         not_before: Timestamp::default(),
         expires: Timestamp::MAX,
         max_depth: MAX_DEPTH,
+        key: None,
     };
     let root = Arc::new(Grant {
         id: registration,

@@ -103,6 +103,7 @@ fn agent(number: u64, issuer: &str) -> (Agent, Grant) {
             not_before: made(),
             expires: Timestamp::MAX,
             max_depth: MAX_DEPTH,
+            key: None,
         },
         limits: Vec::new(),
         origin: Origin::Registration,

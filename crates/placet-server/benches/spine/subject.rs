@@ -192,6 +192,9 @@ async fn serve(directory: &Path) -> Served {
     let config = Config {
         issuers: vec![issuer.clone()],
         pages: issuer.clone(),
+        base_url: issuer.clone(),
+        forwarded_by: Vec::new(),
+        client_rate: u32::MAX,
         issuer,
         secrets,
         clock,

@@ -7,9 +7,10 @@ use super::query::QueryParams;
 use crate::{
     app::App,
     body::JsonBody,
-    caller::{Caller, Source, bearer_token},
+    caller::{Caller, Source},
     problem::{Answer, Problem},
     reconcile, recording, revocation,
+    sender::Sender,
     way::{Asked, Wanted, wait},
 };
 use axum::{
@@ -50,12 +51,14 @@ pub(crate) struct NewAction {
 pub(crate) async fn act(
     State(app): State<Arc<App>>,
     source: Source,
+    sender: Sender,
     headers: HeaderMap,
     JsonBody(new): JsonBody<NewAction>,
 ) -> Answer<Response> {
-    let token = bearer_token(&headers)?.ok_or_else(|| {
+    let credential = sender.credential()?.ok_or_else(|| {
         Problem::of(Code::TokenInvalid, "send `Authorization: Bearer …` with an agent's access token")
     })?;
+    let held = sender.agent(&app, credential).await?;
     let wanted = Wanted::Action {
         service: new.service,
         action: new.action,
@@ -69,7 +72,7 @@ pub(crate) async fn act(
         source: source.0,
     };
     let wait = preferred_wait(&headers);
-    let mut response = wait::act(&app, token, asked, wait).await.into_response();
+    let mut response = wait::act(&app, &held, asked, wait).await.into_response();
     if let Some(wait) = wait
         && let Ok(applied) = HeaderValue::from_str(&format!("wait={}", wait.as_secs()))
     {

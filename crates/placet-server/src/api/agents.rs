@@ -16,11 +16,12 @@ use crate::{
     recording,
     revocation::{self, Ending, What},
     rules::Rules,
+    sender::Sender,
 };
 use axum::{
     Json,
     extract::{Path, State},
-    http::{HeaderMap, StatusCode},
+    http::StatusCode,
     response::{IntoResponse, Response},
 };
 use placet_core::{
@@ -192,6 +193,7 @@ pub(crate) fn registration(
             not_before: now,
             expires: Timestamp::MAX,
             max_depth: MAX_DEPTH,
+            key: None,
         },
         limits: Vec::new(),
         origin: Origin::Registration,
@@ -321,7 +323,7 @@ pub async fn activate(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
     source: Source,
-    headers: HeaderMap,
+    sender: Sender,
     body: Option<JsonBody<Activation>>,
 ) -> Answer<Json<Value>> {
     let wrong = || Problem::of(Code::TokenInvalid, "the registration token is wrong");
@@ -331,7 +333,7 @@ pub async fn activate(
             (None, id, Some(app.secrets.hashing.hash(REGISTRATION_TOKEN, token.as_bytes())))
         }
         None => {
-            let caller = identify(&app, &headers).await?;
+            let caller = identify(&app, &sender).await?;
             caller.must_configure()?;
             (Some(caller.by()), find(&app, &id).await?.ok_or_else(|| unknown(&id))?.id, None)
         }

@@ -311,6 +311,7 @@ fn shown(grant: &Grant) -> Map<String, Value> {
     shown.insert("not_before".into(), json!(authority.not_before));
     shown.insert("expires".into(), json!(end(authority.expires)));
     shown.insert("max_depth".into(), authority.max_depth.into());
+    shown.insert("key".into(), json!(authority.key));
     shown.insert("origin".into(), json!(grant.origin));
     shown.insert("created".into(), json!(grant.created));
     shown.insert("revoked".into(), json!(grant.revoked));

@@ -255,6 +255,7 @@ pub(crate) fn granted(
         authorization_details: new.authorization_details.clone(),
         audience: None,
         expires: Some(new.expires.unwrap_or_else(|| now.plus(LIFETIME))),
+        key: None,
     };
     let mut authority = Authority { not_before: now, ..registration.narrow(&request)? };
     if let Some(audience) = &new.audience {

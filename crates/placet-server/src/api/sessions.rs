@@ -78,11 +78,14 @@ pub(crate) async fn begin(
     password: String,
     source: Source,
 ) -> Result<Begun, Problem> {
+    app.rates.sign_in(&name, source, app.clock.now())?;
+    let tried = name.clone();
     let (user, stored) = app.store.read(move |q| users::by_name(q, &name)).await?.unzip();
     let fits = passwords::fits(password, stored).await?;
     let Some(user) = user.filter(|_| fits) else {
         return Err(Problem::of(Code::TokenInvalid, "name or password is wrong"));
     };
+    app.rates.signed_in(&tried, source);
     let now = app.clock.now();
     let (id, expires): (SessionId, _) = (clock::fresh(now), now.plus(LIFETIME));
     let token = Secret::generated(SESSION_PREFIX, clock::entropy());

@@ -12,6 +12,7 @@ use crate::{
         issue::scope_text,
     },
     problem::{Answer, Problem},
+    sender::Sender,
 };
 use axum::{Json, extract::State, http::HeaderMap};
 use placet_core::{
@@ -172,20 +173,21 @@ impl axum::extract::FromRequestParts<Arc<App>> for Asker {
         parts: &mut axum::http::request::Parts,
         app: &Arc<App>,
     ) -> Result<Self, Problem> {
-        asker(app, &parts.headers).await
+        asker(app, &Sender::of(parts), &parts.headers).await
     }
 }
 
-async fn asker(app: &App, headers: &HeaderMap) -> Result<Asker, Problem> {
-    introspect::asker(app, headers, &OAuthParams::default(), introspect::Public::Refused).await.map_err(
-        |error| {
-            if error.status.as_u16() == 401 {
-                Problem::of(Code::TokenInvalid, error.description)
-            } else {
-                failed(error)
-            }
-        },
-    )
+async fn asker(app: &App, sender: &Sender, headers: &HeaderMap) -> Result<Asker, Problem> {
+    let public = introspect::Public::Refused;
+    introspect::asker(app, sender, headers, &OAuthParams::default(), public).await.map_err(|error| {
+        if let Some(code) = error.of_proof() {
+            Problem::of(code, error.description)
+        } else if error.status.as_u16() == 401 {
+            Problem::of(Code::TokenInvalid, error.description)
+        } else {
+            failed(error)
+        }
+    })
 }
 
 fn failed(error: crate::problem::OAuthError) -> Problem {

@@ -139,7 +139,7 @@ pub(super) async fn presented(
     let refresh = client
         .metadata
         .may_use(GrantType::RefreshToken)
-        .then(|| refresh::First::of(app, &consented.grant, now));
+        .then(|| refresh::First::of(app, &consented.grant, refresh::bound_to(client, params), now));
     Ok((Redemption { hash: hash(app, text.as_bytes()), consented: Arc::new(consented), refresh }, chain))
 }
 

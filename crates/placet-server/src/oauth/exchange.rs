@@ -58,14 +58,15 @@ pub async fn exchange(
                     )));
                 }
             }
-            let bearer = bearer::live(app, subject).await.map_err(|problem| unusable(problem.into()))?;
+            let bearer =
+                bearer::live(app, &params.held(subject)).await.map_err(|problem| unusable(problem.into()))?;
             if bearer.chain.agent().id != client.agent.id {
                 return Err(invalid("`subject_token` is the token of another agent"));
             }
-            refresh::first(app, &bearer, source).await.map(Value::Object)
+            refresh::first(app, &bearer, refresh::bound_to(client, params), source).await.map(Value::Object)
         }
         None | Some(ACCESS_TOKEN) => {
-            let presented = presented(app, client, subject, subject_type).await?;
+            let presented = presented(app, client, params, subject, subject_type).await?;
             let mut answer = issue::issue(app, client, presented, params, source).await.map_err(unusable)?;
             answer.insert("issued_token_type".into(), ACCESS_TOKEN.into());
             Ok(Value::Object(answer))
@@ -80,13 +81,15 @@ pub async fn exchange(
 async fn presented<'p>(
     app: &App,
     client: &Client,
+    params: &OAuthParams,
     subject: &'p str,
     subject_type: &str,
 ) -> Result<Presented<'p>, OAuthError> {
     let now = app.clock.now();
     match subject_type {
         ACCESS_TOKEN => {
-            let bearer = bearer::live(app, subject).await.map_err(|problem| unusable(problem.into()))?;
+            let bearer =
+                bearer::live(app, &params.held(subject)).await.map_err(|problem| unusable(problem.into()))?;
             let own = bearer.chain.agent().id == client.agent.id;
             Ok(if own { Presented::Own(subject) } else { Presented::Parent(subject) })
         }
@@ -110,7 +113,7 @@ async fn actor(app: &App, client: &Client, params: &OAuthParams) -> Result<(), O
     if kind != ACCESS_TOKEN {
         return Err(invalid(format!("`actor_token_type` is `{ACCESS_TOKEN}`")));
     }
-    let bearer = bearer::live(app, token).await.map_err(|problem| {
+    let bearer = bearer::live(app, &params.held(token)).await.map_err(|problem| {
         invalid(format!("`actor_token`: {}: {}", problem.code().as_str(), problem.detail()))
     })?;
     if bearer.chain.agent().id != client.agent.id {

@@ -4,6 +4,8 @@
 //! administrator token, administrators and auditors ask about any. To everybody else, and for everything that is not a
 //! live access or refresh token, the answer is `{"active": false}` and nothing more.
 //!
+//! Who asks for it is given the answer under a signature, made for nobody else (RFC 9701).
+//!
 //! Invariant: active means that the token has not expired *and* that its whole chain is alive; what is told of its scope
 //! is what the chain permits now.
 
@@ -12,8 +14,9 @@ use crate::{
     app::App,
     bearer,
     body::OAuthParams,
-    caller::{self, Caller, bearer_token},
+    caller::{self, Caller},
     problem::{OAuthError, Problem},
+    sender::Sender,
 };
 use axum::{
     Json,
@@ -24,12 +27,16 @@ use axum::{
 use placet_core::{
     chain::Chain,
     id::{AgentId, UserId},
-    token::AccessClaims,
+    refusal::Code,
+    token::{AccessClaims, Statement, sign_statement},
     user::{ADMINISTRATOR, AUDITOR},
 };
 use placet_store::resource_servers::ResourceServer;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
+
+/// The media type of an answer that is signed (RFC 9701 §5).
+const STATEMENT: &str = "application/token-introspection+jwt";
 
 /// The endpoint.
 ///
@@ -37,10 +44,11 @@ use std::sync::Arc;
 /// 401 without credentials that can be used; `invalid_request` without `token`.
 pub async fn post(
     State(app): State<Arc<App>>,
+    sender: Sender,
     headers: HeaderMap,
     params: OAuthParams,
 ) -> Result<Response, OAuthError> {
-    let asker = asker(&app, &headers, &params, Public::Refused).await?;
+    let asker = asker(&app, &sender, &headers, &params, Public::Refused).await?;
     let token = params.required("token")?;
     params.text("token_type_hint")?;
     let with_history = params.flag("include_task_history")?;
@@ -57,7 +65,25 @@ pub async fn post(
             None => json!({"active": false}),
         },
     };
-    Ok(([(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response())
+    let no_store = [(header::CACHE_CONTROL, "no-store")];
+    if !wants_statement(&headers) {
+        return Ok((no_store, Json(answer)).into_response());
+    }
+    // RFC 9701 §5: for whoever asks, and no token by itself.
+    let claims = json!({"iss": app.issuer, "aud": asker.by(), "iat": app.clock.now().as_seconds(),
+        "token_introspection": answer});
+    let statement = sign_statement(&app.secrets.tokens.load(), Statement::Introspection, &claims)?;
+    Ok((no_store, [(header::CONTENT_TYPE, STATEMENT)], statement).into_response())
+}
+
+/// Whether the answer is to be a signed statement (RFC 9701 §4).
+fn wants_statement(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .flat_map(|value| value.to_str().unwrap_or_default().split(','))
+        .map(|range| range.split(';').next().unwrap_or_default().trim())
+        .any(|kind| kind.eq_ignore_ascii_case(STATEMENT))
 }
 
 /// Who asks an OAuth endpoint that takes a client's authentication or a bearer.
@@ -111,17 +137,34 @@ pub enum Public {
     Enough,
 }
 
-/// Who asks: the bearer where there is one, else the client that authenticates.
+/// Who asks, as [`authenticated`]; each may ask so often only.
 ///
 /// # Errors
-/// 401 `invalid_client` or `invalid_token`.
+/// As there, and `slow_down` with status 429.
 pub async fn asker(
     app: &App,
+    sender: &Sender,
     headers: &HeaderMap,
     params: &OAuthParams,
     public: Public,
 ) -> Result<Asker, OAuthError> {
-    if bearer_token(headers)?.is_none() {
+    let asker = authenticated(app, sender, headers, params, public).await?;
+    app.rates.known(&asker.by(), app.clock.now())?;
+    Ok(asker)
+}
+
+/// Who asks: the bearer where there is one, else the client that authenticates.
+///
+/// # Errors
+/// 401 `invalid_client` or `invalid_token`.
+async fn authenticated(
+    app: &App,
+    sender: &Sender,
+    headers: &HeaderMap,
+    params: &OAuthParams,
+    public: Public,
+) -> Result<Asker, OAuthError> {
+    if sender.credential()?.is_none() {
         let presented = client::presented(headers, params)?;
         if let Some(server) = resource_server::authenticate(app, &presented).await? {
             return Ok(Asker::ResourceServer(server));
@@ -138,7 +181,7 @@ pub async fn asker(
             "authenticate in the header or in the body, not in both",
         ));
     }
-    match caller::identify(app, headers).await.map_err(refused)? {
+    match caller::identify(app, sender).await.map_err(refused)? {
         Caller::Agent(bearer) => Ok(Asker::Agent(bearer.chain.agent().id)),
         Caller::User(signed_in) => Ok(Asker::Person {
             id: signed_in.user.id,
@@ -154,6 +197,9 @@ fn refused(problem: Problem) -> OAuthError {
     let code = problem.code();
     if code.status() != 401 {
         return problem.into();
+    }
+    if matches!(code, Code::ProofInvalid | Code::NonceRequired) {
+        return OAuthError { status: StatusCode::UNAUTHORIZED, ..problem.into() };
     }
     let description = format!("{}: {}", code.as_str(), problem.detail());
     OAuthError { status: StatusCode::UNAUTHORIZED, ..OAuthError::new("invalid_token", description) }
@@ -206,7 +252,7 @@ fn described(claims: &AccessClaims, chain: &Chain) -> Map<String, Value> {
     answer.insert("active".into(), true.into());
     answer.insert("scope".into(), scope_text(&effective).into());
     answer.insert("client_id".into(), json!(claims.client_id));
-    answer.insert("token_type".into(), "Bearer".into());
+    answer.insert("token_type".into(), claims.token_type().into());
     answer.insert("exp".into(), claims.exp.into());
     answer.insert("iat".into(), claims.iat.into());
     answer.insert("sub".into(), claims.sub.clone().into());
@@ -226,6 +272,9 @@ fn described(claims: &AccessClaims, chain: &Chain) -> Map<String, Value> {
     }
     answer.insert("task".into(), task.into());
     answer.insert("grant".into(), json!(claims.grant));
+    if let Some(cnf) = &claims.cnf {
+        answer.insert("cnf".into(), json!(cnf));
+    }
     if !claims.authorization_details.is_empty() {
         answer.insert("authorization_details".into(), json!(claims.authorization_details));
     }

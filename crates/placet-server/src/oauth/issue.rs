@@ -99,7 +99,7 @@ pub async fn issue(
     for _ in 0..ATTEMPTS {
         let now = app.clock.now();
         let found = base::find(app, client, presented, params, now).await?;
-        let authority = reach::authority(app, client, &found, &request, now)?;
+        let authority = reach::authority(app, client, &found, &request, params.key(), now)?;
         let plan = plan(app, client, &found, authority, params, now).await?;
         let jti = clock::fresh(now);
         match commit(app, &found, &plan, jti, source, now).await? {

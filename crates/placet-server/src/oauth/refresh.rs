@@ -22,6 +22,7 @@ use crate::{
 use placet_core::{
     grant::Grant,
     id::GrantId,
+    jose::Thumbprint,
     record::{EntryType, Envelope},
     refusal::{Code, Reason},
     secret::{KeyedHash, Secret},
@@ -46,11 +47,17 @@ const PURPOSE: &str = "refresh_token";
 /// The purpose under which a successor is derived.
 const SUCCESSOR: &str = "refresh_token_successor";
 
-/// A first refresh token for the grant of a live access token that the client presented as its own.
+/// A first refresh token for the grant of a live access token that the client presented as its own. One that is bound to
+/// `key` is of use with a proof of that key only; a client that authenticates by itself needs none (RFC 9449 §5).
 ///
 /// # Errors
 /// `temporarily_unavailable` where authority keeps changing.
-pub async fn first(app: &App, bearer: &Bearer, source: Source) -> Result<Map<String, Value>, OAuthError> {
+pub async fn first(
+    app: &App,
+    bearer: &Bearer,
+    key: Option<Thumbprint>,
+    source: Source,
+) -> Result<Map<String, Value>, OAuthError> {
     let now = app.clock.now();
     let token = Secret::generated(PREFIX, clock::entropy());
     let grant = &bearer.chain.leaf().grant;
@@ -59,6 +66,7 @@ pub async fn first(app: &App, bearer: &Bearer, source: Source) -> Result<Map<Str
         grant: grant.id,
         issued: now,
         expires: now.plus(LIFETIME).min(bearer.chain.expires()),
+        key,
         used: None,
     };
     let envelope = Envelope {
@@ -102,11 +110,12 @@ pub(super) struct First {
 
 impl First {
     /// One for a grant that is about to be made.
-    pub(super) fn of(app: &App, grant: &Grant, now: Timestamp) -> Self {
+    pub(super) fn of(app: &App, grant: &Grant, key: Option<Thumbprint>, now: Timestamp) -> Self {
         let token = Secret::generated(PREFIX, clock::entropy());
         let hash = hash(app, token.expose());
         let expires = now.plus(LIFETIME).min(grant.authority.expires);
-        let stored = RefreshToken { agent: grant.agent, grant: grant.id, issued: now, expires, used: None };
+        let stored =
+            RefreshToken { agent: grant.agent, grant: grant.id, issued: now, expires, key, used: None };
         Self { token, hash, stored }
     }
 
@@ -119,6 +128,12 @@ impl First {
     pub(super) fn told(&self) -> Option<&str> {
         self.token.expose_str()
     }
+}
+
+/// The key that a refresh token of this client is bound to: a public client's, as it has nothing else to show (RFC 9449
+/// §5).
+pub(super) fn bound_to(client: &Client, params: &OAuthParams) -> Option<Thumbprint> {
+    params.key().filter(|_| client.metadata.is_public())
 }
 
 /// `grant_type=refresh_token` (RFC 6749 §6): an access token of the grant, or of less where less is asked for, and the
@@ -192,6 +207,7 @@ pub(super) async fn presented(
     app: &App,
     client: &Client,
     token: &str,
+    key: Option<Thumbprint>,
     now: Timestamp,
 ) -> Result<(Rotation, GrantId), OAuthError> {
     let unusable = || OAuthError::new("invalid_grant", "the refresh token is unknown or has expired");
@@ -199,6 +215,12 @@ pub(super) async fn presented(
         find(app, token).await?.filter(|found| found.agent == client.agent.id).ok_or_else(unusable)?;
     if found.expires <= now {
         return Err(unusable());
+    }
+    if found.key.is_some() && found.key != key {
+        return Err(OAuthError::new(
+            "invalid_grant",
+            "the refresh token is bound to a key: send a DPoP proof of it",
+        ));
     }
     let salt = clock::entropy();
     let successor = hash(app, derived(app, token, &salt).expose());

@@ -12,11 +12,12 @@ use super::client::CLIENT_SECRET;
 use crate::{
     app::App,
     body::JsonBody,
-    caller::{Source, bearer_token},
+    caller::Source,
     clock,
     problem::{OAuthError, Problem},
     recording,
     revocation::{self, Ending, What},
+    sender::{Credential, Scheme},
 };
 use axum::{
     Json,
@@ -312,7 +313,8 @@ fn sent(body: Result<JsonBody<Map<String, Value>>, Problem>) -> Result<Map<Strin
 }
 
 fn presented(app: &App, id: &str, headers: &HeaderMap) -> Result<(AgentId, KeyedHash), OAuthError> {
-    let token = bearer_token(headers).ok().flatten().ok_or_else(wrong_token)?;
+    let credential = Credential::of(headers).ok().flatten().filter(|sent| sent.scheme == Scheme::Bearer);
+    let token = credential.ok_or_else(wrong_token)?.token;
     let id = id.parse().map_err(|_| wrong_token())?;
     Ok((id, app.secrets.hashing.hash(ACCESS, token.as_bytes())))
 }

@@ -15,6 +15,7 @@ use crate::{
     caller::Source,
     problem::OAuthError,
     revocation::{self, Ended, Ending, MAX_REASON, What},
+    sender::Sender,
 };
 use axum::{
     Json,
@@ -33,10 +34,11 @@ use std::sync::Arc;
 pub async fn post(
     State(app): State<Arc<App>>,
     source: Source,
+    sender: Sender,
     headers: HeaderMap,
     params: OAuthParams,
 ) -> Result<Response, OAuthError> {
-    let asker = asker(&app, &headers, &params, Public::Enough).await?;
+    let asker = asker(&app, &sender, &headers, &params, Public::Enough).await?;
     let token = params.required("token")?;
     // RFC 7009 §2.1: the hint only speeds up the search; the kinds are told apart by their form.
     params.text("token_type_hint")?;

@@ -1,7 +1,16 @@
 //! `POST /oauth/token`: authorization codes, client credentials, token exchange, refreshing.
 
-use super::{client, code, exchange, issue, refresh};
-use crate::{app::App, body::OAuthParams, caller::Source, problem::OAuthError};
+use super::{
+    client::{self, Client},
+    code, exchange, issue, refresh,
+};
+use crate::{
+    app::App,
+    body::OAuthParams,
+    caller::Source,
+    problem::OAuthError,
+    sender::{Sender, proofs},
+};
 use axum::{
     Json,
     extract::State,
@@ -11,6 +20,7 @@ use axum::{
 use placet_core::{
     client::GrantType,
     grant::{self, cover::AuthorizationDetail},
+    jose::Thumbprint,
     pattern::{ActionPattern, ResourcePattern},
     scope::Scope,
 };
@@ -27,11 +37,15 @@ pub const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchang
 pub async fn post(
     State(app): State<Arc<App>>,
     source: Source,
+    sender: Sender,
     headers: HeaderMap,
     params: OAuthParams,
 ) -> Result<Response, OAuthError> {
     app.operations.space.may_begin()?;
     let client = client::authenticate(&app, &headers, &params).await?;
+    app.rates.known(&client.agent.id.to_string(), app.clock.now())?;
+    let key = proved(&app, &client, &sender).await?;
+    let params = params.proved(key);
     let grant_type = params.required("grant_type")?;
     if let Some(known) = GrantType::from_name(grant_type) {
         client.must_use(known)?;
@@ -50,6 +64,20 @@ pub async fn post(
     };
     app.operations.metrics.tokens.add(&[("grant_type", grant_type)]);
     Ok(no_store(answer))
+}
+
+/// The key that the client proves to hold, which what it is given will be bound to (RFC 9449 §5).
+async fn proved(app: &App, client: &Client, sender: &Sender) -> Result<Option<Thumbprint>, OAuthError> {
+    let Some(proof) = sender.proof(app, None)? else {
+        if client.metadata.dpop_bound_access_tokens {
+            let description =
+                "the client is registered for bound tokens only: send a `DPoP` header with a proof";
+            return Err(OAuthError::new("invalid_dpop_proof", description));
+        }
+        return Ok(None);
+    };
+    proofs::take(app, &proof).await?;
+    Ok(Some(proof.key))
 }
 
 /// A JSON answer that nothing may keep (RFC 6749 §5.1).

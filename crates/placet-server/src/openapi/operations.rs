@@ -83,7 +83,7 @@ const AGENT_STATE: &[(u16, Gives)] =
 const GRANT: &[(u16, Gives)] = &[(
     200,
     Gives::Json(
-        "id!: text, root!: text, parent!: text?, depth!: int, agent!: text, user!: text?, task!: text?, scope!: [text], tools!: [text], resources!: [text], connections!: [text]?, authorization_details!: [object], limits!: [any], audience!: [text], not_before!: time, expires!: time?, max_depth!: int, origin!: text, created!: time, revoked!: object?, alive!: flag, reason!: text?, left: {scope!: [text], tools!: [text], resources!: [text]}",
+        "id!: text, root!: text, parent!: text?, depth!: int, agent!: text, user!: text?, task!: text?, scope!: [text], tools!: [text], resources!: [text], connections!: [text]?, authorization_details!: [object], limits!: [any], audience!: [text], not_before!: time, expires!: time?, max_depth!: int, key!: text?, origin!: text, created!: time, revoked!: object?, alive!: flag, reason!: text?, left: {scope!: [text], tools!: [text], resources!: [text]}",
     ),
 )];
 const RESOURCE_SERVER: &[(u16, Gives)] = &[(
@@ -140,6 +140,36 @@ pub const OPERATIONS: &[Operation] = &[
         "Where the OAuth endpoints are (RFC 8414)",
         Anybody,
         &[(200, Gives::Json("issuer!: text, token_endpoint!: text, jwks_uri!: text"))],
+    ),
+    op(
+        "GET /.well-known/oauth-authorization-server/{*path}",
+        "The same, where the issuer has this path (RFC 8414 §3.1)",
+        Anybody,
+        &[(200, Gives::Json("issuer!: text, token_endpoint!: text, jwks_uri!: text"))],
+    ),
+    op(
+        "GET /.well-known/openid-configuration",
+        "The same, for clients that look there",
+        Anybody,
+        &[(200, Gives::Json("issuer!: text, token_endpoint!: text, jwks_uri!: text"))],
+    ),
+    op(
+        "GET /.well-known/openid-configuration/{*path}",
+        "The same, where the issuer has this path",
+        Anybody,
+        &[(200, Gives::Json("issuer!: text, token_endpoint!: text, jwks_uri!: text"))],
+    ),
+    op(
+        "GET /.well-known/oauth-protected-resource",
+        "From whom the doors take tokens, and how they are sent (RFC 9728)",
+        Anybody,
+        &[(200, Gives::Json("resource!: text, authorization_servers!: [text]"))],
+    ),
+    op(
+        "GET /.well-known/oauth-protected-resource/{*path}",
+        "The same of one door, by its path",
+        Anybody,
+        &[(200, Gives::Json("resource!: text, authorization_servers!: [text]"))],
     ),
     op(
         "GET /.well-known/jwks.json",
@@ -281,7 +311,7 @@ pub const OPERATIONS: &[Operation] = &[
         "POST /v1/grants",
         "Make a root grant for an agent, without a task",
         Bearer,
-        &[(201, Gives::Json("grant_id!: text, id!: text, root!: text, parent!: text?, depth!: int, agent!: text, user!: text?, task!: text?, scope!: [text], tools!: [text], resources!: [text], connections!: [text]?, authorization_details!: [object], limits!: [any], audience!: [text], not_before!: time, expires!: time?, max_depth!: int, origin!: text, created!: time, revoked!: object?"))],
+        &[(201, Gives::Json("grant_id!: text, id!: text, root!: text, parent!: text?, depth!: int, agent!: text, user!: text?, task!: text?, scope!: [text], tools!: [text], resources!: [text], connections!: [text]?, authorization_details!: [object], limits!: [any], audience!: [text], not_before!: time, expires!: time?, max_depth!: int, key!: text?, origin!: text, created!: time, revoked!: object?"))],
     )
     .takes(Json(
         "agent!: text, user: text?, scope: [text], tools: [text], resources: [text], connections: [text], authorization_details: [object], audience: [text], limits: [object], expires: time, max_depth: int",

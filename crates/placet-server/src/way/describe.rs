@@ -8,6 +8,7 @@ use crate::{
     connections::{self, Picked},
     problem::Problem,
     rules::{LiveService, Rules},
+    sender::Held,
 };
 use placet_core::{
     action::{Action, ServiceVersion},
@@ -153,8 +154,8 @@ pub enum Takes {
 ///
 /// # Errors
 /// As [`act`](super::act), where it would fail whatever the body is; but `not_granted` is left to it.
-pub async fn takes(app: &App, token: &str, arrived: &Arrived) -> Result<Takes, Problem> {
-    let bearer = crate::bearer::live(app, token).await?;
+pub async fn takes(app: &App, held: &Held, arrived: &Arrived) -> Result<Takes, Problem> {
+    let bearer = crate::bearer::live(app, held).await?;
     match found(app, &bearer, &app.rules.load_full(), arrived).await {
         Ok((_, placed)) if placed.action().stream() => Ok(Takes::Stream),
         Ok(_) => Ok(Takes::Whole),

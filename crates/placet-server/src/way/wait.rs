@@ -8,7 +8,7 @@
 //! to its end or not at all: taking the action is a task of its own.
 
 use super::{Answered, Asked};
-use crate::{app::App, liveness, problem::Problem};
+use crate::{app::App, liveness, problem::Problem, sender::Held};
 use placet_core::{approval::ApprovalState, id::ApprovalId, refusal::Code};
 use placet_store::{Fault, approvals};
 use std::{
@@ -108,14 +108,14 @@ impl Drop for Place<'_> {
 /// As [`super::act`]; a request that nobody answered in time is held, which is no error.
 pub async fn act(
     app: &Arc<App>,
-    token: &str,
+    held: &Held,
     mut asked: Asked,
     wait: Option<Duration>,
 ) -> Result<Answered, Problem> {
     let deadline = wait.map(|wait| Instant::now() + wait.min(LONGEST));
     loop {
         let answer;
-        (asked, answer) = taken(app, token, asked).await?;
+        (asked, answer) = taken(app, held, asked).await?;
         let answer = answer?;
         let (Answered::Held { approval, .. }, Some(deadline)) = (&answer, deadline) else {
             return Ok(answer);
@@ -133,12 +133,12 @@ pub async fn act(
 /// something charged that nobody carries out. The request comes back, to be sent again once it is approved.
 async fn taken(
     app: &Arc<App>,
-    token: &str,
+    held: &Held,
     asked: Asked,
 ) -> Result<(Asked, Result<Answered, Problem>), Problem> {
-    let (app, token) = (Arc::clone(app), token.to_owned());
+    let (app, held) = (Arc::clone(app), held.clone());
     let running = tokio::spawn(async move {
-        let answer = super::act(&app, &token, &asked).await;
+        let answer = super::act(&app, &held, &asked).await;
         (asked, answer)
     });
     running.await.map_err(|_| Problem::of(Code::Internal, "the request stopped with a bug"))

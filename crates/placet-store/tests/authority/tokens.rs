@@ -19,7 +19,14 @@ on_both_engines! {
 
 fn token(world: &World, handle: &str) -> RefreshToken {
     let agent = world.agent(handle);
-    RefreshToken { agent: agent.id, grant: agent.registration, issued: NOW, expires: minutes(60), used: None }
+    RefreshToken {
+        agent: agent.id,
+        grant: agent.registration,
+        issued: NOW,
+        expires: minutes(60),
+        key: None,
+        used: None,
+    }
 }
 
 fn of_many_that_use_a_refresh_token_at_once_one_does(world: &World) {

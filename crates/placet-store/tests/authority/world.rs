@@ -244,6 +244,7 @@ pub(crate) fn authority() -> Authority {
         not_before: NOW,
         expires: minutes(30),
         max_depth: MAX_DEPTH,
+        key: None,
     }
 }
 

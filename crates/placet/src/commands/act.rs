@@ -5,6 +5,7 @@ use crate::{
     cli::Context,
     client::{Answer, Body},
     exit::{Exit, Failure},
+    holder::KeyFile,
     output::note,
 };
 use clap::Args;
@@ -49,6 +50,8 @@ pub(crate) struct Act {
     /// Where it is held, wait so many seconds for the answer (at most 60)
     #[arg(long, value_name = "SECONDS")]
     wait: Option<u64>,
+    #[command(flatten)]
+    key: KeyFile,
 }
 
 /// Ask for a decision.
@@ -78,6 +81,8 @@ pub(crate) struct Decide {
     /// On behalf of the user with this id, for administrators
     #[arg(long, value_name = "ID")]
     user: Option<String>,
+    #[command(flatten)]
+    key: KeyFile,
 }
 
 impl Act {
@@ -93,7 +98,8 @@ impl Act {
         let prefer = self.wait.map(|seconds| format!("wait={seconds}"));
         let prefer = prefer.as_deref().map(|prefer| ("prefer", prefer));
         let headers: Vec<(&str, &str)> = key.into_iter().chain(approval).chain(prefer).collect();
-        let answer = context.client()?.send(Method::POST, "/v1/actions", &headers, Body::Json(&body)).await?;
+        let client = context.client()?.holding(self.key.open()?);
+        let answer = client.send(Method::POST, "/v1/actions", &headers, Body::Json(&body)).await?;
         Ok(shown(context, &answer, "status", "executed"))
     }
 }
@@ -111,7 +117,8 @@ impl Decide {
             .maybe("task", self.task)
             .maybe("user", user)
             .done();
-        let answer = context.client()?.send(Method::POST, "/v1/decisions", &[], Body::Json(&body)).await?;
+        let client = context.client()?.holding(self.key.open()?);
+        let answer = client.send(Method::POST, "/v1/decisions", &[], Body::Json(&body)).await?;
         Ok(shown(context, &answer, "decision", "allow"))
     }
 }

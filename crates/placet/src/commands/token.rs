@@ -5,6 +5,7 @@ use crate::{
     cli::Context,
     client::Body,
     exit::{Exit, Failure},
+    holder::KeyFile,
     input,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -21,6 +22,7 @@ with an assertion that its key signs, and there is no secret (`placet agent keyg
 Examples:
   placet token --client-id agt_01k… --scope 'orders.read refunds.create' --task ticket-118 < client-secret
   placet token --client-id agt_01k… --key agent.pem --scope orders.read
+  placet token --client-id agt_01k… --scope orders.read --dpop-key key.pem < client-secret
   placet token introspect < access-token";
 
 /// Get a token, or introspect, verify or revoke one.
@@ -75,6 +77,8 @@ struct Request {
     /// The parent's task
     #[arg(long, value_name = "ID")]
     parent_task: Option<String>,
+    #[command(flatten)]
+    dpop: KeyFile,
 }
 
 #[derive(Debug, Subcommand)]
@@ -193,7 +197,7 @@ impl Request {
             .maybe("required_resources", joined(&self.resources))
             .maybe("parent_token", parent)
             .maybe("parent_task_id", self.parent_task);
-        let server = context.server()?;
+        let server = context.server()?.holding(self.dpop.open_or_make()?);
         let members = match &self.key {
             Some(path) => {
                 let text = key::assertion(&server, path, self.key_id.as_deref(), &client_id).await?;

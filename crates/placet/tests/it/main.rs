@@ -36,7 +36,15 @@ mod crash;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod discovery;
+#[cfg(test)]
 mod doctor;
+#[cfg(test)]
+mod dpop;
+#[cfg(test)]
+mod dpop_delegation;
+#[cfg(test)]
+mod dpop_nodes;
 #[cfg(test)]
 mod dumps;
 #[cfg(test)]
@@ -83,6 +91,8 @@ mod process;
 mod proxy;
 #[cfg(test)]
 mod proxy_streaming;
+#[cfg(test)]
+mod rates;
 #[cfg(test)]
 mod readme;
 #[cfg(test)]

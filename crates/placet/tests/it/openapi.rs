@@ -12,13 +12,18 @@ const SPECIFICATION: &str = include_str!("../openapi/schema-3.1.json");
 const OPEN: &[&str] = &[
     "GET /.well-known/jwks.json",
     "GET /.well-known/oauth-authorization-server",
+    "GET /.well-known/oauth-protected-resource",
+    "GET /.well-known/openid-configuration",
     "GET /healthz",
     "GET /openapi.json",
     "GET /readyz",
 ];
 
-/// What takes its proof from the body or the path: refused without it, with a status of its own.
+/// What takes its proof from the body, or is there for some paths only: refused without, with a status of its own.
 const PROVEN_OTHERWISE: &[&str] = &[
+    "GET /.well-known/oauth-authorization-server/{path}",
+    "GET /.well-known/oauth-protected-resource/{path}",
+    "GET /.well-known/openid-configuration/{path}",
     // A client that introduces itself is nobody yet.
     "POST /oauth/register",
     "POST /v1/sessions",

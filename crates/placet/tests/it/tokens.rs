@@ -420,7 +420,7 @@ fn only_a_token_of_the_right_kind_for_us_by_us_in_time_is_taken() {
         answer.refused(401, "token_invalid");
     }
     // RFC 6750 §2: nowhere but in the header.
-    stage.client().get(&format!("/v1/grants?access_token={token}")).send().refused(401, "token_invalid");
+    stage.client().get(&format!("/v1/grants?access_token={token}")).send().refused(400, "request_invalid");
     // HS256 with the public key as the secret: the oldest trick.
     let hs = with(&header, "alg", json!("HS256"));
     let signed = token_of(&hs, &claims, |signed| {

@@ -1,7 +1,8 @@
 use super::*;
 use crate::{
     action::Action,
-    grant::{Authority, Request},
+    grant::{Authority, Exceeds, Request},
+    jose::Thumbprint,
     scope::Scope,
     time::Timestamp,
 };
@@ -266,7 +267,27 @@ fn authority() -> impl Strategy<Value = Authority> {
         not_before: Timestamp::from_seconds(0),
         expires: Timestamp::MAX,
         max_depth: 8,
+        key: None,
     })
+}
+
+#[test]
+fn a_bound_authority_is_narrowed_and_handed_on_only_with_a_key() {
+    let [one, another] = ["one", "another"].map(Thumbprint::of);
+    let unbound = crate::policy::fixture::everything();
+    let asking = |key| Request { key, ..Request::default() };
+    let bound = unbound.narrow(&asking(Some(one))).unwrap();
+    assert_eq!(bound.key, Some(one));
+    assert_eq!(bound.narrow(&asking(None)).unwrap().key, Some(one));
+    assert_eq!(bound.narrow(&asking(Some(one))).unwrap(), bound);
+    assert_eq!(bound.narrow(&asking(Some(another))).unwrap_err(), Exceeds::Key);
+    assert!(unbound.covers(&bound) && bound.covers(&bound));
+    assert!(!bound.covers(&unbound) && !bound.covers(&Authority { key: Some(another), ..bound.clone() }));
+    assert_eq!(bound.handed_on(None).unwrap_err(), Exceeds::Key);
+    assert_eq!(bound.handed_on(Some(another)).unwrap().key, Some(another));
+    // What was never bound is handed on as it is: its tokens are bound by whoever asks for them so.
+    assert_eq!(unbound.handed_on(Some(one)).unwrap(), unbound);
+    assert_eq!(bound.within(&unbound), bound);
 }
 
 /// Everything that an authority permits, of all there is in the small world.

@@ -6,6 +6,7 @@ use crate::{
     caller::{self, Caller},
     oauth::{client, resource_server},
     problem::Problem,
+    sender::Sender,
 };
 use axum::http::{header, request::Parts};
 use placet_core::refusal::Code;
@@ -27,7 +28,7 @@ impl axum::extract::FromRequestParts<Arc<App>> for Asking {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
         match resource_server(app, parts).await? {
             Some(server) => Ok(Self::ResourceServer(server)),
-            None => caller::identify(app, &parts.headers).await.map(Self::Caller),
+            None => caller::identify(app, &Sender::of(parts)).await.map(Self::Caller),
         }
     }
 }

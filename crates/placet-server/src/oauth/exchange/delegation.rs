@@ -55,7 +55,8 @@ pub(super) async fn delegate(
     let child = child(app, params.required("audience")?).await?;
     for _ in 0..ATTEMPTS {
         let now = app.clock.now();
-        let bearer = bearer::live(app, subject).await.map_err(|problem| unusable(problem.into()))?;
+        let bearer =
+            bearer::live(app, &params.held(subject)).await.map_err(|problem| unusable(problem.into()))?;
         if bearer.chain.agent().id != client.agent.id {
             return Err(invalid("`subject_token` is the token of another agent"));
         }
@@ -114,6 +115,8 @@ fn narrowed(bearer: &Bearer, mut request: Request, now: Timestamp) -> Result<Gra
         return Err(exceeds(Exceeds::Depth(above.authority.max_depth)));
     }
     request.expires = Some(now.plus(DELEGATED_LIFETIME).min(chain.expires()));
+    // What is handed on of a bound token stays bound.
+    request.key = bearer.claims.cnf.map(|cnf| cnf.jkt);
     let authority = chain.effective().narrow(&request).map_err(exceeds)?;
     Ok(Grant {
         id: clock::fresh(now),

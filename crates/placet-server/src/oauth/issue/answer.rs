@@ -9,7 +9,7 @@ use placet_core::{
     grant::Authority,
     id::TokenId,
     time::Timestamp,
-    token::{ACCESS_LIFETIME, AccessClaims, Actor, GrantClaim, TaskClaim, sign_access},
+    token::{ACCESS_LIFETIME, AccessClaims, Actor, Confirmation, GrantClaim, TaskClaim, sign_access},
     user::User,
 };
 use serde_json::{Map, Value, json};
@@ -33,11 +33,12 @@ pub(super) fn answer(
     let Given { chain, jti, ends, is_child, now } = *given;
     let (leaf, effective) = (chain.leaf(), chain.effective());
     let end = now.plus(ACCESS_LIFETIME).min(chain.expires()).min(ends.unwrap_or(Timestamp::MAX));
-    let claims = claims(app, chain, &effective, jti, end, now);
+    let mut claims = claims(app, chain, &effective, jti, end, now);
+    claims.cnf = params.key().map(|jkt| Confirmation { jkt });
     let token = sign_access(&app.secrets.tokens.load(), &claims)?;
     let mut answer = Map::new();
     answer.insert("access_token".into(), token.into());
-    answer.insert("token_type".into(), "Bearer".into());
+    answer.insert("token_type".into(), claims.token_type().into());
     answer.insert("expires_in".into(), (claims.exp - claims.iat).into());
     answer.insert("scope".into(), claims.scope.into());
     answer.insert("task_id".into(), claims.task.id.into());
@@ -93,5 +94,6 @@ fn claims(
             parent: parent_task.map(shown),
         },
         grant: GrantClaim { id: leaf.grant.id, root: leaf.grant.root, depth: leaf.grant.depth },
+        cnf: None,
     }
 }

@@ -14,6 +14,7 @@ use placet_core::{
     chain::Chain,
     grant::{Grant, Origin},
     id::{GrantId, TokenId, UserId},
+    jose::Thumbprint,
     refusal::{Code, Reason},
     task::{self, Task, TaskOrigin, TaskState},
     time::Timestamp,
@@ -51,6 +52,8 @@ pub(super) struct Base {
     pub(super) ends: Option<Timestamp>,
     /// What is used up with it.
     pub(super) spends: Spend,
+    /// The key that what hangs below has to be bound to: the one of the parent's token.
+    pub(super) key: Option<Thumbprint>,
 }
 
 /// What is used up in the transaction that makes the grant.
@@ -92,13 +95,13 @@ pub(super) async fn find(
 ) -> Result<Found, OAuthError> {
     match presented {
         Presented::Own(token) => {
-            let bearer = bearer::live(app, token).await?;
+            let bearer = bearer::live(app, &params.held(token)).await?;
             let base = own(client, bearer.chain.clone(), Spend::Nothing)?;
             same_task(params, &base.chain)?;
             again(app, client, base, false, now).await
         }
         Presented::Refresh(token) => {
-            let (rotation, grant) = refresh::presented(app, client, token, now).await?;
+            let (rotation, grant) = refresh::presented(app, client, token, params.key(), now).await?;
             let chain = bearer::chain(app, grant, now).await?;
             let rotation = rotation.ending_by(chain.expires());
             let base = own(client, chain, Spend::Refresh(rotation))?;
@@ -131,7 +134,7 @@ fn own(client: &Client, chain: Chain, spends: Spend) -> Result<Base, OAuthError>
     if chain.agent().id != client.agent.id {
         return Err(invalid("the token is of another agent"));
     }
-    Ok(Base { chain, origin: Origin::Agent, ends: None, spends })
+    Ok(Base { chain, origin: Origin::Agent, ends: None, spends, key: None })
 }
 
 /// A token of the client's own stays with its task.
@@ -180,9 +183,10 @@ async fn by_task(
             {
                 return Err(other_authority());
             }
-            let (origin, ends, spends) = above
-                .map_or((Origin::Agent, None, Spend::Nothing), |base| (base.origin, base.ends, base.spends));
-            let base = Base { chain, origin, ends, spends };
+            let base = match above {
+                Some(above) => Base { chain, key: None, ..above },
+                None => Base { chain, origin: Origin::Agent, ends: None, spends: Spend::Nothing, key: None },
+            };
             let leaf = base.chain.leaf().grant.id;
             let narrowings = held.into_iter().filter(|grant| grant.parent == Some(leaf)).collect();
             return Ok(Found { base, again: true, is_child, task: Some(Arc::clone(task)), narrowings });
@@ -193,6 +197,7 @@ async fn by_task(
         origin: Origin::Agent,
         ends: None,
         spends: Spend::Nothing,
+        key: None,
     });
     Ok(Found { base, again: false, is_child, task, narrowings: Vec::new() })
 }
@@ -237,14 +242,14 @@ async fn parent(
             }
             let chain = bearer::chain(app, claims.grant, now).await?;
             let spends = Spend::Delegation(claims.jti, Timestamp::from_seconds(claims.exp));
-            Base { chain, origin: Origin::Delegation, ends: None, spends }
+            Base { chain, origin: Origin::Delegation, ends: None, spends, key: None }
         }
         Err(reason) if reason.code == Code::TokenExpired => return Err(reason.into()),
         Err(_) => {
-            let bearer = bearer::live(app, token).await?;
+            let bearer = bearer::live(app, &params.held(token)).await?;
             let ends = Some(Timestamp::from_seconds(bearer.claims.exp));
-            let chain = bearer.chain.clone();
-            Base { chain, origin: Origin::ParentToken, ends, spends: Spend::Nothing }
+            let (chain, key) = (bearer.chain.clone(), bearer.claims.cnf.map(|cnf| cnf.jkt));
+            Base { chain, origin: Origin::ParentToken, ends, spends: Spend::Nothing, key }
         }
     };
     let task = base.chain.leaf().task.as_deref();
@@ -269,7 +274,7 @@ async fn granted(app: &App, client: &Client, id: &str, now: Timestamp) -> Result
         })
         .ok_or_else(unknown)?;
     let chain = bearer::chain(app, grant.id, now).await?;
-    Ok(Base { chain, origin: Origin::Agent, ends: None, spends: Spend::Nothing })
+    Ok(Base { chain, origin: Origin::Agent, ends: None, spends: Spend::Nothing, key: None })
 }
 
 /// The task that `label` names for this client, if there is one: by its id, or by its label under the same user.

@@ -3,10 +3,14 @@
 //! Invariant: a grant never reaches more than what it hangs under, as that is now, nor more than its holder's own
 //! registration. A registration reaches Placet and every registered resource server; whoever asks names which.
 
-use super::{super::client::Client, base::Found};
+use super::{
+    super::{client::Client, protected_resource},
+    base::Found,
+};
 use crate::{app::App, body::OAuthParams, problem::OAuthError, rules::Rules};
 use placet_core::{
     grant::{Authority, Exceeds, Origin, Request, cover::meet},
+    jose::Thumbprint,
     pattern::{ActionPattern, ResourcePattern},
     scope::Scope,
     time::Timestamp,
@@ -19,12 +23,18 @@ pub(super) fn authority(
     client: &Client,
     found: &Found,
     request: &Request,
+    key: Option<Thumbprint>,
     now: Timestamp,
 ) -> Result<Authority, OAuthError> {
     let leaf = &found.base.chain.leaf().grant;
-    let above = found.base.chain.effective();
+    let mut above = found.base.chain.effective();
+    if found.base.origin == Origin::Delegation && !found.again {
+        // The parent has shown its key when it handed this on; from here on it is the child's.
+        above = above.handed_on(key).map_err(exceeds)?;
+    }
     let registration = &client.registration.leaf().grant.authority;
     let mut request = request.clone();
+    request.key = found.base.key;
     let audience = request.audience.take().map(|asked| of_placet_as(app, &above, asked));
     if leaf.origin == Origin::Registration {
         // A missing scope grants only the agent's defaults.
@@ -54,6 +64,9 @@ pub(super) fn authority(
         child.audience = audience;
     }
     within_level(&app.rules.load(), client, &request)?;
+    if child.key.is_some_and(|bound| key != Some(bound)) {
+        return Err(exceeds(Exceeds::Key));
+    }
     Ok(child)
 }
 
@@ -83,6 +96,12 @@ pub async fn audience(
     with_audience: bool,
 ) -> Result<Option<Vec<String>>, OAuthError> {
     let mut asked = params.list("resource")?.unwrap_or_default();
+    if let Some(other) = asked.iter().find(|name| !is_resource(name)) {
+        let other = other.escape_debug();
+        let description =
+            format!("`resource`: `{other}` is no absolute URI without a fragment (RFC 8707 §2)");
+        return Err(OAuthError::new("invalid_target", description));
+    }
     if with_audience {
         asked.extend(params.list("audience")?.unwrap_or_default());
     }
@@ -104,6 +123,8 @@ pub(crate) async fn named_audience(
     for name in names {
         let found = if app.issuers.load().contains(&name) {
             Some(name.clone())
+        } else if protected_resource::is_own(&app.issuer, &name) {
+            Some(app.issuer.clone())
         } else {
             let sought = name.clone();
             let server = app.store.read(move |q| resource_servers::by_name_or_audience(q, &sought)).await?;
@@ -115,6 +136,14 @@ pub(crate) async fn named_audience(
         }
     }
     Ok(Ok(audience))
+}
+
+/// Whether it can be the `resource` of a request: an absolute URI without a fragment.
+fn is_resource(text: &str) -> bool {
+    let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme);
+    scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+        && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#')
 }
 
 pub(super) fn exceeds(error: Exceeds) -> OAuthError {

@@ -1,0 +1,329 @@
+//! How often somebody may ask the OAuth and session endpoints: strangers and people by the address that they come from,
+//! clients by their id. A policy's `rate` is another matter: it is about actions.
+//!
+//! Whoever has tried too often is told when to come back (429, `Retry-After`). What one of them uses up is never another's:
+//!
+//! - A client that shows a good secret is never refused for what others at its address did: only failures are counted
+//!   there, and only failures are answered with 429.
+//! - A name is locked for the address that guessed at it, nowhere else: there is no lock of an account.
+//! - Who has signed in from an address before is not held up by others there who try many names.
+//!
+//! Invariant: what is remembered is bounded, and losing any of it makes somebody's guesses cheaper, never dearer.
+
+use crate::{app::App, caller::Source, operations::failures::RefusedWith, problem::Problem};
+use axum::{
+    Json,
+    extract::{ConnectInfo, Request, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use placet_core::{refusal::Code, secret::sha256, time::Timestamp};
+use quick_cache::sync::Cache;
+use serde_json::json;
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+/// How many are remembered.
+const MOST: usize = 65_536;
+/// How many seconds' worth of requests a client may make at once.
+const CLIENT_BURST: u32 = 5;
+
+/// What is limited, and by whom or where from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Of<'a> {
+    /// Passwords for one name from one address.
+    Name(&'a str, Network),
+    /// Passwords from one address, whatever the name.
+    SignIns(Network),
+    /// Requests of nobody who is known.
+    Strangers(Network),
+    /// Requests of a client or a person who is known.
+    Known(&'a str),
+}
+
+/// Where a request comes from: an IPv4 address, or the part of an IPv6 address that its holder did not choose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Network {
+    address: Option<IpAddr>,
+    /// A whole site: 65,536 networks of one holder.
+    site: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Limit {
+    burst: u32,
+    each: Duration,
+}
+
+/// What was asked lately, on this node.
+pub struct Rates {
+    slots: Cache<[u8; 16], Arc<Mutex<Timestamp>>>,
+    /// Names that have signed in from an address.
+    seen: Cache<[u8; 16], ()>,
+    client: Limit,
+}
+
+impl Rates {
+    /// None yet; a client may ask `per_second` times a second.
+    pub fn new(per_second: u32) -> Self {
+        let per_second = per_second.max(1);
+        let client = Limit {
+            burst: per_second.saturating_mul(CLIENT_BURST),
+            each: Duration::from_secs(1) / per_second,
+        };
+        Self { slots: Cache::new(MOST), seen: Cache::new(MOST), client }
+    }
+
+    /// Counts a request of somebody known: an agent, a resource server, a person.
+    ///
+    /// # Errors
+    /// `too_many_requests`.
+    pub fn known(&self, id: &str, now: Timestamp) -> Result<(), Problem> {
+        self.take(Of::Known(id), now).map_err(too_many)
+    }
+
+    /// Counts an attempt to sign in as `name`, before its password is looked at.
+    ///
+    /// # Errors
+    /// `too_many_requests`.
+    pub fn sign_in(&self, name: &str, source: Source, now: Timestamp) -> Result<(), Problem> {
+        let (network, site) = networks(source);
+        self.take(Of::Name(name, network), now).map_err(too_many)?;
+        if self.seen.get(&key(Of::Name(name, network))).is_some() {
+            return Ok(());
+        }
+        for of in [Of::SignIns(network), Of::SignIns(site)] {
+            self.take(of, now).map_err(too_many)?;
+        }
+        Ok(())
+    }
+
+    /// The password was right: what was counted is forgotten, and the name known at this address.
+    pub fn signed_in(&self, name: &str, source: Source) {
+        let (network, site) = networks(source);
+        let of = Of::Name(name, network);
+        if self.seen.get(&key(of)).is_none() {
+            for shared in [Of::SignIns(network), Of::SignIns(site)] {
+                self.give_back(shared);
+            }
+        }
+        self.slots.remove(&key(of));
+        self.seen.insert(key(of), ());
+    }
+
+    /// Counts a request whose sender could not say who it is.
+    fn stranger(&self, source: Source, now: Timestamp) -> Result<(), Duration> {
+        let (network, site) = networks(source);
+        self.take(Of::Strangers(network), now)?;
+        self.take(Of::Strangers(site), now)
+    }
+
+    /// This is GCRA: the time at which all that was asked is paid for may lie at most a burst ahead. Answers how long
+    /// until the next fits, where this one doesn't.
+    fn take(&self, of: Of<'_>, now: Timestamp) -> Result<(), Duration> {
+        let limit = self.limit(of);
+        let slot = self.slot(of, now);
+        let Ok(mut paid) = slot.lock() else { return Err(limit.each) };
+        let due = (*paid).max(now).plus(limit.each);
+        let (ahead, most) = (now.until(due), limit.each.saturating_mul(limit.burst));
+        if ahead > most {
+            return Err(ahead.saturating_sub(most));
+        }
+        *paid = due;
+        Ok(())
+    }
+
+    fn give_back(&self, of: Of<'_>) {
+        if let Some(slot) = self.slots.get(&key(of))
+            && let Ok(mut paid) = slot.lock()
+        {
+            *paid = paid.minus(self.limit(of).each);
+        }
+    }
+
+    fn slot(&self, of: Of<'_>, now: Timestamp) -> Arc<Mutex<Timestamp>> {
+        let key = key(of);
+        self.slots.get(&key).unwrap_or_else(|| {
+            let fresh = Arc::new(Mutex::new(now));
+            self.slots.insert(key, Arc::clone(&fresh));
+            fresh
+        })
+    }
+
+    const fn limit(&self, of: Of<'_>) -> Limit {
+        let (burst, millis, site) = match of {
+            Of::Known(_) => return self.client,
+            Of::Name(_, network) => (10, 30_000, network.site),
+            Of::SignIns(network) => (50, 10_000, network.site),
+            Of::Strangers(network) => (1000, 100, network.site),
+        };
+        // A site has room for many networks, but not for all that it could make up.
+        let room = if site { 16 } else { 1 };
+        Limit { burst: burst * room, each: Duration::from_millis(millis / room as u64) }
+    }
+}
+
+impl fmt::Debug for Rates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Rates({})", self.slots.len())
+    }
+}
+
+fn key(of: Of<'_>) -> [u8; 16] {
+    let (kind, name, network) = match of {
+        Of::Name(name, network) => ("name", name, Some(network)),
+        Of::SignIns(network) => ("sign-ins", "", Some(network)),
+        Of::Strangers(network) => ("strangers", "", Some(network)),
+        Of::Known(id) => ("known", id, None),
+    };
+    let place = network.map(|network| format!("{:?} {}", network.address, network.site)).unwrap_or_default();
+    let whole = sha256(&[kind.as_bytes(), b"\0", place.as_bytes(), b"\0", name.as_bytes()]);
+    let mut half = [0; 16];
+    for (to, from) in half.iter_mut().zip(whole) {
+        *to = from;
+    }
+    half
+}
+
+/// The network of an address, and the site that it is part of.
+fn networks(source: Source) -> (Network, Network) {
+    let address = source.0.map(|address| address.ip().to_canonical());
+    let cut = |bits: u32| match address {
+        Some(IpAddr::V6(address)) => {
+            let kept = u128::MAX.checked_shl(128 - bits).unwrap_or(0);
+            Some(IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & kept)))
+        }
+        other => other,
+    };
+    (Network { address: cut(64), site: false }, Network { address: cut(48), site: true })
+}
+
+fn too_many(wait: Duration) -> Problem {
+    Problem::of(Code::TooManyRequests, "too many attempts: come back when `Retry-After` says")
+        .retry_after(seconds(wait))
+}
+
+/// Whole seconds, rounded up.
+fn seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
+
+/// The layer: who comes through a proxy that is known is known by its own address, and who fails too often to say who it
+/// is at an OAuth endpoint is told to wait.
+pub(crate) async fn limited(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
+    let from = peer.map(|peer| forwarded(&app.forwarded_by, peer, request.headers()));
+    if let Some(from) = from.filter(|from| Some(*from) != peer) {
+        request.extensions_mut().insert(ConnectInfo(from));
+    }
+    let is_oauth = request.uri().path().contains("/oauth/") && !request.uri().path().starts_with("/proxy/");
+    let response = next.run(request).await;
+    if !is_oauth || response.status() != StatusCode::UNAUTHORIZED {
+        return response;
+    }
+    let Err(wait) = app.rates.stranger(Source(from), app.clock.now()) else { return response };
+    let description = "too many requests of unknown clients come from this address";
+    let body = Json(json!({"error": Code::TooManyRequests.oauth(), "error_description": description}));
+    let mut response =
+        (StatusCode::TOO_MANY_REQUESTS, [(header::CACHE_CONTROL, "no-store")], body).into_response();
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds(wait)));
+    response.extensions_mut().insert(RefusedWith(Code::TooManyRequests.as_str()));
+    response
+}
+
+/// The address that a request comes from: of the proxies that are known, each says who came to it.
+fn forwarded(known: &[IpAddr], peer: SocketAddr, headers: &HeaderMap) -> SocketAddr {
+    let is_known = |address: IpAddr| known.contains(&address.to_canonical());
+    if !is_known(peer.ip()) {
+        return peer;
+    }
+    let stated: Vec<&str> = headers
+        .get_all("x-forwarded-for")
+        .iter()
+        .flat_map(|value| value.to_str().unwrap_or_default().split(','))
+        .map(str::trim)
+        .collect();
+    let mut from = peer;
+    for text in stated.iter().rev() {
+        // What a proxy wrote that is no address says nothing; further to the left anybody may have written it.
+        let Ok(address) = text.parse::<IpAddr>() else { break };
+        from = SocketAddr::new(address, 0);
+        if !is_known(address) {
+            break;
+        }
+    }
+    from
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from(text: &str) -> Source {
+        Source(Some(SocketAddr::new(text.parse().unwrap(), 1)))
+    }
+
+    #[test]
+    fn guesses_at_a_name_are_counted_where_they_come_from_and_nowhere_else() {
+        let (rates, now) = (Rates::new(10), Timestamp::from_seconds(1000));
+        let tries =
+            |name: &str, at: &str| (0..100).filter(|_| rates.sign_in(name, from(at), now).is_ok()).count();
+        assert_eq!(tries("ada", "192.0.2.1"), 10);
+        assert_eq!(tries("lee", "192.0.2.1"), 10);
+        assert_eq!(tries("ada", "192.0.2.2"), 10);
+        // A whole /64 is one place, and so is an address that is written as IPv6.
+        assert_eq!(tries("ada", "2001:db8::1"), 10);
+        assert_eq!(tries("ada", "2001:db8::2"), 0);
+        assert_eq!(tries("ada", "2001:db8:0:1::1"), 10);
+        assert_eq!(tries("ada", "::ffff:192.0.2.1"), 0);
+        let later = now.plus(Duration::from_secs(30));
+        assert!(rates.sign_in("ada", from("192.0.2.1"), later).is_ok());
+        assert!(rates.sign_in("ada", from("192.0.2.1"), later).is_err());
+    }
+
+    #[test]
+    fn who_has_signed_in_from_a_place_is_not_held_up_by_others_there() {
+        let (rates, now, place) = (Rates::new(10), Timestamp::from_seconds(1000), from("192.0.2.1"));
+        for _ in 0..100 {
+            rates.sign_in("ada", place, now).unwrap();
+            rates.signed_in("ada", place);
+        }
+        let sprayed = (0..100).filter(|name| rates.sign_in(&name.to_string(), place, now).is_ok()).count();
+        assert_eq!(sprayed, 50);
+        assert!(rates.sign_in("lee", place, now).is_err());
+        rates.sign_in("ada", place, now).unwrap();
+        rates.sign_in("lee", from("192.0.2.2"), now).unwrap();
+    }
+
+    #[test]
+    fn one_clients_requests_never_use_up_anothers() {
+        let (rates, now) = (Rates::new(10), Timestamp::from_seconds(1000));
+        let fit = |id: &str, now| (0..500).filter(|_| rates.known(id, now).is_ok()).count();
+        assert_eq!(fit("one", now), 50);
+        assert_eq!(fit("another", now), 50);
+        assert_eq!(fit("one", now.plus(Duration::from_secs(1))), 10);
+    }
+
+    #[test]
+    fn only_a_known_proxy_is_believed_and_only_about_its_own_peer() {
+        let known: Vec<IpAddr> = ["10.0.0.1", "10.0.0.2"].map(|text| text.parse().unwrap()).to_vec();
+        let resolve = |peer: &str, stated: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in stated {
+                headers.append("x-forwarded-for", HeaderValue::from_str(value).unwrap());
+            }
+            forwarded(&known, SocketAddr::new(peer.parse().unwrap(), 1), &headers).ip().to_string()
+        };
+        assert_eq!(resolve("192.0.2.1", &["198.51.100.1"]), "192.0.2.1");
+        assert_eq!(resolve("10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
+        assert_eq!(resolve("10.0.0.1", &["203.0.113.9, 198.51.100.1, 10.0.0.2"]), "198.51.100.1");
+        assert_eq!(resolve("10.0.0.1", &["203.0.113.9", "198.51.100.1"]), "198.51.100.1");
+        assert_eq!(resolve("10.0.0.1", &["203.0.113.9, nonsense"]), "10.0.0.1");
+        assert_eq!(resolve("10.0.0.1", &[]), "10.0.0.1");
+    }
+}
