@@ -2,6 +2,7 @@
 //!
 //! Invariant: one agent's questions never use up another's.
 
+use crate::gcra;
 use placet_core::{id::AgentId, time::Timestamp};
 use quick_cache::sync::Cache;
 use std::{fmt, sync::Arc, sync::Mutex, time::Duration};
@@ -27,8 +28,7 @@ impl fmt::Debug for Advice {
 }
 
 impl Advice {
-    /// Whether the agent may ask now; counts the question where it may. This is GCRA: the time at which all that was
-    /// asked is paid for may lie at most a burst ahead.
+    /// Whether the agent may ask now; counts the question where it may.
     pub fn take(&self, agent: AgentId, now: Timestamp) -> bool {
         let slot = self.0.get(&agent).unwrap_or_else(|| {
             let fresh = Arc::new(Mutex::new(now));
@@ -36,12 +36,7 @@ impl Advice {
             fresh
         });
         let Ok(mut paid) = slot.lock() else { return false };
-        let due = (*paid).max(now).plus(EACH);
-        if now.until(due) > EACH * BURST {
-            return false;
-        }
-        *paid = due;
-        true
+        gcra::take(&mut paid, now, EACH, BURST).is_ok()
     }
 }
 

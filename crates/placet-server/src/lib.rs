@@ -13,6 +13,7 @@ pub mod caller;
 pub mod challenge;
 pub mod clock;
 pub mod connections;
+mod gcra;
 pub mod jobs;
 pub mod keys;
 pub mod liveness;

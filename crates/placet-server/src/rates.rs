@@ -10,7 +10,7 @@
 //!
 //! Invariant: what is remembered is bounded, and losing any of it makes somebody's guesses cheaper, never dearer.
 
-use crate::{app::App, caller::Source, operations::failures::RefusedWith, problem::Problem};
+use crate::{app::App, caller::Source, gcra, operations::failures::RefusedWith, problem::Problem};
 use axum::{
     Json,
     extract::{ConnectInfo, Request, State},
@@ -123,19 +123,12 @@ impl Rates {
         self.take(Of::Strangers(site), now)
     }
 
-    /// This is GCRA: the time at which all that was asked is paid for may lie at most a burst ahead. Answers how long
-    /// until the next fits, where this one doesn't.
+    /// Answers how long until the next fits, where this one doesn't.
     fn take(&self, of: Of<'_>, now: Timestamp) -> Result<(), Duration> {
         let limit = self.limit(of);
         let slot = self.slot(of, now);
         let Ok(mut paid) = slot.lock() else { return Err(limit.each) };
-        let due = (*paid).max(now).plus(limit.each);
-        let (ahead, most) = (now.until(due), limit.each.saturating_mul(limit.burst));
-        if ahead > most {
-            return Err(ahead.saturating_sub(most));
-        }
-        *paid = due;
-        Ok(())
+        gcra::take(&mut paid, now, limit.each, limit.burst)
     }
 
     fn give_back(&self, of: Of<'_>) {

@@ -30,6 +30,8 @@ statements! {
     /// People who are signed in.
     RESTORED_SESSIONS = "UPDATE sessions SET ended = ?1
               WHERE id IN (SELECT id FROM sessions WHERE ended IS NULL AND expires > ?1 LIMIT ?2)";
+    /// Nodes that ran when the backup was made.
+    RESTORED_NODES = "DELETE FROM vault_holders";
     /// Whatever was decided before is stale.
     RESTORED_VERSIONS = "UPDATE versions SET version = version + 1";
 }
@@ -86,10 +88,11 @@ pub fn end(tx: &mut Tx<'_>, now: Timestamp, limit: usize) -> Result<Neutralised,
     })
 }
 
-/// Makes stale whatever was decided before.
+/// Makes stale whatever was decided before, and forgets the nodes that ran then.
 ///
 /// # Errors
 /// [`Fault`].
 pub fn make_stale(tx: &mut Tx<'_>) -> Result<(), Fault> {
+    tx.execute(&RESTORED_NODES, &[])?;
     tx.execute(&RESTORED_VERSIONS, &[]).map(|_| ())
 }

@@ -149,8 +149,10 @@ impl Cluster {
         let own = self.own.as_ref().expect("a server of the tests' own");
         let data = own.directory.join("data");
         let pid = std::fs::read_to_string(data.join("postmaster.pid")).unwrap();
-        let mut left = vec![pid.lines().next().unwrap().parse().unwrap()];
-        // Those that were begun while the first was killed, too: no new one starts beside one that is left.
+        let first: u32 = pid.lines().next().unwrap().parse().unwrap();
+        let mut left = vec![first];
+        // Those that were begun while the first was killed, too: no new one starts beside one that is left. Nor while the
+        // first is not reaped yet, as its file names a process that is still there.
         until("the end of the server's processes", || {
             for id in left.drain(..) {
                 // One that has ended by itself is as dead as one that was killed.
@@ -159,7 +161,7 @@ impl Cluster {
                 _ = kill.unwrap();
             }
             left = processes_in(&data);
-            left.is_empty().then_some(())
+            (left.is_empty() && !Path::new(&format!("/proc/{first}")).exists()).then_some(())
         });
     }
 
@@ -195,7 +197,11 @@ impl Own {
         command.current_dir("/").arg("-D").arg(self.directory.join("data")).args(arguments);
         // Not to a pipe: the server would keep it open.
         let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
-        assert!(status.unwrap().success(), "{program} failed: see {}", self.directory.join("log").display());
+        if !status.unwrap().success() {
+            let log = std::fs::read_to_string(self.directory.join("log")).unwrap_or_default();
+            let last: Vec<&str> = log.lines().rev().take(20).collect();
+            panic!("{program} failed; the last of its log first: {last:#?}");
+        }
     }
 }
 

@@ -93,6 +93,8 @@ fn a_dump_that_was_put_back_is_closed_and_leaves_the_record_that_goes_on_alone()
     let url = back.url();
     let node = Server::node_of(PLACET, back, &data.join("vault.key"));
     let client = node.client();
+    // The nodes of then are forgotten: this one has nobody to agree with.
+    assert!(!node.log().contains("another node of this installation"), "{}", node.log());
     let act = |token: &str| {
         let body = json!({"service": "shop", "action": "notes.write", "params": note});
         client.post("/v1/actions").bearer(token).json(&body).send()

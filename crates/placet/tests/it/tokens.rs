@@ -85,7 +85,7 @@ fn every_failed_authentication_is_told_in_the_same_words() {
     }
     for answer in answers {
         let answer = answer.refused(401, "invalid_client");
-        assert_eq!(why(&answer), "the client is unknown, not active, or its secret is wrong");
+        assert_eq!(why(&answer), "the client is unknown, not active, or can't prove that it is that one");
         assert_eq!(answer.header("www-authenticate"), Some("Basic realm=\"placet\""));
         assert_eq!(answer.header("cache-control"), Some("no-store"));
     }

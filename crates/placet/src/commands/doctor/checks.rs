@@ -86,8 +86,8 @@ pub(super) fn keys(installation: &Installation<'_>, elsewhere: Option<&VaultKeys
         Err(failure) => Finding::fail("vault key", failure.to_string(), "make it readable for the server"),
         Ok(VaultState { sealing: None, .. }) => Finding::warn(
             "vault key",
-            "the database has no keys yet",
-            "start the server once, or look for the database where --database says",
+            "there are no keys in a database that would say which it has to be",
+            "see `database`",
         ),
         Ok(VaultState { sealing: Some(sealing), at_hand: Some(at_hand) }) => {
             if at_hand.contains(&sealing) {
@@ -125,6 +125,14 @@ pub(super) fn database(installation: &Installation<'_>) -> Vec<Finding> {
                 "database",
                 format!("`{}`: {fault}", installation.place()),
                 "is it the URL that the server has, and does this machine reach it?",
+            )];
+        }
+        // Here a server leaves the record's key in the directory in any case.
+        Ok(None) if installation.is_file() && installation.directory().join(data::RECORD_KEY).exists() => {
+            return vec![Finding::warn(
+                "database",
+                "a server has run on this directory, and its database is not in it",
+                "if it is in PostgreSQL, name it with --database or PLACET_DATABASE; else put it back from a backup",
             )];
         }
         Ok(None) if installation.is_file() => {

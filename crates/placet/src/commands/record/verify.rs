@@ -117,11 +117,11 @@ fn stored(
     };
     let outside = outside(&key)?;
     let bodies = installation.bodies(elsewhere)?;
-    if !bodies.reads() {
-        note("No vault key is at hand: the bodies are not compared with what their entries say of them.");
-    }
     let found = offline::verify(installation, &key, &outside, &bodies)?;
     let (result, checkpoint) = (found.result, found.checkpoint);
+    if result.is_ok() && !bodies.reads() {
+        note("No vault key is at hand: the bodies are not compared with what their entries say of them.");
+    }
     Ok(Outcome { result, key, pinned, checkpoint })
 }
 

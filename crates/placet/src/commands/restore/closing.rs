@@ -193,9 +193,12 @@ pub(super) fn tell(context: &Context, mut document: Value, restored: &str, found
     );
     context.out.item(&document, &sentence);
     if let Some(lost) = &found.lost {
+        let entries = match lost.entries {
+            1 => "1 entry of the record, seen before, is".to_owned(),
+            n => format!("{n} entries of the record, seen before, are"),
+        };
         note(&format!(
-            "{} entries of the record, seen before, are not in this backup: whoever kept a checkpoint of them will find the record rolled back, and its entry `server.restored` says why.",
-            lost.entries
+            "{entries} not in this backup: whoever kept a checkpoint from then will find the record rolled back, and its entry `server.restored` says why.",
         ));
     }
     note(

@@ -115,6 +115,8 @@ fn killed(kept: &str) -> (Story, Vec<(placet_testkit::Agent, String)>, BTreeMap<
     let mut before = BTreeMap::new();
     under_load(&story, &agents, |answered| {
         until("some load", || (answered.executed() >= 40).then_some(()));
+        // All of that is in the log.
+        story.record();
         before = record(&story.server.admin());
         let verified = story.server.cli().args(["record", "verify", "--json"]).output().unwrap();
         assert_eq!(verified.status.code(), Some(0), "{verified:?}");
