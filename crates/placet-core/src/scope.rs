@@ -7,6 +7,8 @@
 //! Invariant: a scope permits only what its action pattern and its resource pattern both reach. A part that can't be
 //! read is an error, never everything.
 
+pub mod registry;
+
 use crate::pattern::{ActionName, ActionPattern, PatternError, ResourcePattern, as_text};
 
 /// One scope. Two scopes are equal if they were written alike; to compare what they mean use [`Scope::covers`].

@@ -19,6 +19,7 @@ pub mod record;
 pub mod registrations;
 pub mod resource_servers;
 pub(crate) mod roots;
+pub mod scopes;
 pub mod services;
 pub mod sessions;
 pub mod tasks;

@@ -3,6 +3,7 @@
 use crate::problem::Problem;
 use crate::{
     advice::Advice,
+    api::scopes::Known,
     bearer::Bearers,
     clock::Clock,
     connections::Connections,
@@ -132,6 +133,8 @@ pub struct App {
     pub forwarded_by: Vec<IpAddr>,
     /// How often the OAuth and session endpoints were asked lately.
     pub rates: Rates,
+    /// What scopes mean, as it was last read.
+    pub scopes: ArcSwapOption<Known>,
     /// DPoP proofs that were used here.
     pub proofs: Proofs,
     /// Clients that authenticated.
@@ -164,6 +167,7 @@ impl App {
             bases,
             forwarded_by: config.forwarded_by,
             rates: Rates::new(config.client_rate),
+            scopes: ArcSwapOption::empty(),
             proofs: Proofs::new(began),
             issuers: ArcSwap::from_pointee(config.issuers),
             secrets: config.secrets,

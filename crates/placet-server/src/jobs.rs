@@ -6,8 +6,13 @@ mod following;
 mod retention;
 
 use crate::{
-    api::approvals, app::App, keys::rotation, oauth::code, operations::failures, problem::Problem, reconcile,
-    recording, streams,
+    api::approvals,
+    app::App,
+    keys::rotation,
+    oauth::{code, par},
+    operations::failures,
+    problem::Problem,
+    reconcile, recording, streams,
 };
 use placet_core::{
     id::ApprovalId,
@@ -299,7 +304,7 @@ async fn purge(app: &App, now: Timestamp) -> Result<(), Failure> {
             assertions::purge(tx, now.minus(TOLERANCE), BATCH)?;
             registrations::purge(tx, now, BATCH)?;
             // Somebody may still be looking at one that has expired.
-            pushed_requests::purge(tx, now.minus(code::KNOWN), BATCH)?;
+            pushed_requests::purge(tx, now.minus(par::KEPT), BATCH)?;
             authorization_codes::purge(tx, now.minus(code::KNOWN), BATCH)?;
             idempotency::prune(tx, now.minus(TOLERANCE), BATCH)?;
             Ok::<_, Fault>(())

@@ -129,6 +129,8 @@ pub fn routes() -> Routes {
             get(api::resource_servers::show).delete(api::resource_servers::end),
         )
         .route("/v1/resource-servers/{id}/secret", post(api::resource_servers::renew))
+        .route("/v1/scopes", get(api::scopes::list))
+        .route("/v1/scopes/{name}", put(api::scopes::put).get(api::scopes::show).delete(api::scopes::remove))
         .route("/v1/connections", post(api::connections::create).get(api::connections::list))
         .route("/v1/keys", get(api::keys::list))
         .route("/v1/keys/rotate", post(api::keys::rotate))

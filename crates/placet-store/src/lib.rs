@@ -51,6 +51,7 @@ pub mod resource_servers;
 pub mod restored;
 pub mod retention;
 mod row;
+pub mod scopes;
 pub mod sessions;
 pub mod sql;
 mod sqlite;
@@ -111,6 +112,7 @@ pub fn all_statements() -> Vec<(String, String)> {
         refresh_tokens::STATEMENTS,
         registrations::STATEMENTS,
         resource_servers::STATEMENTS,
+        scopes::STATEMENTS,
         restored::STATEMENTS,
         retention::STATEMENTS,
         sessions::STATEMENTS,

@@ -63,6 +63,8 @@ pub enum Version {
     Keys,
     /// A permit: 0 until it is taken back.
     Permit(PermitId),
+    /// The scopes that are registered; the commit point does not compare it.
+    Scopes,
 }
 
 impl From<Stamp> for Version {
@@ -85,6 +87,7 @@ impl fmt::Display for Version {
             Self::Connection(connection) => write!(f, "connection/{connection}"),
             Self::Keys => f.write_str("keys"),
             Self::Permit(permit) => write!(f, "permit/{permit}"),
+            Self::Scopes => f.write_str("scopes"),
         }
     }
 }

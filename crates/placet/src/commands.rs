@@ -18,6 +18,7 @@ pub(crate) mod record;
 pub(crate) mod registration;
 pub(crate) mod resource_server;
 pub(crate) mod restore;
+pub(crate) mod scope;
 pub(crate) mod service;
 pub(crate) mod session;
 pub(crate) mod shell;

@@ -116,6 +116,10 @@ entry_types! {
     ResourceServerChanged = "resource_server.changed",
     /// A resource server may ask and charge no more.
     ResourceServerEnded = "resource_server.ended",
+    /// It was said what a scope means, what it stands for and who may delegate it.
+    ScopeApplied = "scope.applied",
+    /// A scope is registered no more.
+    ScopeRemoved = "scope.removed",
     /// A key was made.
     KeyCreated = "key.created",
     /// A key signs or seals from now on.

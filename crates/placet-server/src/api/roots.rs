@@ -22,11 +22,11 @@ use placet_core::{
     pattern::{ActionPattern, ResourcePattern},
     record::{EntryType, Envelope},
     refusal::Code,
-    scope::Scope,
+    scope::{Scope, registry::Registry},
     task::Task,
     time::Timestamp,
 };
-use placet_store::{Fault, Query, Tx, agents, connections, grants, users};
+use placet_store::{Fault, Query, Tx, agents, connections, grants, scopes, users};
 use serde_json::json;
 use std::time::Duration;
 
@@ -115,7 +115,16 @@ pub(crate) fn root(
         None => None,
         Some(names) => Some(named_connections(q, names, user, agent.id, maker.administrator)?),
     };
-    let authority = granted(app, &agent, &registration.authority, wanted, reach, now)?;
+    let registry = scopes::all(q)?;
+    let authority = granted(app, &agent, &registration.authority, wanted, reach, &registry, now)?;
+    if let Some(id) = user {
+        let roles = users::find(q, id)?.map(|user| user.roles).unwrap_or_default();
+        let beyond = registry.beyond(&roles, &authority.scope);
+        if !beyond.is_empty() {
+            let detail = format!("the user has no role to delegate: {}", beyond.join(", "));
+            return Err(Problem::of(Code::NotPermitted, detail));
+        }
+    }
     let id = clock::fresh(now);
     Ok(Grant {
         id,
@@ -240,6 +249,7 @@ pub(crate) fn granted(
     registration: &Authority,
     new: &Wanted,
     connections: Option<Vec<ConnectionId>>,
+    registry: &Registry,
     now: Timestamp,
 ) -> Result<Authority, Unfit> {
     // A missing scope grants only the agent's defaults (DESIGN §3).
@@ -248,7 +258,7 @@ pub(crate) fn granted(
         return Err(Unfit::Nothing);
     }
     let request = grant::Request {
-        scope: Some(scope),
+        scope: Some(registry.expand(&scope)),
         tools: new.tools.clone(),
         resources: new.resources.clone(),
         connections,

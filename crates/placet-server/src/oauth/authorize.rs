@@ -12,7 +12,10 @@ use super::{
     token::asked,
 };
 use crate::{
-    api::roots::{self, Wanted},
+    api::{
+        roots::{self, Wanted},
+        scopes,
+    },
     app::App,
     body::OAuthParams,
     problem::{OAuthError, Problem},
@@ -213,7 +216,9 @@ async fn rest(app: &App, client: &Named, query: &str, params: &Parameters) -> Re
     let audience = audience(app, &all).await?;
     let wanted = wanted(client, dimensions, audience)?;
     let registration = &client.registration.authority;
-    roots::granted(app, &client.agent, registration, &wanted, None, app.clock.now())
+    let unavailable = |_| Refusal::new("temporarily_unavailable", "the scopes can't be looked up now");
+    let registry = scopes::registry(app).await.map_err(unavailable)?;
+    roots::granted(app, &client.agent, registration, &wanted, None, &registry, app.clock.now())
         .map_err(|unfit| Refusal::new(unfit.oauth(), &unfit.to_string().replace('`', "'")))?;
     Ok(Rest { request, wanted, label, description, login_hint: text("login_hint")? })
 }

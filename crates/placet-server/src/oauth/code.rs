@@ -38,7 +38,8 @@ use std::{sync::Arc, time::Duration};
 const PREFIX: &str = "plt_code_";
 /// How long a code can be used.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(60);
-/// How long after its end a code that was used is still known for one.
+/// How long after its end a code that was used is still known for one: longer than its tokens live, but for those that
+/// were refreshed.
 pub(crate) const KNOWN: Duration = Duration::from_secs(24 * 3600);
 
 /// The purpose under which codes are hashed.

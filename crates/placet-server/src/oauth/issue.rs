@@ -12,7 +12,15 @@ mod base;
 mod reach;
 
 use super::{client::Client, code, refresh, token};
-use crate::{app::App, body::OAuthParams, caller::Source, clock, problem::OAuthError, recording};
+use crate::{
+    api::scopes,
+    app::App,
+    body::OAuthParams,
+    caller::Source,
+    clock,
+    problem::{OAuthError, Problem},
+    recording,
+};
 pub(crate) use answer::scope_text;
 use answer::{Given, answer};
 pub use base::Presented;
@@ -23,6 +31,7 @@ use placet_core::{
     id::TokenId,
     record::{EntryType, Envelope},
     refusal::{Code, Reason},
+    scope::Scope,
     task::{Task, TaskOrigin, TaskState},
     time::Timestamp,
 };
@@ -77,6 +86,12 @@ pub async fn client_credentials(
     issue(app, client, presented, params, source).await.map(Value::Object)
 }
 
+/// The scopes that were asked for, with those written out that stand for others.
+pub(crate) async fn expanded(app: &App, scope: Option<Vec<Scope>>) -> Result<Option<Vec<Scope>>, Problem> {
+    let Some(scope) = scope else { return Ok(None) };
+    Ok(Some(scopes::registry(app).await?.expand(&scope)))
+}
+
 /// Finds or makes the grant that a request asks for, and answers with a token of it.
 ///
 /// # Errors
@@ -89,6 +104,7 @@ pub async fn issue(
     source: Source,
 ) -> Result<Map<String, Value>, OAuthError> {
     let mut request = token::asked(params)?;
+    request.scope = expanded(app, request.scope).await?;
     request.audience = audience(app, params, true).await?;
     if params.text("task_description")?.is_some_and(|text| text.chars().count() > MAX_DESCRIPTION) {
         return Err(OAuthError::new(

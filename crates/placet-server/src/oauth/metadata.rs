@@ -6,7 +6,7 @@
 //! Invariant: the document promises nothing that the endpoints don't do, and `issuer` is the issuer byte for byte.
 
 use super::{register, token::TOKEN_EXCHANGE};
-use crate::{app::App, problem::Problem};
+use crate::{api::scopes, app::App, problem::Problem};
 use axum::{
     Json,
     extract::{Path, State},
@@ -30,7 +30,9 @@ pub(super) const KEPT: &str = "public, max-age=300";
 
 /// `GET /.well-known/oauth-authorization-server` (RFC 8414 §3) and `GET /.well-known/openid-configuration`.
 pub async fn show(State(app): State<Arc<App>>) -> Result<Response, Problem> {
-    let document = signed(&app, Statement::ServerMetadata, document(&app).await?)?;
+    let mut document = document(&app).await?;
+    with_scopes(&app, &mut document).await?;
+    let document = signed(&app, Statement::ServerMetadata, document)?;
     Ok(([(header::CACHE_CONTROL, KEPT)], Json(document)).into_response())
 }
 
@@ -87,6 +89,18 @@ async fn document(app: &App) -> Result<Value, Problem> {
         document.insert("client_id_metadata_document_supported".into(), true.into());
     }
     Ok(document)
+}
+
+/// Adds the scopes that are registered, where there are any (RFC 8414 §2, RFC 9728 §2).
+pub(super) async fn with_scopes(app: &App, document: &mut Value) -> Result<(), Problem> {
+    let registry = scopes::registry(app).await?;
+    let names: Vec<&str> = registry.entries().map(|(name, _)| name).collect();
+    if let Some(members) = document.as_object_mut()
+        && !names.is_empty()
+    {
+        members.insert("scopes_supported".into(), json!(names));
+    }
+    Ok(())
 }
 
 /// The origin and the path of an issuer; most have none.

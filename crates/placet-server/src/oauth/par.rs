@@ -33,6 +33,9 @@ pub(crate) const PREFIX: &str = "urn:ietf:params:oauth:request_uri:";
 /// How long a request can be presented: long enough to sign in.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(300);
 
+/// How long after that it is kept: longer than a page can be answered.
+pub(crate) const KEPT: Duration = Duration::from_secs(900);
+
 /// The purpose under which names of pushed requests are hashed.
 const PURPOSE: &str = "request_uri";
 /// Parameters that say who the client is and are no part of its request.

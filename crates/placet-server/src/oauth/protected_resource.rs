@@ -6,7 +6,7 @@
 //!
 //! Invariant: only doors that are there have metadata, and `resource` is the URL that the metadata was asked for.
 
-use super::metadata::{KEPT, signed, split};
+use super::metadata::{KEPT, signed, split, with_scopes};
 use crate::{app::App, problem::Problem};
 use axum::{
     Json,
@@ -24,7 +24,7 @@ const DOORS: [&str; 3] = ["/v1/actions", "/v1/decisions", "/proxy"];
 
 /// `GET /.well-known/oauth-protected-resource`: Placet as a whole.
 pub async fn show(State(app): State<Arc<App>>) -> Result<Response, Problem> {
-    document(&app, "")
+    document(&app, "").await
 }
 
 /// `GET /.well-known/oauth-protected-resource/{path…}`: one door.
@@ -34,8 +34,8 @@ pub async fn show_at(State(app): State<Arc<App>>, Path(path): Path<String>) -> R
     // An issuer with a path has it inserted here as well.
     let door = path.strip_prefix(own).filter(|rest| rest.is_empty() || rest.starts_with('/'));
     match door {
-        Some("") => document(&app, ""),
-        Some(door) if is_door(door) => document(&app, door),
+        Some("") => document(&app, "").await,
+        Some(door) if is_door(door) => document(&app, door).await,
         _ => Err(Problem::of(Code::NotFound, "there is no protected resource at that path")),
     }
 }
@@ -69,9 +69,9 @@ fn is_door(path: &str) -> bool {
     plain && door_of(path).is_some() && !path.ends_with('/')
 }
 
-fn document(app: &App, door: &str) -> Result<Response, Problem> {
+async fn document(app: &App, door: &str) -> Result<Response, Problem> {
     let issuer = &app.issuer;
-    let document = json!({
+    let mut document = json!({
         "resource": format!("{issuer}{door}"),
         "resource_name": "Placet",
         "authorization_servers": [issuer],
@@ -80,6 +80,7 @@ fn document(app: &App, door: &str) -> Result<Response, Problem> {
         "authorization_details_types_supported": [PLACET_ACTION],
         "dpop_signing_alg_values_supported": ALGORITHMS,
     });
+    with_scopes(app, &mut document).await?;
     let document = signed(app, Statement::ResourceMetadata, document)?;
     Ok(([(header::CACHE_CONTROL, KEPT)], Json(document)).into_response())
 }

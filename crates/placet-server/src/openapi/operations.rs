@@ -53,6 +53,8 @@ macro_rules! client {
     };
 }
 
+const SCOPE: &str = "name!: text, description!: text, includes!: [text], roles!: [text]";
+
 const AGENT: &[(u16, Gives)] = &[(
     200,
     Gives::Json(concat!(
@@ -580,6 +582,11 @@ pub const OPERATIONS: &[Operation] = &[
         Bearer,
         RESOURCE_SERVER,
     ),
+    op("GET /v1/scopes", "What scopes mean, what they stand for, who may delegate them", Bearer, &[(200, Gives::Json("scopes!: [object]"))]),
+    op("GET /v1/scopes/{name}", "One scope", Bearer, &[(200, Gives::Json(SCOPE))]),
+    op("PUT /v1/scopes/{name}", "Say what a scope means (administrators)", Bearer, &[(200, Gives::Json(SCOPE)), (201, Gives::Json(SCOPE))])
+        .takes(Json("description!: text, includes: [text], roles: [text]")),
+    op("DELETE /v1/scopes/{name}", "Take a scope out of the registry; grants keep what they were given", Bearer, &[(204, Gives::Nothing)]),
     op(
         "POST /v1/connections",
         "Connect an account at an upstream",

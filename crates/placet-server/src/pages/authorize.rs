@@ -33,6 +33,19 @@ pub(crate) async fn show(
     let query = query.unwrap_or_default();
     let asked = match authorize::requested(&app, &query, Duration::ZERO).await {
         Ok(asked) => asked,
+        // Nobody is sent on by an error before they have signed in, or anybody with a client of their own could have
+        // people sent to them from here by a link (RFC 9700 §4.11.2). A request for no page is the exception.
+        Err(Refused::Answered(to, refusal)) if !is_silent(&query) => {
+            return match cookies::signed_in(&app, &headers).await {
+                Ok(Some(_)) => back(&to, &refusal),
+                Ok(None) => {
+                    let leads_to = Some(redirect::form_action(to.to()));
+                    let next = Next { query, leads_to, name: String::new() };
+                    sign_in::page(&app, &headers, &next, None).into_response()
+                }
+                Err(problem) => sign_in::failed(&problem),
+            };
+        }
         Err(refused) => return answered(refused),
     };
     if asked.request.prompt.none {
@@ -54,6 +67,11 @@ pub(crate) async fn show(
         }
         Err(problem) => sign_in::failed(&problem),
     }
+}
+
+/// Whether the request is for no page at all.
+fn is_silent(query: &str) -> bool {
+    form_urlencoded::parse(query.as_bytes()).any(|(name, value)| name == "prompt" && value == "none")
 }
 
 /// Whether the client wants the person to sign in for this request. One that was pushed says so as long as it is there;

@@ -3,6 +3,7 @@
 
 mod attacks;
 pub(crate) mod browser;
+mod nodes;
 mod pages;
 mod pushed;
 mod times;

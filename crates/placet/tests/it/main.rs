@@ -110,6 +110,8 @@ mod revocation;
 #[cfg(test)]
 mod runbook;
 #[cfg(test)]
+mod scopes;
+#[cfg(test)]
 mod serve;
 #[cfg(test)]
 mod stage;

@@ -50,6 +50,7 @@ pub(super) async fn delegate(
     source: Source,
 ) -> Result<Value, OAuthError> {
     let mut request = token::asked(params)?;
+    request.scope = issue::expanded(app, request.scope).await?;
     // `audience` names the child here.
     request.audience = issue::audience(app, params, false).await?;
     let child = child(app, params.required("audience")?).await?;

@@ -370,6 +370,15 @@ fn a_query_is_no_way_out() {
         let onward = sent_to(&browser.post("/sign-out", &[("token", &token), ("next", next)]));
         assert!(onward.starts_with("/oauth/authorize?"), "{next:?}: {onward}");
     }
+    // An error sends nobody on who has not signed in: a link is not enough to be sent to a client of somebody's own.
+    let app = App::confidential();
+    let wrong = app.asking().with("scope", "no.such");
+    let page = Browser::new().get(&wrong.path());
+    assert_eq!((page.status, page.header("location")), (200, None));
+    assert!(html(&page).contains("action=\"/sign-in\""));
+    let page = browser.get(&wrong.path());
+    let onward = sent_to(&browser.submit(&page, "/sign-in", &[("name", "pat"), ("password", &password)]));
+    assert!(sent_to(&browser.get(&onward)).starts_with(&format!("{BACK}?error=invalid_scope")));
     // Nor does the doors' listener answer any of it.
     for path in ["/sign-in", "/consent", "/oauth/authorize?client_id=x", "/style.css"] {
         stage.client().get(path).send().refused(404, "not_found");

@@ -198,6 +198,16 @@ impl App {
         Self { id, handle, secret, client: story.client() }
     }
 
+    /// The same at another node.
+    pub(crate) fn at(&self, client: &Client) -> Self {
+        Self {
+            id: self.id.clone(),
+            handle: self.handle.clone(),
+            secret: self.secret.clone(),
+            client: client.clone(),
+        }
+    }
+
     /// What it would ask for.
     pub(crate) fn asking(&self) -> Asking {
         let back = if self.secret.is_some() { BACK } else { "http://127.0.0.1:49152/cb" };

@@ -27,7 +27,7 @@ enum Damage {
 
 /// What became of a start.
 enum Start {
-    Serves(Child, Client),
+    Serves(Running, Client),
     Refuses(String),
 }
 
@@ -60,12 +60,23 @@ fn damage(file: &Path, damage: &Damage) {
     }
 }
 
+/// A server that ends with what it was started for, however that ends.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        _ = self.0.kill();
+        _ = self.0.wait();
+    }
+}
+
 fn start(story: &Story, data: &Path) -> Start {
     let said = story.server.home().join("said");
     let mut serve = story.server.command();
     serve.args(["serve", "--listen", "127.0.0.1:0", "--log", "error", "--data"]).arg(data);
-    let mut child = serve.stdout(Stdio::null()).stderr(File::create(&said).unwrap()).spawn().unwrap();
-    let ended = until("the server, or its end", || match child.try_wait().unwrap() {
+    let mut child =
+        Running(serve.stdout(Stdio::null()).stderr(File::create(&said).unwrap()).spawn().unwrap());
+    let ended = until("the server, or its end", || match child.0.try_wait().unwrap() {
         Some(status) => Some(Some(status)),
         None => data.join("address").exists().then_some(None),
     });
@@ -132,7 +143,7 @@ fn killed(kept: &str) -> (Story, Vec<(placet_testkit::Agent, String)>, BTreeMap<
 /// What must be so of a start on damaged files; answers what happened, for the count.
 fn judged(story: &Story, limited: &str, before: &BTreeMap<u64, Value>, what: &str) -> &'static str {
     let data = story.server.data();
-    let (mut child, admin) = match start(story, &data) {
+    let (_running, admin) = match start(story, &data) {
         Start::Refuses(said) => {
             let clear = ["database", "record", "damaged", "malformed", "signed"];
             assert!(clear.iter().any(|word| said.contains(word)), "{what}: {said}");
@@ -166,8 +177,6 @@ fn judged(story: &Story, limited: &str, before: &BTreeMap<u64, Value>, what: &st
         }
         other => panic!("{what}: {other:?}, {verified:?}"),
     };
-    child.kill().unwrap();
-    child.wait().unwrap();
     outcome
 }
 
