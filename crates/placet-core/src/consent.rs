@@ -33,6 +33,8 @@ pub struct Consent<'a> {
     pub agent: &'a Agent,
     /// What the client calls itself.
     pub client_name: Option<&'a str>,
+    /// Where nobody here has said anything about the client yet: how it came.
+    pub unknown: Option<Unknown<'a>>,
     /// Who is asked.
     pub user: &'a User,
     /// Where the answer goes.
@@ -47,6 +49,15 @@ pub struct Consent<'a> {
     pub connections: &'a [(String, String)],
     /// Limits of the rules that apply to the agent, in words.
     pub limits: &'a [String],
+}
+
+/// A client that nobody has registered by hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unknown<'a> {
+    /// It is what a document at this URL describes.
+    At(&'a str),
+    /// It registered itself.
+    Itself,
 }
 
 /// One heading with what is said under it.
@@ -84,6 +95,30 @@ impl Consent<'_> {
     }
 
     fn who(&self) -> Vec<Line> {
+        let mut lines = match self.unknown {
+            None => self.registered(),
+            Some(Unknown::At(url)) => vec![
+                Line::Warning("A program that nobody here has registered.".to_owned()),
+                Line::Plain(format!(
+                    "It is described at {}, and nobody vouches for it but that place.",
+                    quoted(url)
+                )),
+            ],
+            Some(Unknown::Itself) => vec![Line::Warning(
+                "A program that has registered itself: nobody here knows whose it is.".to_owned(),
+            )],
+        };
+        if self.unknown.is_some() {
+            lines.push(Line::Plain("If you allow it, it becomes an agent of this installation.".to_owned()));
+        }
+        if let Some(name) = self.client_name.filter(|name| *name != self.agent.handle) {
+            lines.push(Line::Claimed(format!("It calls itself {}.", quoted(name))));
+        }
+        lines.push(Line::Plain(format!("It would act on behalf of {}.", quoted(&self.user.name))));
+        lines
+    }
+
+    fn registered(&self) -> Vec<Line> {
         let mut lines = vec![Line::Plain(match &self.agent.owner {
             Some(owner) => {
                 format!("The agent {}, which answers to {}.", quoted(&self.agent.handle), quoted(owner))
@@ -93,10 +128,6 @@ impl Consent<'_> {
         if !self.agent.description.is_empty() {
             lines.push(Line::Plain(format!("It was registered as: {}", quoted(&self.agent.description))));
         }
-        if let Some(name) = self.client_name.filter(|name| *name != self.agent.handle) {
-            lines.push(Line::Claimed(format!("It calls itself {}.", quoted(name))));
-        }
-        lines.push(Line::Plain(format!("It would act on behalf of {}.", quoted(&self.user.name))));
         lines
     }
 

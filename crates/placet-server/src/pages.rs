@@ -17,7 +17,7 @@ pub(crate) mod sign_in;
 use crate::{
     api::operations,
     app::App,
-    counted,
+    counted, rates,
     routes::{Routes, get, post},
 };
 use axum::{
@@ -52,6 +52,7 @@ pub fn router(app: Arc<App>) -> Router {
             Page::problem(StatusCode::METHOD_NOT_ALLOWED, "This page can't be asked for in this way.")
                 .into_response()
         })
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), rates::limited))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), counted))
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn(guarded))

@@ -15,6 +15,7 @@ use placet_core::{
     authorize::Challenge,
     grant::Grant,
     id::{AgentId, UserId},
+    jose::Thumbprint,
     secret::KeyedHash,
     task::Task,
     time::Timestamp,
@@ -41,6 +42,9 @@ pub struct Consented {
     pub redirect_uri: String,
     /// What its verifier has to fit.
     pub challenge: Challenge,
+    /// The key that its user has to prove to hold.
+    #[serde(default)]
+    pub key: Option<Thumbprint>,
     /// The root grant that is made when the code is used.
     pub grant: Grant,
     /// Its task.

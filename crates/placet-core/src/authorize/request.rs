@@ -4,6 +4,7 @@
 //! Invariant: a parameter that stands twice is refused, and one that says where to answer is never guessed.
 
 use super::pkce::Challenge;
+use crate::jose::{NoThumbprint, Thumbprint};
 use std::collections::BTreeMap;
 
 /// The most bytes that a `state` has.
@@ -90,6 +91,8 @@ pub struct Request {
     pub challenge: Challenge,
     /// What is wanted of the sign-in.
     pub prompt: Prompt,
+    /// The key that whoever uses the code has to prove to hold (`dpop_jkt`, RFC 9449 §10).
+    pub key: Option<Thumbprint>,
 }
 
 impl Request {
@@ -127,7 +130,11 @@ impl Request {
         if prompt.none && words > 1 {
             return Err(Refusal::new("invalid_request", "prompt is none, or something else, not both"));
         }
-        Ok(Self { challenge, prompt })
+        let key = params.once("dpop_jkt")?.map(str::parse).transpose();
+        let key = key.map_err(|error: NoThumbprint| {
+            Refusal::new("invalid_request", &format!("dpop_jkt is {error}"))
+        })?;
+        Ok(Self { challenge, prompt, key })
     }
 }
 
@@ -170,6 +177,7 @@ mod tests {
         assert_eq!(error(&[("code_challenge_method", "plain")]), "invalid_request");
         assert_eq!(error(&[("code_challenge_method", "")]), "invalid_request");
         assert_eq!(error(&[("prompt", "none login")]), "invalid_request");
+        assert_eq!(error(&[("dpop_jkt", "short")]), "invalid_request");
     }
 
     #[test]

@@ -12,6 +12,7 @@ struct Asked {
     authority: Authority,
     task: Task,
     name: Option<String>,
+    unknown: Option<Unknown<'static>>,
     actions: Vec<Declared>,
     connections: Vec<(String, String)>,
     limits: Vec<String>,
@@ -42,6 +43,7 @@ fn asked(members: &Value) -> Asked {
             "state": "active", "created": at, "expires": null}))
         .unwrap(),
         name: said("name"),
+        unknown: None,
         actions: Vec::new(),
         connections: Vec::new(),
         limits: Vec::new(),
@@ -53,6 +55,7 @@ impl Asked {
         let consent = Consent {
             agent: &self.agent,
             client_name: self.name.as_deref(),
+            unknown: self.unknown,
             user: &self.user,
             redirect: &self.redirect,
             authority: &self.authority,
@@ -140,6 +143,20 @@ fn what_a_person_should_stop_at_is_a_warning() {
     }
     let app = asked(&json!({"redirect": "com.example.app:/cb"}));
     assert!(app.text().contains("! To whichever application on this device answers to “com.example.app”"));
+}
+
+#[test]
+fn a_program_that_nobody_knows_is_called_that() {
+    let mut itself = asked(&json!({"name": "Desk"}));
+    itself.unknown = Some(Unknown::Itself);
+    let text = itself.text();
+    assert!(
+        text.contains("! A program that has registered itself") && text.contains("> It calls itself “Desk”"),
+        "{text}"
+    );
+    assert!(!text.contains("“bot”") && !text.contains("“A bot”"), "nobody chose that name: {text}");
+    itself.unknown = Some(Unknown::At("https://desk.example/client"));
+    assert!(itself.text().contains("It is described at “https://desk.example/client”"));
 }
 
 proptest! {

@@ -118,12 +118,7 @@ pub(crate) fn root(
     let registry = scopes::all(q)?;
     let authority = granted(app, &agent, &registration.authority, wanted, reach, &registry, now)?;
     if let Some(id) = user {
-        let roles = users::find(q, id)?.map(|user| user.roles).unwrap_or_default();
-        let beyond = registry.beyond(&roles, &authority.scope);
-        if !beyond.is_empty() {
-            let detail = format!("the user has no role to delegate: {}", beyond.join(", "));
-            return Err(Problem::of(Code::NotPermitted, detail));
-        }
+        may_delegate(q, &registry, id, &authority.scope)?;
     }
     let id = clock::fresh(now);
     Ok(Grant {
@@ -237,6 +232,25 @@ impl From<Unfit> for Problem {
     fn from(unfit: Unfit) -> Self {
         invalid(unfit.to_string())
     }
+}
+
+/// Lets through what the roles of the user may delegate.
+///
+/// # Errors
+/// `not_permitted`, naming what they may not.
+pub(crate) fn may_delegate(
+    q: &mut impl Query,
+    registry: &Registry,
+    user: UserId,
+    scope: &[Scope],
+) -> Result<(), Problem> {
+    let roles = users::find(q, user)?.map(|user| user.roles).unwrap_or_default();
+    let beyond = registry.beyond(&roles, scope);
+    if beyond.is_empty() {
+        return Ok(());
+    }
+    let detail = format!("the user has no role to delegate: {}", beyond.join(", "));
+    Err(Problem::of(Code::NotPermitted, detail))
 }
 
 /// What the root grant permits: within the agent's registration, in every dimension.

@@ -66,6 +66,7 @@ pub(crate) struct Pushed {
 #[derive(Clone)]
 pub(crate) struct Back {
     to: RedirectUri,
+    known: bool,
     state: Option<String>,
     issuer: String,
 }
@@ -84,6 +85,11 @@ impl Back {
     /// The redirect URI.
     pub(crate) fn to(&self) -> &RedirectUri {
         &self.to
+    }
+
+    /// Whether an administrator or a person has said yes to the client before.
+    pub(crate) fn is_known(&self) -> bool {
+        self.known
     }
 
     /// The whole URL of the answer with a code (RFC 6749 §4.1.2, RFC 9207 §2).
@@ -121,7 +127,8 @@ pub(crate) async fn requested(app: &App, query: &str, grace: Duration) -> Result
     let client_id =
         client_id.ok_or_else(|| Refused::Shown("the parameter client_id is missing".to_owned()))?;
     let Some(uri) = outer.once("request_uri").map_err(shown)? else {
-        return read(app, query, client_id).await;
+        let client = named(app, client_id).await?;
+        return checked(app, query, client).await;
     };
     // Whatever else stands in the query is no part of the request (RFC 9126 §4).
     let now = app.clock.now();
@@ -140,15 +147,6 @@ fn unusable() -> Refused {
     Refused::Shown(text.to_owned())
 }
 
-/// Reads a request with nothing of it elsewhere.
-///
-/// # Errors
-/// As [`requested`].
-pub(crate) async fn read(app: &App, query: &str, client_id: &str) -> Result<Asked, Refused> {
-    let client = named(app, client_id).await?;
-    checked(app, query, client).await
-}
-
 async fn named(app: &App, client_id: &str) -> Result<Named, Refused> {
     let unknown = || Refused::Shown("there is no such client, or it is not active".to_owned());
     let client = client::named(app, client_id).await.map_err(|error| Refused::Shown(error.description))?;
@@ -156,7 +154,10 @@ async fn named(app: &App, client_id: &str) -> Result<Named, Refused> {
 }
 
 /// Checks a request against what its client registered.
-async fn checked(app: &App, query: &str, client: Named) -> Result<Asked, Refused> {
+///
+/// # Errors
+/// As [`requested`].
+pub(crate) async fn checked(app: &App, query: &str, client: Named) -> Result<Asked, Refused> {
     let params = parameters(query)?;
     let shown = |refusal: Refusal| Refused::Shown(refusal.description);
     let to = redirect::meant(&client.metadata, params.once("redirect_uri").map_err(shown)?);
@@ -165,7 +166,8 @@ async fn checked(app: &App, query: &str, client: Named) -> Result<Asked, Refused
             "the parameter redirect_uri is not, letter by letter, one that the client registered".to_owned(),
         )
     })?;
-    let mut back = Back { to, state: None, issuer: app.issuer.clone() };
+    let known = client.unconfirmed.is_none();
+    let mut back = Back { to, known, state: None, issuer: app.issuer.clone() };
     let state = params.state().map_err(|refusal| Refused::Answered(back.clone(), refusal))?;
     back.state = state.map(str::to_owned);
     match rest(app, &client, query, &params).await {

@@ -128,6 +128,12 @@ pub(super) async fn presented(
     if !consented.challenge.fits(params.required("code_verifier")?) {
         return Err(OAuthError::new("invalid_grant", "`code_verifier` does not fit the challenge"));
     }
+    if consented.key.is_some() && params.key() != consented.key {
+        return Err(OAuthError::new(
+            "invalid_grant",
+            "the code is bound to a key: send a DPoP proof with it",
+        ));
+    }
     let person = app.store.read(move |q| users::find(q, user)).await?.ok_or_else(unusable)?;
     let link = Link {
         grant: Arc::new(consented.grant.clone()),

@@ -6,7 +6,7 @@
 
 use super::{
     authorize::{self, Pushed, Refused},
-    client,
+    client::{self, Named},
     token::no_store,
 };
 use crate::{
@@ -62,8 +62,19 @@ pub async fn post(
     let id = client.agent.id;
     let mut query = params.query_without(&OF_THE_CLIENT);
     query.push_str("&client_id=");
-    query.push_str(&id.to_string());
-    match authorize::read(&app, &query, &id.to_string()).await {
+    query.extend(form_urlencoded::byte_serialize(client.id.as_bytes()));
+    // The key that was proved here is the code's, too (RFC 9449 §10.1).
+    if let Some(key) = params.key().map(|key| key.to_string()) {
+        match params.text("dpop_jkt")? {
+            None => query.extend(["&dpop_jkt=", &key]),
+            Some(stated) if stated == key => {}
+            Some(_) => {
+                let description = "`dpop_jkt` is not the key of the DPoP proof";
+                return Err(OAuthError::new("invalid_request", description));
+            }
+        }
+    }
+    match authorize::checked(&app, &query, Named::from(&*client)).await {
         Ok(_) => {}
         Err(Refused::Shown(why)) => return Err(OAuthError::new("invalid_request", why)),
         Err(Refused::Answered(_, refusal)) => {

@@ -200,7 +200,7 @@ pub const OPERATIONS: &[Operation] = &[
         &[(201, Gives::Json("request_uri!: text, expires_in!: int"))],
     )
     .takes(Form(
-        "response_type!: text, redirect_uri: text, code_challenge!: text, code_challenge_method!: text, state: text, scope: text, resource: text, authorization_details: text, required_tools: text, required_resources: text, task_id: text, task_description: text, prompt: text, login_hint: text, client_id: text, client_secret: text, client_assertion: text, client_assertion_type: text",
+        "response_type!: text, redirect_uri: text, code_challenge!: text, code_challenge_method!: text, state: text, scope: text, resource: text, authorization_details: text, required_tools: text, required_resources: text, task_id: text, task_description: text, prompt: text, login_hint: text, dpop_jkt: text, client_id: text, client_secret: text, client_assertion: text, client_assertion_type: text",
     )),
     op(
         "POST /oauth/introspect",

@@ -11,7 +11,6 @@ use super::{
 };
 use crate::{
     app::App,
-    caller::Source,
     oauth::authorize::{self, Asked, Back, Refused},
 };
 use axum::{
@@ -19,14 +18,17 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse as _, Response},
 };
-use placet_core::authorize::{Refusal, redirect};
+use maud::html;
+use placet_core::{
+    authorize::{Refusal, redirect},
+    consent::quoted,
+};
 use placet_store::sessions::Session;
 use std::{sync::Arc, time::Duration};
 
 /// The endpoint.
 pub(crate) async fn show(
     State(app): State<Arc<App>>,
-    source: Source,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Response {
@@ -37,7 +39,8 @@ pub(crate) async fn show(
         // people sent to them from here by a link (RFC 9700 §4.11.2). A request for no page is the exception.
         Err(Refused::Answered(to, refusal)) if !is_silent(&query) => {
             return match cookies::signed_in(&app, &headers).await {
-                Ok(Some(_)) => back(&to, &refusal),
+                Ok(Some(_)) if to.is_known() => back(&to, &refusal),
+                Ok(Some(_)) => by_link(&to, &refusal),
                 Ok(None) => {
                     let leads_to = Some(redirect::form_action(to.to()));
                     let next = Next { query, leads_to, name: String::new() };
@@ -55,7 +58,7 @@ pub(crate) async fn show(
     }
     match cookies::signed_in(&app, &headers).await {
         Ok(Some((person, session))) if !wants_sign_in(&asked, &session) => {
-            consent::page(&app, &query, &asked, person, source).await
+            consent::page(&app, &query, &asked, person).await
         }
         Ok(_) => {
             let next = Next {
@@ -91,6 +94,16 @@ pub(super) fn answered(refused: Refused) -> Response {
         Refused::Answered(to, refusal) => back(&to, &refusal),
         Refused::Failed(problem) => sign_in::failed(&problem),
     }
+}
+
+/// The way back to a client that nobody has said yes to: whoever follows it does so knowingly (RFC 9700 §4.11.2).
+fn by_link(to: &Back, refusal: &Refusal) -> Response {
+    let host = quoted(to.to().host());
+    let body = html! {
+        p role="alert" { "A program that nobody here knows asked for something that can’t be granted: " (quoted(&refusal.description)) }
+        p { a href=(to.with_error(refusal)) rel="noreferrer" { "Go back to " (host) } ", if you came from there." }
+    };
+    Page::new("This can’t be granted", body).with_status(StatusCode::BAD_REQUEST).into_response()
 }
 
 /// Sends the browser back with an error.

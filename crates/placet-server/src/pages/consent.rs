@@ -15,12 +15,13 @@ use super::{
     sign_in,
 };
 use crate::{
-    api::roots::{self, Maker},
+    api::roots,
     app::App,
-    caller::{Caller, SignedIn, Source},
+    caller::{SignedIn, Source},
     clock,
     oauth::{
         authorize::{self, Asked},
+        client::{self, Named},
         code,
     },
     problem::Problem,
@@ -33,10 +34,12 @@ use axum::{
 };
 use maud::html;
 use placet_core::{
+    agent::{Agent, AgentState},
     authorize::{Refusal, redirect},
     chain::{Chain, Link},
-    consent::{Consent, Declared, Line, Part, quoted},
-    grant::{Authority, Grant},
+    consent::{Consent, Declared, Line, Part, Unknown, quoted},
+    grant::{Authority, Grant, Origin},
+    id::UserId,
     pattern::ActionPattern,
     record::{EntryType, Envelope},
     refusal::Code,
@@ -46,9 +49,9 @@ use placet_core::{
     time::Timestamp,
 };
 use placet_store::{
-    Fault, Query, Tx,
+    Fault, Query, Tx, agents,
     authorization_codes::{self, Code as StoredCode, Consented},
-    connections, pushed_requests, sessions, tasks,
+    clients, connections, grants, pushed_requests, scopes, sessions, tasks,
 };
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
@@ -80,15 +83,9 @@ struct Draft {
 }
 
 /// The page.
-pub(super) async fn page(
-    app: &Arc<App>,
-    query: &str,
-    asked: &Asked,
-    person: SignedIn,
-    source: Source,
-) -> Response {
+pub(super) async fn page(app: &Arc<App>, query: &str, asked: &Asked, person: SignedIn) -> Response {
     let now = app.clock.now();
-    let drafted = match draft(app, asked, &person, source, now).await {
+    let drafted = match draft(app, asked, &person, now).await {
         Ok(drafted) => drafted,
         Err(Failing::Refused(refusal)) => return back(&asked.back, &refusal),
         Err(Failing::Failed(problem)) => return sign_in::failed(&problem),
@@ -97,6 +94,10 @@ pub(super) async fn page(
     let parts = Consent {
         agent: &asked.client.agent,
         client_name: asked.client.metadata.client_name.as_deref(),
+        unknown: asked.client.unconfirmed.map(|origin| match origin {
+            clients::Origin::Document => Unknown::At(&asked.client.id),
+            clients::Origin::Registration | clients::Origin::Administrator => Unknown::Itself,
+        }),
         user: &person.user,
         redirect: asked.back.to(),
         authority: &drafted.grant.authority,
@@ -107,7 +108,8 @@ pub(super) async fn page(
     }
     .parts();
     let shown = now.as_micros().to_string();
-    let token = form::token(app, CONSENT, &bound(&person, query, &shown, &digest(&drafted)).each());
+    let token =
+        form::token(app, CONSENT, &bound(&person, query, &shown, &digest(&drafted, &asked.client)).each());
     let body = html! {
         @for part in &parts { (said(part)) }
         form method="post" action="/consent" {
@@ -177,12 +179,12 @@ pub(crate) async fn decide(
         Err(refused) => return answered(refused),
     };
     let now = app.clock.now();
-    let drafted = match draft(&app, &asked, &person, source, now).await {
+    let drafted = match draft(&app, &asked, &person, now).await {
         Ok(drafted) => drafted,
         Err(Failing::Refused(refusal)) => return back(&asked.back, &refusal),
         Err(Failing::Failed(problem)) => return sign_in::failed(&problem),
     };
-    let digest = digest(&drafted);
+    let digest = digest(&drafted, &asked.client);
     if !form::fits(&app, CONSENT, &bound(&person, query, shown, &digest).each(), form.text("token")) {
         // A page of another session or for another request, one that somebody else made, or one that says no more what
         // would be granted.
@@ -233,54 +235,63 @@ impl From<Fault> for Failing {
 }
 
 /// Works out what would be granted for the usual time.
-async fn draft(
-    app: &Arc<App>,
-    asked: &Asked,
-    person: &SignedIn,
-    source: Source,
-    now: Timestamp,
-) -> Result<Draft, Failing> {
-    let terms = Terms::new(app, asked, person, source, roots::LIFETIME, now)?;
-    let inner = Arc::clone(app);
-    let drafted = app.store.read(move |q| terms.draft(&inner, q)).await?;
+async fn draft(app: &Arc<App>, asked: &Asked, person: &SignedIn, now: Timestamp) -> Result<Draft, Failing> {
+    let terms = Terms::new(app, asked, person, roots::LIFETIME, now);
+    let (inner, client) = (Arc::clone(app), asked.client.clone());
+    let drafted =
+        app.store.read(move |q| terms.draft(&inner, q, &client.agent, &client.registration)).await?;
     drafted.map_err(Failing::Refused)
 }
 
 /// All that a draft is made from; owned, as the transaction may run more than once.
 struct Terms {
     wanted: roots::Wanted,
-    maker: Maker,
+    user: UserId,
     label: Option<String>,
     description: Option<String>,
     now: Timestamp,
 }
 
 impl Terms {
-    fn new(
-        app: &App,
-        asked: &Asked,
-        person: &SignedIn,
-        source: Source,
-        lasts: Duration,
-        now: Timestamp,
-    ) -> Result<Self, Problem> {
-        let expires = Some(now.plus(lasts));
-        let mut wanted = roots::Wanted { expires, ..asked.wanted.clone() };
+    fn new(app: &App, asked: &Asked, person: &SignedIn, lasts: Duration, now: Timestamp) -> Self {
+        let mut wanted = roots::Wanted { expires: Some(now.plus(lasts)), ..asked.wanted.clone() };
         // Left out, it is for Placet as it is called now.
         wanted.audience.get_or_insert_with(|| vec![app.issuer.clone()]);
-        Ok(Self {
-            wanted,
-            maker: Maker::of(&Caller::User(person.clone()), None, source)?,
-            label: asked.label.clone(),
-            description: asked.description.clone(),
-            now,
-        })
+        let user = person.user.id;
+        Self { wanted, user, label: asked.label.clone(), description: asked.description.clone(), now }
     }
 
     /// The grant and its task, neither stored; the inner error is for the client.
-    fn draft(&self, app: &App, q: &mut impl Query) -> Result<Result<Draft, Refusal>, Problem> {
+    fn draft(
+        &self,
+        app: &App,
+        q: &mut impl Query,
+        agent: &Agent,
+        registration: &Grant,
+    ) -> Result<Result<Draft, Refusal>, Problem> {
         let now = self.now;
-        let root = roots::root(app, q, &self.wanted, &self.maker, now)?;
+        let registry = scopes::all(q)?;
+        let granted = roots::granted(app, agent, &registration.authority, &self.wanted, None, &registry, now);
+        let authority = match granted {
+            Ok(authority) => authority,
+            Err(unfit) => return Ok(Err(Refusal::new(unfit.oauth(), &unfit.to_string().replace('`', "'")))),
+        };
+        roots::may_delegate(q, &registry, self.user, &authority.scope)?;
+        let id = clock::fresh(now);
+        let root = Grant {
+            id,
+            root: id,
+            parent: None,
+            depth: 0,
+            agent: agent.id,
+            user: Some(self.user),
+            task: None,
+            authority,
+            limits: Vec::new(),
+            origin: Origin::Person,
+            created: now,
+            revoked: None,
+        };
         if let Some(label) = &self.label
             && tasks::by_label(q, root.agent, root.user, label)?.is_some()
         {
@@ -308,15 +319,14 @@ impl Terms {
     }
 }
 
-/// What of a draft the page said, whatever the time.
-fn digest(draft: &Draft) -> [u8; 32] {
+/// What of a draft the page said, whatever the time. A client that is not confirmed yet has only its id on the wire.
+fn digest(draft: &Draft, client: &Named) -> [u8; 32] {
     let authority = Authority {
         not_before: Timestamp::from_micros(0),
         expires: Timestamp::from_micros(0),
         ..draft.grant.authority.clone()
     };
-    let told =
-        json!([authority, draft.grant.agent, draft.task.description, draft.task.label, draft.connections]);
+    let told = json!([authority, client.id, draft.task.description, draft.task.label, draft.connections]);
     sha256(&[told.to_string().as_bytes()])
 }
 
@@ -364,9 +374,10 @@ async fn answer(
         }
         return Err(Failing::Refused(denied));
     };
-    let terms = Terms::new(app, asked, person, source, lasts, now)?;
+    let terms = Terms::new(app, asked, person, lasts, now);
+    let (client, by) = (asked.client.clone(), person.user.id.to_string());
     let (text, hash) = code::fresh(app);
-    let (session, user, challenge) = (person.session, person.user.id, asked.request.challenge);
+    let (session, user, request) = (person.session, person.user.id, asked.request);
     let redirect_uri = asked.back.to().as_str().to_owned();
     let (inner, seen) = (Arc::clone(app), *digest);
     let written = app
@@ -378,11 +389,17 @@ async fn answer(
             if !live {
                 return Err(Problem::of(Code::TokenInvalid, "the session has ended: sign in again"));
             }
-            let draft = match terms.draft(&inner, tx)? {
+            let (agent, registration) = client::confirm(&inner, tx, &client, &by, source, now)?;
+            // As they are now, whatever was read before.
+            let agent = agents::find(tx, agent.id)?.filter(|agent| agent.state == AgentState::Active);
+            let registration =
+                grants::find(tx, registration.id)?.filter(|registration| registration.revoked.is_none());
+            let (Some(agent), Some(registration)) = (agent, registration) else { return Err(changed()) };
+            let draft = match terms.draft(&inner, tx, &agent, &registration)? {
                 Ok(draft) => draft,
                 Err(refusal) => return Ok(Err(refusal)),
             };
-            if self::digest(&draft) != seen {
+            if self::digest(&draft, &client) != seen {
                 return Err(changed());
             }
             if let Some(pushed) = pushed
@@ -392,7 +409,8 @@ async fn answer(
             }
             let consented = Consented {
                 redirect_uri: redirect_uri.clone(),
-                challenge,
+                challenge: request.challenge,
+                key: request.key,
                 grant: draft.grant,
                 task: draft.task,
             };
@@ -409,6 +427,9 @@ async fn answer(
             Ok::<_, Problem>(Ok(()))
         })
         .await?;
+    if asked.client.unconfirmed.is_some() {
+        app.bearers.authority_changed();
+    }
     written.map_err(Failing::Refused)?;
     let text = text.expose_str().ok_or_else(|| Problem::of(Code::Internal, "a code is not text"))?;
     Ok(asked.back.with_code(text))

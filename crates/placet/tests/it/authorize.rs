@@ -2,11 +2,13 @@
 //! token. What attackers try is in `attacks`, the pages as such in `pages`.
 
 mod attacks;
+mod bound;
 pub(crate) mod browser;
 mod nodes;
 mod pages;
 mod pushed;
 mod times;
+mod unknown;
 
 use crate::parties::{introspect, read, stage};
 use browser::{App, BACK, Browser, html, parameter, sent_to};

@@ -198,6 +198,11 @@ impl App {
         Self { id, handle, secret, client: story.client() }
     }
 
+    /// One that is known by its id.
+    pub(crate) fn of(story: &Story, id: &str, secret: Option<String>) -> Self {
+        Self { id: id.to_owned(), handle: String::new(), secret, client: story.client() }
+    }
+
     /// The same at another node.
     pub(crate) fn at(&self, client: &Client) -> Self {
         Self {

@@ -9,9 +9,9 @@ use aws_lc_rs::{
     },
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use placet_server::clock::Clock;
 use placet_testkit::fresh;
 use serde_json::{Value, json};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A private key.
 pub(crate) enum Signer {
@@ -115,8 +115,8 @@ impl Signer {
 }
 
 /// Seconds since the epoch.
-pub(crate) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+pub(crate) fn now() -> i64 {
+    Clock::System.now().as_seconds()
 }
 
 pub(crate) fn b64(bytes: &[u8]) -> String {

@@ -153,7 +153,7 @@ fn judged(story: &Story, limited: &str, before: &BTreeMap<u64, Value>, what: &st
         Start::Serves(child, admin) => (child, admin),
     };
     let verified = story.server.cli().args(["record", "verify", "--json"]).output().unwrap();
-    let outcome = match verified.status.code() {
+    match verified.status.code() {
         Some(0) => {
             // Verified against the checkpoint that was kept: all that was known then is there, as it was.
             let now = record(&admin);
@@ -176,8 +176,7 @@ fn judged(story: &Story, limited: &str, before: &BTreeMap<u64, Value>, what: &st
             "told"
         }
         other => panic!("{what}: {other:?}, {verified:?}"),
-    };
-    outcome
+    }
 }
 
 fn each(test: &str, file: &str, damages: &[(&str, Damage)]) -> Option<BTreeMap<&'static str, usize>> {
