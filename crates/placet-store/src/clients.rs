@@ -14,17 +14,19 @@ use placet_core::{agent::Agent, client::Metadata, id::AgentId, secret::KeyedHash
 
 statements! {
     /// What was said about an agent.
-    FIND = "SELECT origin, url, document FROM clients WHERE agent = ?1";
+    FIND = "SELECT origin, url, document, acts_alone FROM clients WHERE agent = ?1";
     /// An agent with its secret and what was said about it.
     CREDENTIAL = concat!("SELECT ", agent_columns!("agents"), ", agents.secret, clients.origin, clients.url,
-                         clients.document FROM agents LEFT JOIN clients ON clients.agent = agents.id
+                         clients.document, clients.acts_alone FROM agents LEFT JOIN clients ON clients.agent = agents.id
                          WHERE agents.id = ?1");
     /// Says it.
     PUT = "INSERT INTO clients (agent, origin, document) VALUES (?1, 'administrator', ?2)
            ON CONFLICT (agent) DO UPDATE SET document = excluded.document";
     /// Says it of a client that nobody registered by hand.
-    ADOPT = "INSERT INTO clients (agent, origin, url, access_token, document) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT (url) DO NOTHING";
+    ADOPT = "INSERT INTO clients (agent, origin, url, access_token, document, acts_alone)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (url) DO NOTHING";
+    /// Whether it may act for itself.
+    SET_ALONE = "UPDATE clients SET acts_alone = ?2 WHERE agent = ?1";
     /// The agent whose client_id is a URL.
     BY_URL = "SELECT agent FROM clients WHERE url = ?1";
     /// What a client that registered itself is changed with.
@@ -68,11 +70,14 @@ pub struct StoredClient {
     pub url: Option<String>,
     /// Its metadata.
     pub metadata: Metadata,
+    /// Whether it may act for itself, and not only for people who asked it to: an administrator registered or
+    /// confirmed it.
+    pub acts_alone: bool,
 }
 
 impl Default for StoredClient {
     fn default() -> Self {
-        Self { origin: Origin::Administrator, url: None, metadata: Metadata::default() }
+        Self { origin: Origin::Administrator, url: None, metadata: Metadata::default(), acts_alone: true }
     }
 }
 
@@ -112,6 +117,17 @@ pub fn put(tx: &mut Tx<'_>, id: AgentId, metadata: &Metadata) -> Result<(), Faul
     tx.bump(Version::Agent(id))
 }
 
+/// Says whether an agent may act for itself.
+///
+/// # Errors
+/// [`Fault`].
+pub fn set_alone(tx: &mut Tx<'_>, id: AgentId, client: &StoredClient) -> Result<(), Fault> {
+    if tx.execute(&SET_ALONE, &params![id, i64::from(client.acts_alone)])? == 0 {
+        adopt(tx, id, client, None)?;
+    }
+    tx.bump(Version::Agent(id))
+}
+
 /// Says what a new agent is as a client that nobody registered by hand: `access_token` is the hash of what one that
 /// registered itself is changed with.
 ///
@@ -124,8 +140,14 @@ pub fn adopt(
     access_token: Option<KeyedHash>,
 ) -> Result<(), Fault> {
     let token = access_token.as_ref().map(|token| token.as_bytes().as_slice());
-    let row =
-        params![id, client.origin.as_str(), client.url.as_deref(), token, document::write(&client.metadata)?];
+    let row = params![
+        id,
+        client.origin.as_str(),
+        client.url.as_deref(),
+        token,
+        document::write(&client.metadata)?,
+        i64::from(client.acts_alone)
+    ];
     if tx.execute(&ADOPT, &row)? == 0 { Err(Fault::Conflict("url")) } else { Ok(()) }
 }
 
@@ -158,5 +180,10 @@ pub fn set_secret(tx: &mut Tx<'_>, id: AgentId, secret: KeyedHash) -> Result<(),
 
 fn read(row: &Row<'_>, at: usize) -> Result<StoredClient, Fault> {
     let origin = Origin::from_name(&row.text(at)?).ok_or(Fault::Unreadable("an origin"))?;
-    Ok(StoredClient { origin, url: row.optional_text(at + 1)?, metadata: row.json(at + 2)? })
+    Ok(StoredClient {
+        origin,
+        url: row.optional_text(at + 1)?,
+        metadata: row.json(at + 2)?,
+        acts_alone: row.boolean(at + 3)?,
+    })
 }

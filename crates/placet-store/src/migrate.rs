@@ -31,6 +31,7 @@ pub(crate) const MIGRATIONS: &[(i64, &str)] = &[
     (12, include_str!("../migrations/0012_authorization_codes.sql")),
     (13, include_str!("../migrations/0013_senders.sql")),
     (14, include_str!("../migrations/0014_issuers_of_nodes.sql")),
+    (15, include_str!("../migrations/0015_clients_alone.sql")),
 ];
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (

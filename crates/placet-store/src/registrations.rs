@@ -32,7 +32,7 @@ statements! {
     /// It is gone.
     DELETE = "DELETE FROM registrations WHERE id = ?1";
     /// How many there are, up to a number.
-    COUNT = "SELECT COUNT(*) FROM (SELECT id FROM registrations LIMIT ?1) AS some";
+    COUNT = "SELECT COUNT(*) FROM (SELECT id FROM registrations LIMIT ?1) AS waiting";
     /// How many came from an address in an hour.
     MADE = "SELECT made FROM registration_counts WHERE address = ?1 AND hour = ?2";
     /// One more came.

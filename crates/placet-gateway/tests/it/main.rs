@@ -8,6 +8,7 @@
 )]
 
 mod addresses;
+mod fetching;
 mod injection;
 mod responses;
 mod scrubbing;

@@ -256,6 +256,7 @@ pub struct Change {
     owner: Option<Option<String>>,
     max_scope_level: Option<Level>,
     default_scopes: Option<Vec<Scope>>,
+    acts_alone: Option<bool>,
 }
 
 /// `PATCH /v1/agents/{id}`. A client that had no secret and needs one now is answered with it.
@@ -291,7 +292,7 @@ pub async fn change(
             if !agents::update(tx, &agent)? {
                 return Err(Problem::of(Code::Conflict, "the agent has ended"));
             }
-            let changed = client::change(tx, id, &members)?;
+            let changed = client::change(tx, id, &members, change.acts_alone)?;
             record_with(&inner, tx, EntryType::AgentChanged, (&agent, Some(&changed.client)), &by, source)?;
             let agent = agents::find(tx, id)?.ok_or(Fault::Unreadable("an agent"))?;
             let mut answer = shown(&agent, Some(&grant), Some(&changed.client));

@@ -9,7 +9,7 @@ use crate::{
     app::App,
     body::JsonBody,
     caller::{Caller, Source},
-    oauth::client::{confirm, would_be},
+    oauth::client::{By, confirm, would_be},
     problem::{Answer, Problem},
     recording,
 };
@@ -71,7 +71,7 @@ pub(crate) async fn confirmed(
     let (found, template) = read.await?;
     let found = found.filter(|found| found.expires > now).ok_or_else(|| unknown(&id))?;
     let named = would_be(&app, agent, &id, found.metadata, &template, Origin::Registration, now);
-    let (inner, by) = (Arc::clone(&app), caller.by());
+    let (inner, by) = (Arc::clone(&app), By::Administrator(caller.by()));
     let (agent, grant) = app.store.write(move |tx| confirm(&inner, tx, &named, &by, source, now)).await?;
     app.bearers.authority_changed();
     let id = agent.id;

@@ -95,9 +95,6 @@ pub(crate) fn root(
     maker: &Maker,
     now: Timestamp,
 ) -> Result<Grant, Problem> {
-    if wanted.expires.is_some_and(|expires| expires <= now) {
-        return Err(invalid("`expires` has passed"));
-    }
     let agent = named_agent(q, &wanted.agent)?
         .filter(|agent| agent.state != AgentState::Ended)
         .ok_or_else(|| invalid(format!("there is no agent `{}`", wanted.agent.escape_debug())))?;
@@ -105,6 +102,24 @@ pub(crate) fn root(
         grants::find(q, agent.registration)?.ok_or(Fault::Unreadable("a registration grant"))?;
     if registration.revoked.is_some() {
         return Err(invalid("the agent's registration grant was revoked"));
+    }
+    root_of(app, q, (&agent, &registration), wanted, maker, now)
+}
+
+/// The same of an agent that is known, with its registration grant.
+///
+/// # Errors
+/// As [`root`].
+pub(crate) fn root_of(
+    app: &App,
+    q: &mut impl Query,
+    (agent, registration): (&Agent, &Grant),
+    wanted: &Wanted,
+    maker: &Maker,
+    now: Timestamp,
+) -> Result<Grant, Problem> {
+    if wanted.expires.is_some_and(|expires| expires <= now) {
+        return Err(invalid("`expires` has passed"));
     }
     let user = match &maker.behalf {
         Behalf::Nobody => None,
@@ -116,7 +131,7 @@ pub(crate) fn root(
         Some(names) => Some(named_connections(q, names, user, agent.id, maker.administrator)?),
     };
     let registry = scopes::all(q)?;
-    let authority = granted(app, &agent, &registration.authority, wanted, reach, &registry, now)?;
+    let authority = granted(app, agent, &registration.authority, wanted, reach, &registry, now)?;
     if let Some(id) = user {
         may_delegate(q, &registry, id, &authority.scope)?;
     }

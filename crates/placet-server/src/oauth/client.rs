@@ -12,7 +12,7 @@ mod document;
 mod named;
 
 pub(crate) use named::would_be;
-pub use named::{Named, confirm, named};
+pub use named::{By, Named, confirm, named};
 
 use crate::{app::App, bearer, body::OAuthParams, problem::OAuthError};
 use axum::http::{HeaderMap, header};
@@ -42,6 +42,8 @@ pub struct Client {
     pub metadata: Arc<Metadata>,
     /// Its `client_id` on the wire: its agent's id, or the URL of its document.
     pub id: String,
+    /// Whether it may act for itself, and not only for people.
+    pub acts_alone: bool,
     /// The public keys that its metadata has in it.
     keys: Option<KeySet>,
     secret: KeyedHash,
@@ -237,6 +239,7 @@ async fn find(app: &App, id: AgentId) -> Result<Option<Arc<Client>>, OAuthError>
         registration,
         metadata,
         id: id_on_the_wire,
+        acts_alone: stored.acts_alone,
         keys,
         secret,
         generation,

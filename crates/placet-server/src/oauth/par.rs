@@ -14,6 +14,7 @@ use crate::{
     body::OAuthParams,
     clock,
     problem::{OAuthError, Problem},
+    sender::{Sender, proofs},
 };
 use axum::{
     extract::State,
@@ -48,6 +49,7 @@ const OF_THE_CLIENT: [&str; 4] = ["client_secret", "client_assertion", "client_a
 pub async fn post(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
+    sender: Sender,
     params: OAuthParams,
 ) -> Result<Response, OAuthError> {
     app.operations.space.may_begin()?;
@@ -64,7 +66,9 @@ pub async fn post(
     query.push_str("&client_id=");
     query.extend(form_urlencoded::byte_serialize(client.id.as_bytes()));
     // The key that was proved here is the code's, too (RFC 9449 §10.1).
-    if let Some(key) = params.key().map(|key| key.to_string()) {
+    if let Some(proof) = sender.proof(&app, None)? {
+        proofs::take(&app, &proof).await?;
+        let key = proof.key.to_string();
         match params.text("dpop_jkt")? {
             None => query.extend(["&dpop_jkt=", &key]),
             Some(stated) if stated == key => {}

@@ -58,7 +58,7 @@ const SCOPE: &str = "name!: text, description!: text, includes!: [text], roles!:
 const AGENT: &[(u16, Gives)] = &[(
     200,
     Gives::Json(concat!(
-        "client_id!: text, agent_name!: text, description: text, owner: text?, labels: object, max_scope_level: text, default_scopes: [text], state!: text, created: time, registration_grant: text, client_secret: text, client_id_url: text, ",
+        "client_id!: text, agent_name!: text, description: text, owner: text?, labels: object, max_scope_level: text, default_scopes: [text], state!: text, created: time, registration_grant: text, client_secret: text, client_id_url: text, acts_alone: flag, ",
         client!()
     )),
 )];
@@ -270,7 +270,7 @@ pub const OPERATIONS: &[Operation] = &[
         .query(PAGE),
     op("GET /v1/agents/{id}", "Show an agent, by id or handle", Bearer, AGENT),
     op("PATCH /v1/agents/{id}", "Change what an administrator says about an agent", Bearer, AGENT).takes(Json(concat!(
-        "description: text, labels: object, owner: text?, max_scope_level: 'restricted'|'standard'|'elevated', default_scopes: [text], ",
+        "description: text, labels: object, owner: text?, max_scope_level: 'restricted'|'standard'|'elevated', default_scopes: [text], acts_alone: flag, ",
         client!()
     ))),
     op("DELETE /v1/agents/{id}", "End an agent with all its grants, for ever", Bearer, AGENT_STATE),

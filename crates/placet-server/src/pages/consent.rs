@@ -21,7 +21,7 @@ use crate::{
     clock,
     oauth::{
         authorize::{self, Asked},
-        client::{self, Named},
+        client::{self, By, Named},
         code,
     },
     problem::Problem,
@@ -375,11 +375,12 @@ async fn answer(
         return Err(Failing::Refused(denied));
     };
     let terms = Terms::new(app, asked, person, lasts, now);
-    let (client, by) = (asked.client.clone(), person.user.id.to_string());
+    let client = asked.client.clone();
     let (text, hash) = code::fresh(app);
     let (session, user, request) = (person.session, person.user.id, asked.request);
     let redirect_uri = asked.back.to().as_str().to_owned();
     let (inner, seen) = (Arc::clone(app), *digest);
+    let by = By::Consent(user.to_string());
     let written = app
         .store
         .write(move |tx| {

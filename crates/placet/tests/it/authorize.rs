@@ -261,3 +261,19 @@ fn what_can_not_be_granted_is_told_to_the_client() {
     let back = sent_to(&browser.get(&other.asking().path()));
     assert_eq!(parameter(&back, "error").as_deref(), Some("unauthorized_client"));
 }
+
+#[test]
+fn a_person_consents_to_what_their_roles_may_delegate_only() {
+    let stage = stage();
+    let tool = fresh("duty.t");
+    let body = json!({"description": "Only leads hand this on", "roles": ["support-lead"]});
+    stage.admin().put(&format!("/v1/scopes/{tool}")).json(&body).send();
+    let app = App::registered(&json!({"redirect_uris": [BACK], "allowed_tools": [tool]}));
+    let asking = app.asking().with("scope", &tool);
+    // Pat has no role, lee leads.
+    let refused = Browser::of("pat").get(&asking.path());
+    assert_eq!((refused.status, refused.header("location")), (403, None), "{}", html(&refused));
+    assert!(html(&refused).contains("no role to delegate"));
+    let mut lee = Browser::of("lee");
+    app.exchange(&lee.code(&asking)).expect(200);
+}

@@ -1,8 +1,13 @@
 //! Clients that register themselves: nobody, until a person confirms them.
 
-use crate::{clients::signer::Signer, parties::why, stage::PLACET};
+use crate::{
+    authorize::browser::{Asking, Browser, VERIFIER, challenge, html, parameter, sent_to},
+    clients::signer::Signer,
+    parties::why,
+    stage::PLACET,
+};
 use placet_core::client::assertion::ASSERTION_TYPE;
-use placet_testkit::{Answer, Server, Story, together};
+use placet_testkit::{Answer, Publisher, Server, Story, together};
 use serde_json::{Value, json};
 use std::sync::LazyLock;
 
@@ -219,4 +224,133 @@ fn so_many_come_from_one_address_and_none_where_it_is_closed() {
         let answer = story.admin().put("/v1/registration-template").json(&template).send();
         assert!(answer.refused(400, "request_invalid").text("/detail").contains(named));
     }
+}
+
+/// Whose name stands on the page is not what it may do: a client that nobody knew gets, by consenting, what the person
+/// said yes to, within what an administrator said beforehand.
+fn consented(story: &Story, client_id: &str, back: &str) -> (Browser, Asking) {
+    let mut browser = Browser::at(&story.server.pages());
+    browser.sign_in("lee");
+    let pairs = [
+        ("response_type", "code"),
+        ("client_id", client_id),
+        ("redirect_uri", back),
+        ("scope", "orders.read"),
+        ("code_challenge", &challenge(VERIFIER)),
+        ("code_challenge_method", "S256"),
+    ];
+    let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    (browser, Asking { pairs })
+}
+
+#[test]
+fn a_client_that_registered_itself_is_confirmed_by_consent_and_acts_for_people_only() {
+    let story = story_with_template();
+    let members = json!({"client_name": "IDE", "redirect_uris": ["http://127.0.0.1/cb"],
+        "token_endpoint_auth_method": "client_secret_post",
+        "grant_types": ["authorization_code", "refresh_token", "client_credentials"]});
+    let made = register(&story, &members).expect(201);
+    let (id, secret) = (made.text("/client_id"), made.text("/client_secret"));
+    let (mut browser, asking) = consented(&story, &id, "http://127.0.0.1:4321/cb");
+    // To be asked about is to be nobody still, and so is a no.
+    let page = browser.asked(&asking);
+    assert!(html(&page).contains("IDE"));
+    story.admin().get(&format!("/v1/agents/{id}")).send().refused(404, "not_found");
+    let no = browser.submit(&page, "/consent", &[("lasts", "1d"), ("verdict", "deny")]);
+    assert!(sent_to(&no).contains("error=access_denied"));
+    story.admin().get(&format!("/v1/agents/{id}")).send().refused(404, "not_found");
+    ask(&story, &id, &secret).refused(401, "invalid_client");
+    // More than the template has is not even asked for.
+    let more = browser.get(&asking.clone().with("scope", "refunds.create").path());
+    // Nobody is sent on to where a program that nobody knows wants them: the page says why, and where that would be.
+    assert_eq!((more.status, more.header("location")), (400, None));
+    assert!(html(&more).contains("error=invalid_scope"));
+
+    let code = browser.code(&asking);
+    let agent = story.admin().get(&format!("/v1/agents/{id}")).send().expect(200);
+    assert_eq!((agent.text("/state"), agent.at("/acts_alone")), ("active".into(), &json!(false)));
+    let form = [
+        ("grant_type", "authorization_code"),
+        ("code", code.as_str()),
+        ("code_verifier", VERIFIER),
+        ("redirect_uri", "http://127.0.0.1:4321/cb"),
+        ("client_id", id.as_str()),
+        ("client_secret", secret.as_str()),
+    ];
+    let answer = story.client().post("/oauth/token").form(&form).send().expect(200);
+    assert_eq!(answer.text("/scope"), "orders.read");
+    let refresh = answer.text("/refresh_token");
+    let form = [("grant_type", "refresh_token"), ("refresh_token", refresh.as_str())];
+    story.client().post("/oauth/token").basic(&id, &secret).form(&form).send().expect(200);
+    // What a person said yes to is for that person; of its own it has nothing.
+    ask(&story, &id, &secret).refused(400, "unauthorized_client");
+    let change = json!({"acts_alone": true});
+    story.admin().patch(&format!("/v1/agents/{id}")).json(&change).send().expect(200);
+    ask(&story, &id, &secret).expect(200);
+    // The next person is asked anew, about the same agent.
+    let code = browser.code(&asking);
+    assert!(!code.is_empty());
+    let entries = story.record();
+    let registered = |entry: &&Value| entry["type"] == "agent.registered" && entry["agent"] == id.as_str();
+    assert_eq!(entries.iter().filter(registered).count(), 1);
+}
+
+#[test]
+fn a_client_that_is_a_document_is_confirmed_by_consent() {
+    let story = story_with_template();
+    let publisher = Publisher::start();
+    let url = publisher.url("/ide.json");
+    let document =
+        json!({"client_id": url, "client_name": "Document IDE", "redirect_uris": ["http://localhost/cb"]});
+    publisher.json("/ide.json", &document);
+    let (mut browser, asking) = consented(&story, &url, "http://localhost:7777/cb");
+    // Two look at the page at once: it is one agent.
+    let (mut other, _) = consented(&story, &url, "http://localhost:7777/cb");
+    let pages = (browser.asked(&asking), other.asked(&asking));
+    let first = parameter(&browser.allow(&pages.0), "code").unwrap();
+    let second = parameter(&other.allow(&pages.1), "code").unwrap();
+    for code in [first, second] {
+        let form = [
+            ("grant_type", "authorization_code"),
+            ("code", code.as_str()),
+            ("code_verifier", VERIFIER),
+            ("redirect_uri", "http://localhost:7777/cb"),
+            ("client_id", url.as_str()),
+        ];
+        let token = story.client().post("/oauth/token").form(&form).send().expect(200).text("/access_token");
+        let told = story.admin().post("/oauth/introspect").form(&[("token", token.as_str())]).send();
+        let agent = told.expect(200).text("/client_id");
+        let agent = story.admin().get(&format!("/v1/agents/{agent}")).send().expect(200);
+        assert_eq!((agent.text("/client_id_url"), agent.at("/acts_alone")), (url.clone(), &json!(false)));
+        assert_eq!(agent.at("/labels/client_host"), "127.0.0.1");
+    }
+    // Somewhere else is nowhere.
+    let elsewhere = asking.clone().with("redirect_uri", "http://evil.example/cb");
+    assert_eq!(browser.get(&elsewhere.path()).status, 400);
+    // A way back that the document no longer has is gone.
+    let changed =
+        json!({"client_id": url, "client_name": "Document IDE", "redirect_uris": ["https://ide.example/cb"]});
+    publisher.json("/ide.json", &changed);
+    assert_eq!(browser.get(&asking.path()).status, 400);
+    // And where only some hosts are trusted, another is unknown.
+    let hosts = json!({"allowed_tools": ["orders.*"], "document_hosts": ["app.example"]});
+    story.admin().put("/v1/registration-template").json(&hosts).send().expect(200);
+    let unknown = publisher.url("/other.json");
+    publisher.json(
+        "/other.json",
+        &json!({"client_id": unknown, "client_name": "X", "redirect_uris": ["http://localhost/cb"]}),
+    );
+    assert_eq!(browser.get(&asking.with("client_id", &unknown).path()).status, 400);
+    assert_eq!(publisher.asked("/other.json"), 0);
+}
+
+/// A server of its own, with something for clients that come by themselves.
+fn story_with_template() -> Story {
+    let mut server = Server::start(PLACET);
+    server.flags(&["--loopback-documents"]);
+    server.restart();
+    let story = Story::on(server);
+    let template = json!({"allowed_tools": ["orders.*"], "resource_access": ["order://**"]});
+    story.admin().put("/v1/registration-template").json(&template).send().expect(200);
+    story
 }

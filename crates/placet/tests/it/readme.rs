@@ -55,6 +55,19 @@ fn the_page_on_the_authorization_server_works_as_it_is_printed() {
     }
 }
 
+/// So does the page on clients.
+#[test]
+fn the_page_on_clients_works_as_it_is_printed() {
+    let mut all = blocks("README.md");
+    let token = all.iter().position(|block| block.contains("AGENT_TOKEN=")).expect("a token in the tour");
+    all.truncate(token + 1);
+    all.extend(blocks("docs/clients.md"));
+    let (out, err) = tour(&all);
+    for word in ["\"access_token\"", "team", "Report", "client-01"] {
+        assert!(out.contains(word), "`{word}` is missing:\n{out}\n{err}");
+    }
+}
+
 /// The blocks of a page that are marked.
 fn blocks(page: &str) -> Vec<String> {
     let text = fs::read_to_string(Path::new(ROOT).join(page)).unwrap();

@@ -55,7 +55,12 @@ pub(super) async fn new(
     }
     let metadata = app.foreign.document(url, app.clock.now()).await;
     let metadata = metadata.map_err(|error| invalid(format!("`client_id_url`: {error}")))?;
-    Ok(StoredClient { origin: Origin::Document, url: Some(url.to_owned()), metadata: (*metadata).clone() })
+    Ok(StoredClient {
+        origin: Origin::Document,
+        url: Some(url.to_owned()),
+        metadata: (*metadata).clone(),
+        acts_alone: true,
+    })
 }
 
 /// What a change of a client came to.
@@ -70,8 +75,17 @@ pub(super) struct Changed {
 ///
 /// # Errors
 /// `request_invalid`; `conflict` where the metadata is the client's own document.
-pub(super) fn change(tx: &mut Tx<'_>, id: AgentId, members: &Map<String, Value>) -> Result<Changed, Problem> {
-    let before = clients::find(tx, id)?;
+pub(super) fn change(
+    tx: &mut Tx<'_>,
+    id: AgentId,
+    members: &Map<String, Value>,
+    acts_alone: Option<bool>,
+) -> Result<Changed, Problem> {
+    let mut before = clients::find(tx, id)?;
+    if let Some(acts_alone) = acts_alone {
+        before.acts_alone = acts_alone;
+        clients::set_alone(tx, id, &before)?;
+    }
     if members.is_empty() {
         return Ok(Changed { client: before, needs_secret: false });
     }
@@ -92,5 +106,6 @@ pub(super) fn show(shown: &mut Map<String, Value>, client: &StoredClient) {
     if let Some(url) = &client.url {
         shown.insert("client_id_url".into(), url.clone().into());
     }
+    shown.insert("acts_alone".into(), client.acts_alone.into());
     shown.extend(client.metadata.to_members());
 }

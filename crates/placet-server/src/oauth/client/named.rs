@@ -81,7 +81,7 @@ async fn by_document(app: &App, url: &str) -> Result<Option<Named>, OAuthError> 
     }
     let metadata = document::read(app, url).await?;
     let now = app.clock.now();
-    let named = would_be(app, clock::fresh(now), url, (*metadata).clone(), &template, Origin::Document, now);
+    let named = would_be(app, id_of(app, url), url, (*metadata).clone(), &template, Origin::Document, now);
     Ok(Some(named))
 }
 
@@ -127,10 +127,30 @@ pub(crate) fn would_be(
     }
 }
 
+/// The id that the agent of a document has when somebody confirms it: always the same, so that what a person is shown
+/// and what they confirm are of one agent.
+fn id_of(app: &App, url: &str) -> AgentId {
+    let hash = app.secrets.hashing.hash("document_client", url.as_bytes());
+    let mut entropy = [0; 10];
+    for (to, from) in entropy.iter_mut().zip(hash.as_bytes()) {
+        *to = *from;
+    }
+    AgentId::from_parts(Timestamp::from_micros(0), entropy)
+}
+
 /// A handle that says that nobody chose it: `client-` and what is unique in the id.
 fn handle(id: AgentId) -> String {
     let id = id.to_string();
     format!("client-{}", id.strip_prefix("agt_").unwrap_or(&id))
+}
+
+/// Who confirms a client.
+#[derive(Debug, Clone)]
+pub enum By {
+    /// An administrator: from now on it may act for itself, too.
+    Administrator(String),
+    /// A person who consented to something that it asked for: it acts for people only.
+    Consent(String),
 }
 
 /// A person has confirmed a client: from now on it is an active agent. Answers the agent and its registration grant,
@@ -144,10 +164,14 @@ pub fn confirm(
     app: &App,
     tx: &mut Tx<'_>,
     named: &Named,
-    by: &str,
+    by: &By,
     source: Source,
     now: Timestamp,
 ) -> Result<(Agent, Grant), Problem> {
+    let (by, acts_alone) = match by {
+        By::Administrator(by) => (by, true),
+        By::Consent(by) => (by, false),
+    };
     let Some(origin) = named.unconfirmed else {
         return Ok(((*named.agent).clone(), (*named.registration).clone()));
     };
@@ -178,14 +202,14 @@ pub fn confirm(
     };
     agents::insert(tx, &named.agent, secret, registration_token)?;
     let url = (origin == Origin::Document).then(|| named.id.clone());
-    let client = StoredClient { origin, url, metadata };
+    let client = StoredClient { origin, url, metadata, acts_alone };
     clients::adopt(tx, named.agent.id, &client, access_token)?;
     grants::insert(tx, &named.registration)?;
     let envelope = Envelope {
         agent: Some(named.agent.id),
         grants: vec![named.registration.id],
         source: recording::source(source.0),
-        ..recording::by(EntryType::AgentRegistered, now, by.to_owned())
+        ..recording::by(EntryType::AgentRegistered, now, by.clone())
     };
     let body = api::shown(&named.agent, Some(&named.registration), Some(&client));
     tx.record(app.prepare(envelope, Some(&Value::Object(body)))?)?;

@@ -192,6 +192,10 @@ async fn by_task(
             return Ok(Found { base, again: true, is_child, task: Some(Arc::clone(task)), narrowings });
         }
     }
+    if above.is_none() && !client.acts_alone {
+        let what = "the client acts for people who asked it to: an administrator has not said that it acts for itself";
+        return Err(OAuthError::new("unauthorized_client", what));
+    }
     let base = above.unwrap_or_else(|| Base {
         chain: client.registration.clone(),
         origin: Origin::Agent,
