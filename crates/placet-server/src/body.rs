@@ -121,7 +121,7 @@ pub fn expect_media_type(headers: &HeaderMap, known: &[&str]) -> Result<(), Prob
 }
 
 /// What an OAuth request says. Its parameters: a form (RFC 6749 §3.2), or a JSON object with the same names; one that
-/// stands twice is an error, but for [`REPEATABLE`] ones, which become a list. And the key that its sender has proved to
+/// stands twice is an error, but for `REPEATABLE` ones, which become a list. And the key that its sender has proved to
 /// hold, once that is verified.
 #[derive(Debug, Default)]
 pub struct OAuthParams {

@@ -1,7 +1,7 @@
 //! `/openapi.json`: the interface as an OpenAPI 3.1 document, written from the routes and a table of what each takes
 //! and answers.
 //!
-//! The paths and methods are those that the router is built from ([`crate::routes`]); a test fails where one of them
+//! The paths and methods are those that the router is built from ([`crate::routes()`]); a test fails where one of them
 //! is not in the table, or the table names one that is gone, and others hold the table against the real answers.
 //!
 //! Invariant: the document is the same for everybody, and says nothing about an installation.

@@ -1,6 +1,6 @@
 //! What became of actions of which nobody knows: the server died, or the upstream did not answer in time.
 //!
-//! They are settled by a person ([`crate::api::actions::settle`]) or by the `status` action of their service, which is
+//! They are settled by a person (`api::actions::settle`) or by the `status` action of their service, which is
 //! asked here: with the connection's credential, through the same gateway, admitted and recorded like every action, as
 //! the server's own. Whether something happened decides whether its charges are kept or given back.
 //!

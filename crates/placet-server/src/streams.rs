@@ -3,7 +3,7 @@
 //! The commit point decides about what begins; a stream goes on long after it. So each is registered here, and a job
 //! asks, whenever authority changes on this node and several times a second besides, whether its chain still lives.
 //!
-//! Invariant: a stream whose grant can't be confirmed for [`UNCONFIRMED`] is cut: unknown is never yes.
+//! Invariant: a stream whose grant can't be confirmed for `UNCONFIRMED` is cut: unknown is never yes.
 
 use crate::{app::App, problem::Problem};
 use placet_core::{chain::Chain, id::GrantId, refusal::Code};

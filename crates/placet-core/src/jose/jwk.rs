@@ -25,7 +25,7 @@ const PRIVATE: &[&str] = &["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 /// Why something is no key or key set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum JwkError {
-    /// No object with a list `keys` of at most [`MAX_KEYS`] objects.
+    /// No object with a list `keys` of at most 32 objects.
     #[error("a key set is an object with a list `keys` of at most {MAX_KEYS} keys")]
     Form,
     /// A private or symmetric key.

@@ -2,7 +2,7 @@
 //!
 //! An agent asks for advice on its own chain; an administrator makes a dry run for any agent or task. Both are `judge`
 //! and the counters as they stand: the same code as the way of an action (DESIGN §2, §5). A resource server presents
-//! an agent's token and is charged ([`charged`]); it says afterwards what became of it ([`outcome`]).
+//! an agent's token and is charged (`charged`); it says afterwards what became of it (`outcome`).
 //!
 //! Invariant: advice and dry runs charge, hold and send nothing. An agent is told what the action door would tell it,
 //! no more.

@@ -137,7 +137,7 @@ pub enum Public {
     Enough,
 }
 
-/// Who asks, as [`authenticated`]; each may ask so often only.
+/// Who asks, as `authenticated`; each may ask so often only.
 ///
 /// # Errors
 /// As there, and `slow_down` with status 429.

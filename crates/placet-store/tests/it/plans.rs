@@ -14,6 +14,10 @@ const MEANT: &[&str] = &[
     "SCAN vault_holders USING INDEX sqlite_autoindex_vault_holders_1",
     "SCAN policies USING INDEX policies_active",
     "SCAN services USING INDEX services_active",
+    "SCAN scopes USING INDEX sqlite_autoindex_scopes_1",
+    // Those that wait to be confirmed, counted up to their bound.
+    "SCAN registrations USING COVERING INDEX sqlite_autoindex_registrations_1",
+    "SCAN waiting",
     "SCAN record_heads",
     "SCAN record_heads USING INDEX sqlite_autoindex_record_heads_1",
     "SCAN record_heads USING COVERING INDEX sqlite_autoindex_record_heads_1",

@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::{Seek as _, SeekFrom, Write as _},
+    io::{Read as _, Seek as _, SeekFrom, Write as _},
     path::Path,
     process::{Child, Command, Stdio},
 };
@@ -114,6 +114,19 @@ fn folded(data: &Path) {
     assert!(done.status.success(), "{done:?}");
 }
 
+/// Somebody who reads the database as it is now, and goes on: nothing that is written from now on can be folded into it,
+/// however much that is.
+fn reading(data: &Path) -> Child {
+    let script = "import sqlite3, sys\nc = sqlite3.connect(sys.argv[1], isolation_level=None)\nc.execute('BEGIN')\nc.execute('select count(*) from agents').fetchone()\nprint('reads', flush=True)\nsys.stdin.read()";
+    let mut python = Command::new("python3");
+    python.args(["-c", script]).arg(data.join("placet.db")).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = python.spawn().unwrap();
+    let mut said = [0; 5];
+    child.stdout.as_mut().unwrap().read_exact(&mut said).unwrap();
+    assert_eq!(&said, b"reads");
+    child
+}
+
 /// A story that was killed under load after a checkpoint of its record was kept; what the record had up to then; the
 /// copy of its files as the kill left them.
 fn killed(kept: &str) -> (Story, Vec<(placet_testkit::Agent, String)>, BTreeMap<u64, Value>) {
@@ -123,6 +136,7 @@ fn killed(kept: &str) -> (Story, Vec<(placet_testkit::Agent, String)>, BTreeMap<
     assert_eq!(story.server.stop(), Some(0));
     folded(&story.server.data());
     story.server.restart();
+    let reader = Running(reading(&story.server.data()));
     let mut before = BTreeMap::new();
     under_load(&story, &agents, |answered| {
         until("some load", || (answered.executed() >= 40).then_some(()));
@@ -136,6 +150,8 @@ fn killed(kept: &str) -> (Story, Vec<(placet_testkit::Agent, String)>, BTreeMap<
         assert!(kill.unwrap().success());
     });
     story.server.kill();
+    // Killed as well: one that closed the database would fold the log.
+    drop(reader);
     copy(&story.server.data(), &story.server.home().join(kept));
     (story, agents, before)
 }
