@@ -42,13 +42,15 @@ enum Of<'a> {
     SignIns(Network),
     /// Requests of nobody who is known.
     Strangers(Network),
+    /// Requests of public clients that make something: whose they are, anybody can say.
+    Public(Network),
     /// Requests of a client or a person who is known.
     Known(&'a str),
 }
 
 /// Where a request comes from: an IPv4 address, or the part of an IPv6 address that its holder did not choose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Network {
+pub(crate) struct Network {
     address: Option<IpAddr>,
     /// A whole site: 65,536 networks of one holder.
     site: bool,
@@ -85,6 +87,16 @@ impl Rates {
     /// `too_many_requests`.
     pub fn known(&self, id: &str, now: Timestamp) -> Result<(), Problem> {
         self.take(Of::Known(id), now).map_err(too_many)
+    }
+
+    /// Counts a request that leaves something behind and comes from a client that has only named itself.
+    ///
+    /// # Errors
+    /// `too_many_requests`.
+    pub fn public(&self, source: Source, now: Timestamp) -> Result<(), Problem> {
+        let (network, site) = networks(source);
+        self.take(Of::Public(network), now).map_err(too_many)?;
+        self.take(Of::Public(site), now).map_err(too_many)
     }
 
     /// Counts an attempt to sign in as `name`, before its password is looked at.
@@ -154,6 +166,7 @@ impl Rates {
             Of::Name(_, network) => (10, 30_000, network.site),
             Of::SignIns(network) => (50, 10_000, network.site),
             Of::Strangers(network) => (1000, 100, network.site),
+            Of::Public(network) => (100, 1000, network.site),
         };
         // A site has room for many networks, but not for all that it could make up.
         let room = if site { 16 } else { 1 };
@@ -172,9 +185,10 @@ fn key(of: Of<'_>) -> [u8; 16] {
         Of::Name(name, network) => ("name", name, Some(network)),
         Of::SignIns(network) => ("sign-ins", "", Some(network)),
         Of::Strangers(network) => ("strangers", "", Some(network)),
+        Of::Public(network) => ("public", "", Some(network)),
         Of::Known(id) => ("known", id, None),
     };
-    let place = network.map(|network| format!("{:?} {}", network.address, network.site)).unwrap_or_default();
+    let place = network.map(|network| network.to_string()).unwrap_or_default();
     let whole = sha256(&[kind.as_bytes(), b"\0", place.as_bytes(), b"\0", name.as_bytes()]);
     let mut half = [0; 16];
     for (to, from) in half.iter_mut().zip(whole) {
@@ -183,8 +197,20 @@ fn key(of: Of<'_>) -> [u8; 16] {
     half
 }
 
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.address {
+            None if self.site => f.write_str("anywhere"),
+            None => f.write_str("unknown"),
+            Some(IpAddr::V4(address)) if self.site => write!(f, "{address}/32"),
+            Some(IpAddr::V4(address)) => write!(f, "{address}"),
+            Some(IpAddr::V6(address)) => write!(f, "{address}/{}", if self.site { 48 } else { 64 }),
+        }
+    }
+}
+
 /// The network of an address, and the site that it is part of.
-fn networks(source: Source) -> (Network, Network) {
+pub(crate) fn networks(source: Source) -> (Network, Network) {
     let address = source.0.map(|address| address.ip().to_canonical());
     let cut = |bits: u32| match address {
         Some(IpAddr::V6(address)) => {
@@ -291,6 +317,28 @@ mod tests {
         assert!(rates.sign_in("lee", place, now).is_err());
         rates.sign_in("ada", place, now).unwrap();
         rates.sign_in("lee", from("192.0.2.2"), now).unwrap();
+    }
+
+    #[test]
+    fn a_network_is_what_one_can_have_many_addresses_of() {
+        let of = |text: &str| networks(from(text)).0.to_string();
+        assert_eq!(of("192.0.2.7"), "192.0.2.7");
+        assert_eq!(of("::ffff:192.0.2.7"), "192.0.2.7");
+        assert_eq!(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+        assert_eq!(networks(Source(None)).0.to_string(), "unknown");
+        // The two that one address is counted by are never taken for one.
+        for source in [from("192.0.2.7"), from("2001:db8:1::1"), Source(None)] {
+            let (network, site) = networks(source);
+            assert_ne!(network.to_string(), site.to_string());
+        }
+    }
+
+    #[test]
+    fn what_public_clients_leave_behind_is_bounded_by_where_it_comes_from() {
+        let (rates, now) = (Rates::new(10), Timestamp::from_seconds(1000));
+        let fit = |at: &str| (0..500).filter(|_| rates.public(from(at), now).is_ok()).count();
+        assert_eq!((fit("192.0.2.1"), fit("192.0.2.1"), fit("192.0.2.2")), (100, 0, 100));
     }
 
     #[test]

@@ -133,14 +133,20 @@ pub fn count(q: &mut impl Query, limit: usize) -> Result<u64, Fault> {
     Ok(q.one(&COUNT, &params![limit], |row| row.count(0))?.unwrap_or_default())
 }
 
-/// How many have come from `address` in the hour of `now`, this one not counted; and counts it.
+/// How many have come from `address` in the hour of `now`.
 ///
 /// # Errors
 /// [`Fault`].
-pub fn note(tx: &mut Tx<'_>, address: &str, now: Timestamp) -> Result<u64, Fault> {
-    let made = tx.one(&MADE, &params![address, hour(now)], |row| row.count(0))?.unwrap_or_default();
-    tx.execute(&NOTE, &params![address, hour(now)])?;
-    Ok(made)
+pub fn made(q: &mut impl Query, address: &str, now: Timestamp) -> Result<u64, Fault> {
+    Ok(q.one(&MADE, &params![address, hour(now)], |row| row.count(0))?.unwrap_or_default())
+}
+
+/// Counts one more.
+///
+/// # Errors
+/// [`Fault`].
+pub fn note(tx: &mut Tx<'_>, address: &str, now: Timestamp) -> Result<(), Fault> {
+    tx.execute(&NOTE, &params![address, hour(now)]).map(|_| ())
 }
 
 /// Forgets up to `limit` whose time was over at `now`, and counts of hours before it.

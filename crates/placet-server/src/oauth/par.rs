@@ -7,14 +7,15 @@
 use super::{
     authorize::{self, Pushed, Refused},
     client::{self, Named},
-    token::no_store,
+    token::{no_store, proved},
 };
 use crate::{
     app::App,
     body::OAuthParams,
+    caller::Source,
     clock,
     problem::{OAuthError, Problem},
-    sender::{Sender, proofs},
+    sender::Sender,
 };
 use axum::{
     extract::State,
@@ -48,12 +49,18 @@ const OF_THE_CLIENT: [&str; 4] = ["client_secret", "client_assertion", "client_a
 /// RFC 9126 §2.3: those of the token endpoint's client authentication, and those of the authorization endpoint.
 pub async fn post(
     State(app): State<Arc<App>>,
+    source: Source,
     headers: HeaderMap,
     sender: Sender,
     params: OAuthParams,
 ) -> Result<Response, OAuthError> {
     app.operations.space.may_begin()?;
     let client = client::authenticate(&app, &headers, &params).await?;
+    let now = app.clock.now();
+    app.rates.known(&client.agent.id.to_string(), now)?;
+    if client.metadata.is_public() {
+        app.rates.public(source, now)?;
+    }
     client.must_use(GrantType::AuthorizationCode)?;
     if params.has("request_uri") {
         return Err(OAuthError::new(
@@ -66,9 +73,8 @@ pub async fn post(
     query.push_str("&client_id=");
     query.extend(form_urlencoded::byte_serialize(client.id.as_bytes()));
     // The key that was proved here is the code's, too (RFC 9449 §10.1).
-    if let Some(proof) = sender.proof(&app, None)? {
-        proofs::take(&app, &proof).await?;
-        let key = proof.key.to_string();
+    if let Some(key) = proved(&app, &sender).await? {
+        let key = key.to_string();
         match params.text("dpop_jkt")? {
             None => query.extend(["&dpop_jkt=", &key]),
             Some(stated) if stated == key => {}
@@ -86,7 +92,6 @@ pub async fn post(
         }
         Err(Refused::Failed(problem)) => return Err(problem.into()),
     }
-    let now = app.clock.now();
     let name = Secret::generated(PREFIX, clock::entropy());
     let hash = app.secrets.hashing.hash(PURPOSE, name.expose());
     let request = PushedRequest { agent: id, query, pushed: now, expires: now.plus(LIFETIME), decided: None };

@@ -15,7 +15,7 @@ use crate::{
     caller::Source,
     clock,
     problem::{OAuthError, Problem},
-    recording,
+    rates, recording,
     revocation::{self, Ending, What},
     sender::{Credential, Scheme},
 };
@@ -40,7 +40,7 @@ use placet_store::{
     registrations::{self, Registration},
 };
 use serde_json::{Map, Value, json};
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 /// How long a registration waits to be confirmed.
 pub const WAITS: Duration = Duration::from_secs(24 * 3600);
@@ -95,14 +95,16 @@ pub async fn create(
     if new.metadata.token_endpoint_auth_method.is_secret() {
         tell(&mut answer, "client_secret", &secret)?;
     }
-    let from = source.0.map_or_else(|| "unknown".to_owned(), |from| network(from.ip()));
+    let from = rates::networks(source).0.to_string();
     let written = app.store.write(move |tx| {
-        if registrations::note(tx, &from, now)? >= AN_HOUR {
+        // What is refused writes nothing.
+        if registrations::made(tx, &from, now)? >= AN_HOUR {
             return Ok(Err("too many clients have registered from this address within the hour"));
         }
         if registrations::count(tx, WAITING)? >= WAITING as u64 {
             return Ok(Err("too many clients wait to be confirmed"));
         }
+        registrations::note(tx, &from, now)?;
         registrations::insert(tx, &new)?;
         Ok::<_, Fault>(Ok(()))
     });
@@ -342,20 +344,6 @@ fn answer(members: Map<String, Value>) -> Response {
     ([(header::CACHE_CONTROL, "no-store")], Json(members)).into_response()
 }
 
-/// Whose an address is, as far as can be said: in IPv6 one gets a whole /64.
-fn network(address: IpAddr) -> String {
-    match address {
-        IpAddr::V4(v4) => v4.to_string(),
-        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-            Some(v4) => v4.to_string(),
-            None => {
-                let [a, b, c, d, ..] = v6.segments();
-                format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
-            }
-        },
-    }
-}
-
 fn refused(error: MetadataError) -> OAuthError {
     OAuthError::new(error.oauth(), error.to_string())
 }
@@ -365,18 +353,4 @@ fn wrong_token() -> OAuthError {
     let refused =
         OAuthError::new("invalid_token", "the registration access token is wrong, or the client is gone");
     OAuthError { status: StatusCode::UNAUTHORIZED, ..refused }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_network_is_what_one_can_have_many_addresses_of() {
-        let of = |text: &str| network(text.parse().unwrap());
-        assert_eq!(of("192.0.2.7"), "192.0.2.7");
-        assert_eq!(of("::ffff:192.0.2.7"), "192.0.2.7");
-        assert_eq!(of("2001:db8:1:2:3:4:5:6"), of("2001:db8:1:2::1"));
-        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
-    }
 }

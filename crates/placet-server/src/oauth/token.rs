@@ -44,7 +44,7 @@ pub async fn post(
     app.operations.space.may_begin()?;
     let client = client::authenticate(&app, &headers, &params).await?;
     app.rates.known(&client.agent.id.to_string(), app.clock.now())?;
-    let key = proved(&app, &client, &sender).await?;
+    let key = bound(&app, &client, &sender).await?;
     let params = params.proved(key);
     let grant_type = params.required("grant_type")?;
     if let Some(known) = GrantType::from_name(grant_type) {
@@ -66,16 +66,22 @@ pub async fn post(
     Ok(no_store(answer))
 }
 
-/// The key that the client proves to hold, which what it is given will be bound to (RFC 9449 §5).
-async fn proved(app: &App, client: &Client, sender: &Sender) -> Result<Option<Thumbprint>, OAuthError> {
-    let Some(proof) = sender.proof(app, None)? else {
-        if client.metadata.dpop_bound_access_tokens {
-            let description =
-                "the client is registered for bound tokens only: send a `DPoP` header with a proof";
-            return Err(OAuthError::new("invalid_dpop_proof", description));
-        }
-        return Ok(None);
-    };
+/// The key that what the client is given will be bound to (RFC 9449 §5).
+async fn bound(app: &App, client: &Client, sender: &Sender) -> Result<Option<Thumbprint>, OAuthError> {
+    let key = proved(app, sender).await?;
+    if key.is_none() && client.metadata.dpop_bound_access_tokens {
+        let description = "the client is registered for bound tokens only: send a `DPoP` header with a proof";
+        return Err(OAuthError::new("invalid_dpop_proof", description));
+    }
+    Ok(key)
+}
+
+/// The key that the client proves to hold, if it does.
+///
+/// # Errors
+/// `invalid_dpop_proof`, `use_dpop_nonce`.
+pub(super) async fn proved(app: &App, sender: &Sender) -> Result<Option<Thumbprint>, OAuthError> {
+    let Some(proof) = sender.proof(app, None)? else { return Ok(None) };
     proofs::take(app, &proof).await?;
     Ok(Some(proof.key))
 }

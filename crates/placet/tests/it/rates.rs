@@ -1,7 +1,7 @@
 //! Limits of the OAuth and session endpoints: strangers, people and clients each have their own, and nobody can use up
 //! another's.
 
-use crate::stage::PLACET;
+use crate::{authorize::browser::App, stage::PLACET};
 use placet_testkit::{Answer, Story, password};
 use serde_json::json;
 
@@ -53,6 +53,21 @@ fn strangers_at_the_token_endpoint_wait_and_clients_at_their_address_do_not() {
     let ask = agent.ask().with("scope", "orders.read").request(&story.client());
     ask.header("x-forwarded-for", "192.0.2.1").send().expect(200);
     stranger("192.0.2.2").refused(401, "invalid_client");
+}
+
+#[test]
+fn what_a_public_client_pushes_is_bounded_by_where_it_comes_from() {
+    let story = behind_a_proxy(&[]);
+    let public = json!({"redirect_uris": ["http://127.0.0.1/cb"], "token_endpoint_auth_method": "none"});
+    let app = App::on(&story, &public);
+    let push = |from: &str| {
+        let asking = app.asking();
+        let form: Vec<_> = asking.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        story.client().post("/oauth/par").header("x-forwarded-for", from).form(&form).send()
+    };
+    let refused = (0..300).map(|_| push("192.0.2.1")).find(|answer| answer.status != 201);
+    refused.expect("a limit").refused(429, "slow_down");
+    push("192.0.2.2").expect(201);
 }
 
 #[test]
