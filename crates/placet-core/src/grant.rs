@@ -337,3 +337,30 @@ pub struct Grant {
     /// Set once, when it is revoked.
     pub revoked: Option<Revoked>,
 }
+
+impl Grant {
+    /// A root, for no task yet and without limits of its own.
+    pub fn root(
+        id: GrantId,
+        agent: AgentId,
+        user: Option<UserId>,
+        authority: Authority,
+        origin: Origin,
+        created: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            root: id,
+            parent: None,
+            depth: 0,
+            agent,
+            user,
+            task: None,
+            authority,
+            limits: Vec::new(),
+            origin,
+            created,
+            revoked: None,
+        }
+    }
+}

@@ -41,6 +41,10 @@ statements! {
     /// All of a service that belong to a user or to the organization.
     OF_SERVICE_FOR = concat!("SELECT ", columns!(), " FROM connections
                               WHERE service = ?1 AND (user_id IS NULL OR user_id = ?2) ORDER BY id");
+    /// Some of a user's.
+    OF_USER = concat!("SELECT ", columns!(), " FROM connections WHERE user_id = ?1 ORDER BY id LIMIT ?2");
+    /// Some of the organization's.
+    OF_ALL = concat!("SELECT ", columns!(), " FROM connections WHERE user_id IS NULL ORDER BY id LIMIT ?1");
     /// A page.
     PAGE = concat!("SELECT ", columns!(), " FROM connections WHERE id > ?1 ORDER BY id LIMIT ?2");
     /// The secret that may be used.
@@ -186,6 +190,28 @@ pub fn reachable(
     let mut found = q.query(&OF_SERVICE_FOR, &params![service, user], read)?;
     found.retain(|connection| connection.is_open_to(user, agent));
     Ok(found)
+}
+
+/// All connections, of whatever service, that a grant of `agent` on behalf of `user` reaches; `None` where those that
+/// would have to be looked at are more than `most`, of the user or of the organization.
+///
+/// # Errors
+/// [`Fault`].
+pub fn all_reachable(
+    q: &mut impl Query,
+    user: Option<UserId>,
+    agent: AgentId,
+    most: usize,
+) -> Result<Option<Vec<Connection>>, Fault> {
+    let mut found = q.query(&OF_ALL, &params![most.saturating_add(1)], read)?;
+    let own = q.query(&OF_USER, &params![user, most.saturating_add(1)], read)?;
+    if found.len() > most || own.len() > most {
+        return Ok(None);
+    }
+    found.extend(own);
+    found.retain(|connection| connection.is_open_to(user, agent));
+    found.sort_by_key(|connection| connection.id);
+    Ok(Some(found))
 }
 
 /// Up to `limit` connections behind `after`, oldest first.

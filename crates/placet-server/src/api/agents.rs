@@ -174,32 +174,20 @@ pub(crate) fn registration(
     resources: Option<Vec<ResourcePattern>>,
     now: Timestamp,
 ) -> Grant {
-    Grant {
-        id: agent.registration,
-        root: agent.registration,
-        parent: None,
-        depth: 0,
-        agent: agent.id,
-        user: None,
-        task: None,
-        authority: Authority {
-            // Each was checked to be one where the tools came from.
-            scope: tools.iter().filter_map(|tool| Scope::parse(tool.as_str()).ok()).collect(),
-            tools,
-            resources: resources.unwrap_or_else(|| vec![ResourcePattern::everything()]),
-            connections: None,
-            authorization_details: Vec::new(),
-            audience: vec![app.issuer.clone()],
-            not_before: now,
-            expires: Timestamp::MAX,
-            max_depth: MAX_DEPTH,
-            key: None,
-        },
-        limits: Vec::new(),
-        origin: Origin::Registration,
-        created: now,
-        revoked: None,
-    }
+    let authority = Authority {
+        // Each was checked to be one where the tools came from.
+        scope: tools.iter().filter_map(|tool| Scope::parse(tool.as_str()).ok()).collect(),
+        tools,
+        resources: resources.unwrap_or_else(|| vec![ResourcePattern::everything()]),
+        connections: None,
+        authorization_details: Vec::new(),
+        audience: vec![app.issuer.clone()],
+        not_before: now,
+        expires: Timestamp::MAX,
+        max_depth: MAX_DEPTH,
+        key: None,
+    };
+    Grant::root(agent.registration, agent.id, None, authority, Origin::Registration, now)
 }
 
 /// `GET /v1/agents?after=&limit=`, oldest first.

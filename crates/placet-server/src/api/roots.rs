@@ -23,7 +23,7 @@ use placet_core::{
     record::{EntryType, Envelope},
     refusal::Code,
     scope::{Scope, registry::Registry},
-    task::Task,
+    task::{Task, TaskOrigin, TaskState},
     time::Timestamp,
 };
 use placet_store::{Fault, Query, Tx, agents, connections, grants, scopes, users};
@@ -95,6 +95,9 @@ pub(crate) fn root(
     maker: &Maker,
     now: Timestamp,
 ) -> Result<Grant, Problem> {
+    if wanted.expires.is_some_and(|expires| expires <= now) {
+        return Err(invalid("`expires` has passed"));
+    }
     let agent = named_agent(q, &wanted.agent)?
         .filter(|agent| agent.state != AgentState::Ended)
         .ok_or_else(|| invalid(format!("there is no agent `{}`", wanted.agent.escape_debug())))?;
@@ -102,24 +105,6 @@ pub(crate) fn root(
         grants::find(q, agent.registration)?.ok_or(Fault::Unreadable("a registration grant"))?;
     if registration.revoked.is_some() {
         return Err(invalid("the agent's registration grant was revoked"));
-    }
-    root_of(app, q, (&agent, &registration), wanted, maker, now)
-}
-
-/// The same of an agent that is known, with its registration grant.
-///
-/// # Errors
-/// As [`root`].
-pub(crate) fn root_of(
-    app: &App,
-    q: &mut impl Query,
-    (agent, registration): (&Agent, &Grant),
-    wanted: &Wanted,
-    maker: &Maker,
-    now: Timestamp,
-) -> Result<Grant, Problem> {
-    if wanted.expires.is_some_and(|expires| expires <= now) {
-        return Err(invalid("`expires` has passed"));
     }
     let user = match &maker.behalf {
         Behalf::Nobody => None,
@@ -130,26 +115,54 @@ pub(crate) fn root_of(
         None => None,
         Some(names) => Some(named_connections(q, names, user, agent.id, maker.administrator)?),
     };
+    Ok(root_of(app, q, (&agent, &registration), (user, reach), wanted, now)??)
+}
+
+/// The root of an agent that is known, with its registration grant, for this user over these connections; the inner error
+/// is what exceeds.
+///
+/// # Errors
+/// `not_permitted` for what the user's roles may not delegate; faults.
+pub(crate) fn root_of(
+    app: &App,
+    q: &mut impl Query,
+    (agent, registration): (&Agent, &Grant),
+    (user, reach): (Option<UserId>, Option<Vec<ConnectionId>>),
+    wanted: &Wanted,
+    now: Timestamp,
+) -> Result<Result<Grant, Unfit>, Problem> {
     let registry = scopes::all(q)?;
-    let authority = granted(app, agent, &registration.authority, wanted, reach, &registry, now)?;
-    if let Some(id) = user {
-        may_delegate(q, &registry, id, &authority.scope)?;
+    let authority = match granted(app, agent, &registration.authority, wanted, reach, &registry, now) {
+        Ok(authority) => authority,
+        Err(unfit) => return Ok(Err(unfit)),
+    };
+    if let Some(user) = user {
+        may_delegate(q, &registry, user, &authority.scope)?;
     }
-    let id = clock::fresh(now);
-    Ok(Grant {
-        id,
-        root: id,
+    let root = Grant::root(clock::fresh(now), agent.id, user, authority, Origin::Person, now);
+    Ok(Ok(Grant { limits: wanted.limits.clone(), ..root }))
+}
+
+/// The root with a task of its own, which a person stated; neither is stored.
+pub(crate) fn with_task(
+    root: Grant,
+    label: Option<&str>,
+    description: Option<&str>,
+    now: Timestamp,
+) -> (Grant, Task) {
+    let task = Task {
+        id: clock::fresh(now),
+        label: label.map(str::to_owned),
+        description: description.map(str::to_owned),
+        agent: root.agent,
+        user: root.user,
         parent: None,
-        depth: 0,
-        agent: agent.id,
-        user,
-        task: None,
-        authority,
-        limits: wanted.limits.clone(),
-        origin: Origin::Person,
+        origin: TaskOrigin::Person,
+        state: TaskState::Active,
         created: now,
-        revoked: None,
-    })
+        expires: Some(root.authority.expires),
+    };
+    (Grant { task: Some(task.id), ..root }, task)
 }
 
 /// Stores the root and records it.
@@ -253,7 +266,7 @@ impl From<Unfit> for Problem {
 ///
 /// # Errors
 /// `not_permitted`, naming what they may not.
-pub(crate) fn may_delegate(
+fn may_delegate(
     q: &mut impl Query,
     registry: &Registry,
     user: UserId,

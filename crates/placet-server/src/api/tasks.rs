@@ -16,7 +16,6 @@ use crate::{
     app::App,
     body::JsonBody,
     caller::{Caller, Source},
-    clock,
     problem::{Answer, Problem},
     revocation::{self, Ending, What},
 };
@@ -27,13 +26,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use placet_core::{
-    grant::{Grant, cover::AuthorizationDetail},
+    grant::cover::AuthorizationDetail,
     id::{AgentId, TaskId},
     ledger::Limit,
     pattern::{ActionPattern, ResourcePattern},
     refusal::Code,
     scope::Scope,
-    task::{Task, TaskOrigin, TaskState, is_label},
+    task::{Task, TaskState, is_label},
     time::Timestamp,
 };
 use placet_store::{Fault, Query, Tx, grants, tasks};
@@ -127,19 +126,7 @@ fn make(
             format!("the agent and user have used the task_id `{label}`"),
         ));
     }
-    let task = Task {
-        id: clock::fresh(now),
-        label: named.label.clone(),
-        description: named.description.clone(),
-        agent: root.agent,
-        user: root.user,
-        parent: None,
-        origin: TaskOrigin::Person,
-        state: TaskState::Active,
-        created: now,
-        expires: Some(root.authority.expires),
-    };
-    let grant = Grant { task: Some(task.id), ..root };
+    let (grant, task) = roots::with_task(root, named.label.as_deref(), named.description.as_deref(), now);
     tasks::insert(tx, &task)?;
     roots::insert(app, tx, &grant, Some(&task), maker, now)?;
     Ok(json!({"id": task.id, "task_id": task.shown_id(), "grant_id": grant.id, "agent": grant.agent,

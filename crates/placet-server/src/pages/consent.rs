@@ -18,7 +18,6 @@ use crate::{
     api::roots,
     app::App,
     caller::{SignedIn, Source},
-    clock,
     oauth::{
         authorize::{self, Asked},
         client::{self, By, Named},
@@ -38,20 +37,20 @@ use placet_core::{
     authorize::{Refusal, redirect},
     chain::{Chain, Link},
     consent::{Consent, Declared, Line, Part, Unknown, quoted},
-    grant::{Authority, Grant, Origin},
+    grant::{Authority, Grant},
     id::UserId,
     pattern::ActionPattern,
     record::{EntryType, Envelope},
     refusal::Code,
     scope::Scope,
     secret::sha256,
-    task::{Task, TaskOrigin, TaskState},
+    task::Task,
     time::Timestamp,
 };
 use placet_store::{
     Fault, Query, Tx, agents,
     authorization_codes::{self, Code as StoredCode, Consented},
-    clients, connections, grants, pushed_requests, scopes, sessions, tasks,
+    clients, connections, grants, pushed_requests, sessions, tasks,
 };
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
@@ -60,7 +59,7 @@ use std::{sync::Arc, time::Duration};
 const CONSENT: &str = "form_consent";
 /// How long a page can be answered.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(600);
-/// The most connections that are looked through, and shown.
+/// The most connections that a person is shown; a grant that reaches more is not asked about.
 const MAX_CONNECTIONS: usize = 1000;
 
 /// For how long a person can grant: as the form says it, in words, and in seconds. Never longer than the agent's
@@ -270,27 +269,10 @@ impl Terms {
         registration: &Grant,
     ) -> Result<Result<Draft, Refusal>, Problem> {
         let now = self.now;
-        let registry = scopes::all(q)?;
-        let granted = roots::granted(app, agent, &registration.authority, &self.wanted, None, &registry, now);
-        let authority = match granted {
-            Ok(authority) => authority,
+        let user = Some(self.user);
+        let root = match roots::root_of(app, q, (agent, registration), (user, None), &self.wanted, now)? {
+            Ok(root) => root,
             Err(unfit) => return Ok(Err(Refusal::new(unfit.oauth(), &unfit.to_string().replace('`', "'")))),
-        };
-        roots::may_delegate(q, &registry, self.user, &authority.scope)?;
-        let id = clock::fresh(now);
-        let root = Grant {
-            id,
-            root: id,
-            parent: None,
-            depth: 0,
-            agent: agent.id,
-            user: Some(self.user),
-            task: None,
-            authority,
-            limits: Vec::new(),
-            origin: Origin::Person,
-            created: now,
-            revoked: None,
         };
         if let Some(label) = &self.label
             && tasks::by_label(q, root.agent, root.user, label)?.is_some()
@@ -299,22 +281,12 @@ impl Terms {
                 "the client has used this task_id for this person: an authorization is a task of its own";
             return Ok(Err(Refusal::new("invalid_request", why)));
         }
-        let task = Task {
-            id: clock::fresh(now),
-            label: self.label.clone(),
-            description: self.description.clone(),
-            agent: root.agent,
-            user: root.user,
-            parent: None,
-            origin: TaskOrigin::Person,
-            state: TaskState::Active,
-            created: now,
-            expires: Some(root.authority.expires),
+        let (grant, task) = roots::with_task(root, self.label.as_deref(), self.description.as_deref(), now);
+        let Some(reached) = connections::all_reachable(q, grant.user, grant.agent, MAX_CONNECTIONS)? else {
+            let why = "the grant would reach more connections than a person can be shown";
+            return Ok(Err(Refusal::new("access_denied", why)));
         };
-        let grant = Grant { task: Some(task.id), ..root };
-        let all = connections::list(q, None, MAX_CONNECTIONS)?;
-        let reached = all.into_iter().filter(|known| known.is_open_to(grant.user, grant.agent));
-        let connections = reached.map(|known| (known.name, known.service)).collect();
+        let connections = reached.into_iter().map(|known| (known.name, known.service)).collect();
         Ok(Ok(Draft { grant, task, connections }))
     }
 }

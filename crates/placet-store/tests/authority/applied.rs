@@ -113,6 +113,16 @@ fn a_grant_reaches_its_users_connections_and_the_organizations_open_ones(world: 
     assert_eq!(reach(Some(bob), one), ["open", "for one", "for both", "bob's"]);
     assert_eq!(world.read(|q| connections::of_service(q, "crm")).len(), 6);
     assert_eq!(world.read(|q| connections::of_service(q, "erp")), [elsewhere]);
+    let whole = |user, agent, most| {
+        let found = world.read(move |q| connections::all_reachable(q, user, agent, most));
+        found.map(|found| found.into_iter().map(|found| found.name).collect::<Vec<_>>())
+    };
+    let names = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+    assert_eq!(whole(None, two, 5), names(&["open", "for both", "template", "erp"]));
+    assert_eq!(whole(Some(ada), two, 5), names(&["open", "for both", "ada's", "template", "erp"]));
+    assert_eq!(whole(Some(bob), one, 5), names(&["open", "for one", "for both", "bob's", "template", "erp"]));
+    // What can't be listed whole is not listed in part.
+    assert_eq!(whole(None, two, 4), None);
     let id = all[4].id;
     assert_eq!(world.read(move |q| connections::find(q, id)).as_ref(), Some(&all[4]));
     assert_eq!(world.read(|q| connections::by_name(q, "bob's")).as_ref(), Some(&all[4]));
