@@ -2,9 +2,7 @@
 //!
 //! Invariant: the private key stays in its file and in this process; what goes out are its public half and signatures.
 
-use crate::{exit::Failure, input, output::note};
-use aws_lc_rs::{rand::SystemRandom, signature::Ed25519KeyPair};
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use crate::{exit::Failure, output::note, private_key};
 use clap::Args;
 use placet_core::{
     dpop::{self, Making},
@@ -12,16 +10,9 @@ use placet_core::{
 };
 use placet_server::clock::{self, Clock};
 use std::{
-    fmt::Write as _,
-    fs::OpenOptions,
-    io::Write as _,
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
-
-const BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
-const END: &str = "-----END PRIVATE KEY-----";
 
 /// Where the key is.
 #[derive(Debug, Args)]
@@ -51,7 +42,7 @@ impl KeyFile {
     pub(crate) fn open_or_make(&self) -> Result<Option<Holder>, Failure> {
         let Some(path) = self.dpop_key.as_deref() else { return Ok(None) };
         if !path.exists() {
-            make(path)?;
+            private_key::generate(path)?;
             note(&format!("a new key was made in `{}`", path.display()));
         }
         read(path).map(Some)
@@ -78,29 +69,5 @@ impl Holder {
 }
 
 fn read(path: &Path) -> Result<Holder, Failure> {
-    let wrong = || {
-        let path = path.display();
-        Failure::unreadable(format!("`{path}` holds no Ed25519 or P-256 private key in PKCS#8 PEM"))
-    };
-    let text = String::from_utf8(input::file(path)?).map_err(|_| wrong())?;
-    let inner = text.split_once(BEGIN).and_then(|(_, rest)| rest.split_once(END)).ok_or_else(wrong)?.0;
-    let inner: String = inner.split_ascii_whitespace().collect();
-    let pkcs8 = STANDARD.decode(inner).map_err(|_| wrong())?;
-    SigningKey::from_pkcs8(&pkcs8).map(|key| Holder(Arc::new(key))).map_err(|_| wrong())
-}
-
-fn make(path: &Path) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| {
-        Failure::unreadable(format!("no key can be written to `{}`: {error}", path.display()))
-    };
-    let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new())
-        .map_err(|_| Failure::unreadable("the system gives no randomness for a key"))?;
-    let encoded = STANDARD.encode(pkcs8.as_ref());
-    let mut text = format!("{BEGIN}\n");
-    for line in encoded.as_bytes().chunks(64) {
-        let _ = writeln!(text, "{}", String::from_utf8_lossy(line));
-    }
-    let _ = writeln!(text, "{END}");
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
+    Ok(Holder(Arc::new(private_key::read(path)?)))
 }

@@ -15,6 +15,7 @@ mod input;
 mod installation;
 mod logs;
 mod output;
+mod private_key;
 mod reserve;
 mod running;
 mod serve;
