@@ -17,53 +17,59 @@ fn the_tour_works_as_it_is_printed() {
     assert_eq!(out.matches("\"status\": \"executed\"").count(), 2, "{out}\n{err}");
 }
 
-/// The page on the proxy door goes on where the tour has its token.
 #[test]
 fn the_page_on_the_proxy_door_works_as_it_is_printed() {
-    let mut all = blocks("README.md");
-    let token = all.iter().position(|block| block.contains("AGENT_TOKEN=")).expect("a token in the tour");
-    all.truncate(token + 1);
-    all.extend(blocks("docs/proxy.md"));
-    let (out, err) = tour(&all);
-    for word in [
-        "placet-decision: allow",
-        "\"code\":\"condition_failed\"",
-        "placet-decision: hold",
-        "placet-approval: apr_",
-        "\"code\":\"params_invalid\"",
-    ] {
-        assert!(out.contains(word), "`{word}` is missing:\n{out}\n{err}");
-    }
+    goes_on(
+        "docs/proxy.md",
+        &[
+            "placet-decision: allow",
+            "\"code\":\"condition_failed\"",
+            "placet-decision: hold",
+            "placet-approval: apr_",
+            "\"code\":\"params_invalid\"",
+        ],
+    );
 }
 
-/// So does the page on the authorization server.
 #[test]
 fn the_page_on_the_authorization_server_works_as_it_is_printed() {
-    let mut all = blocks("README.md");
-    let token = all.iter().position(|block| block.contains("AGENT_TOKEN=")).expect("a token in the tour");
-    all.truncate(token + 1);
-    all.extend(blocks("docs/oauth.md"));
-    let (out, err) = tour(&all);
-    for word in [
-        "\"authorization_endpoint\"",
-        "It says: “answer tickets”",
-        "\"refresh_token\":\"plt_refresh_",
-        "the code was used before; its grant was revoked",
-        "ses_",
-    ] {
-        assert!(out.contains(word), "`{word}` is missing:\n{out}\n{err}");
-    }
+    goes_on(
+        "docs/oauth.md",
+        &[
+            "\"authorization_endpoint\"",
+            "It says: “answer tickets”",
+            "\"refresh_token\":\"plt_refresh_",
+            "the code was used before; its grant was revoked",
+            "ses_",
+        ],
+    );
 }
 
-/// So does the page on clients.
 #[test]
 fn the_page_on_clients_works_as_it_is_printed() {
+    goes_on("docs/clients.md", &["\"access_token\"", "team", "Report", "client-01"]);
+}
+
+#[test]
+fn the_page_on_bound_tokens_works_as_it_is_printed() {
+    goes_on("docs/dpop.md", &["\"status\": \"executed\"", "proof_required", "refused, as it should be"]);
+}
+
+#[test]
+fn the_page_on_scopes_works_as_it_is_printed() {
+    goes_on("docs/scopes.md", &["See your orders", "support-lead"]);
+}
+
+/// The page goes on where the tour has its token; these words are printed then.
+fn goes_on(page: &str, words: &[&str]) {
     let mut all = blocks("README.md");
     let token = all.iter().position(|block| block.contains("AGENT_TOKEN=")).expect("a token in the tour");
     all.truncate(token + 1);
-    all.extend(blocks("docs/clients.md"));
+    let own = blocks(page);
+    assert!(!own.is_empty(), "{page} has lost its blocks");
+    all.extend(own);
     let (out, err) = tour(&all);
-    for word in ["\"access_token\"", "team", "Report", "client-01"] {
+    for word in words {
         assert!(out.contains(word), "`{word}` is missing:\n{out}\n{err}");
     }
 }
