@@ -1,6 +1,6 @@
 //! How busy the writer is: what waits for it, and how much it takes at once.
 //!
-//! Invariant: counting costs two additions a group; nothing here decides anything.
+//! Invariant: counting costs two additions a group, and no more wait than may, however many arrive at once.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -27,14 +27,11 @@ pub struct WriterLoad {
 }
 
 impl Load {
-    /// How many requests wait.
-    pub(crate) fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
-    }
-
-    /// One more waits.
-    pub(crate) fn arrives(&self) {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
+    /// One more waits, unless `limit` do. Looking and counting are one step: of two that arrive at once at the last
+    /// place, one is turned away.
+    pub(crate) fn arrives(&self, limit: usize) -> bool {
+        let one_more = |waiting| (waiting < limit).then_some(waiting + 1);
+        self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
     }
 
     /// So many became a group.
@@ -52,7 +49,7 @@ impl Load {
     pub(crate) fn now(&self) -> WriterLoad {
         let groups = SIZES.iter().zip(&self.sizes);
         WriterLoad {
-            waiting: self.waiting(),
+            waiting: self.waiting.load(Ordering::Relaxed),
             requests: self.requests.load(Ordering::Relaxed),
             groups: groups.map(|(bound, count)| (*bound, count.load(Ordering::Relaxed))).collect(),
         }
@@ -67,10 +64,11 @@ mod tests {
     fn groups_are_counted_by_size() {
         let load = Load::default();
         for size in [1, 3, 4, 256] {
-            (0..size).for_each(|_| load.arrives());
+            (0..size).for_each(|_| assert!(load.arrives(300)));
             load.taken(size);
         }
-        load.arrives();
+        assert!(load.arrives(1));
+        assert!(!load.arrives(1));
         let now = load.now();
         assert_eq!((now.waiting, now.requests), (1, 264));
         let met: Vec<_> = now.groups.into_iter().filter(|(_, count)| *count > 0).collect();

@@ -242,12 +242,11 @@ impl Writer {
         operation: O,
     ) -> Result<oneshot::Receiver<Result<O::Value, O::Error>>, Fault> {
         let jobs = self.jobs.as_ref().ok_or(Fault::Closed)?;
-        if self.load.waiting() >= O::LANE.limit() {
+        if !self.load.arrives(O::LANE.limit()) {
             return Err(Fault::Busy);
         }
         let (reply, answer) = oneshot::channel();
         let job = Box::new(Request { operation, outcome: None, reply: Some(reply) });
-        self.load.arrives();
         jobs.send(job).map_err(|_| Fault::Closed)?;
         Ok(answer)
     }

@@ -4,6 +4,7 @@
 use crate::world::{Engine, World, admission, at, charge, entry, fresh, on_both_engines, options};
 use placet_core::record::{EntryType, Envelope};
 use placet_store::{Database, Fault, PreparedEntry, Refused, Store, record};
+use std::time::Duration;
 
 on_both_engines! {
     one_that_fails_or_panics_hurts_nobody,
@@ -149,8 +150,10 @@ async fn a_full_queue_answers_busy_and_outcomes_still_get_through(world: World) 
         waiting.spawn(async move { store.append(vec![entry(EntryType::DecisionDeny)]).await });
     }
     // Those beyond the queue are answered while the writer is stuck.
-    for _ in 0..(5000 - 4096) {
-        assert_eq!(waiting.join_next().await.unwrap().unwrap(), Err(Fault::Busy));
+    for turned_away in 0..(5000 - 4096) {
+        let next = tokio::time::timeout(Duration::from_secs(60), waiting.join_next()).await;
+        let Ok(next) = next else { panic!("more wait than may: only {turned_away} were turned away") };
+        assert_eq!(next.unwrap().unwrap(), Err(Fault::Busy));
     }
     let concluded =
         store.conclude(crate::world::conclusion(action, placet_store::actions::ActionState::Done, false));
