@@ -1,6 +1,8 @@
 //! What somebody would try who wants a code, a token or a consent that is not theirs.
 
-use super::browser::{App, Asking, BACK, Browser, VERIFIER, challenge, hidden, html, parameter, sent_to};
+use super::browser::{
+    App, Asking, BACK, Browser, VERIFIER, challenge, hidden, html, parameter, sent_to, sessions_of,
+};
 use crate::parties::stage;
 use placet_testkit::{fresh, together};
 use serde_json::json;
@@ -291,24 +293,14 @@ fn consent_can_not_be_given_by_another_page() {
     // After all that, the person's own answer is as good as before.
     let back = sent_to(&sent(&mut browser, "", ""));
     app.exchange(&parameter(&back, "code").unwrap()).expect(200);
-    // A session that has ended answers nothing.
+    // A session that has ended answers nothing. It is of somebody whose sessions no other test needs.
+    let name = fresh("pat");
+    let (id, _) = stage.story.user(&name, &["approver"]);
+    let mut browser = Browser::of(&name);
     let page = browser.asked(&app.asking());
-    let session = browser.cookies.get("placet").unwrap().clone();
-    let listed = stage.client().with(&session).get("/v1/sessions?limit=1000").send().expect(200);
-    let sessions = listed.at("/sessions").as_array().unwrap();
-    let newest = sessions.iter().rfind(|session| session["alive"] == true).unwrap()["id"].as_str().unwrap();
-    for session in sessions {
-        // Of this test's sessions, and others' that are signed in anew each time.
-        let id = session["id"].as_str().unwrap();
-        if id >= newest {
-            stage
-                .client()
-                .with(browser.cookies.get("placet").unwrap())
-                .delete(&format!("/v1/sessions/{id}"))
-                .send();
-        }
+    for session in sessions_of(&id) {
+        assert_eq!(stage.admin().delete(&format!("/v1/sessions/{session}")).send().status, 204);
     }
-    browser.cookies.insert("placet".to_owned(), fresh("plt_session_"));
     let gone = browser.submit(&page, "/consent", &answer);
     assert!(sent_to(&gone).starts_with("/oauth/authorize?"), "{}", html(&gone));
 }

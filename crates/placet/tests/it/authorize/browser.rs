@@ -111,6 +111,13 @@ impl Browser {
     }
 }
 
+/// The ids of a person's sessions.
+pub(crate) fn sessions_of(user: &str) -> Vec<String> {
+    let listed = stage().admin().get(&format!("/v1/sessions?limit=1000&user={user}")).send().expect(200);
+    let id = |session: &Value| session["id"].as_str().unwrap().to_owned();
+    listed.at("/sessions").as_array().unwrap().iter().map(id).collect()
+}
+
 /// The text of a page.
 pub(crate) fn html(page: &Answer) -> String {
     String::from_utf8(page.bytes.clone()).unwrap()

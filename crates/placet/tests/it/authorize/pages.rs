@@ -1,8 +1,8 @@
 //! The pages as such: what their headers say, their cookies, that nobody's text is markup, and sessions.
 
-use super::browser::{App, Browser, hidden, html, parameter, sent_to};
+use super::browser::{App, Browser, hidden, html, parameter, sent_to, sessions_of};
 use crate::parties::stage;
-use placet_testkit::Client;
+use placet_testkit::{Client, fresh};
 use serde_json::{Value, json};
 
 #[test]
@@ -119,18 +119,14 @@ fn a_browser_session_is_a_session_like_any_other() {
     assert_eq!(sent_to(&out), "/sign-in");
     assert!(!browser.cookies.contains_key("placet"));
     own.get("/v1/tasks").send().refused(401, "token_invalid");
-    let mut browser = Browser::of("sam");
-    let token = browser.cookies.get("placet").unwrap().clone();
-    let id = {
-        let listed = stage.client().with(&token).get("/v1/sessions?limit=1000").send().expect(200);
-        let sessions = listed.at("/sessions").as_array().unwrap().clone();
-        sessions.into_iter().rfind(|session| session["alive"] == true).unwrap()["id"]
-            .as_str()
-            .unwrap()
-            .to_owned()
-    };
-    assert!(stage.admin().delete(&format!("/v1/sessions/{id}")).send().status == 204);
-    let _ = html(&browser.get("/sign-in"));
+    let name = fresh("sam");
+    let (id, _) = stage.story.user(&name, &[]);
+    let mut browser = Browser::of(&name);
+    assert!(html(&browser.get("/sign-in")).contains("signed in as"));
+    for session in sessions_of(&id) {
+        assert_eq!(stage.admin().delete(&format!("/v1/sessions/{session}")).send().status, 204);
+    }
+    assert!(html(&browser.get("/sign-in")).contains("action=\"/sign-in\""));
 }
 
 #[test]
