@@ -199,11 +199,7 @@ pub fn make(key: &SigningKey, making: &Making<'_>) -> Result<String, Reason> {
             members.insert("nonce".into(), nonce.into());
         }
     }
-    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let signed = format!("{}.{}", part(&header), part(&claims));
-    let signature = jsonwebtoken::crypto::sign(signed.as_bytes(), key.private(), key.algorithm().jose())
-        .map_err(|_| Reason::of(Code::Internal).detail("signing failed"))?;
-    Ok(format!("{signed}.{signature}"))
+    key.jws(&header, &claims).ok_or_else(|| Reason::of(Code::Internal).detail("signing failed"))
 }
 
 fn claim<'c>(claims: &'c Map<String, Value>, name: &'static str) -> Result<&'c str, ProofError> {

@@ -6,9 +6,13 @@
 //! Invariant: private keys don't leave this module but to sign, and a key verifies by its own algorithm only,
 //! whatever a token's header says.
 
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
+use aws_lc_rs::{
+    rand::SystemRandom,
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _},
+};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
+use jsonwebtoken::{Algorithm, DecodingKey};
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::fmt;
 
@@ -50,8 +54,14 @@ pub struct SigningKey {
     algorithm: KeyAlgorithm,
     /// The members of its JWK that are its public half.
     public_members: Value,
-    private: EncodingKey,
+    private: Private,
     public: DecodingKey,
+}
+
+/// The private half, read once: reading it takes as long as signing does.
+enum Private {
+    Ed25519(Ed25519KeyPair),
+    P256(EcdsaKeyPair),
 }
 
 /// Bytes that are no usable key.
@@ -66,7 +76,7 @@ impl SigningKey {
     /// [`KeyError`] where they are neither an Ed25519 nor a P-256 key.
     pub fn from_pkcs8(pkcs8: &[u8]) -> Result<Self, KeyError> {
         match Ed25519KeyPair::from_pkcs8(pkcs8) {
-            Ok(pair) => Self::ed25519(&pair, pkcs8),
+            Ok(pair) => Self::ed25519(pair),
             Err(_) => Self::p256(pkcs8),
         }
     }
@@ -86,21 +96,32 @@ impl SigningKey {
         &self.public_members
     }
 
-    pub(crate) fn private(&self) -> &EncodingKey {
-        &self.private
+    /// The compact serialization of a JWS (RFC 7515 §7.1) of `claims`, signed with this key; `header` says its
+    /// algorithm. `None` where something can't be written or signed.
+    pub(crate) fn jws(&self, header: &impl Serialize, claims: &impl Serialize) -> Option<String> {
+        let mut text = URL_SAFE_NO_PAD.encode(serde_json::to_vec(header).ok()?);
+        text.push('.');
+        URL_SAFE_NO_PAD.encode_string(serde_json::to_vec(claims).ok()?, &mut text);
+        let signature = match &self.private {
+            Private::Ed25519(pair) => pair.sign(text.as_bytes()),
+            Private::P256(pair) => pair.sign(&SystemRandom::new(), text.as_bytes()).ok()?,
+        };
+        text.push('.');
+        URL_SAFE_NO_PAD.encode_string(signature, &mut text);
+        Some(text)
     }
 
     pub(crate) fn public(&self) -> &DecodingKey {
         &self.public
     }
 
-    fn ed25519(pair: &Ed25519KeyPair, pkcs8: &[u8]) -> Result<Self, KeyError> {
+    fn ed25519(pair: Ed25519KeyPair) -> Result<Self, KeyError> {
         let x = URL_SAFE_NO_PAD.encode(pair.public_key().as_ref());
         Ok(Self {
             // RFC 8037 §2: the thumbprint's members in this order.
             kid: thumbprint(&format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#)),
             algorithm: KeyAlgorithm::EdDsa,
-            private: EncodingKey::from_ed_der(pkcs8),
+            private: Private::Ed25519(pair),
             public: DecodingKey::from_ed_components(&x).map_err(|_| KeyError)?,
             public_members: json!({"kty": "OKP", "crv": "Ed25519", "x": x}),
         })
@@ -118,7 +139,7 @@ impl SigningKey {
             // RFC 7638 §3.2.
             kid: thumbprint(&format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#)),
             algorithm: KeyAlgorithm::Es256,
-            private: EncodingKey::from_ec_der(pkcs8),
+            private: Private::P256(pair),
             public: DecodingKey::from_ec_components(&x, &y).map_err(|_| KeyError)?,
             public_members: json!({"kty": "EC", "crv": "P-256", "x": x, "y": y}),
         })

@@ -130,8 +130,7 @@ pub fn sign(
     let mut header = jsonwebtoken::Header::new(key.algorithm().jose());
     header.typ = Some("client-authentication+jwt".to_owned());
     header.kid = kid.map(str::to_owned);
-    jsonwebtoken::encode(&header, &claims, key.private())
-        .map_err(|_| Reason::of(Code::Internal).detail("signing failed"))
+    key.jws(&header, &claims).ok_or_else(|| Reason::of(Code::Internal).detail("signing failed"))
 }
 
 #[cfg(test)]
