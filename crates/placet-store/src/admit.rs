@@ -166,7 +166,7 @@ impl Operation for Admitting {
 
     fn needs(&self, needs: &mut Needs) {
         let Admission { action, versions, charges, approval, idempotency, .. } = &self.admission;
-        need_versions(needs, versions);
+        needs.versions(versions);
         needs.fresh.insert(*action);
         needs.scopes.extend(idempotency.as_ref().map(|key| key.scope));
         needs.approvals.extend(approval.map(|(approval, _)| approval));
@@ -183,10 +183,6 @@ impl Operation for Admitting {
     fn admits(&self) -> Option<ActionId> {
         Some(self.admission.action)
     }
-}
-
-fn need_versions(needs: &mut Needs, versions: &[(Version, u64)]) {
-    needs.versions.extend(versions.iter().map(|(version, _)| (version.to_string(), version.clone())));
 }
 
 impl Store {
@@ -218,7 +214,7 @@ impl Operation for FirstUse {
     const LANE: Lane = Lane::Begin;
 
     fn needs(&self, needs: &mut Needs) {
-        need_versions(needs, &self.versions);
+        needs.versions(&self.versions);
         needs.scopes.insert(self.key.scope);
     }
 

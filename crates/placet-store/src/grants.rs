@@ -9,8 +9,10 @@
 use crate::{
     document,
     fault::Fault,
-    params, statements,
-    tx::{Query, Row, Tx},
+    params,
+    sql::{Rows, inserts},
+    statements,
+    tx::{Query, Row, Tx, Value},
     versions::Version,
 };
 use placet_core::{
@@ -53,11 +55,25 @@ macro_rules! page {
     };
 }
 
+/// How many values a new grant's row has.
+pub(crate) const ROW: usize = 13;
+
+/// Where the values of [`row`] go.
+macro_rules! insert {
+    () => {
+        "INSERT INTO grants (id, root, parent, depth, agent, user_id, task, origin, expires,
+                             revoked_at, revoked_by, revoked_reason, document)"
+    };
+}
+
+inserts! {
+    /// New grants.
+    MANY[13] = insert!();
+}
+
 statements! {
     /// A new grant.
-    INSERT = "INSERT INTO grants (id, root, parent, depth, agent, user_id, task, origin, expires,
-                                  revoked_at, revoked_by, revoked_reason, document)
-              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+    INSERT = concat!(insert!(), " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)");
     /// Where a grant hangs.
     PLACE = "SELECT root, depth FROM grants WHERE id = ?1";
     /// The registration grant that an agent names.
@@ -167,26 +183,33 @@ pub fn insert(tx: &mut Tx<'_>, grant: &Grant) -> Result<(), Fault> {
     if !fits {
         return Err(Fault::Conflict("lineage"));
     }
-    let revoked = grant.revoked.as_ref();
-    tx.execute(
-        &INSERT,
-        &params![
-            grant.id,
-            grant.root,
-            grant.parent,
-            grant.depth,
-            grant.agent,
-            grant.user,
-            grant.task,
-            origin(grant.origin),
-            grant.authority.expires,
-            revoked.map(|revoked| revoked.at),
-            revoked.map(|revoked| &revoked.by),
-            revoked.and_then(|revoked| revoked.reason.as_ref()),
-            document::write(grant)?
-        ],
-    )?;
+    tx.execute(&INSERT, &row(grant)?)?;
     Ok(())
+}
+
+/// The row of a new grant.
+pub(crate) fn row(grant: &Grant) -> Result<[Value<'static>; ROW], Fault> {
+    let revoked = grant.revoked.as_ref();
+    Ok(params![
+        grant.id,
+        grant.root,
+        grant.parent,
+        grant.depth,
+        grant.agent,
+        grant.user,
+        grant.task,
+        origin(grant.origin),
+        grant.authority.expires,
+        revoked.map(|revoked| revoked.at),
+        revoked.map(|revoked| revoked.by.clone()),
+        revoked.and_then(|revoked| revoked.reason.clone()),
+        document::write(grant)?
+    ])
+}
+
+/// For many rows at once.
+pub(crate) fn many() -> &'static Rows {
+    &MANY
 }
 
 /// The grant of this id.

@@ -8,6 +8,7 @@
 use crate::{
     actions::NewAction,
     counters::Counters,
+    issue,
     needs::Fetched,
     observations::Noted,
     record::{Placed, PreparedEntry},
@@ -27,6 +28,7 @@ pub(crate) struct Lease {
     pub(crate) batch: u64,
     pub(crate) placed: Vec<Placed>,
     pub(crate) actions: Vec<NewAction>,
+    pub(crate) issued: Vec<issue::New>,
     pub(crate) versions: HashMap<Version, u64>,
     pub(crate) counters: Counters,
     pub(crate) observed: Noted,
@@ -44,6 +46,7 @@ impl Lease {
             batch,
             placed: Vec::new(),
             actions: Vec::new(),
+            issued: Vec::new(),
             versions: HashMap::new(),
             counters: Counters::default(),
             observed: Noted::default(),

@@ -28,6 +28,7 @@ pub mod file;
 pub mod gauges;
 pub mod grants;
 pub mod idempotency;
+pub mod issue;
 pub mod issuers;
 pub mod keys;
 mod lease;
@@ -67,6 +68,7 @@ pub use admit::{Admission, Admitted, Refused};
 pub use conclude::{ConcludeError, Conclusion};
 pub use denials::PendingDenial;
 pub use fault::{Fault, OpenError};
+pub use issue::Issue;
 pub use load::WriterLoad;
 pub use postgres::Address;
 pub use reader::Reader;
@@ -121,7 +123,7 @@ pub fn all_statements() -> Vec<(String, String)> {
         versions::STATEMENTS,
         writer::STATEMENTS,
     ];
-    let rows = [actions::ROWS, counters::ROWS, record::ROWS, versions::ROWS];
+    let rows = [actions::ROWS, counters::ROWS, grants::ROWS, record::ROWS, tasks::ROWS, versions::ROWS];
     let keys = [
         actions::KEYS,
         admit::KEYS,

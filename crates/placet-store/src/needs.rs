@@ -44,6 +44,13 @@ pub(crate) struct Needs {
     pub(crate) counters: BTreeMap<(String, i64), i64>,
 }
 
+impl Needs {
+    /// What the commit point compares.
+    pub(crate) fn versions(&mut self, seen: &[(Version, u64)]) {
+        self.versions.extend(seen.iter().map(|(version, _)| (version.to_string(), version.clone())));
+    }
+}
+
 /// What was read of it. What isn't here was not asked for, or has changed: it is read by itself then.
 #[derive(Debug, Default)]
 pub(crate) struct Fetched {

@@ -6,8 +6,10 @@
 use crate::{
     document,
     fault::Fault,
-    params, statements,
-    tx::{Query, Row, Tx},
+    params,
+    sql::{Rows, inserts},
+    statements,
+    tx::{Query, Row, Tx, Value},
     versions::Version,
 };
 use placet_core::{
@@ -34,10 +36,24 @@ macro_rules! page {
     };
 }
 
+/// How many values a new task's row has.
+pub(crate) const ROW: usize = 7;
+
+/// Where the values of [`row`] go.
+macro_rules! insert {
+    () => {
+        "INSERT INTO tasks (id, agent, user_id, label, parent, state, document)"
+    };
+}
+
+inserts! {
+    /// New tasks that have no label.
+    MANY[7] = insert!();
+}
+
 statements! {
     /// A new task.
-    INSERT = "INSERT INTO tasks (id, agent, user_id, label, parent, state, document)
-              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING";
+    INSERT = concat!(insert!(), " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING");
     /// One by id.
     BY_ID = concat!("SELECT ", task_columns!("tasks"), " FROM tasks WHERE id = ?1");
     /// One by label, of an agent acting for a user.
@@ -79,19 +95,26 @@ pub struct Filter {
 /// [`Fault::Conflict`] with `label` where (agent, user) have used that label; with another word where agent, user
 /// or parent don't exist, or the task is stated as expired.
 pub fn insert(tx: &mut Tx<'_>, task: &Task) -> Result<(), Fault> {
-    let inserted = tx.execute(
-        &INSERT,
-        &params![
-            task.id,
-            task.agent,
-            task.user,
-            task.label.as_ref(),
-            task.parent,
-            task.state.as_str(),
-            document::write(task)?
-        ],
-    )?;
+    let inserted = tx.execute(&INSERT, &row(task)?)?;
     if inserted == 0 { Err(Fault::Conflict("label")) } else { Ok(()) }
+}
+
+/// The row of a new task.
+pub(crate) fn row(task: &Task) -> Result<[Value<'static>; ROW], Fault> {
+    Ok(params![
+        task.id,
+        task.agent,
+        task.user,
+        task.label.clone(),
+        task.parent,
+        task.state.as_str(),
+        document::write(task)?
+    ])
+}
+
+/// For many rows at once.
+pub(crate) fn many() -> &'static Rows {
+    &MANY
 }
 
 /// The task of this id.

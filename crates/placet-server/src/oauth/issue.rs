@@ -35,7 +35,7 @@ use placet_core::{
     task::{Task, TaskOrigin, TaskState},
     time::Timestamp,
 };
-use placet_store::{Fault, delegations, grants, lineage, tasks};
+use placet_store::{Fault, Issue, PreparedEntry, delegations, grants, lineage, tasks};
 pub(crate) use reach::named_audience;
 pub use reach::{audience, within_level};
 use serde_json::{Map, Value, json};
@@ -258,6 +258,20 @@ pub fn extended(
     Ok(Chain::assemble(links, stamps, now)?)
 }
 
+/// What nothing else can collide with: it needs no turn of the control plane.
+fn on_its_own(found: &Found, plan: &Plan, entry: &PreparedEntry) -> Result<Option<Issue>, Fault> {
+    if !matches!(found.base.spends, Spend::Nothing) {
+        return Ok(None);
+    }
+    match (&plan.task, &plan.grant) {
+        (None, None) => Ok(Some(Issue::again(&plan.chain, entry.clone()))),
+        (Some(task), Some(_)) if task.label.is_none() => {
+            Issue::anew(&plan.chain, task, entry.clone()).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
 /// Stores the plan if nothing that it rests on has changed, and records it.
 async fn commit(
     app: &App,
@@ -279,6 +293,9 @@ async fn commit(
         "task_label": plan.chain.leaf().task.as_ref().and_then(|task| task.label.clone()),
         "task_description": plan.chain.leaf().task.as_ref().and_then(|task| task.description.clone())});
     let entry = app.prepare(envelope, Some(&body))?;
+    if let Some(alone) = on_its_own(found, plan, &entry)? {
+        return Ok(if app.store.issue(alone).await? { Committed::Done(None) } else { Committed::Stale });
+    }
     let stamps = plan.chain.stamps().to_vec();
     let (task, grant, spends) = (plan.task.clone(), plan.grant.clone(), found.base.spends.clone());
     let narrows = found.again;

@@ -19,6 +19,7 @@ use crate::{
     connection::{Connection, Uncommitted},
     counters,
     fault::{Fault, OpenError},
+    issue,
     lease::Lease,
     load::Load,
     migrate,
@@ -370,9 +371,10 @@ fn answer(group: Vec<Box<dyn Job>>, outcome: &Result<(), Fault>, kept: &mut Vec<
 
 /// Runs a job between a savepoint and its end.
 ///
-/// What closures read has to be written before: actions and counters. Entries of the record are read by nobody inside
+/// What closures read has to be written before: tasks, grants, actions and counters. Entries of the record are read by nobody inside
 /// a transaction, so they stay staged, to be inserted together; a closure that fails takes its own back.
 fn isolate(tx: &mut Tx<'_>, job: &mut dyn Job) -> Result<(), Fault> {
+    issue::write(tx)?;
     write_actions(tx)?;
     let (head, placed) = (tx.lease.head, tx.lease.placed.len());
     tx.connection.mark(&SAVEPOINT)?;
@@ -394,6 +396,7 @@ fn isolate(tx: &mut Tx<'_>, job: &mut dyn Job) -> Result<(), Fault> {
 
 /// Writes what hot operations have staged.
 fn write_staged(tx: &mut Tx<'_>) -> Result<(), Fault> {
+    issue::write(tx)?;
     write_actions(tx)?;
     observations::write(tx)?;
     let placed = std::mem::take(&mut tx.lease.placed);

@@ -9,6 +9,8 @@ mod forest;
 #[cfg(test)]
 mod guards;
 #[cfg(test)]
+mod issuing;
+#[cfg(test)]
 mod lineage;
 #[cfg(test)]
 mod people;

@@ -13,7 +13,7 @@ use placet_core::{
     time::Timestamp,
     user::User,
 };
-use placet_store::{Database, Fault, Reader, Store, StoreOptions, Tx, agents, grants, tasks, users};
+use placet_store::{Database, Fault, Issue, Reader, Store, StoreOptions, Tx, agents, grants, tasks, users};
 use placet_testkit::Cluster;
 use serde_json::json;
 use std::{
@@ -104,6 +104,30 @@ impl World {
         f: impl FnOnce(&mut Reader<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> T {
         self.runtime.block_on(self.store.read(f)).unwrap()
+    }
+
+    /// Issues all at once, with a closure right behind them; answers what each got, and what the closure did.
+    pub(crate) fn issue_then<T: Send + 'static>(
+        &self,
+        issues: Vec<Issue>,
+        f: impl FnMut(&mut Tx<'_>) -> Result<T, Fault> + Send + 'static,
+    ) -> (Vec<Result<bool, Fault>>, Result<T, Fault>) {
+        // On one thread what was spawned first is sent first.
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let issue = |issue| {
+                let store = self.store.clone();
+                tokio::spawn(async move { store.issue(issue).await })
+            };
+            let issuing: Vec<_> = issues.into_iter().map(issue).collect();
+            let store = self.store.clone();
+            let closure = tokio::spawn(async move { store.write(f).await });
+            let mut issued = Vec::new();
+            for one in issuing {
+                issued.push(one.await.unwrap());
+            }
+            (issued, closure.await.unwrap())
+        })
     }
 
     /// Runs `f` as often as `times` says, all at once, and answers what each got.
