@@ -270,6 +270,12 @@ impl Metadata {
             return Err(wrong(format!("there is no member `{}`", unknown.escape_debug())));
         }
         let redirect_uris = redirect_uris(members)?;
+        if !strict && let Some(not) = redirect_uris.iter().find(|uri| uri.needs_administrator()) {
+            return Err(MetadataError::RedirectUri(format!(
+                "`{not}` has a scheme without a dot, which any application can choose (RFC 8252 §7.1): an \
+                 administrator can register a client with it"
+            )));
+        }
         let jwks = present(members, "jwks").cloned();
         let jwks_uri = url(members, "jwks_uri")?;
         if let Some(set) = &jwks {

@@ -7,9 +7,51 @@ use super::uri::Uri;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+/// Schemes without a dot that well-known editors answer to, although RFC 8252 §7.1 wants a dot: theirs are taken from
+/// clients that register themselves, too.
+const EDITORS: [&str; 7] = ["code-oss", "cursor", "vscode", "vscode-insiders", "vscodium", "windsurf", "zed"];
+
+/// Schemes that browsers and systems mean something by, so that no application gets the answer, or more happens than
+/// that it gets it. Not even an administrator sends people there.
+const TAKEN: [&str; 32] = [
+    "about",
+    "blob",
+    "chrome",
+    "chrome-extension",
+    "cid",
+    "content",
+    "data",
+    "dav",
+    "feed",
+    "file",
+    "filesystem",
+    "ftp",
+    "ftps",
+    "intent",
+    "jar",
+    "javascript",
+    "ldap",
+    "ldaps",
+    "livescript",
+    "mailto",
+    "mocha",
+    "moz-extension",
+    "nfs",
+    "resource",
+    "sftp",
+    "smb",
+    "ssh",
+    "telnet",
+    "vbscript",
+    "view-source",
+    "ws",
+    "wss",
+];
+
 /// A redirect URI as it was registered: `https`, or `http` at this machine (`localhost`, `127.0.0.0/8`, `[::1]`), or a
-/// private-use scheme with a dot in it (`com.example.app:/back`, RFC 8252 §7.1); no fragment, no user information, no
-/// wildcard.
+/// private-use scheme: with a dot in it (`com.example.app:/back`, RFC 8252 §7.1), or without one and with a host
+/// (`cursor://host/back`), which not everybody may register ([`Self::needs_administrator`]). No fragment, no user
+/// information, no wildcard.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct RedirectUri(String);
@@ -47,9 +89,18 @@ impl RedirectUri {
         Uri::parse(&self.0).ok().and_then(|uri| kind(&uri).ok()).unwrap_or(RedirectKind::Https)
     }
 
-    /// The host that people are sent to, to be shown to them; the scheme where there is none.
+    /// Whether only an administrator registers it: anybody's application could have chosen its scheme, and it is none
+    /// that is known for one.
+    pub fn needs_administrator(&self) -> bool {
+        let scheme = self.0.split(':').next().unwrap_or_default();
+        self.kind() == RedirectKind::PrivateUse && !scheme.contains('.') && !EDITORS.contains(&scheme)
+    }
+
+    /// The host that people are sent to, to be shown to them; of an installed application the scheme, which is what the
+    /// system goes by.
     pub fn host(&self) -> &str {
         match Uri::parse(&self.0) {
+            Ok(uri) if kind(&uri) == Ok(RedirectKind::PrivateUse) => uri.scheme,
             Ok(Uri { authority: Some(authority), .. }) => authority.host,
             Ok(uri) => uri.scheme,
             Err(_) => "",
@@ -82,9 +133,13 @@ fn kind(uri: &Uri<'_>) -> Result<RedirectKind, &'static str> {
         ("http", _) => Err("is plain http: use https, or http at `localhost`, `127.0.0.1` or `[::1]`"),
         (scheme, _) if scheme.contains('.') && uri.path.starts_with('/') => Ok(RedirectKind::PrivateUse),
         (scheme, _) if scheme.contains('.') => Err("has a path that begins with `/` behind its scheme"),
-        _ => {
-            Err("is https, http at this machine, or of a private scheme with a dot (`com.example.app:/back`)")
+        (scheme, _) if TAKEN.contains(&scheme) || scheme.starts_with("ms-") || scheme.len() < 3 => {
+            Err("has a scheme that is no application's of its own")
         }
+        (_, Some(_)) => Ok(RedirectKind::PrivateUse),
+        _ => Err(
+            "is https, http at this machine, or of a private scheme (`com.example.app:/back`, `editor://host/back`)",
+        ),
     }
 }
 

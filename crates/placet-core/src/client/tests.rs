@@ -27,6 +27,8 @@ fn a_redirect_uri_is_https_or_at_this_machine_or_of_an_application() {
         ("http://[::1]:8080/back", Loopback),
         ("com.example.app:/back", PrivateUse),
         ("com.example.app://host/back", PrivateUse),
+        ("cursor://anysphere.cursor-mcp/oauth/callback", PrivateUse),
+        ("myapp://back", PrivateUse),
     ] {
         let uri = RedirectUri::parse(good).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(uri.kind(), kind, "{good}");
@@ -84,13 +86,46 @@ fn a_redirect_uri_is_https_or_at_this_machine_or_of_an_application() {
         "file:///etc/passwd",
         "ftp://app.example/",
         "myapp:/back",
-        "myapp://back",
+        "myapp:///back",
+        "my://back",
+        "javascript://back/%0aalert(1)",
+        "data://text/html",
+        "intent://back/#Intent",
+        "intent://back/x",
+        "ms-msdt://back",
         "com.example.app:back",
         "com.example.app:",
         "urn:ietf:wg:oauth:2.0:oob",
     ] {
         assert!(RedirectUri::parse(wrong).is_err(), "{wrong:?}");
     }
+}
+
+#[test]
+fn a_scheme_that_anybody_can_choose_needs_an_administrator() {
+    let registers = |uri: &str, author| {
+        let members = json!({"redirect_uris": [uri], "client_id": "https://app.example/client", "client_name": "X",
+            "token_endpoint_auth_method": "none"});
+        let members: Map<String, Value> = members.as_object().unwrap().clone();
+        let own = |(name, _): &(String, Value)| MEMBERS.contains(&name.as_str());
+        Metadata::read(&members.into_iter().filter(own).collect(), author).map(|read| read.redirect_uris)
+    };
+    for author in [Author::Administrator, Author::Client, Author::Document] {
+        for known in
+            ["cursor://anysphere.cursor-mcp/oauth/callback", "vscode://x.y/cb", "com.example.app:/back"]
+        {
+            assert_eq!(registers(known, author).unwrap()[0].as_str(), known);
+        }
+    }
+    let own = registers("myapp://back/there", Author::Administrator).unwrap();
+    assert_eq!((own[0].host(), own[0].needs_administrator()), ("myapp", true));
+    for author in [Author::Client, Author::Document] {
+        let refused = registers("myapp://back/there", author).unwrap_err();
+        assert_eq!(refused.oauth(), "invalid_redirect_uri");
+        assert!(refused.to_string().contains("administrator"), "{refused}");
+    }
+    // What people are shown is what decides who gets the answer.
+    assert_eq!(RedirectUri::parse("cursor://app.example/back").unwrap().host(), "cursor");
 }
 
 #[test]
@@ -115,6 +150,9 @@ fn only_the_port_of_this_machine_may_differ() {
         ("http://127.0.0.1/back", "http://127.0.0.1:1/back#x"),
         ("http://127.0.0.1/back", "https://127.0.0.1/back"),
         ("com.example.app:/back", "com.example.app:/other"),
+        ("cursor://host/back", "cursor://host:1/back"),
+        ("cursor://host/back", "cursor://other/back"),
+        ("cursor://host/back", "vscode://host/back"),
     ] {
         assert!(!permits(registered, named), "{registered} {named}");
     }

@@ -216,6 +216,7 @@ fn registered() -> impl Strategy<Value = String> {
         "http://[::1]/cb".to_owned(),
         "http://localhost".to_owned(),
         "com.example.app:/cb".to_owned(),
+        "cursor://host.name/cb".to_owned(),
     ])
 }
 

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "As an OAuth client")]
 pub(super) struct Client {
-    /// Where people may be sent back to: https, http at localhost, or a private scheme with a dot; can be repeated
+    /// Where people may be sent back to: https, http at localhost, or an application's own scheme; can be repeated
     #[arg(long = "redirect-uri", value_name = "URI")]
     redirect_uris: Vec<String>,
     /// How it authenticates [default of the server: client_secret_basic]
