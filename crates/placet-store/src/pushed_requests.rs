@@ -24,7 +24,8 @@ statements! {
 /// A request without its `request_uri`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PushedRequest {
-    /// The client that pushed it, and the only one that can use it.
+    /// The client that pushed it, and the only one that can use it: the agent that it is, or would be if somebody
+    /// confirmed it.
     pub agent: AgentId,
     /// The request, as a query.
     pub query: String,
@@ -39,7 +40,7 @@ pub struct PushedRequest {
 /// Stores a new request.
 ///
 /// # Errors
-/// [`Fault::Conflict`] where there is no such agent, or the hash is known.
+/// [`Fault::Conflict`] where the hash is known.
 pub fn insert(tx: &mut Tx<'_>, hash: KeyedHash, request: &PushedRequest) -> Result<(), Fault> {
     let row = params![hash.as_bytes(), request.agent, &request.query, request.pushed, request.expires];
     tx.execute(&INSERT, &row).map(|_| ())

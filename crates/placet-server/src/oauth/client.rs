@@ -14,7 +14,7 @@ mod named;
 pub(crate) use named::would_be;
 pub use named::{By, Named, confirm, named};
 
-use crate::{app::App, bearer, body::OAuthParams, problem::OAuthError};
+use crate::{app::App, bearer, body::OAuthParams, caller::Source, problem::OAuthError};
 use axum::http::{HeaderMap, header};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use placet_core::{
@@ -25,6 +25,7 @@ use placet_core::{
     jose::KeySet,
     secret::{KeyedHash, Secret},
 };
+use placet_store::registrations;
 use quick_cache::sync::Cache;
 use std::{fmt, sync::Arc};
 
@@ -63,6 +64,15 @@ impl From<&Client> for Named {
 }
 
 impl Client {
+    fn signer(&self) -> assertion::Signer<'_> {
+        assertion::Signer {
+            id: &self.id,
+            agent: self.agent.id,
+            keys: self.keys.as_ref(),
+            metadata: &self.metadata,
+        }
+    }
+
     /// Refuses a grant type that the client is not registered for.
     ///
     /// # Errors
@@ -188,13 +198,79 @@ pub async fn verify(app: &App, presented: &Presented) -> Result<Arc<Client>, OAu
             };
             let client = known(app, id).await?.filter(signs);
             if let Some(client) = &client {
-                assertion::verify(app, client, text).await?;
+                assertion::verify(app, client.signer(), text).await?;
             }
             client
         }
         Presented::Name { id } => known(app, id).await?.filter(|client| client.metadata.is_public()),
     };
     client.ok_or_else(OAuthError::invalid_client)
+}
+
+/// The client that a request authenticates as, also where it is one that nobody has confirmed yet: for what a person will be
+/// asked about, and nothing else. Whoever could be anybody is counted by where it comes from.
+///
+/// # Errors
+/// As [`authenticate`]; 429 where too many come from there; 503 where a client's document or keys can't be read.
+pub async fn authenticate_to_ask(
+    app: &App,
+    headers: &HeaderMap,
+    params: &OAuthParams,
+    source: Source,
+) -> Result<Named, OAuthError> {
+    let presented = presented(headers, params)?;
+    let refused = match verify(app, &presented).await {
+        Ok(client) => {
+            if client.metadata.is_public() {
+                app.rates.public(source, app.clock.now())?;
+            }
+            return Ok(Named::from(&*client));
+        }
+        Err(refused) if refused.error == "invalid_client" => refused,
+        Err(other) => return Err(other),
+    };
+    unconfirmed(app, &presented, source).await?.ok_or(refused)
+}
+
+/// The client that waits to be confirmed and that these credentials are of.
+async fn unconfirmed(app: &App, presented: &Presented, source: Source) -> Result<Option<Named>, OAuthError> {
+    let (Presented::Secret { id, .. } | Presented::Assertion { id, .. } | Presented::Name { id }) = presented;
+    // Before a document is read for somebody.
+    let is_url = is_url(id);
+    if is_url {
+        app.rates.public(source, app.clock.now())?;
+    }
+    let Some(client) = named(app, id).await?.filter(|client| client.unconfirmed.is_some()) else {
+        return Ok(None);
+    };
+    if !is_url {
+        app.rates.public(source, app.clock.now())?;
+    }
+    let metadata = &client.metadata;
+    let is_it = match presented {
+        Presented::Name { .. } => metadata.is_public(),
+        Presented::Secret { secret, .. } => {
+            let offered = app.secrets.hashing.hash(CLIENT_SECRET, secret.expose());
+            let agent = client.agent.id;
+            let row = app.store.read(move |q| registrations::find(q, agent)).await?;
+            metadata.token_endpoint_auth_method.is_secret() && row.is_some_and(|row| row.secret == offered)
+        }
+        Presented::Assertion { text, .. } => {
+            let signs = metadata.token_endpoint_auth_method == AuthMethod::PrivateKeyJwt;
+            if signs {
+                let keys = metadata.jwks.as_ref().and_then(|set| KeySet::parse(set).ok());
+                let signer = assertion::Signer {
+                    id: &client.id,
+                    agent: client.agent.id,
+                    keys: keys.as_ref(),
+                    metadata,
+                };
+                assertion::verify(app, signer, text).await?;
+            }
+            signs
+        }
+    };
+    Ok(is_it.then_some(client))
 }
 
 /// The active client of this `client_id`, by the one name that it has.

@@ -1,12 +1,13 @@
 //! `POST /oauth/par`: a client pushes an authorization request and is given a name for it (RFC 9126), so that nothing of
-//! it passes through the person's browser.
+//! it passes through the person's browser. A client that nobody has confirmed yet may do so, too: who it is asked of
+//! confirms it.
 //!
 //! Invariant: what is pushed can be used by who pushed it, while it is young, and decided on once. Of its name only the
 //! keyed hash is stored.
 
 use super::{
     authorize::{self, Pushed, Refused},
-    client::{self, Named},
+    client,
     token::{no_store, proved},
 };
 use crate::{
@@ -55,13 +56,13 @@ pub async fn post(
     params: OAuthParams,
 ) -> Result<Response, OAuthError> {
     app.operations.space.may_begin()?;
-    let client = client::authenticate(&app, &headers, &params).await?;
+    let client = client::authenticate_to_ask(&app, &headers, &params, source).await?;
     let now = app.clock.now();
     app.rates.known(&client.agent.id.to_string(), now)?;
-    if client.metadata.is_public() {
-        app.rates.public(source, now)?;
+    if !client.metadata.may_use(GrantType::AuthorizationCode) {
+        let description = "the client is not registered for `authorization_code`";
+        return Err(OAuthError::new("unauthorized_client", description));
     }
-    client.must_use(GrantType::AuthorizationCode)?;
     if params.has("request_uri") {
         return Err(OAuthError::new(
             "invalid_request",
@@ -84,7 +85,7 @@ pub async fn post(
             }
         }
     }
-    match authorize::checked(&app, &query, Named::from(&*client)).await {
+    match authorize::checked(&app, &query, client).await {
         Ok(_) => {}
         Err(Refused::Shown(why)) => return Err(OAuthError::new("invalid_request", why)),
         Err(Refused::Answered(_, refusal)) => {

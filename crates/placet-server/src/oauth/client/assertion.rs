@@ -3,12 +3,15 @@
 //! Invariant: an assertion is good once, on all nodes together; it is used up only when everything else about it is
 //! right.
 
-use super::Client;
 use crate::{app::App, body::OAuthParams, problem::OAuthError};
 use axum::http::StatusCode;
 use placet_core::{
-    client::assertion::{self, ASSERTION_TYPE, Once},
-    jose::Jws,
+    client::{
+        Metadata,
+        assertion::{self, ASSERTION_TYPE, Once},
+    },
+    id::AgentId,
+    jose::{Jws, KeySet},
 };
 use placet_identity::ForeignError;
 use placet_store::assertions;
@@ -37,14 +40,27 @@ pub(super) fn posted(params: &OAuthParams) -> Result<Option<(String, String)>, O
     Ok(Some((id.to_owned(), text.to_owned())))
 }
 
+/// Whose assertion it would have to be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Signer<'c> {
+    /// The `client_id`.
+    pub(super) id: &'c str,
+    /// The agent.
+    pub(super) agent: AgentId,
+    /// The public keys that its metadata has in it.
+    pub(super) keys: Option<&'c KeySet>,
+    /// Its metadata.
+    pub(super) metadata: &'c Metadata,
+}
+
 /// Checks that `text` proves that it comes from this client, and uses it up.
 ///
 /// # Errors
 /// 401 `invalid_client`; 503 `temporarily_unavailable` where the client's keys can't be read now.
-pub(super) async fn verify(app: &App, client: &Client, text: &str) -> Result<(), OAuthError> {
+pub(super) async fn verify(app: &App, client: Signer<'_>, text: &str) -> Result<(), OAuthError> {
     let jws = Jws::parse(text).map_err(|_| OAuthError::invalid_client())?;
     let now = app.clock.now();
-    match (&client.keys, &client.metadata.jwks_uri) {
+    match (client.keys, &client.metadata.jwks_uri) {
         (Some(keys), _) => keys.verify(&jws).map(|_| ()).map_err(|_| OAuthError::invalid_client())?,
         (None, Some(uri)) => app.foreign.verify(uri, &jws, now).await.map_err(|error| match error {
             ForeignError::Signature(_) => OAuthError::invalid_client(),
@@ -53,9 +69,9 @@ pub(super) async fn verify(app: &App, client: &Client, text: &str) -> Result<(),
         (None, None) => return Err(OAuthError::invalid_client()),
     }
     // Whoever has the key may be told what is wrong.
-    let once = assertion::check(&jws, &client.id, &app.issuer, now)
+    let once = assertion::check(&jws, client.id, &app.issuer, now)
         .map_err(|error| refused(format!("the client's assertion is not good: {error}")))?;
-    spend(app, PURPOSE, &client.agent.id.to_string(), once)
+    spend(app, PURPOSE, &client.agent.to_string(), once)
         .await?
         .then_some(())
         .ok_or_else(|| refused("the client's assertion was used before: each is good once".to_owned()))
