@@ -13,6 +13,7 @@ pub mod caller;
 pub mod challenge;
 pub mod clock;
 pub mod connections;
+mod cross_origin;
 mod gcra;
 pub mod jobs;
 pub mod keys;
@@ -177,6 +178,8 @@ fn finished(routes: Routes, app: Arc<App>) -> Router {
         })
         .layer(middleware::from_fn_with_state(Arc::clone(&app), challenge::challenged))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), rates::limited))
+        // Around what refuses, so that a page can read why.
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), cross_origin::allowed))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), counted))
         // Bodies are bounded where they are read, so that the refusal is a problem document.
         .layer(DefaultBodyLimit::disable())

@@ -53,12 +53,14 @@ pub(crate) async fn act(
     source: Source,
     sender: Sender,
     headers: HeaderMap,
-    JsonBody(new): JsonBody<NewAction>,
+    body: Result<JsonBody<NewAction>, Problem>,
 ) -> Answer<Response> {
+    // Who has no token is told where to get one, whatever else is wrong.
     let credential = sender.credential()?.ok_or_else(|| {
         Problem::of(Code::TokenInvalid, "send `Authorization: Bearer …` with an agent's access token")
     })?;
     let held = sender.agent(&app, credential).await?;
+    let JsonBody(new) = body?;
     let wanted = Wanted::Action {
         service: new.service,
         action: new.action,

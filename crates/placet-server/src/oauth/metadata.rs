@@ -73,7 +73,8 @@ async fn document(app: &App) -> Result<Value, Problem> {
         "grant_types_supported": ["authorization_code", "client_credentials", "refresh_token", TOKEN_EXCHANGE],
         "token_endpoint_auth_methods_supported": with_public,
         "introspection_endpoint_auth_methods_supported": methods,
-        "revocation_endpoint_auth_methods_supported": methods,
+        // A public client gives back what it was given (RFC 7009 §2.1).
+        "revocation_endpoint_auth_methods_supported": with_public,
         "token_endpoint_auth_signing_alg_values_supported": algorithms,
         "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
         "revocation_endpoint_auth_signing_alg_values_supported": algorithms,

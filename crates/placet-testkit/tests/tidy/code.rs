@@ -86,6 +86,39 @@ fn openings_are_counted() {
     assert_eq!((count(code, ".expose("), count(code, ".expose_str(")), (2, 1));
 }
 
+/// How long a comparison takes says nothing of where a guess is wrong: what is compared are keyed hashes, in constant time.
+#[test]
+fn secrets_are_compared_in_constant_time() {
+    let mut found = Vec::new();
+    for file in rust_files().iter().filter(|file| !file.is_tidy()) {
+        // A length is no secret.
+        let opened = |line: &&str| {
+            let line = line.replace(".expose().len()", "");
+            line.contains(".expose(") || line.contains(".expose_str(")
+        };
+        let compared =
+            |line: &&str| ["==", "!=", ".eq(", ".starts_with("].iter().any(|how| line.contains(how));
+        found.extend(
+            file.shipped().lines().filter(opened).filter(compared).map(|line| place(file, line.trim())),
+        );
+    }
+    none("compare hashes of secrets, or the secrets themselves as values", &found);
+    let files = rust_files();
+    let secrets = files.iter().find(|file| file.path == "crates/placet-core/src/secret.rs");
+    let code = secrets.expect("the file of secrets").shipped().to_owned();
+    for kind in ["Secret", "KeyedHash"] {
+        let (before, rest) = code.split_once(&format!("impl PartialEq for {kind} {{")).expect("an impl");
+        let body = rest.split_once("\n}").map_or(rest, |(body, _)| body);
+        assert!(
+            body.contains("constant_time::verify_slices_are_equal"),
+            "{kind} is compared in constant time"
+        );
+        let derived =
+            before.lines().filter(|line| line.contains("derive")).any(|line| line.contains("PartialEq"));
+        assert!(!derived, "{kind} derives no comparison");
+    }
+}
+
 #[test]
 fn the_core_is_pure() {
     const IMPURE: &[&str] = &[

@@ -4,6 +4,7 @@
 mod attacks;
 mod bound;
 pub(crate) mod browser;
+mod names;
 mod nodes;
 mod pages;
 mod pushed;

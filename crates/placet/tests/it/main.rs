@@ -34,6 +34,8 @@ mod commands;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod cross_origin;
+#[cfg(test)]
 mod demo;
 #[cfg(test)]
 mod discovery;

@@ -80,7 +80,8 @@ fn it_promises_this_and_no_more() {
       "revocation_endpoint_auth_methods_supported": [
         "client_secret_basic",
         "client_secret_post",
-        "private_key_jwt"
+        "private_key_jwt",
+        "none"
       ],
       "revocation_endpoint_auth_signing_alg_values_supported": [
         "EdDSA",
@@ -182,10 +183,11 @@ fn every_grant_type_and_method_that_it_names_works() {
                     request.form(&[form.as_slice(), &own].concat())
                 }
                 // A public client's only grants are those that a person has just taken part in.
-                "none" => {
+                "none" if endpoint == "token" => {
                     public.exchange(&browser.code(&public.asking())).expect(200);
                     continue;
                 }
+                "none" => request.form(&[form.as_slice(), &[("client_id", public.id.as_str())]].concat()),
                 // Shown in `clients_keys`.
                 "private_key_jwt" => continue,
                 other => panic!("no test shows that `{other}` works"),

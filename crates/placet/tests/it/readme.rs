@@ -40,6 +40,11 @@ fn the_page_on_the_authorization_server_works_as_it_is_printed() {
             "It says: “answer tickets”",
             "\"refresh_token\":\"plt_refresh_",
             "the code was used before; its grant was revoked",
+            "\"error\":\"invalid_target\"",
+            "\"active\":true",
+            "\"affected_grants\":[\"gnt_",
+            "{\"active\":false}",
+            "\"authorization_servers\"",
             "ses_",
         ],
     );
