@@ -1,0 +1,175 @@
+// Starts the server with what is around it, runs every flow of other people's clients against it, says what came of each,
+// and ends with 0 only if all went as they should.
+//
+//     node drive.mjs PLACET PYTHON [PART OF A NAME]
+
+import { spawn } from "node:child_process";
+import { createServer } from "node:http";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as later } from "node:timers/promises";
+import * as browser from "./flows/browser.mjs";
+import * as conformance from "./flows/conformance.mjs";
+import * as mcp from "./flows/mcp_typescript.mjs";
+import * as oauth4webapi from "./flows/oauth4webapi.mjs";
+import * as openidClient from "./flows/openid_client.mjs";
+import { Person } from "./person.mjs";
+import { Placet } from "./placet.mjs";
+import { Documents, Notes } from "./places.mjs";
+
+const [program, python, only = ""] = process.argv.slice(2);
+/** How long one flow may take, in milliseconds. */
+const BOUND = 60_000;
+
+const PASSWORD = "a long password of robin";
+const SECRET = "upstream-secret-31f0";
+const SERVICE = (origin) => `service: notes
+base_url: ${origin}
+auth: {type: bearer}
+actions:
+  notes.read:
+    method: GET
+    path: /notes/{id}
+    resource: note://desk/{id}
+    effect: read
+    params: {type: object, properties: {id: {type: string}}, required: [id], additionalProperties: false}
+  notes.write:
+    method: PUT
+    path: /notes/{id}
+    resource: note://desk/{id}
+    effect: write
+    params: {type: object, properties: {id: {type: string}, text: {type: string}}, required: [id], additionalProperties: false}
+`;
+const POLICY = `policy: notes
+applies_to: {agents: ["*"]}
+rules:
+  - {name: reads notes, allow: [notes.read]}
+`;
+
+/** An upstream that has notes for whoever knows its secret. */
+async function upstream() {
+    const server = createServer((request, response) => {
+        const known = request.headers.authorization === `Bearer ${SECRET}`;
+        const body = known ? { id: request.url.split("/").pop(), text: "remember the milk" } : { error: "who are you?" };
+        response.writeHead(known ? 200 : 401, { "content-type": "application/json" }).end(JSON.stringify(body));
+    });
+    await listening(server);
+    return server;
+}
+
+/** Where other processes ask the person: the address in, and out where the browser was sent. */
+async function asking(person) {
+    const server = createServer(async (request, response) => {
+        let url = "";
+        for await (const piece of request) url += piece;
+        try {
+            response.end(await person.answers(url));
+        } catch (error) {
+            response.writeHead(500).end(String(error));
+        }
+    });
+    await listening(server);
+    return server;
+}
+
+async function listening(server) {
+    await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+    server.unref();
+}
+
+const origin = (server) => `http://127.0.0.1:${server.address().port}`;
+
+async function staged(directory, closing) {
+    const documents = await Documents.start(directory);
+    closing.push(() => documents.stop());
+    const notes = await Notes.start();
+    closing.push(() => notes.stop());
+    const shelf = await upstream();
+    closing.push(() => shelf.close());
+    const placet = await Placet.start(program, ["--loopback-documents", "--upstream-ca", documents.authority]);
+    closing.push(() => placet.stop());
+    await placet.admin("POST", "/v1/users", { name: "robin", password: PASSWORD, roles: [] });
+    await placet.admin("PUT", "/v1/services/notes", SERVICE(origin(shelf)), "application/yaml");
+    await placet.admin("PUT", "/v1/policies/notes", POLICY, "application/yaml");
+    await placet.admin("POST", "/v1/connections", { name: "shelf", service: "notes", auth: { type: "bearer", secret: SECRET } });
+    await placet.admin("PUT", "/v1/registration-template", { allowed_tools: ["notes.*"], default_scopes: ["notes.read"] });
+    const server = await placet.admin("POST", "/v1/resource-servers", { name: "notes", audience: notes.url });
+    notes.trusts(placet.issuer, server);
+    return { placet, notes, documents, person: new Person(placet.pages, "robin", PASSWORD) };
+}
+
+let failed = 0;
+let ran = 0;
+
+function says(name, began, told, error) {
+    ran += 1;
+    const seconds = ((performance.now() - began) / 1000).toFixed(1);
+    if (error === undefined) return console.log(`ok      ${name}${told === undefined ? "" : `: ${told}`} (${seconds} s)`);
+    failed += 1;
+    console.log(`FAILED  ${name} (${seconds} s)\n${String(error).replace(/^/gm, "        ")}`);
+}
+
+async function each(flows, stage) {
+    for (const { name, run } of flows.filter((flow) => flow.name.includes(only))) {
+        const began = performance.now();
+        const over = later(BOUND, undefined, { ref: false }).then(() => Promise.reject(new Error("it did not end")));
+        try {
+            says(name, began, await Promise.race([run(stage), over]));
+        } catch (error) {
+            says(name, began, undefined, error.cause === undefined ? error.stack : `${error.stack}\ncaused by ${error.cause?.stack ?? error.cause}`);
+        }
+    }
+}
+
+/** The flows of the Python SDK, which are a program of their own. */
+async function eachOfPython(stage, closing) {
+    if (!"mcp python".includes(only)) return;
+    const person = await asking(stage.person);
+    closing.push(() => person.close());
+    const members = { client_name: "Notebook", redirect_uris: ["http://127.0.0.1:49204/callback"], token_endpoint_auth_method: "none",
+        grant_types: ["authorization_code", "refresh_token"], response_types: ["code"] };
+    const secret = await stage.placet.agent({ agent_name: "python-secret", allowed_tools: ["notes.*"] });
+    const pair = await crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, true, ["sign", "verify"]);
+    const { kty, crv, x, y } = await crypto.subtle.exportKey("jwk", pair.publicKey);
+    const key = await stage.placet.agent({ agent_name: "python-key", allowed_tools: ["notes.*"],
+        token_endpoint_auth_method: "private_key_jwt", jwks: { keys: [{ kty, crv, x, y }] } });
+    const pkcs8 = Buffer.from(await crypto.subtle.exportKey("pkcs8", pair.privateKey)).toString("base64");
+    key.pem = `-----BEGIN PRIVATE KEY-----\n${pkcs8}\n-----END PRIVATE KEY-----\n`;
+    const told = { issuer: stage.placet.issuer, mcp: stage.notes.url, person: origin(person), secret, key,
+        document: stage.documents.publish("/python.json", members) };
+    const child = spawn(python, [new URL("flows/mcp_python.py", import.meta.url).pathname], { stdio: ["pipe", "pipe", "pipe"] });
+    let errors = "";
+    child.stderr.on("data", (bytes) => (errors += bytes));
+    child.stdin.end(JSON.stringify(told));
+    let began = performance.now();
+    let flows = 0;
+    let rest = "";
+    child.stdout.setEncoding("utf8").on("data", (text) => {
+        const lines = (rest + text).split("\n");
+        rest = lines.pop();
+        for (const line of lines) {
+            const { name, told, failed } = JSON.parse(line);
+            says(`mcp python: ${name}`, began, told ?? undefined, failed);
+            began = performance.now();
+            flows += 1;
+        }
+    });
+    const code = await new Promise((resolve) => child.once("close", resolve));
+    if (code !== 0 || flows !== 5) says("mcp python", began, undefined, `it ended with ${code} after ${flows} flows\n${errors}`);
+}
+
+const directory = await mkdtemp(join(tmpdir(), "placet-clients-"));
+const closing = [() => rm(directory, { recursive: true, force: true })];
+try {
+    const stage = await staged(directory, closing);
+    const all = [conformance, oauth4webapi, openidClient, mcp, browser];
+    await each(all.flatMap(({ flows }) => flows), stage);
+    await eachOfPython(stage, closing);
+    if (failed > 0 && stage.placet.log !== "") console.log(`the server's log:\n${stage.placet.log}`);
+} finally {
+    for (const close of closing.reverse()) await close();
+}
+console.log(`${ran - failed} of ${ran} flows went as they should`);
+// Clients keep connections open; nothing waits for them.
+process.exit(failed === 0 && ran > 0 ? 0 : 1);
