@@ -54,6 +54,8 @@ kinds! {
     Token, TokenId, "tok";
     /// A resource server (`client_id` on the wire): who may charge decisions and introspect its audience.
     ResourceServer, ResourceServerId, "rsv";
+    /// An issuer whose assertions count here.
+    TrustedIssuer, TrustedIssuerId, "tis";
     /// One running server process with its own line of record entries.
     Node, NodeId, "nod";
 }

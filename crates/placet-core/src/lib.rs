@@ -15,6 +15,7 @@ pub mod consent;
 pub mod decimal;
 pub mod diagnostic;
 pub mod dpop;
+pub mod federation;
 pub mod grant;
 pub mod id;
 pub mod jose;

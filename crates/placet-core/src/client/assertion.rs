@@ -40,20 +40,14 @@ pub enum AssertionError {
     #[error("`aud` is this issuer, `{0}`, and nothing else")]
     Audience(String),
     /// `exp` is missing, over, or too far.
-    #[error("`exp` is a time within the next {} seconds", LONGEST.as_secs())]
-    Expiry,
+    #[error("`exp` is a time within the next {} seconds", .0.as_secs())]
+    Expiry(Duration),
     /// `iat` or `nbf` is not yet, or `iat` too long ago.
-    #[error("`iat` and `nbf`, where they are there, are times that have come, within the last {} seconds", LONGEST.as_secs())]
-    NotYet,
+    #[error("`iat` and `nbf`, where they are there, are times that have come, within the last {} seconds", .0.as_secs())]
+    NotYet(Duration),
     /// `jti` is missing, empty or too long.
     #[error("`jti` is text of 1 to {MAX_JTI} bytes")]
     Id,
-}
-
-impl From<NoTime> for AssertionError {
-    fn from(error: NoTime) -> Self {
-        if error.0 == "exp" { Self::Expiry } else { Self::NotYet }
-    }
 }
 
 /// What has to be remembered of an assertion, so that it is used once.
@@ -85,30 +79,49 @@ pub fn check(jws: &Jws<'_>, client_id: &str, issuer: &str, now: Timestamp) -> Re
     if claims::sole_audience(claims) != Some(issuer) {
         return Err(AssertionError::Audience(issuer.to_owned()));
     }
-    once(claims, now)
+    let expires = times(claims, LONGEST, now)?;
+    Ok(Once { jti: id(claims)?, until: expires.plus(TOLERANCE) })
 }
 
-/// Checks the times and the id of an assertion.
+/// Checks the times of an assertion that may be good for `longest`, and answers when it ends.
 ///
 /// # Errors
-/// [`AssertionError::Expiry`], [`AssertionError::NotYet`], [`AssertionError::Id`].
-pub(crate) fn once(claims: &Map<String, Value>, now: Timestamp) -> Result<Once, AssertionError> {
-    let expires = claims::time(claims, "exp")?.ok_or(AssertionError::Expiry)?;
-    if expires.plus(TOLERANCE) <= now || expires > now.plus(LONGEST).plus(TOLERANCE) {
-        return Err(AssertionError::Expiry);
+/// [`AssertionError::Expiry`], [`AssertionError::NotYet`].
+pub(crate) fn times(
+    claims: &Map<String, Value>,
+    longest: Duration,
+    now: Timestamp,
+) -> Result<Timestamp, AssertionError> {
+    let no_expiry = AssertionError::Expiry(longest);
+    let time = |name| {
+        claims::time(claims, name).map_err(|NoTime(name)| match name {
+            "exp" => AssertionError::Expiry(longest),
+            _ => AssertionError::NotYet(longest),
+        })
+    };
+    let Some(expires) = time("exp")? else { return Err(no_expiry) };
+    if expires.plus(TOLERANCE) <= now || expires > now.plus(longest).plus(TOLERANCE) {
+        return Err(no_expiry);
     }
-    let issued = claims::time(claims, "iat")?;
+    let issued = time("iat")?;
     let early = |time: &Timestamp| *time > now.plus(TOLERANCE);
-    let old = |time: Timestamp| time.plus(LONGEST).plus(TOLERANCE) < now;
+    let old = |time: Timestamp| time.plus(longest).plus(TOLERANCE) < now;
     if issued.as_ref().is_some_and(early)
         || issued.is_some_and(old)
-        || claims::time(claims, "nbf")?.as_ref().is_some_and(early)
+        || time("nbf")?.as_ref().is_some_and(early)
     {
-        return Err(AssertionError::NotYet);
+        return Err(AssertionError::NotYet(longest));
     }
+    Ok(expires)
+}
+
+/// The id of an assertion that is good once.
+///
+/// # Errors
+/// [`AssertionError::Id`].
+pub(crate) fn id(claims: &Map<String, Value>) -> Result<String, AssertionError> {
     let jti = claims::text(claims, "jti").filter(|jti| (1..=MAX_JTI).contains(&jti.len()));
-    let jti = jti.ok_or(AssertionError::Id)?.to_owned();
-    Ok(Once { jti, until: expires.plus(TOLERANCE) })
+    jti.map(str::to_owned).ok_or(AssertionError::Id)
 }
 
 /// Makes an assertion, as a client does. `jti` has to be new each time; `kid` names the key in the client's set.
@@ -177,7 +190,8 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_refused() {
-        use AssertionError::{Audience, Client, Expiry, Id, NotYet, Type};
+        use AssertionError::{Audience, Client, Id, Type};
+        let (expiry, not_yet) = (AssertionError::Expiry(LONGEST), AssertionError::NotYet(LONGEST));
         let audience = || Audience("https://a.example".into());
         for typ in ["at+jwt", "oauth-id-jag+jwt", "dpop+jwt", "placet-delegation+jwt", ""] {
             assert_eq!(checked(json!({"alg": "EdDSA", "typ": typ}), |_| {}), Err(Type));
@@ -194,14 +208,14 @@ mod tests {
             ("aud", json!(["https://a.example", "https://a.example"]), audience()),
             ("aud", json!([]), audience()),
             ("aud", Value::Null, audience()),
-            ("exp", Value::Null, Expiry),
-            ("exp", json!(NOW - 60), Expiry),
-            ("exp", json!(NOW + 661), Expiry),
-            ("exp", json!((NOW + 60).to_string()), Expiry),
-            ("iat", json!(NOW + 61), NotYet),
-            ("iat", json!(NOW - 661), NotYet),
-            ("iat", json!("now"), NotYet),
-            ("nbf", json!(NOW + 61), NotYet),
+            ("exp", Value::Null, expiry.clone()),
+            ("exp", json!(NOW - 60), expiry.clone()),
+            ("exp", json!(NOW + 661), expiry.clone()),
+            ("exp", json!((NOW + 60).to_string()), expiry.clone()),
+            ("iat", json!(NOW + 61), not_yet.clone()),
+            ("iat", json!(NOW - 661), not_yet.clone()),
+            ("iat", json!("now"), not_yet.clone()),
+            ("nbf", json!(NOW + 61), not_yet.clone()),
             ("jti", Value::Null, Id),
             ("jti", json!(""), Id),
             ("jti", json!(7), Id),

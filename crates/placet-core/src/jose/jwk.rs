@@ -66,7 +66,8 @@ impl PublicKey {
             return Err(JwkError::Private);
         }
         let text = |name: &str| jwk.get(name).and_then(Value::as_str);
-        if jwk.get("use").is_some_and(|used| used != "sig") {
+        // SPIFFE's bundles say `jwt-svid` for keys that sign tokens.
+        if jwk.get("use").is_some_and(|used| used != "sig" && used != "jwt-svid") {
             return Err(JwkError::Unsupported);
         }
         let verifies = |ops: &Vec<Value>| ops.iter().any(|op| op == "verify");

@@ -116,6 +116,12 @@ entry_types! {
     ResourceServerChanged = "resource_server.changed",
     /// A resource server may ask and charge no more.
     ResourceServerEnded = "resource_server.ended",
+    /// Somebody else's assertions count from now on.
+    IssuerTrusted = "issuer.trusted",
+    /// What is said about a trusted issuer was changed: whom it means by a subject.
+    IssuerChanged = "issuer.changed",
+    /// An issuer's assertions count no more, and what was given on its word has ended.
+    IssuerRemoved = "issuer.removed",
     /// It was said what a scope means, what it stands for and who may delegate it.
     ScopeApplied = "scope.applied",
     /// A scope is registered no more.
