@@ -24,4 +24,5 @@ pub mod services;
 pub mod sessions;
 pub mod tasks;
 pub mod tokens;
+pub mod trusted_issuers;
 pub mod users;

@@ -3,6 +3,7 @@
 //! Invariant: no handler reads a body any other way.
 
 use crate::{
+    oauth::federation::Word,
     problem::{OAuthError, Problem},
     sender::Held,
 };
@@ -122,11 +123,12 @@ pub fn expect_media_type(headers: &HeaderMap, known: &[&str]) -> Result<(), Prob
 
 /// What an OAuth request says. Its parameters: a form (RFC 6749 §3.2), or a JSON object with the same names; one that
 /// stands twice is an error, but for `REPEATABLE` ones, which become a list. And the key that its sender has proved to
-/// hold, once that is verified.
+/// hold, and on whose word besides its own it is to be believed, once those are verified.
 #[derive(Debug, Default)]
 pub struct OAuthParams {
     members: BTreeMap<String, Value>,
     key: Option<Thumbprint>,
+    word: Option<Word>,
 }
 
 /// Parameters that may stand more than once (RFC 8693 §2.1, RFC 8707 §2).
@@ -189,13 +191,24 @@ impl OAuthParams {
     }
 
     fn of(members: BTreeMap<String, Value>) -> Self {
-        Self { members, key: None }
+        Self { members, key: None, word: None }
     }
 
     /// The same from a sender that has proved to hold `key` (RFC 9449 §5).
     #[must_use]
     pub fn proved(self, key: Option<Thumbprint>) -> Self {
         Self { key, ..self }
+    }
+
+    /// The same on the word of a trusted issuer (RFC 7523 §2.1).
+    #[must_use]
+    pub fn on_word(self, word: Word) -> Self {
+        Self { word: Some(word), ..self }
+    }
+
+    /// The trusted issuer's word that it rests on.
+    pub fn word(&self) -> Option<&Word> {
+        self.word.as_ref()
     }
 
     /// The key that the sender has proved to hold.

@@ -130,6 +130,12 @@ pub fn routes() -> Routes {
             get(api::resource_servers::show).delete(api::resource_servers::end),
         )
         .route("/v1/resource-servers/{id}/secret", post(api::resource_servers::renew))
+        .route("/v1/trusted-issuers", post(api::trusted_issuers::create).get(api::trusted_issuers::list))
+        .route(
+            "/v1/trusted-issuers/{id}",
+            get(api::trusted_issuers::show).delete(api::trusted_issuers::remove),
+        )
+        .route("/v1/trusted-issuers/{id}/users", post(api::trusted_issuers::mean))
         .route("/v1/scopes", get(api::scopes::list))
         .route("/v1/scopes/{name}", put(api::scopes::put).get(api::scopes::show).delete(api::scopes::remove))
         .route("/v1/connections", post(api::connections::create).get(api::connections::list))

@@ -1,7 +1,7 @@
 //! The authorization server's endpoints. OAuth issues authority; it is no door for actions.
 //!
 //! This version speaks authorization codes (OAuth 2.1 §4.1) with pushed requests
-//! (RFC 9126), client credentials (RFC 6749 §4.4), token exchange (RFC 8693) for access, refresh and delegation
+//! (RFC 9126), client credentials (RFC 6749 §4.4), assertions of trusted issuers (RFC 7523 §2.1), token exchange (RFC 8693) for access, refresh and delegation
 //! tokens, refreshing (RFC 6749 §6), introspection (RFC 7662), revocation (RFC 7009), and publishes metadata (RFC 8414)
 //! and keys (RFC 7517) that promise only that.
 
@@ -9,6 +9,7 @@ pub(crate) mod authorize;
 pub mod client;
 pub mod code;
 pub mod exchange;
+pub mod federation;
 pub mod history;
 pub mod introspect;
 pub mod issue;

@@ -129,7 +129,7 @@ impl Rates {
     }
 
     /// Counts a request whose sender could not say who it is.
-    fn stranger(&self, source: Source, now: Timestamp) -> Result<(), Duration> {
+    pub(crate) fn stranger(&self, source: Source, now: Timestamp) -> Result<(), Duration> {
         let (network, site) = networks(source);
         self.take(Of::Strangers(network), now)?;
         self.take(Of::Strangers(site), now)
@@ -222,7 +222,8 @@ pub(crate) fn networks(source: Source) -> (Network, Network) {
     (Network { address: cut(64), site: false }, Network { address: cut(48), site: true })
 }
 
-fn too_many(wait: Duration) -> Problem {
+/// What is told to whoever has to wait.
+pub(crate) fn too_many(wait: Duration) -> Problem {
     Problem::of(Code::TooManyRequests, "too many attempts: come back when `Retry-After` says")
         .retry_after(seconds(wait))
 }

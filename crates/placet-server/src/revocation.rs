@@ -11,13 +11,13 @@ use crate::{app::App, caller::Source, problem::Problem, recording};
 use placet_core::{
     agent::AgentState,
     grant::{Grant, Origin, Revoked},
-    id::{ActionId, AgentId, GrantId, TaskId},
+    id::{ActionId, AgentId, GrantId, TaskId, TrustedIssuerId},
     record::{EntryType, Envelope},
     refusal::Code,
     task::{Task, TaskState},
     time::Timestamp,
 };
-use placet_store::{Fault, Tx, actions, agents, grants, tasks};
+use placet_store::{Fault, Tx, actions, agents, grants, tasks, trusted_issuers};
 use serde_json::{Map, Value, json};
 use std::{
     collections::{BTreeSet, HashMap, HashSet, hash_map::Entry},
@@ -38,6 +38,8 @@ pub enum What {
     Task(TaskId, TaskState),
     /// An agent for good, with everything that it holds.
     Agent(AgentId),
+    /// The trust in an issuer, with everything of which a token was given on its word.
+    Issuer(TrustedIssuerId),
 }
 
 /// Who ends it and why.
@@ -114,7 +116,7 @@ pub async fn end(app: &Arc<App>, ending: Ending) -> Result<Ended, Problem> {
 /// The transaction.
 fn apply(app: &App, tx: &mut Tx<'_>, ending: &Ending, now: Timestamp) -> Result<Ended, Problem> {
     let mut survey = Survey { now, ..Survey::default() };
-    let tops = tops(tx, &ending.what)?;
+    let tops = tops(tx, &ending.what, now)?;
     for top in &tops {
         survey.cut(tx, top)?;
     }
@@ -168,6 +170,19 @@ fn apply(app: &App, tx: &mut Tx<'_>, ending: &Ending, now: Timestamp) -> Result<
                 tx.record(app.prepare(envelope, Some(&body))?)?;
             }
         }
+        What::Issuer(id) => {
+            let issuer = trusted_issuers::find(tx, *id)?;
+            if let Some(issuer) = issuer
+                && trusted_issuers::end(tx, *id, now)?
+            {
+                let mut body = body.clone();
+                if let Some(members) = body.as_object_mut() {
+                    members.insert("id".into(), json!(id));
+                    members.insert("issuer".into(), issuer.document.issuer.into());
+                }
+                tx.record(app.prepare(entry(EntryType::IssuerRemoved), Some(&body))?)?;
+            }
+        }
     }
     if !matches!(ending.what, What::Task(..)) {
         let revoked = Revoked { at: now, by: ending.by.clone(), reason: ending.reason.clone() };
@@ -194,13 +209,20 @@ fn apply(app: &App, tx: &mut Tx<'_>, ending: &Ending, now: Timestamp) -> Result<
 }
 
 /// The grants that everything which ends hangs from, or is.
-fn tops(tx: &mut Tx<'_>, what: &What) -> Result<Vec<Grant>, Fault> {
+fn tops(tx: &mut Tx<'_>, what: &What, now: Timestamp) -> Result<Vec<Grant>, Fault> {
     match what {
         What::Grant(id) => {
             let Some(grant) = grants::find(tx, *id)? else { return Ok(Vec::new()) };
             if grant.origin == Origin::Registration { held_by(tx, grant) } else { Ok(vec![grant]) }
         }
         What::Task(id, _) => grants::by_task(tx, *id, MAX_TOLD),
+        What::Issuer(id) => {
+            let mut given = Vec::new();
+            for grant in trusted_issuers::grants(tx, *id, now)? {
+                given.extend(grants::find(tx, grant)?);
+            }
+            Ok(given)
+        }
         What::Agent(id) => {
             let Some(agent) = agents::find(tx, *id)? else { return Ok(Vec::new()) };
             match grants::find(tx, agent.registration)? {

@@ -58,6 +58,7 @@ pub mod sql;
 mod sqlite;
 mod store;
 pub mod tasks;
+pub mod trusted_issuers;
 pub mod tx;
 pub mod users;
 mod value;
@@ -119,6 +120,7 @@ pub fn all_statements() -> Vec<(String, String)> {
         retention::STATEMENTS,
         sessions::STATEMENTS,
         tasks::STATEMENTS,
+        trusted_issuers::STATEMENTS,
         users::STATEMENTS,
         versions::STATEMENTS,
         writer::STATEMENTS,

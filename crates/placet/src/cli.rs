@@ -5,8 +5,8 @@
 use crate::{
     client::Client,
     commands::{
-        act, action, agent, approvals, backup, connection, doctor, grant, keys, permit, policy, record,
-        registration, resource_server, restore, scope, service, session, shell, task, token, user,
+        act, action, agent, approvals, backup, connection, doctor, grant, issuer, keys, permit, policy,
+        record, registration, resource_server, restore, scope, service, session, shell, task, token, user,
     },
     data::{self, VaultKeys},
     demo,
@@ -92,6 +92,9 @@ pub(crate) enum Command {
     /// Register services that ask about the agents that call them
     #[command(subcommand)]
     ResourceServer(resource_server::Command),
+    /// Trust issuers whose assertions about people and workloads count
+    #[command(subcommand)]
+    Issuer(issuer::Command),
     /// Say what scopes mean, and who may delegate them
     #[command(subcommand)]
     Scope(scope::Command),
@@ -174,6 +177,7 @@ impl Cli {
                 Command::Connection(command) => command.run(&context).await,
                 Command::Registration(command) => command.run(&context).await,
                 Command::ResourceServer(command) => command.run(&context).await,
+                Command::Issuer(command) => command.run(&context).await,
                 Command::Scope(command) => command.run(&context).await,
                 Command::Act(command) => command.run(&context).await,
                 Command::Action(command) => command.run(&context).await,

@@ -10,6 +10,7 @@ pub(crate) mod backup;
 pub(crate) mod connection;
 pub(crate) mod doctor;
 pub(crate) mod grant;
+pub(crate) mod issuer;
 mod key;
 pub(crate) mod keys;
 pub(crate) mod permit;

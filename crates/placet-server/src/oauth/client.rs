@@ -289,7 +289,7 @@ async fn refreshed(app: &App, id: AgentId) -> Result<Option<Arc<Client>>, OAuthE
 }
 
 /// The active client of this id whose registration is alive, as last read under the present generation of authority.
-async fn find(app: &App, id: AgentId) -> Result<Option<Arc<Client>>, OAuthError> {
+pub(super) async fn find(app: &App, id: AgentId) -> Result<Option<Arc<Client>>, OAuthError> {
     let generation = app.bearers.generation();
     if let Some(found) = app.clients.0.get(&id)
         && found.generation == generation

@@ -11,7 +11,7 @@ mod answer;
 mod base;
 mod reach;
 
-use super::{client::Client, code, refresh, token};
+use super::{client::Client, code, federation::Counts, refresh, token};
 use crate::{
     api::scopes,
     app::App,
@@ -35,7 +35,7 @@ use placet_core::{
     task::{Task, TaskOrigin, TaskState},
     time::Timestamp,
 };
-use placet_store::{Fault, Issue, PreparedEntry, delegations, grants, lineage, tasks};
+use placet_store::{Fault, Issue, PreparedEntry, delegations, grants, lineage, tasks, trusted_issuers};
 pub(crate) use reach::named_audience;
 pub use reach::{audience, within_level};
 use serde_json::{Map, Value, json};
@@ -61,6 +61,8 @@ enum Committed {
     Reused,
     /// The code was used before.
     CodeReused,
+    /// The trusted issuer's word counts no more.
+    Distrusted(Counts),
     LabelTaken,
 }
 
@@ -118,7 +120,7 @@ pub async fn issue(
         let authority = reach::authority(app, client, &found, &request, params.key(), now)?;
         let plan = plan(app, client, &found, authority, params, now).await?;
         let jti = clock::fresh(now);
-        match commit(app, &found, &plan, jti, source, now).await? {
+        match commit(app, &found, &plan, params, jti, source, now).await? {
             Committed::Done(salt) => {
                 let (ends, is_child) = (found.base.ends, found.is_child);
                 let given = Given { chain: &plan.chain, jti, ends, is_child, now };
@@ -145,6 +147,7 @@ pub async fn issue(
             Committed::Reused => {
                 return Err(refresh::reused(app, client, found.base.chain.leaf().grant.id, source).await);
             }
+            Committed::Distrusted(counts) => return Err(counts.refused()),
             Committed::CodeReused => {
                 return Err(code::reused(app, client, found.base.chain.leaf().grant.id, source).await);
             }
@@ -277,26 +280,35 @@ async fn commit(
     app: &App,
     found: &Found,
     plan: &Plan,
+    params: &OAuthParams,
     jti: TokenId,
     source: Source,
     now: Timestamp,
 ) -> Result<Committed, OAuthError> {
-    let makes = plan.grant.is_some() || matches!(found.base.spends, Spend::Code(_));
+    let makes = plan.grant.is_some() || matches!(found.base.spends, Spend::Code(_) | Spend::Root(_));
     let entry_type = if makes { EntryType::GrantIssued } else { EntryType::GrantToken };
     let envelope = Envelope {
         source: recording::source(source.0),
         ..recording::attributed(entry_type, now, &plan.chain, Some(jti))
     };
     let authority = &plan.chain.leaf().grant.authority;
-    let body = json!({"scope": authority.scope, "tools": authority.tools, "resources": authority.resources,
+    let mut body = json!({"scope": authority.scope, "tools": authority.tools, "resources": authority.resources,
         "authorization_details": authority.authorization_details, "expires": authority.expires,
         "task_label": plan.chain.leaf().task.as_ref().and_then(|task| task.label.clone()),
         "task_description": plan.chain.leaf().task.as_ref().and_then(|task| task.description.clone())});
+    let word = params.word().cloned();
+    if let (Some(word), Some(members)) = (&word, body.as_object_mut()) {
+        members.insert("on_word_of".into(), word.told());
+    }
     let entry = app.prepare(envelope, Some(&body))?;
-    if let Some(alone) = on_its_own(found, plan, &entry)? {
+    // Somebody else's word may be withdrawn or used up meanwhile: that takes a turn.
+    if word.is_none()
+        && let Some(alone) = on_its_own(found, plan, &entry)?
+    {
         return Ok(if app.store.issue(alone).await? { Committed::Done(None) } else { Committed::Stale });
     }
     let stamps = plan.chain.stamps().to_vec();
+    let leaf = plan.chain.leaf().grant.id;
     let (task, grant, spends) = (plan.task.clone(), plan.grant.clone(), found.base.spends.clone());
     let narrows = found.again;
     let written = app
@@ -315,8 +327,24 @@ async fn commit(
                     return Ok(Committed::Stale);
                 }
             }
+            // Before anything is used up, so that a root that is worked out anew still has it.
+            if let Spend::Root(rooted) = &spends
+                && !rooted.holds(tx)?
+            {
+                return Ok(Committed::Stale);
+            }
+            if let Some(word) = &word {
+                let counts = word.take(tx)?;
+                if counts != Counts::Yes {
+                    return Ok(Committed::Distrusted(counts));
+                }
+            }
             let salt = match &spends {
                 Spend::Nothing => None,
+                Spend::Root(rooted) => {
+                    rooted.make(tx)?;
+                    None
+                }
                 Spend::Delegation(jti, expires) => {
                     if !delegations::spend(tx, *jti, *expires)? {
                         return Ok(Committed::Spent);
@@ -342,6 +370,9 @@ async fn commit(
             }
             if let Some(grant) = &grant {
                 grants::insert(tx, grant)?;
+            }
+            if let Some(word) = &word {
+                trusted_issuers::note(tx, word.issuer(), leaf)?;
             }
             tx.record(entry.clone())?;
             Ok::<_, Fault>(Committed::Done(salt))

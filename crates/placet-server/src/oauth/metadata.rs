@@ -5,7 +5,7 @@
 //!
 //! Invariant: the document promises nothing that the endpoints don't do, and `issuer` is the issuer byte for byte.
 
-use super::{register, token::TOKEN_EXCHANGE};
+use super::{federation::JWT_BEARER, register, token::TOKEN_EXCHANGE};
 use crate::{api::scopes, app::App, problem::Problem};
 use axum::{
     Json,
@@ -16,6 +16,7 @@ use axum::{
 use placet_core::{
     authorize::pkce::S256,
     dpop::ALGORITHMS,
+    federation::assertion::ID_JAG_PROFILE,
     grant::cover::PLACET_ACTION,
     jose::Algorithm,
     refusal::Code,
@@ -70,7 +71,8 @@ async fn document(app: &App) -> Result<Value, Problem> {
         "code_challenge_methods_supported": [S256],
         "authorization_response_iss_parameter_supported": true,
         "authorization_details_types_supported": [PLACET_ACTION],
-        "grant_types_supported": ["authorization_code", "client_credentials", "refresh_token", TOKEN_EXCHANGE],
+        "grant_types_supported": ["authorization_code", "client_credentials", "refresh_token", TOKEN_EXCHANGE, JWT_BEARER],
+        "authorization_grant_profiles_supported": [ID_JAG_PROFILE],
         "token_endpoint_auth_methods_supported": with_public,
         "introspection_endpoint_auth_methods_supported": methods,
         // A public client gives back what it was given (RFC 7009 §2.1).

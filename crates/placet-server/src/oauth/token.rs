@@ -1,8 +1,8 @@
-//! `POST /oauth/token`: authorization codes, client credentials, token exchange, refreshing.
+//! `POST /oauth/token`: authorization codes, client credentials, assertions of others, token exchange, refreshing.
 
 use super::{
     client::{self, Client},
-    code, exchange, issue, refresh,
+    code, exchange, federation, issue, refresh,
 };
 use crate::{
     app::App,
@@ -42,6 +42,9 @@ pub async fn post(
     params: OAuthParams,
 ) -> Result<Response, OAuthError> {
     app.operations.space.may_begin()?;
+    if params.text("grant_type")? == Some(federation::JWT_BEARER) {
+        return on_word(&app, source, &sender, &headers, params).await;
+    }
     let client = client::authenticate(&app, &headers, &params).await?;
     app.rates.known(&client.agent.id.to_string(), app.clock.now())?;
     let key = bound(&app, &client, &sender).await?;
@@ -57,12 +60,29 @@ pub async fn post(
         "refresh_token" => refresh::refresh(&app, &client, &params, source).await?,
         _ => {
             let known = format!(
-                "use `authorization_code`, `client_credentials`, `refresh_token` or `{TOKEN_EXCHANGE}`"
+                "use `authorization_code`, `client_credentials`, `refresh_token`, `{TOKEN_EXCHANGE}` or `{}`",
+                federation::JWT_BEARER
             );
             return Err(OAuthError::new("unsupported_grant_type", known));
         }
     };
     app.operations.metrics.tokens.add(&[("grant_type", grant_type)]);
+    Ok(no_store(answer))
+}
+
+/// On an assertion of a trusted issuer (RFC 7523 §2.1), which may say who the client is, too.
+async fn on_word(
+    app: &Arc<App>,
+    source: Source,
+    sender: &Sender,
+    headers: &HeaderMap,
+    params: OAuthParams,
+) -> Result<Response, OAuthError> {
+    let asserted = federation::asserted(app, headers, &params, source).await?;
+    app.rates.known(&asserted.client.agent.id.to_string(), app.clock.now())?;
+    let key = bound(app, &asserted.client, sender).await?;
+    let answer = federation::exchange(app, &asserted, params.proved(key), source).await?;
+    app.operations.metrics.tokens.add(&[("grant_type", federation::JWT_BEARER)]);
     Ok(no_store(answer))
 }
 

@@ -53,6 +53,14 @@ macro_rules! client {
     };
 }
 
+/// Whose assertions count, and whom they mean.
+macro_rules! trusted {
+    () => {
+        "issuer!: text, jwks: object, jwks_uri: text, algorithms: ['EdDSA'|'ES256'|'RS256'|'PS256'], id_jag: {claim: text, users: object, by_name: flag, claims: object, scope: [text], lifetime: int}, workload: {agents!: [{subject!: text, agent!: text, claims: object}], one_time: flag}"
+    };
+}
+const TRUSTED: &str = concat!("id!: text, kinds!: [text], created!: time, ", trusted!());
+
 const SCOPE: &str = "name!: text, description!: text, includes!: [text], roles!: [text]";
 
 const AGENT: &[(u16, Gives)] = &[(
@@ -191,7 +199,7 @@ pub const OPERATIONS: &[Operation] = &[
         )],
     )
     .takes(Form(
-        "grant_type!: text, client_id: text, client_secret: text, client_assertion: text, client_assertion_type: text, scope: text, task_id: text, task_description: text, required_tools: text, required_resources: text, authorization_details: text, parent_token: text, parent_task_id: text, grant_id: text, refresh_token: text, code: text, code_verifier: text, redirect_uri: text, resource: text, audience: text, subject_token: text, subject_token_type: text, actor_token: text, actor_token_type: text, requested_token_type: text",
+        "grant_type!: text, client_id: text, client_secret: text, client_assertion: text, client_assertion_type: text, scope: text, task_id: text, task_description: text, required_tools: text, required_resources: text, authorization_details: text, parent_token: text, parent_task_id: text, grant_id: text, refresh_token: text, assertion: text, code: text, code_verifier: text, redirect_uri: text, resource: text, audience: text, subject_token: text, subject_token_type: text, actor_token: text, actor_token_type: text, requested_token_type: text",
     )),
     op(
         "POST /oauth/par",
@@ -582,6 +590,24 @@ pub const OPERATIONS: &[Operation] = &[
         Bearer,
         RESOURCE_SERVER,
     ),
+    op("POST /v1/trusted-issuers", "Trust an issuer of assertions about people or workloads (administrators)", Bearer, &[(201, Gives::Json(TRUSTED))])
+        .takes(Json(trusted!())),
+    op(
+        "GET /v1/trusted-issuers",
+        "List trusted issuers",
+        Bearer,
+        &[(200, Gives::Json("trusted_issuers!: [{id!: text, issuer!: text, kinds!: [text], created!: time}], next!: text?"))],
+    )
+    .query(PAGE),
+    op("GET /v1/trusted-issuers/{id}", "Show a trusted issuer, by id or `iss`", Bearer, &[(200, Gives::Json(TRUSTED))]),
+    op("DELETE /v1/trusted-issuers/{id}", "Trust an issuer no more; what was given on its word ends", Bearer, ENDED),
+    op(
+        "POST /v1/trusted-issuers/{id}/users",
+        "Say whom an issuer means by a subject; nobody where `user` is null",
+        Bearer,
+        &[(200, Gives::Json("id!: text, issuer!: text, subject!: text, user!: text?"))],
+    )
+    .takes(Json("subject!: text, user: text?")),
     op("GET /v1/scopes", "What scopes mean, what they stand for, who may delegate them", Bearer, &[(200, Gives::Json("scopes!: [object]"))]),
     op("GET /v1/scopes/{name}", "One scope", Bearer, &[(200, Gives::Json(SCOPE))]),
     op("PUT /v1/scopes/{name}", "Say what a scope means (administrators)", Bearer, &[(200, Gives::Json(SCOPE)), (201, Gives::Json(SCOPE))])

@@ -10,19 +10,21 @@ use crate::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use clap::{Args, Subcommand};
-use placet_core::client::assertion::ASSERTION_TYPE;
+use placet_core::client::{GrantType, assertion::ASSERTION_TYPE};
 use reqwest::Method;
 use serde_json::Value;
 use std::path::PathBuf;
 
 const AFTER: &str = "\
 The client secret is read from PLACET_CLIENT_SECRET, else from standard input. With --key the agent proves who it is
-with an assertion that its key signs, and there is no secret (`placet agent keygen` makes such a key).
+with an assertion that its key signs, and there is no secret (`placet agent keygen` makes such a key). With --assertion and
+no --client-id a trusted issuer says which agent it is (`placet issuer add`), and there is no secret either.
 
 Examples:
   placet token --client-id agt_01k… --scope 'orders.read refunds.create' --task ticket-118 < client-secret
   placet token --client-id agt_01k… --key agent.pem --scope orders.read
   placet token --client-id agt_01k… --scope orders.read --dpop-key key.pem < client-secret
+  placet token --assertion workload.jwt --scope orders.read
   placet token introspect < access-token";
 
 /// Get a token, or introspect, verify or revoke one.
@@ -39,8 +41,11 @@ pub(crate) struct Token {
 #[derive(Debug, Args)]
 struct Request {
     /// The agent's client id
-    #[arg(long, value_name = "AGT", required = true)]
+    #[arg(long, value_name = "AGT", required_unless_present = "assertion")]
     client_id: Option<String>,
+    /// What a trusted issuer says about a workload, or about a person (ID-JAG, with --client-id), is in this file
+    #[arg(long, value_name = "FILE")]
+    assertion: Option<PathBuf>,
     /// The agent's private key (PEM, PKCS #8; Ed25519 or P-256) is in this file: sign with it instead of a secret
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
@@ -165,10 +170,11 @@ async fn post(context: &Context, path: &str, form: &[(&str, &str)]) -> Result<Va
 
 impl Request {
     async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let names_itself = self.client_id.is_some();
         let client_id = self.client_id.unwrap_or_default();
         let given = context.environment.client_secret.as_ref();
         let secret = match given {
-            _ if self.key.is_some() => String::new(),
+            _ if self.key.is_some() || !names_itself => String::new(),
             Some(secret) => input::text_of(secret, "client secret")?,
             None if self.parent_token_stdin => {
                 return Err(Failure::unreadable(
@@ -186,8 +192,18 @@ impl Request {
             (None, false) => None,
         };
         let joined = |items: &[String]| (!items.is_empty()).then(|| items.join(" "));
+        let assertion = match &self.assertion {
+            Some(path) => {
+                let bytes = placet_core::secret::Secret::new(input::file(path)?);
+                Some(input::text_of(&bytes, "assertion")?.trim().to_owned())
+            }
+            None => None,
+        };
+        let grant_type =
+            if assertion.is_some() { GrantType::JwtBearer } else { GrantType::ClientCredentials };
         let members = Members::default()
-            .set("grant_type", "client_credentials")
+            .set("grant_type", grant_type.as_str())
+            .maybe("assertion", assertion)
             .maybe("scope", self.scope)
             .maybe("task_id", self.task)
             .maybe("task_description", self.task_description)
@@ -209,7 +225,7 @@ impl Request {
             members.0.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_str()?))).collect();
         let basic = format!("Basic {}", STANDARD.encode(format!("{client_id}:{secret}")));
         let headers = [("authorization", basic.as_str())];
-        let headers = if self.key.is_some() { &[][..] } else { &headers[..] };
+        let headers = if self.key.is_some() || !names_itself { &[][..] } else { &headers[..] };
         let answer =
             server.send(Method::POST, "/oauth/token", headers, Body::Form(&form)).await?.success()?;
         context.out.document(&answer);

@@ -54,6 +54,8 @@ mod exchange;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod federation;
+#[cfg(test)]
 mod grants;
 #[cfg(test)]
 mod help;

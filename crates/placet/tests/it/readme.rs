@@ -61,6 +61,19 @@ fn the_page_on_bound_tokens_works_as_it_is_printed() {
 }
 
 #[test]
+fn the_page_on_assertions_of_others_works_as_it_is_printed() {
+    goes_on(
+        "docs/federation.md",
+        &[
+            "\"task_id\": \"nightly-118\"",
+            "good once, as it should be",
+            "ended, as it should be",
+            "used before",
+        ],
+    );
+}
+
+#[test]
 fn the_page_on_scopes_works_as_it_is_printed() {
     goes_on("docs/scopes.md", &["See your orders", "support-lead"]);
 }

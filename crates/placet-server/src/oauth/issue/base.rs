@@ -3,7 +3,12 @@
 //!
 //! Invariant: a base is a live chain, and whatever is presented to reach it belongs to who presents it.
 
-use super::super::{client::Client, code, refresh};
+use super::super::{
+    client::Client,
+    code,
+    federation::id_jag::{self, Leave, Rooted},
+    refresh,
+};
 use crate::{
     app::App,
     bearer,
@@ -40,6 +45,8 @@ pub enum Presented<'p> {
     Refresh(&'p str),
     /// An authorization code.
     Code(&'p str),
+    /// What a trusted issuer says about a person.
+    Assertion(&'p Leave),
 }
 
 /// Under what the new grant will hang.
@@ -66,6 +73,8 @@ pub(super) enum Spend {
     Refresh(refresh::Rotation),
     /// An authorization code, with the root grant that comes to be.
     Code(code::Redemption),
+    /// The root grant that comes to be on the word of a trusted issuer.
+    Root(Box<Rooted>),
 }
 
 /// What a request rests on.
@@ -87,13 +96,19 @@ pub(super) struct Found {
 /// # Errors
 /// What can't be used, in OAuth's words.
 pub(super) async fn find(
-    app: &App,
-    client: &Client,
+    app: &Arc<App>,
+    client: &Arc<Client>,
     presented: Presented<'_>,
     params: &OAuthParams,
     now: Timestamp,
 ) -> Result<Found, OAuthError> {
     match presented {
+        Presented::Assertion(leave) => {
+            let (rooted, chain) = id_jag::presented(app, client, leave, params, now).await?;
+            let task = chain.leaf().task.clone();
+            let base = own(client, chain, Spend::Root(Box::new(rooted)))?;
+            Ok(Found { base, again: true, is_child: false, task, narrowings: Vec::new() })
+        }
         Presented::Own(token) => {
             let bearer = bearer::live(app, &params.held(token)).await?;
             let base = own(client, bearer.chain.clone(), Spend::Nothing)?;
