@@ -13,7 +13,9 @@ use crate::{
     pattern::{ActionPattern, ResourcePattern},
     service::Effect,
     task::Task,
+    time::Timestamp,
     user::User,
+    waiting::Through,
 };
 use std::fmt::Write as _;
 
@@ -37,8 +39,8 @@ pub struct Consent<'a> {
     pub unknown: Option<Unknown<'a>>,
     /// Who is asked.
     pub user: &'a User,
-    /// Where the answer goes.
-    pub redirect: &'a RedirectUri,
+    /// How it was asked, and where the answer goes.
+    pub way: Way<'a>,
     /// What would be granted.
     pub authority: &'a Authority,
     /// For what.
@@ -58,6 +60,26 @@ pub enum Unknown<'a> {
     At(&'a str),
     /// It registered itself.
     Itself,
+}
+
+/// How a client asks, and where it is answered.
+#[derive(Debug, Clone, Copy)]
+pub enum Way<'a> {
+    /// It sent the person's browser, which is sent back.
+    Browser(&'a RedirectUri),
+    /// It asked from elsewhere, and comes for the answer itself.
+    Elsewhere {
+        /// How the person was found.
+        through: Through,
+        /// The address that it asked from.
+        from: Option<&'a str>,
+        /// When.
+        asked: Timestamp,
+        /// What the client says that the person can recognise the request by.
+        message: Option<&'a str>,
+        /// The present.
+        now: Timestamp,
+    },
 }
 
 /// One heading with what is said under it.
@@ -83,15 +105,22 @@ pub enum Line {
 impl Consent<'_> {
     /// The whole question.
     pub fn parts(&self) -> Vec<Part> {
-        vec![
+        let way = match self.way {
+            Way::Browser(redirect) => Part { title: "Where you will be sent", lines: sent(redirect) },
+            Way::Elsewhere { .. } => Part { title: "Where it was asked", lines: self.elsewhere() },
+        };
+        let mut parts = vec![
             Part { title: "Who asks", lines: self.who() },
             Part { title: "What for", lines: self.purpose() },
             Part { title: "What it could do", lines: self.actions() },
             Part { title: "On what", lines: self.resources() },
             Part { title: "Through which accounts", lines: self.accounts() },
             Part { title: "Within which limits", lines: self.limits() },
-            Part { title: "Where you will be sent", lines: self.redirect() },
-        ]
+        ];
+        // Where somebody else may have begun it, that is what to look at first.
+        let place = if matches!(self.way, Way::Browser(_)) { parts.len() } else { 1 };
+        parts.insert(place, way);
+        parts
     }
 
     fn who(&self) -> Vec<Line> {
@@ -225,17 +254,52 @@ impl Consent<'_> {
         lines
     }
 
-    fn redirect(&self) -> Vec<Line> {
-        let host = quoted(self.redirect.host());
-        match self.redirect.kind() {
-            RedirectKind::Https => vec![Line::Plain(format!("To {host}, which is told your answer."))],
-            RedirectKind::Loopback => vec![Line::Warning(format!(
-                "To a program on this computer ({host}). Any program here could have asked: go on only if you have just begun this in an application that you trust."
-            ))],
-            RedirectKind::PrivateUse => vec![Line::Warning(format!(
-                "To whichever application on this device answers to {host}: go on only if you have just begun this in an application that you trust."
-            ))],
+    fn elsewhere(&self) -> Vec<Line> {
+        let Way::Elsewhere { through, from, asked, message, now } = self.way else { return Vec::new() };
+        let mut lines = vec![Line::Warning(
+            match through {
+                Through::Device => {
+                    "Whoever began this is not at this page: it gets what you allow on a device elsewhere. Go on only if you have just begun it yourself, on a device that you have before you. Whoever sent you a code or a link asks for themselves."
+                }
+                Through::Backchannel => {
+                    "You did not begin this here: the program has asked for you by name. Go on only if you know what it is doing for you just now."
+                }
+            }
+            .to_owned(),
+        )];
+        if let Some(message) = message {
+            lines.push(Line::Claimed(format!("It says that you recognise it by: {}", quoted(message))));
         }
+        let place = match from {
+            Some(from) => format!("from the address {}", quoted(from)),
+            None => "from an address that is not known".to_owned(),
+        };
+        let when = Timestamp::from_seconds(asked.as_seconds());
+        lines.push(Line::Plain(format!("It was asked at {when}, {}, {place}.", ago(asked, now))));
+        lines
+    }
+}
+
+fn sent(redirect: &RedirectUri) -> Vec<Line> {
+    let host = quoted(redirect.host());
+    match redirect.kind() {
+        RedirectKind::Https => vec![Line::Plain(format!("To {host}, which is told your answer."))],
+        RedirectKind::Loopback => vec![Line::Warning(format!(
+            "To a program on this computer ({host}). Any program here could have asked: go on only if you have just begun this in an application that you trust."
+        ))],
+        RedirectKind::PrivateUse => vec![Line::Warning(format!(
+            "To whichever application on this device answers to {host}: go on only if you have just begun this in an application that you trust."
+        ))],
+    }
+}
+
+/// How long ago, in words.
+fn ago(then: Timestamp, now: Timestamp) -> String {
+    match then.until(now).as_secs() {
+        0..60 => "less than a minute ago".to_owned(),
+        60..120 => "a minute ago".to_owned(),
+        seconds if seconds < 7200 => format!("{} minutes ago", seconds / 60),
+        seconds => format!("{} hours ago", seconds / 3600),
     }
 }
 

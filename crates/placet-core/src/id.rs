@@ -42,6 +42,8 @@ kinds! {
     Decision, DecisionId, "dec";
     /// One held request waiting for people.
     Approval, ApprovalId, "apr";
+    /// A request for authority that waits for a person.
+    Request, RequestId, "req";
     /// A person's broader answer: for a task, within bounds.
     Permit, PermitId, "prm";
     /// An account at an upstream.

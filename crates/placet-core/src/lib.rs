@@ -36,4 +36,5 @@ pub mod task;
 pub mod time;
 pub mod token;
 pub mod user;
+pub mod waiting;
 pub mod yaml;

@@ -17,6 +17,7 @@ pub mod policies;
 mod query;
 pub mod record;
 pub mod registrations;
+pub mod requests;
 pub mod resource_servers;
 pub(crate) mod roots;
 pub mod scopes;

@@ -9,7 +9,7 @@ use crate::{
     api::approvals,
     app::App,
     keys::rotation,
-    oauth::{code, par},
+    oauth::{code, par, waiting as requests},
     operations::failures,
     problem::Problem,
     reconcile, recording, streams,
@@ -23,7 +23,7 @@ use placet_store::{
     ConcludeError, Conclusion, Fault, PendingDenial, PreparedEntry,
     actions::{self, ActionState, StoredAction},
     assertions, authorization_codes, delegations, idempotency, proofs, pushed_requests, refresh_tokens,
-    registrations,
+    registrations, waiting,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -306,6 +306,7 @@ async fn purge(app: &App, now: Timestamp) -> Result<(), Failure> {
             // Somebody may still be looking at one that has expired.
             pushed_requests::purge(tx, now.minus(par::KEPT), BATCH)?;
             authorization_codes::purge(tx, now.minus(code::KNOWN), BATCH)?;
+            waiting::purge(tx, now.minus(requests::KEPT), BATCH)?;
             idempotency::prune(tx, now.minus(TOLERANCE), BATCH)?;
             Ok::<_, Fault>(())
         })

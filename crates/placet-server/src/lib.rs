@@ -13,6 +13,7 @@ pub mod caller;
 pub mod challenge;
 pub mod clock;
 pub mod connections;
+mod consent;
 mod cross_origin;
 mod gcra;
 pub mod jobs;
@@ -28,6 +29,7 @@ mod question;
 pub mod rates;
 pub mod reconcile;
 pub mod recording;
+mod requests;
 pub mod revocation;
 pub mod routes;
 pub mod rules;
@@ -66,6 +68,8 @@ pub fn routes() -> Routes {
         .route("/.well-known/jwks.json", get(oauth::metadata::keys))
         .route("/oauth/token", post(oauth::token::post))
         .route("/oauth/par", post(oauth::par::post))
+        .route("/oauth/device_authorization", post(oauth::device::post))
+        .route("/oauth/backchannel_authentication", post(oauth::backchannel::post))
         .route("/oauth/introspect", post(oauth::introspect::post))
         .route("/oauth/revoke", post(oauth::revoke::post))
         .route("/oauth/register", post(oauth::register::create))
@@ -104,6 +108,8 @@ pub fn routes() -> Routes {
         .route("/v1/approvals", get(api::approvals::list))
         .route("/v1/approvals/{id}", get(api::approvals::show).post(api::approvals::decide))
         .route("/v1/approvals/{id}/permit", post(api::approvals::preview))
+        .route("/v1/requests", get(api::requests::list).post(api::requests::enter))
+        .route("/v1/requests/{id}", get(api::requests::show).post(api::requests::decide))
         .route("/v1/permits", get(api::permits::list))
         .route("/v1/permits/{id}", get(api::permits::show))
         .route("/v1/permits/{id}/revoke", post(api::permits::revoke))

@@ -12,6 +12,7 @@ pub(crate) mod consent;
 mod cookies;
 mod form;
 mod html;
+pub(crate) mod requests;
 pub(crate) mod sign_in;
 
 use crate::{
@@ -39,6 +40,9 @@ pub fn routes() -> Routes {
         .route("/sign-in", get(sign_in::show).post(sign_in::submit))
         .route("/sign-out", post(sign_in::out))
         .route("/consent", post(consent::decide))
+        .route("/device", get(requests::device).post(requests::entered))
+        .route("/requests", get(requests::list))
+        .route("/requests/{id}", get(requests::show))
         .route("/style.css", get(html::style))
         .route("/healthz", get(operations::alive))
 }

@@ -40,6 +40,12 @@ enum Of<'a> {
     Name(&'a str, Network),
     /// Passwords from one address, whatever the name.
     SignIns(Network),
+    /// Codes of devices that a person has entered.
+    Codes(&'a str),
+    /// Codes of devices that were entered from one address, whoever did.
+    CodesFrom(Network),
+    /// Names of people that a client has asked for and that nobody has.
+    Hints(&'a str),
     /// Requests of nobody who is known.
     Strangers(Network),
     /// Requests of public clients that make something: whose they are, anybody can say.
@@ -128,6 +134,34 @@ impl Rates {
         self.seen.insert(key(of), ());
     }
 
+    /// Counts a code of a device that a person enters, before it is looked at.
+    ///
+    /// # Errors
+    /// `too_many_requests`.
+    pub fn code(&self, person: &str, source: Source, now: Timestamp) -> Result<(), Problem> {
+        let (network, site) = networks(source);
+        for of in [Of::Codes(person), Of::CodesFrom(network), Of::CodesFrom(site)] {
+            self.take(of, now).map_err(too_many)?;
+        }
+        Ok(())
+    }
+
+    /// The code was right: it was no guess.
+    pub fn code_was_right(&self, person: &str, source: Source) {
+        let (network, site) = networks(source);
+        for of in [Of::Codes(person), Of::CodesFrom(network), Of::CodesFrom(site)] {
+            self.give_back(of);
+        }
+    }
+
+    /// Counts that a client has named somebody whom there is not.
+    ///
+    /// # Errors
+    /// `too_many_requests`.
+    pub fn unknown_person(&self, client: &str, now: Timestamp) -> Result<(), Problem> {
+        self.take(Of::Hints(client), now).map_err(too_many)
+    }
+
     /// Counts a request whose sender could not say who it is.
     pub(crate) fn stranger(&self, source: Source, now: Timestamp) -> Result<(), Duration> {
         let (network, site) = networks(source);
@@ -165,6 +199,9 @@ impl Rates {
             Of::Known(_) => return self.client,
             Of::Name(_, network) => (10, 30_000, network.site),
             Of::SignIns(network) => (50, 10_000, network.site),
+            Of::Codes(_) => (10, 60_000, false),
+            Of::CodesFrom(network) => (50, 10_000, network.site),
+            Of::Hints(_) => (10, 60_000, false),
             Of::Strangers(network) => (1000, 100, network.site),
             Of::Public(network) => (100, 1000, network.site),
         };
@@ -184,6 +221,9 @@ fn key(of: Of<'_>) -> [u8; 16] {
     let (kind, name, network) = match of {
         Of::Name(name, network) => ("name", name, Some(network)),
         Of::SignIns(network) => ("sign-ins", "", Some(network)),
+        Of::Codes(person) => ("codes", person, None),
+        Of::CodesFrom(network) => ("codes-from", "", Some(network)),
+        Of::Hints(client) => ("hints", client, None),
         Of::Strangers(network) => ("strangers", "", Some(network)),
         Of::Public(network) => ("public", "", Some(network)),
         Of::Known(id) => ("known", id, None),
@@ -340,6 +380,22 @@ mod tests {
         let (rates, now) = (Rates::new(10), Timestamp::from_seconds(1000));
         let fit = |at: &str| (0..500).filter(|_| rates.public(from(at), now).is_ok()).count();
         assert_eq!((fit("192.0.2.1"), fit("192.0.2.1"), fit("192.0.2.2")), (100, 0, 100));
+    }
+
+    #[test]
+    fn guesses_at_codes_are_counted_by_who_guesses_and_from_where_and_a_right_one_is_none() {
+        let (rates, now) = (Rates::new(10), Timestamp::from_seconds(1000));
+        let guesses =
+            |who: &str, at: &str| (0..100).filter(|_| rates.code(who, from(at), now).is_ok()).count();
+        assert_eq!((guesses("ada", "192.0.2.1"), guesses("lee", "192.0.2.1")), (10, 10));
+        // Whoever has many accounts is slowed down by their address.
+        let all: usize = (0..10).map(|who| guesses(&format!("sock-{who}"), "192.0.2.1")).sum();
+        assert_eq!(all, 30);
+        assert_eq!(guesses("pat", "192.0.2.2"), 10);
+        for _ in 0..100 {
+            rates.code("sam", from("192.0.2.3"), now).unwrap();
+            rates.code_was_right("sam", from("192.0.2.3"));
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use placet_core::{
     task::{Task, TaskState},
     time::Timestamp,
 };
-use placet_store::{Fault, Tx, actions, agents, grants, tasks, trusted_issuers};
+use placet_store::{Fault, Tx, actions, agents, grants, tasks, trusted_issuers, waiting};
 use serde_json::{Map, Value, json};
 use std::{
     collections::{BTreeSet, HashMap, HashSet, hash_map::Entry},
@@ -166,6 +166,7 @@ fn apply(app: &App, tx: &mut Tx<'_>, ending: &Ending, now: Timestamp) -> Result<
             if let Some(agent) = agent
                 && agents::end(tx, *id, agent.version)?
             {
+                waiting::end_of_agent(tx, *id)?;
                 let envelope = Envelope { agent: Some(*id), ..entry(EntryType::AgentEnded) };
                 tx.record(app.prepare(envelope, Some(&body))?)?;
             }
@@ -189,6 +190,9 @@ fn apply(app: &App, tx: &mut Tx<'_>, ending: &Ending, now: Timestamp) -> Result<
         for top in &tops {
             if survey.below_another(top) || !grants::revoke(tx, top.id, &revoked)? {
                 continue;
+            }
+            if top.origin == Origin::Registration {
+                waiting::end_of_agent(tx, top.agent)?;
             }
             let envelope = Envelope {
                 agent: Some(top.agent),

@@ -63,6 +63,7 @@ pub mod tx;
 pub mod users;
 mod value;
 pub mod versions;
+pub mod waiting;
 mod writer;
 
 pub use admit::{Admission, Admitted, Refused};
@@ -123,6 +124,7 @@ pub fn all_statements() -> Vec<(String, String)> {
         trusted_issuers::STATEMENTS,
         users::STATEMENTS,
         versions::STATEMENTS,
+        waiting::STATEMENTS,
         writer::STATEMENTS,
     ];
     let rows = [actions::ROWS, counters::ROWS, grants::ROWS, record::ROWS, tasks::ROWS, versions::ROWS];

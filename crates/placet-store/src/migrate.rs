@@ -34,6 +34,7 @@ pub(crate) const MIGRATIONS: &[(i64, &str)] = &[
     (15, include_str!("../migrations/0015_clients_alone.sql")),
     (16, include_str!("../migrations/0016_connections_of_users.sql")),
     (17, include_str!("../migrations/0017_trusted_issuers.sql")),
+    (18, include_str!("../migrations/0018_waiting_requests.sql")),
     (22, include_str!("../migrations/0022_requests_of_unconfirmed_clients.sql")),
 ];
 

@@ -6,7 +6,8 @@ use crate::{
     client::Client,
     commands::{
         act, action, agent, approvals, backup, connection, doctor, grant, issuer, keys, permit, policy,
-        record, registration, resource_server, restore, scope, service, session, shell, task, token, user,
+        record, registration, request, resource_server, restore, scope, service, session, shell, task, token,
+        user,
     },
     data::{self, VaultKeys},
     demo,
@@ -115,6 +116,9 @@ pub(crate) enum Command {
     /// Decide what agents are held for
     #[command(subcommand)]
     Approvals(approvals::Command),
+    /// Answer agents that ask you for authority from elsewhere
+    #[command(subcommand)]
+    Request(request::Command),
     /// Look at keys, and rotate them
     #[command(subcommand)]
     Keys(keys::Command),
@@ -186,6 +190,7 @@ impl Cli {
                 Command::Login(command) => command.run(&context).await,
                 Command::Logout(command) => command.run(&context).await,
                 Command::Approvals(command) => command.run(&context).await,
+                Command::Request(command) => command.run(&context).await,
                 Command::Keys(command) => command.run(&context).await,
                 Command::Permit(command) => command.run(&context).await,
                 Command::Session(command) => command.run(&context).await,

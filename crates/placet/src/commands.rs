@@ -17,6 +17,7 @@ pub(crate) mod permit;
 pub(crate) mod policy;
 pub(crate) mod record;
 pub(crate) mod registration;
+pub(crate) mod request;
 pub(crate) mod resource_server;
 pub(crate) mod restore;
 pub(crate) mod scope;

@@ -52,19 +52,22 @@ fn asked(members: &Value) -> Asked {
 
 impl Asked {
     fn parts(&self) -> Vec<Part> {
-        let consent = Consent {
+        self.consent().parts()
+    }
+
+    fn consent(&self) -> Consent<'_> {
+        Consent {
             agent: &self.agent,
             client_name: self.name.as_deref(),
             unknown: self.unknown,
             user: &self.user,
-            redirect: &self.redirect,
+            way: Way::Browser(&self.redirect),
             authority: &self.authority,
             task: &self.task,
             actions: &self.actions,
             connections: &self.connections,
             limits: &self.limits,
-        };
-        consent.parts()
+        }
     }
 
     fn text(&self) -> String {
@@ -157,6 +160,34 @@ fn a_program_that_nobody_knows_is_called_that() {
     assert!(!text.contains("“bot”") && !text.contains("“A bot”"), "nobody chose that name: {text}");
     itself.unknown = Some(Unknown::At("https://desk.example/client"));
     assert!(itself.text().contains("It is described at “https://desk.example/client”"));
+}
+
+#[test]
+fn what_was_asked_elsewhere_says_so_first_and_sends_nobody_anywhere() {
+    let asked = asked(&json!({}));
+    let told = |through, message| {
+        let way = Way::Elsewhere {
+            through,
+            from: Some("192.0.2.7"),
+            asked: Timestamp::from_micros(1_000_500_000),
+            message,
+            now: Timestamp::from_seconds(1190),
+        };
+        Consent { way, ..asked.consent() }.parts()
+    };
+    let parts = told(Through::Device, None);
+    assert_eq!(parts[1].title, "Where it was asked");
+    assert!(parts.iter().all(|part| part.title != "Where you will be sent"));
+    let [Line::Warning(warning), Line::Plain(when)] = parts[1].lines.as_slice() else { panic!("{parts:?}") };
+    assert!(warning.contains("Whoever sent you a code or a link asks for themselves."));
+    assert_eq!(when, "It was asked at 1970-01-01T00:16:40Z, 3 minutes ago, from the address “192.0.2.7”.");
+    let parts = told(Through::Backchannel, Some("W4”\u{202e}"));
+    assert!(
+        parts[1]
+            .lines
+            .contains(&Line::Claimed("It says that you recognise it by: “W4\\u{201d}\\u{202e}”".to_owned()))
+    );
+    assert!(matches!(&parts[1].lines[0], Line::Warning(text) if text.contains("asked for you by name")));
 }
 
 proptest! {

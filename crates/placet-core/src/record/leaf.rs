@@ -56,6 +56,10 @@ entry_types! {
     AgentEnded = "agent.ended",
     /// A person said yes to what a client asked; authority is given when the client takes it up.
     GrantConsented = "grant.consented",
+    /// A client asked a person for authority, who is told so.
+    GrantRequested = "grant.requested",
+    /// A person said no to what a client asked.
+    GrantRefused = "grant.refused",
     /// It was said what clients may have that nobody registered by hand.
     RegistrationTemplate = "registration.template",
     /// Authority was given.

@@ -39,7 +39,7 @@ use placet_core::{
 use placet_store::{
     Fault, Tx, agents,
     clients::{self, StoredClient},
-    grants,
+    grants, waiting,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -340,7 +340,11 @@ pub async fn activate(
             let changed = match (agent.state, &by) {
                 (AgentState::Active, _) => return Ok(agent),
                 (AgentState::Inactive, None) => agents::activate(tx, id, agent.version)?,
-                (AgentState::Suspended, Some(_)) => agents::resume(tx, id, agent.version)?,
+                (AgentState::Suspended, Some(_)) => {
+                    // After a restore there may be some that wait from before.
+                    waiting::end_of_agent(tx, id)?;
+                    agents::resume(tx, id, agent.version)?
+                }
                 (AgentState::Inactive, Some(_)) => {
                     return Err(Problem::of(
                         Code::Conflict,
@@ -397,6 +401,7 @@ pub async fn suspend(
             if !agents::suspend(tx, id, agent.version)? {
                 return Err(Problem::of(Code::Conflict, format!("the agent is {}", agent.state.as_str())));
             }
+            waiting::end_of_agent(tx, id)?;
             let agent = Agent { state: AgentState::Suspended, ..agent };
             record(&inner, tx, EntryType::AgentSuspended, &agent, &by, source)?;
             Ok(agent)

@@ -18,6 +18,7 @@ use crate::{
     },
     app::App,
     body::OAuthParams,
+    consent::Sought,
     problem::{OAuthError, Problem},
 };
 use placet_core::{
@@ -35,18 +36,12 @@ const MAX_QUERY: usize = 32 * 1024;
 
 /// A request that a person can be asked about.
 pub(crate) struct Asked {
-    /// Who asks.
-    pub(crate) client: Named,
+    /// Who asks, and for what.
+    pub(crate) sought: Sought,
     /// Where it is answered.
     pub(crate) back: Back,
     /// What the code is bound to, and how to ask.
     pub(crate) request: Request,
-    /// What would be granted.
-    pub(crate) wanted: Wanted,
-    /// The client's label for the task.
-    pub(crate) label: Option<String>,
-    /// What the client says that the task is for.
-    pub(crate) description: Option<String>,
     /// The request that was pushed, where it was.
     pub(crate) pushed: Option<Pushed>,
     /// A name to begin the sign-in with.
@@ -171,30 +166,18 @@ pub(crate) async fn checked(app: &App, query: &str, client: Named) -> Result<Ask
     let state = params.state().map_err(|refusal| Refused::Answered(back.clone(), refusal))?;
     back.state = state.map(str::to_owned);
     match rest(app, &client, query, &params).await {
-        Ok(rest) => Ok(Asked {
-            client,
-            back,
-            request: rest.request,
-            wanted: rest.wanted,
-            label: rest.label,
-            description: rest.description,
-            pushed: None,
-            login_hint: rest.login_hint,
-        }),
+        Ok((request, sought, login_hint)) => Ok(Asked { sought, back, request, pushed: None, login_hint }),
         Err(refusal) => Err(Refused::Answered(back, refusal)),
     }
 }
 
 /// What is read once it is known where to answer.
-struct Rest {
-    request: Request,
-    wanted: Wanted,
-    label: Option<String>,
-    description: Option<String>,
-    login_hint: Option<String>,
-}
-
-async fn rest(app: &App, client: &Named, query: &str, params: &Parameters) -> Result<Rest, Refusal> {
+async fn rest(
+    app: &App,
+    client: &Named,
+    query: &str,
+    params: &Parameters,
+) -> Result<(Request, Sought, Option<String>), Refusal> {
     if !client.metadata.may_use(GrantType::AuthorizationCode) {
         return Err(Refusal::new(
             "unauthorized_client",
@@ -203,6 +186,16 @@ async fn rest(app: &App, client: &Named, query: &str, params: &Parameters) -> Re
     }
     let request = Request::read(params)?;
     let all = OAuthParams::form(query.as_bytes()).map_err(refusal)?;
+    let sought = sought(app, client, &all).await?;
+    let login_hint = all.text("login_hint").map_err(refusal)?.map(str::to_owned);
+    Ok((request, sought, login_hint))
+}
+
+/// What a client seeks of a person, in whatever way it asks: within its registration, as things are.
+///
+/// # Errors
+/// RFC 6749 §4.1.2.1; `invalid_target` (RFC 8707), `invalid_authorization_details` (RFC 9396).
+pub(crate) async fn sought(app: &App, client: &Named, all: &OAuthParams) -> Result<Sought, Refusal> {
     let text = |name: &str| all.text(name).map(|text| text.map(str::to_owned)).map_err(refusal);
     let (label, description) = (text("task_id")?, text("task_description")?);
     if label.as_deref().is_some_and(|label| !task::is_label(label)) {
@@ -214,15 +207,15 @@ async fn rest(app: &App, client: &Named, query: &str, params: &Parameters) -> Re
         let why = format!("task_description has at most {longest} characters");
         return Err(Refusal::new("invalid_request", &why));
     }
-    let dimensions = asked(&all).map_err(refusal)?;
-    let audience = audience(app, &all).await?;
+    let dimensions = asked(all).map_err(refusal)?;
+    let audience = audience(app, all).await?;
     let wanted = wanted(client, dimensions, audience)?;
     let registration = &client.registration.authority;
     let unavailable = |_| Refusal::new("temporarily_unavailable", "the scopes can't be looked up now");
     let registry = scopes::registry(app).await.map_err(unavailable)?;
     roots::granted(app, &client.agent, registration, &wanted, None, &registry, app.clock.now())
         .map_err(|unfit| Refusal::new(unfit.oauth(), &unfit.to_string().replace('`', "'")))?;
-    Ok(Rest { request, wanted, label, description, login_hint: text("login_hint")? })
+    Ok(Sought { client: client.clone(), wanted, label, description })
 }
 
 fn wanted(client: &Named, asked: grant::Request, audience: Option<Vec<String>>) -> Result<Wanted, Refusal> {

@@ -78,17 +78,21 @@ impl Client {
     /// # Errors
     /// `unauthorized_client` (RFC 6749 §5.2).
     pub fn must_use(&self, grant_type: GrantType) -> Result<(), OAuthError> {
-        if self.metadata.may_use(grant_type) {
-            return Ok(());
-        }
-        let name = grant_type.as_str();
-        let description = if self.metadata.is_public() && !grant_type.is_for_public() {
-            format!("`{name}` needs a client that authenticates, and this one is public")
-        } else {
-            format!("the client is not registered for `{name}`")
-        };
-        Err(OAuthError::new("unauthorized_client", description))
+        may_use(&self.metadata, grant_type)
     }
+}
+
+fn may_use(metadata: &Metadata, grant_type: GrantType) -> Result<(), OAuthError> {
+    if metadata.may_use(grant_type) {
+        return Ok(());
+    }
+    let name = grant_type.as_str();
+    let description = if metadata.is_public() && !grant_type.is_for_public() {
+        format!("`{name}` needs a client that authenticates, and this one is public")
+    } else {
+        format!("the client is not registered for `{name}`")
+    };
+    Err(OAuthError::new("unauthorized_client", description))
 }
 
 /// Clients that were looked up, by id.

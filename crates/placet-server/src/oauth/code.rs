@@ -7,37 +7,41 @@
 //! Invariant: of a code only its keyed hash is stored; nothing is granted by one that nobody uses.
 
 use super::{
+    authorize::Asked,
     client::Client,
     issue::{self, Presented},
-    refresh,
+    redeem::{self, Redemption, Token},
 };
 use crate::{
     app::App,
     body::OAuthParams,
-    caller::Source,
+    caller::{SignedIn, Source},
     clock,
-    problem::OAuthError,
+    consent::{self, Failing, Yes},
+    problem::{OAuthError, Problem},
     revocation::{self, Ending, What},
 };
 use placet_core::{
-    chain::{Chain, Link},
-    client::GrantType,
+    authorize::Refusal,
+    chain::Chain,
     id::GrantId,
+    refusal,
     secret::{KeyedHash, Secret},
     time::Timestamp,
+    waiting::Consented,
 };
 use placet_store::{
     Fault, Tx,
-    authorization_codes::{self, Code, Consented},
-    users,
+    authorization_codes::{self, Code},
+    pushed_requests,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 
 /// What a code begins with.
 const PREFIX: &str = "plt_code_";
 /// How long a code can be used.
-pub(crate) const LIFETIME: Duration = Duration::from_secs(60);
+const LIFETIME: Duration = Duration::from_secs(60);
 /// How long after its end a code that was used is still known for one: longer than its tokens live, but for those that
 /// were refreshed.
 pub(crate) const KNOWN: Duration = Duration::from_secs(24 * 3600);
@@ -45,8 +49,77 @@ pub(crate) const KNOWN: Duration = Duration::from_secs(24 * 3600);
 /// The purpose under which codes are hashed.
 const PURPOSE: &str = "authorization_code";
 
+/// Stores the answer of a person to an authorization request, who was told what has the digest `seen`: yes, for how long,
+/// or no. Answers the URL at which the client is told.
+///
+/// # Errors
+/// What the client is told instead, or the person.
+pub(crate) async fn answered(
+    app: &Arc<App>,
+    asked: &Asked,
+    person: &SignedIn,
+    source: Source,
+    approves: Option<Duration>,
+    seen: [u8; 32],
+) -> Result<String, Failing> {
+    let now = app.clock.now();
+    let pushed = asked.pushed;
+    let Some(lasts) = approves else {
+        let denied = Refusal::new("access_denied", "the person said no");
+        if let Some(pushed) = pushed {
+            let decide = move |tx: &mut Tx<'_>| pushed_requests::decide(tx, pushed.hash, now);
+            if !app.store.write::<_, Fault, _>(decide).await? {
+                return Err(consent::decided().into());
+            }
+        }
+        return Err(Failing::Refused(denied));
+    };
+    let yes = Yes::new(app, &asked.sought, person, (lasts, seen), source, now);
+    let (text, hash) = fresh(app);
+    let (user, request) = (person.user.id, asked.request);
+    let redirect_uri = asked.back.to().as_str().to_owned();
+    let inner = Arc::clone(app);
+    let written = app
+        .store
+        .write(move |tx| {
+            let Consented { grant, task } =
+                match yes.given(&inner, tx, &json!({"redirect_uri": redirect_uri}))? {
+                    Ok(consented) => consented,
+                    Err(refusal) => return Ok(Err(refusal)),
+                };
+            if let Some(pushed) = pushed
+                && !pushed_requests::decide(tx, pushed.hash, now)?
+            {
+                return Err(consent::decided());
+            }
+            let code = Code {
+                agent: grant.agent,
+                user,
+                consented: authorization_codes::Consented {
+                    redirect_uri: redirect_uri.clone(),
+                    challenge: request.challenge,
+                    key: request.key,
+                    grant,
+                    task,
+                },
+                issued: now,
+                expires: now.plus(LIFETIME),
+                used: None,
+            };
+            authorization_codes::insert(tx, hash, &code)?;
+            Ok::<_, Problem>(Ok(()))
+        })
+        .await?;
+    if asked.sought.client.unconfirmed.is_some() {
+        app.bearers.authority_changed();
+    }
+    written.map_err(Failing::Refused)?;
+    let text = text.expose_str().ok_or_else(|| Problem::of(refusal::Code::Internal, "a code is not text"))?;
+    Ok(asked.back.with_code(text))
+}
+
 /// A new code: its text, and the hash that it is stored under.
-pub(crate) fn fresh(app: &App) -> (Secret, KeyedHash) {
+fn fresh(app: &App) -> (Secret, KeyedHash) {
     let code = Secret::generated(PREFIX, clock::entropy());
     let hash = hash(app, code.expose());
     (code, hash)
@@ -75,32 +148,6 @@ pub async fn exchange(
     issue::issue(app, client, Presented::Code(text), params, source).await.map(Value::Object)
 }
 
-/// The use of a code.
-#[derive(Debug, Clone)]
-pub(super) struct Redemption {
-    hash: KeyedHash,
-    /// The root grant and the task that come to be.
-    pub(super) consented: Arc<Consented>,
-    refresh: Option<refresh::First>,
-}
-
-impl Redemption {
-    /// Uses the code up; `false` where it was used before.
-    pub(super) fn spend(&self, tx: &mut Tx<'_>, now: Timestamp) -> Result<bool, Fault> {
-        authorization_codes::spend(tx, self.hash, now)
-    }
-
-    /// Stores what goes with the grant, behind it.
-    pub(super) fn follow(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
-        self.refresh.as_ref().map_or(Ok(()), |first| first.insert(tx))
-    }
-
-    /// The text of the refresh token.
-    pub(super) fn refresh_token(&self) -> Option<&str> {
-        self.refresh.as_ref().and_then(refresh::First::told)
-    }
-}
-
 /// What the client that presents a code uses it for, and the chain of the grant that will be made.
 ///
 /// # Errors
@@ -115,7 +162,7 @@ pub(super) async fn presented(
     let unusable =
         || OAuthError::new("invalid_grant", "the code is unknown, has expired, or is not this client's");
     let found = find(app, text).await?;
-    let Code { consented, user, .. } = found
+    let Code { consented, .. } = found
         .filter(|found| found.agent == client.agent.id && found.used.is_none() && now < found.expires)
         .ok_or_else(unusable)?;
     // OAuth 2.1 leaves it out; a client of before sends it, and then it has to be the same (RFC 6749 §4.1.3).
@@ -134,20 +181,9 @@ pub(super) async fn presented(
             "the code is bound to a key: send a DPoP proof with it",
         ));
     }
-    let person = app.store.read(move |q| users::find(q, user)).await?.ok_or_else(unusable)?;
-    let link = Link {
-        grant: Arc::new(consented.grant.clone()),
-        agent: Arc::clone(&client.agent),
-        registration: Arc::clone(&client.registration.leaf().grant),
-        task: Some(Arc::new(consented.task.clone())),
-        user: Some(Arc::new(person)),
-    };
-    let chain = Chain::assemble(vec![link], client.registration.stamps().to_vec(), now)?;
-    let refresh = client
-        .metadata
-        .may_use(GrantType::RefreshToken)
-        .then(|| refresh::First::of(app, &consented.grant, refresh::bound_to(client, params), now));
-    Ok((Redemption { hash: hash(app, text.as_bytes()), consented: Arc::new(consented), refresh }, chain))
+    let consented = Consented { grant: consented.grant, task: consented.task };
+    let token = Token::Code(hash(app, text.as_bytes()));
+    redeem::taken_up(app, client, token, consented, params, now).await?.ok_or_else(unusable)
 }
 
 /// Ends the grant of a code that two have, and says so to the one that came second.

@@ -11,7 +11,7 @@ mod answer;
 mod base;
 mod reach;
 
-use super::{client::Client, code, federation::Counts, refresh, token};
+use super::{client::Client, federation::Counts, redeem::Redemption, refresh, token};
 use crate::{
     api::scopes,
     app::App,
@@ -59,8 +59,8 @@ enum Committed {
     Spent,
     /// The refresh token was used before, and the answer to that did arrive.
     Reused,
-    /// The code was used before.
-    CodeReused,
+    /// What a person consented to was taken up before.
+    TakenUp(Box<Redemption>),
     /// The trusted issuer's word counts no more.
     Distrusted(Counts),
     LabelTaken,
@@ -128,7 +128,7 @@ pub async fn issue(
                 if let (Presented::Refresh(token), Some(salt)) = (presented, salt) {
                     answer.insert("refresh_token".into(), refresh::successor(app, token, &salt)?.into());
                 }
-                if let Spend::Code(redemption) = &found.base.spends
+                if let Spend::Consent(redemption) = &found.base.spends
                     && let Some(token) = redemption.refresh_token()
                 {
                     answer.insert("refresh_token".into(), token.into());
@@ -136,7 +136,7 @@ pub async fn issue(
                 return Ok(answer);
             }
             Committed::Stale => app.bearers.authority_changed(),
-            Committed::LabelTaken if matches!(found.base.spends, Spend::Code(_)) => {
+            Committed::LabelTaken if matches!(found.base.spends, Spend::Consent(_)) => {
                 let description = "the task_id was used for something else since the consent was given";
                 return Err(OAuthError::new("invalid_grant", description));
             }
@@ -148,9 +148,7 @@ pub async fn issue(
                 return Err(refresh::reused(app, client, found.base.chain.leaf().grant.id, source).await);
             }
             Committed::Distrusted(counts) => return Err(counts.refused()),
-            Committed::CodeReused => {
-                return Err(code::reused(app, client, found.base.chain.leaf().grant.id, source).await);
-            }
+            Committed::TakenUp(redemption) => return Err(redemption.refused(app, client, source).await),
         }
     }
     Err(OAuthError::from(Reason::of(Code::Unavailable).detail("authority keeps changing; try again")))
@@ -285,7 +283,7 @@ async fn commit(
     source: Source,
     now: Timestamp,
 ) -> Result<Committed, OAuthError> {
-    let makes = plan.grant.is_some() || matches!(found.base.spends, Spend::Code(_) | Spend::Root(_));
+    let makes = plan.grant.is_some() || matches!(found.base.spends, Spend::Consent(_) | Spend::Root(_));
     let entry_type = if makes { EntryType::GrantIssued } else { EntryType::GrantToken };
     let envelope = Envelope {
         source: recording::source(source.0),
@@ -355,13 +353,10 @@ async fn commit(
                     Some(salt) => Some(salt),
                     None => return Ok(Committed::Reused),
                 },
-                Spend::Code(redemption) => {
-                    if !redemption.spend(tx, now)? {
-                        return Ok(Committed::CodeReused);
+                Spend::Consent(redemption) => {
+                    if !redemption.commit(tx, now)? {
+                        return Ok(Committed::TakenUp(Box::new(redemption.clone())));
                     }
-                    tasks::insert(tx, &redemption.consented.task)?;
-                    grants::insert(tx, &redemption.consented.grant)?;
-                    redemption.follow(tx)?;
                     None
                 }
             };

@@ -15,6 +15,7 @@ use axum::{
 };
 use placet_core::{
     authorize::pkce::S256,
+    client::GrantType,
     dpop::ALGORITHMS,
     federation::assertion::ID_JAG_PROFILE,
     grant::cover::PLACET_ACTION,
@@ -66,12 +67,17 @@ async fn document(app: &App) -> Result<Value, Problem> {
         // The pages for people have an origin of their own.
         "authorization_endpoint": format!("{}/oauth/authorize", app.pages),
         "pushed_authorization_request_endpoint": format!("{issuer}/oauth/par"),
+        "device_authorization_endpoint": format!("{issuer}/oauth/device_authorization"),
+        "backchannel_authentication_endpoint": format!("{issuer}/oauth/backchannel_authentication"),
+        "backchannel_token_delivery_modes_supported": ["poll"],
+        "backchannel_user_code_parameter_supported": false,
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
         "code_challenge_methods_supported": [S256],
         "authorization_response_iss_parameter_supported": true,
         "authorization_details_types_supported": [PLACET_ACTION],
-        "grant_types_supported": ["authorization_code", "client_credentials", "refresh_token", TOKEN_EXCHANGE, JWT_BEARER],
+        "grant_types_supported": ["authorization_code", "client_credentials", "refresh_token", TOKEN_EXCHANGE, JWT_BEARER,
+            GrantType::DeviceCode.as_str(), GrantType::Ciba.as_str()],
         "authorization_grant_profiles_supported": [ID_JAG_PROFILE],
         "token_endpoint_auth_methods_supported": with_public,
         "introspection_endpoint_auth_methods_supported": methods,

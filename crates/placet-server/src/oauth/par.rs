@@ -59,10 +59,7 @@ pub async fn post(
     let client = client::authenticate_to_ask(&app, &headers, &params, source).await?;
     let now = app.clock.now();
     app.rates.known(&client.agent.id.to_string(), now)?;
-    if !client.metadata.may_use(GrantType::AuthorizationCode) {
-        let description = "the client is not registered for `authorization_code`";
-        return Err(OAuthError::new("unauthorized_client", description));
-    }
+    client.must_use(GrantType::AuthorizationCode)?;
     if params.has("request_uri") {
         return Err(OAuthError::new(
             "invalid_request",

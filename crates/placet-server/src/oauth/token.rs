@@ -1,8 +1,9 @@
-//! `POST /oauth/token`: authorization codes, client credentials, assertions of others, token exchange, refreshing.
+//! `POST /oauth/token`: authorization codes, device codes, CIBA, client credentials, assertions of others, token exchange,
+//! refreshing.
 
 use super::{
     client::{self, Client},
-    code, exchange, federation, issue, refresh,
+    code, exchange, federation, issue, refresh, waiting,
 };
 use crate::{
     app::App,
@@ -23,6 +24,7 @@ use placet_core::{
     jose::Thumbprint,
     pattern::{ActionPattern, ResourcePattern},
     scope::Scope,
+    waiting::Through,
 };
 use serde_json::Value;
 use std::sync::Arc;
@@ -30,10 +32,15 @@ use std::sync::Arc;
 /// The grant type of RFC 8693.
 pub const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 
+/// The grant type of RFC 8628.
+const DEVICE: &str = GrantType::DeviceCode.as_str();
+/// The grant type of CIBA.
+const CIBA: &str = GrantType::Ciba.as_str();
+
 /// The endpoint.
 ///
 /// # Errors
-/// RFC 6749 §5.2.
+/// RFC 6749 §5.2; RFC 8628 §3.5.
 pub async fn post(
     State(app): State<Arc<App>>,
     source: Source,
@@ -45,7 +52,12 @@ pub async fn post(
     if params.text("grant_type")? == Some(federation::JWT_BEARER) {
         return on_word(&app, source, &sender, &headers, params).await;
     }
-    let client = client::authenticate(&app, &headers, &params).await?;
+    let client = match client::authenticate(&app, &headers, &params).await {
+        Ok(client) => client,
+        Err(refused) => {
+            return Err(waiting::nobody(&app, &headers, &params, source).await?.unwrap_or(refused));
+        }
+    };
     app.rates.known(&client.agent.id.to_string(), app.clock.now())?;
     let key = bound(&app, &client, &sender).await?;
     let params = params.proved(key);
@@ -58,9 +70,11 @@ pub async fn post(
         TOKEN_EXCHANGE => exchange::exchange(&app, &client, &params, source).await?,
         "authorization_code" => code::exchange(&app, &client, &params, source).await?,
         "refresh_token" => refresh::refresh(&app, &client, &params, source).await?,
+        DEVICE => waiting::exchange(&app, &client, Through::Device, &params, source).await?,
+        CIBA => waiting::exchange(&app, &client, Through::Backchannel, &params, source).await?,
         _ => {
             let known = format!(
-                "use `authorization_code`, `client_credentials`, `refresh_token`, `{TOKEN_EXCHANGE}` or `{}`",
+                "use `authorization_code`, `client_credentials`, `refresh_token`, `{TOKEN_EXCHANGE}`, `{}`, `{DEVICE}` or `{CIBA}`",
                 federation::JWT_BEARER
             );
             return Err(OAuthError::new("unsupported_grant_type", known));

@@ -79,6 +79,14 @@ macro_rules! registered {
         )
     };
 }
+/// What a client seeks of a person.
+macro_rules! seeks {
+    () => {
+        "scope: text, resource: text, authorization_details: text, required_tools: text, required_resources: text, task_id: text, task_description: text"
+    };
+}
+/// A request that waits for a person, as that person is told of it.
+const REQUEST: &str = "id!: text, through!: 'device'|'backchannel', client_id!: text, agent_name!: text, client_name: text?, confirmed!: flag, asked_from: text?, message: text?, task_description: text?, created!: time, expires!: time, parts!: [object], lasts!: [text], seen!: text";
 const REGISTERED: &[(u16, Gives)] = &[(201, Gives::Json(registered!()))];
 const REGISTERED_NOW: &[(u16, Gives)] = &[(200, Gives::Json(registered!()))];
 /// What clients may have that nobody registered by hand.
@@ -199,7 +207,7 @@ pub const OPERATIONS: &[Operation] = &[
         )],
     )
     .takes(Form(
-        "grant_type!: text, client_id: text, client_secret: text, client_assertion: text, client_assertion_type: text, scope: text, task_id: text, task_description: text, required_tools: text, required_resources: text, authorization_details: text, parent_token: text, parent_task_id: text, grant_id: text, refresh_token: text, assertion: text, code: text, code_verifier: text, redirect_uri: text, resource: text, audience: text, subject_token: text, subject_token_type: text, actor_token: text, actor_token_type: text, requested_token_type: text",
+        "grant_type!: text, client_id: text, client_secret: text, client_assertion: text, client_assertion_type: text, scope: text, task_id: text, task_description: text, required_tools: text, required_resources: text, authorization_details: text, parent_token: text, parent_task_id: text, grant_id: text, refresh_token: text, assertion: text, code: text, code_verifier: text, redirect_uri: text, device_code: text, auth_req_id: text, resource: text, audience: text, subject_token: text, subject_token_type: text, actor_token: text, actor_token_type: text, requested_token_type: text",
     )),
     op(
         "POST /oauth/par",
@@ -210,6 +218,25 @@ pub const OPERATIONS: &[Operation] = &[
     .takes(Form(
         "response_type!: text, redirect_uri: text, code_challenge!: text, code_challenge_method!: text, state: text, scope: text, resource: text, authorization_details: text, required_tools: text, required_resources: text, task_id: text, task_description: text, prompt: text, login_hint: text, dpop_jkt: text, client_id: text, client_secret: text, client_assertion: text, client_assertion_type: text",
     )),
+    op(
+        "POST /oauth/device_authorization",
+        "Ask for authority from a device without a browser: the person enters a code elsewhere (RFC 8628)",
+        Client,
+        &[(
+            200,
+            Gives::Json(
+                "device_code!: text, user_code!: text, verification_uri!: text, verification_uri_complete!: text, expires_in!: int, interval!: int",
+            ),
+        )],
+    )
+    .takes(Form(concat!(seeks!(), ", dpop_jkt: text, client_id: text, client_secret: text, client_assertion: text, client_assertion_type: text"))),
+    op(
+        "POST /oauth/backchannel_authentication",
+        "Ask a person for authority by name, where no person is (CIBA, poll mode)",
+        Client,
+        &[(200, Gives::Json("auth_req_id!: text, expires_in!: int, interval!: int"))],
+    )
+    .takes(Form(concat!("login_hint!: text, binding_message: text, requested_expiry: text, ", seeks!(), ", dpop_jkt: text, client_id: text, client_secret: text, client_assertion: text, client_assertion_type: text"))),
     op(
         "POST /oauth/introspect",
         "What a token stands for now (RFC 7662)",
@@ -476,6 +503,32 @@ pub const OPERATIONS: &[Operation] = &[
         &[(200, Gives::Json("permit!: object, words!: [text]"))],
     )
     .takes(Json(terms!())),
+    op(
+        "GET /v1/requests",
+        "List the requests for authority that wait for the caller's answer",
+        Person,
+        &[(200, Gives::Json("requests!: [object]"))],
+    ),
+    op(
+        "POST /v1/requests",
+        "Enter the code that a device shows",
+        Person,
+        &[(200, Gives::Json(REQUEST))],
+    )
+    .takes(Json("user_code!: text")),
+    op(
+        "GET /v1/requests/{id}",
+        "Show who asks, and all that would be granted",
+        Person,
+        &[(200, Gives::Json(REQUEST))],
+    ),
+    op(
+        "POST /v1/requests/{id}",
+        "Allow or deny, as the person who is asked",
+        Person,
+        &[(200, Gives::Json("id!: text, state!: 'approved'|'denied'"))],
+    )
+    .takes(Json("verdict!: 'approve'|'deny', lasts: '1h'|'8h'|'1d'|'7d'|'30d', seen: text")),
     op(
         "GET /v1/permits",
         "List the permits that the caller may see",

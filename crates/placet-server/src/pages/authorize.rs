@@ -5,7 +5,8 @@
 //! Invariant: what can't be checked against what is registered is shown to the person, and never leads anywhere.
 
 use super::{
-    consent, cookies,
+    consent::{self, Subject},
+    cookies,
     html::{Page, see_other},
     sign_in::{self, Next},
 };
@@ -58,7 +59,7 @@ pub(crate) async fn show(
     }
     match cookies::signed_in(&app, &headers).await {
         Ok(Some((person, session))) if !wants_sign_in(&asked, &session) => {
-            consent::page(&app, &query, &asked, person).await
+            consent::page(&app, &query, &Subject::Browser(Box::new(asked)), person).await
         }
         Ok(_) => {
             let next = Next {

@@ -1,7 +1,8 @@
 //! `/sign-in` and `/sign-out`: a browser session, which is a session like any other (`/v1/sessions`).
 //!
 //! Where a person came from an authorization request, that stands in the form as a query, and the only place that it
-//! leads to is the authorization endpoint of this origin.
+//! leads to is the authorization endpoint of this origin; where they came from a page of [`super::requests`], its path does,
+//! and no other path.
 //!
 //! Invariant: an unknown name and a wrong password look the same and take as long; a sign-in gives a new session token,
 //! whatever the browser had before.
@@ -10,12 +11,14 @@ use super::{
     cookies::{self, Cookie},
     form::{self, Form},
     html::{Page, see_other},
+    requests::{REQUESTS, path},
 };
 use crate::{
     api::sessions,
     app::App,
     caller::{SignedIn, Source},
     clock,
+    oauth::device::PAGE,
     problem::Problem,
 };
 use axum::{
@@ -24,7 +27,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use maud::{Markup, html};
-use placet_core::{consent::quoted, refusal::Code, secret::Secret};
+use placet_core::{consent::quoted, refusal::Code, secret::Secret, waiting::UserCode};
 use std::sync::Arc;
 
 /// The purposes of the forms' tokens.
@@ -34,7 +37,7 @@ const SIGN_OUT: &str = "form_sign_out";
 /// Where a person goes on after signing in.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Next {
-    /// The query of an authorization request; empty: none.
+    /// The query of an authorization request, or a path of [`super::requests`]; empty: none.
     pub(super) query: String,
     /// Where the client is answered, as a source of a policy.
     pub(super) leads_to: Option<String>,
@@ -53,6 +56,8 @@ pub(crate) async fn show(State(app): State<Arc<App>>, headers: HeaderMap) -> Res
         Ok(Some((person, _))) => {
             let body = html! {
                 p { "You are signed in as " strong { (quoted(&person.user.name)) } "." }
+                p { a href=(REQUESTS) { "What waits for your answer" } }
+                p { a href=(PAGE) { "Enter the code that a device shows" } }
                 (sign_out(&app, &person, ""))
             };
             Page::new("Signed in", body).into_response()
@@ -186,7 +191,22 @@ fn onward(query: &str) -> String {
     if query.is_empty() {
         return "/sign-in".to_owned();
     }
+    if let Some(path) = page_of_requests(query) {
+        return path;
+    }
     let mut kept = form_urlencoded::Serializer::new(String::new());
     kept.extend_pairs(form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name != "prompt"));
     format!("/oauth/authorize?{}", kept.finish())
+}
+
+/// The path that this is, where it is one of [`super::requests`]; written anew, so that it is nothing else.
+fn page_of_requests(text: &str) -> Option<String> {
+    if [PAGE, REQUESTS].contains(&text) {
+        return Some(text.to_owned());
+    }
+    let code = text.strip_prefix(PAGE).and_then(|rest| rest.strip_prefix("?user_code="));
+    if let Some(code) = code.and_then(UserCode::parse) {
+        return Some(format!("{PAGE}?user_code={code}"));
+    }
+    text.strip_prefix(REQUESTS)?.strip_prefix('/')?.parse().ok().map(path)
 }

@@ -1,16 +1,19 @@
 //! `placet token`: an agent's tokens.
 
-use super::{Members, key};
+mod asker;
+mod elsewhere;
+
+use super::Members;
 use crate::{
     cli::Context,
     client::Body,
     exit::{Exit, Failure},
-    holder::KeyFile,
     input,
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use asker::{Asker, SecretFrom, Wish};
 use clap::{Args, Subcommand};
-use placet_core::client::{GrantType, assertion::ASSERTION_TYPE};
+use elsewhere::{Ask, Device};
+use placet_core::client::GrantType;
 use reqwest::Method;
 use serde_json::Value;
 use std::path::PathBuf;
@@ -26,6 +29,20 @@ Examples:
   placet token --client-id agt_01k… --scope orders.read --dpop-key key.pem < client-secret
   placet token --assertion workload.jwt --scope orders.read
   placet token introspect < access-token";
+
+const DEVICE: &str = "\
+A code is printed. A person enters it at the pages, on any device, and is told what is asked before
+they answer. The token is printed once they have said yes.
+
+Examples:
+  placet token device --client-id agt_01k… --public --scope orders.read --task-description 'answer tickets'
+  placet token device --client-id agt_01k… --scope orders.read < client-secret";
+
+const ASK: &str = "\
+The person finds the request at the pages, under /requests, or with `placet request list`.
+
+Example:
+  placet token ask --client-id agt_01k… --user lee --scope orders.read --message 'ticket 118' < client-secret";
 
 /// Get a token, or introspect, verify or revoke one.
 #[derive(Debug, Args)]
@@ -46,33 +63,13 @@ struct Request {
     /// What a trusted issuer says about a workload, or about a person (ID-JAG, with --client-id), is in this file
     #[arg(long, value_name = "FILE")]
     assertion: Option<PathBuf>,
-    /// The agent's private key (PEM, PKCS #8; Ed25519 or P-256) is in this file: sign with it instead of a secret
-    #[arg(long, value_name = "FILE")]
-    key: Option<PathBuf>,
-    /// The key's name in the agent's key set (`kid`), where that has several
-    #[arg(long, value_name = "KID", requires = "key")]
-    key_id: Option<String>,
-    /// The scopes, separated by spaces [default of the server: the agent's default scopes]
-    #[arg(long)]
-    scope: Option<String>,
-    /// The task: a label of your own, or the id of one that a person made
-    #[arg(long, value_name = "ID")]
-    task: Option<String>,
-    /// What the task is for
-    #[arg(long, value_name = "TEXT")]
-    task_description: Option<String>,
+    #[command(flatten)]
+    asker: Asker,
+    #[command(flatten)]
+    wish: Wish,
     /// A grant that a person made for the agent, to take up
     #[arg(long, value_name = "GNT", conflicts_with_all = ["parent_token_file", "parent_token_stdin"])]
     grant: Option<String>,
-    /// Whom the token is for: a resource server's audience [default of the server: Placet itself]
-    #[arg(long, value_name = "URI")]
-    audience: Option<String>,
-    /// An action pattern to narrow the token to; can be repeated
-    #[arg(long = "tool", value_name = "PATTERN")]
-    tools: Vec<String>,
-    /// A resource pattern to narrow the token to; can be repeated
-    #[arg(long = "resource", value_name = "PATTERN")]
-    resources: Vec<String>,
     /// The parent's access token or a delegation token is in this file
     #[arg(long, value_name = "FILE", conflicts_with = "parent_token_stdin")]
     parent_token_file: Option<PathBuf>,
@@ -82,12 +79,16 @@ struct Request {
     /// The parent's task
     #[arg(long, value_name = "ID")]
     parent_task: Option<String>,
-    #[command(flatten)]
-    dpop: KeyFile,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Get a token for which a person says yes on another device, where they enter a code
+    #[command(after_help = DEVICE)]
+    Device(Box<Device>),
+    /// Get a token for which a person says yes who is asked by name
+    #[command(after_help = ASK)]
+    Ask(Box<Ask>),
     /// Say whether a token (from standard input) is active and what it stands for
     #[command(after_help = "Example:\n  placet token introspect --history < access-token")]
     Introspect {
@@ -129,6 +130,8 @@ impl Token {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         match self.command {
             None => self.request.run(context).await,
+            Some(Command::Device(device)) => device.run(context).await,
+            Some(Command::Ask(ask)) => ask.run(context).await,
             Some(Command::Introspect { history }) => {
                 let token = input::secret_text("Token")?;
                 let include = history.then_some(("include_task_history", "true"));
@@ -170,19 +173,13 @@ async fn post(context: &Context, path: &str, form: &[(&str, &str)]) -> Result<Va
 
 impl Request {
     async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let names_itself = self.client_id.is_some();
-        let client_id = self.client_id.unwrap_or_default();
-        let given = context.environment.client_secret.as_ref();
-        let secret = match given {
-            _ if self.key.is_some() || !names_itself => String::new(),
-            Some(secret) => input::text_of(secret, "client secret")?,
-            None if self.parent_token_stdin => {
-                return Err(Failure::unreadable(
-                    "with --parent-token-stdin the client secret is read from PLACET_CLIENT_SECRET",
-                ));
-            }
-            None => input::secret_text("Client secret")?,
+        let from = match &self.client_id {
+            // Its issuer says which agent it is.
+            None => SecretFrom::Nowhere,
+            Some(_) if self.parent_token_stdin => SecretFrom::EnvironmentOnly,
+            Some(_) => SecretFrom::Anywhere,
         };
+        let asking = self.asker.open(context, self.client_id, from)?;
         let parent = match (&self.parent_token_file, self.parent_token_stdin) {
             (Some(path), _) => {
                 let bytes = placet_core::secret::Secret::new(input::file(path)?);
@@ -191,7 +188,6 @@ impl Request {
             (None, true) => Some(input::secret_text("Parent's token")?),
             (None, false) => None,
         };
-        let joined = |items: &[String]| (!items.is_empty()).then(|| items.join(" "));
         let assertion = match &self.assertion {
             Some(path) => {
                 let bytes = placet_core::secret::Secret::new(input::file(path)?);
@@ -201,34 +197,15 @@ impl Request {
         };
         let grant_type =
             if assertion.is_some() { GrantType::JwtBearer } else { GrantType::ClientCredentials };
-        let members = Members::default()
+        let members = self
+            .wish
+            .members()
             .set("grant_type", grant_type.as_str())
             .maybe("assertion", assertion)
-            .maybe("scope", self.scope)
-            .maybe("task_id", self.task)
-            .maybe("task_description", self.task_description)
             .maybe("grant_id", self.grant)
-            .maybe("resource", self.audience)
-            .maybe("required_tools", joined(&self.tools))
-            .maybe("required_resources", joined(&self.resources))
             .maybe("parent_token", parent)
             .maybe("parent_task_id", self.parent_task);
-        let server = context.server()?.holding(self.dpop.open_or_make()?);
-        let members = match &self.key {
-            Some(path) => {
-                let text = key::assertion(&server, path, self.key_id.as_deref(), &client_id).await?;
-                members.set("client_assertion_type", ASSERTION_TYPE).set("client_assertion", text)
-            }
-            None => members,
-        };
-        let form: Vec<(&str, &str)> =
-            members.0.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_str()?))).collect();
-        let basic = format!("Basic {}", STANDARD.encode(format!("{client_id}:{secret}")));
-        let headers = [("authorization", basic.as_str())];
-        let headers = if self.key.is_some() || !names_itself { &[][..] } else { &headers[..] };
-        let answer =
-            server.send(Method::POST, "/oauth/token", headers, Body::Form(&form)).await?.success()?;
-        context.out.document(&answer);
+        context.out.document(&asking.ask("/oauth/token", &members).await?);
         Ok(Exit::Done)
     }
 }

@@ -38,6 +38,8 @@ mod cross_origin;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod device;
+#[cfg(test)]
 mod discovery;
 #[cfg(test)]
 mod doctor;

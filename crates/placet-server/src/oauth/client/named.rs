@@ -4,7 +4,7 @@
 //! Invariant: a client that nobody registered by hand is no agent before a person has confirmed it; what it may have
 //! then is what an administrator said beforehand, and nothing that it says itself.
 
-use super::{CLIENT_SECRET, document, find};
+use super::{CLIENT_SECRET, document, find, may_use};
 use crate::{
     api::agents::{self as api, registration},
     app::App,
@@ -15,7 +15,7 @@ use crate::{
 };
 use placet_core::{
     agent::{Agent, AgentState},
-    client::{Metadata, Template, Uri, document::is_url},
+    client::{GrantType, Metadata, Template, Uri, document::is_url},
     grant::Grant,
     id::AgentId,
     record::{EntryType, Envelope},
@@ -43,6 +43,16 @@ pub struct Named {
     pub id: String,
     /// Where it comes from, until a person has confirmed it ([`confirm`]).
     pub unconfirmed: Option<Origin>,
+}
+
+impl Named {
+    /// Refuses a grant type that the client is not registered for.
+    ///
+    /// # Errors
+    /// `unauthorized_client` (RFC 6749 §5.2).
+    pub fn must_use(&self, grant_type: GrantType) -> Result<(), OAuthError> {
+        may_use(&self.metadata, grant_type)
+    }
 }
 
 /// The client of this `client_id`; `None` where there is none that people could be asked about.

@@ -7,7 +7,8 @@ use super::super::{
     client::Client,
     code,
     federation::id_jag::{self, Leave, Rooted},
-    refresh,
+    redeem::Redemption,
+    refresh, waiting,
 };
 use crate::{
     app::App,
@@ -23,6 +24,7 @@ use placet_core::{
     refusal::{Code, Reason},
     task::{self, Task, TaskOrigin, TaskState},
     time::Timestamp,
+    waiting::Through,
 };
 use placet_store::{grants, tasks};
 use std::sync::Arc;
@@ -47,6 +49,8 @@ pub enum Presented<'p> {
     Code(&'p str),
     /// What a trusted issuer says about a person.
     Assertion(&'p Leave),
+    /// What a request is polled with that a person said yes to.
+    Request(Through, &'p str),
 }
 
 /// Under what the new grant will hang.
@@ -71,8 +75,8 @@ pub(super) enum Spend {
     Delegation(TokenId, Timestamp),
     /// A refresh token.
     Refresh(refresh::Rotation),
-    /// An authorization code, with the root grant that comes to be.
-    Code(code::Redemption),
+    /// What stands for a person's consent, with the root grant that comes to be.
+    Consent(Redemption),
     /// The root grant that comes to be on the word of a trusted issuer.
     Root(Box<Rooted>),
 }
@@ -124,11 +128,12 @@ pub(super) async fn find(
             again(app, client, base, false, now).await
         }
         Presented::Code(text) => {
-            let (redemption, chain) = code::presented(app, client, text, params, now).await?;
-            let task = chain.leaf().task.clone();
-            let base = own(client, chain, Spend::Code(redemption))?;
-            same_task(params, &base.chain)?;
-            Ok(Found { base, again: true, is_child: false, task, narrowings: Vec::new() })
+            let taken_up = code::presented(app, client, text, params, now).await?;
+            consented(client, taken_up, params)
+        }
+        Presented::Request(through, text) => {
+            let taken_up = waiting::presented(app, client, (through, text), params, now).await?;
+            consented(client, taken_up, params)
         }
         Presented::Nothing | Presented::Parent(_) | Presented::Grant(_) => {
             let above = match presented {
@@ -142,6 +147,18 @@ pub(super) async fn find(
             by_task(app, client, above, matches!(presented, Presented::Parent(_)), params, now).await
         }
     }
+}
+
+/// What a person consented to, for the client that asked.
+fn consented(
+    client: &Client,
+    (redemption, chain): (Redemption, Chain),
+    params: &OAuthParams,
+) -> Result<Found, OAuthError> {
+    let task = chain.leaf().task.clone();
+    let base = own(client, chain, Spend::Consent(redemption))?;
+    same_task(params, &base.chain)?;
+    Ok(Found { base, again: true, is_child: false, task, narrowings: Vec::new() })
 }
 
 /// A chain of the client's own.

@@ -239,13 +239,18 @@ impl App {
 
     /// A request to the token endpoint.
     pub(crate) fn token(&self, form: &[(&str, &str)]) -> Answer {
+        self.posting("/oauth/token", form).send()
+    }
+
+    /// A request of this client to an endpoint, not sent yet.
+    pub(crate) fn posting(&self, path: &str, form: &[(&str, &str)]) -> Request {
         let client = &self.client;
         match &self.secret {
-            Some(secret) => client.post("/oauth/token").basic(&self.id, secret).form(form).send(),
+            Some(secret) => client.post(path).basic(&self.id, secret).form(form),
             None => {
                 let mut all = vec![("client_id", self.id.as_str())];
                 all.extend(form);
-                client.post("/oauth/token").form(&all).send()
+                client.post(path).form(&all)
             }
         }
     }
