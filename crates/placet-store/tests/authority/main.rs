@@ -19,4 +19,6 @@ mod permits;
 #[cfg(test)]
 mod tokens;
 #[cfg(test)]
+mod waiting;
+#[cfg(test)]
 mod world;
