@@ -74,6 +74,20 @@ fn the_page_on_assertions_of_others_works_as_it_is_printed() {
 }
 
 #[test]
+fn the_page_on_consent_elsewhere_works_as_it_is_printed() {
+    goes_on(
+        "docs/device.md",
+        &[
+            "or open http://127.0.0.1:",
+            "\"state\": \"approved\"",
+            "no policy lets the courier do that yet",
+            "recognise it by: “ticket 118”",
+            "orders.read",
+        ],
+    );
+}
+
+#[test]
 fn the_page_on_scopes_works_as_it_is_printed() {
     goes_on("docs/scopes.md", &["See your orders", "support-lead"]);
 }
