@@ -52,6 +52,8 @@ kinds! {
     Event, EventId, "evt";
     /// A person's signed-in session.
     Session, SessionId, "ses";
+    /// A person's passkey.
+    Passkey, PasskeyId, "pky";
     /// One access or delegation token (`jti`).
     Token, TokenId, "tok";
     /// A resource server (`client_id` on the wire): who may charge decisions and introspect its audience.

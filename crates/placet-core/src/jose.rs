@@ -12,6 +12,7 @@ pub mod claims;
 mod jwk;
 mod thumbprint;
 
+pub(crate) use jwk::is_usual_rsa;
 pub use jwk::{JwkError, KeySet, PublicKey};
 pub use thumbprint::{NoThumbprint, Thumbprint};
 

@@ -44,6 +44,8 @@ codes! {
     ProofInvalid = "proof_invalid", 401, "invalid_dpop_proof", "The DPoP proof is not valid for this request";
     /// The DPoP proof has no nonce of the server's, or an old one.
     NonceRequired = "nonce_required", 401, "use_dpop_nonce", "The DPoP proof needs the nonce that this answer brings";
+    /// The password was right, and a one-time code is missing, wrong or used.
+    SecondFactorRequired = "second_factor_required", 401, "invalid_token", "A one-time code is needed as well, one that was not used";
     /// A grant above the token's own was revoked or has expired.
     LineageRevoked = "lineage_revoked", 401, "invalid_token", "Authority above this token was revoked";
     /// The task was completed, revoked or has expired.

@@ -18,6 +18,32 @@ pub struct User {
     pub version: u64,
 }
 
+/// With what a person signed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BeganWith {
+    /// A password, where there is no second factor.
+    Password,
+    /// A password and a code of their authenticator app.
+    PasswordAndTotp,
+    /// A password and one of their recovery codes.
+    PasswordAndRecoveryCode,
+    /// A passkey, which verified the person itself.
+    Passkey,
+}
+
+impl BeganWith {
+    /// Its word in the store, in the record and on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::PasswordAndTotp => "password_and_totp",
+            Self::PasswordAndRecoveryCode => "password_and_recovery_code",
+            Self::Passkey => "passkey",
+        }
+    }
+}
+
 /// May do everything that the console offers, and decide approvals of tasks without a user.
 pub const ADMINISTRATOR: &str = "administrator";
 /// May decide approvals that name nobody in particular.

@@ -107,14 +107,7 @@ impl PublicKey {
             }
             (Some("RSA"), _) => {
                 let (n, e) = (bytes(text("n"))?, bytes(text("e"))?);
-                let usual = n.first().is_some_and(|first| *first != 0)
-                    && (256..=MAX_MODULUS).contains(&n.len())
-                    && e.first().is_some_and(|first| *first != 0)
-                    && e.len() <= 8
-                    // An even exponent is none, and with 1 everything is a signature.
-                    && e.last().is_some_and(|last| last % 2 == 1)
-                    && e != [1];
-                if !usual {
+                if !is_usual_rsa(&n, &e) {
                     return Err(JwkError::Invalid);
                 }
                 let members = format!(r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#, encoded(&e), encoded(&n));
@@ -223,6 +216,17 @@ impl KeySet {
         }
         Err(refused)
     }
+}
+
+/// Whether a modulus and an exponent, without zeros in front, are those of a key that may be used.
+pub(crate) fn is_usual_rsa(n: &[u8], e: &[u8]) -> bool {
+    n.first().is_some_and(|first| *first != 0)
+        && (256..=MAX_MODULUS).contains(&n.len())
+        && e.first().is_some_and(|first| *first != 0)
+        && e.len() <= 8
+        // An even exponent is none, and with 1 everything is a signature.
+        && e.last().is_some_and(|last| last % 2 == 1)
+        && e != [1]
 }
 
 fn bytes(text: Option<&str>) -> Result<Vec<u8>, JwkError> {

@@ -140,6 +140,20 @@ entry_types! {
     KeyRemoved = "key.removed",
     /// A user was made.
     UserCreated = "user.created",
+    /// A person changed their password.
+    UserPassword = "user.password",
+    /// A code of an authenticator app is asked for when a person signs in.
+    UserTotpEnrolled = "user.totp_enrolled",
+    /// A person signs in without a code again.
+    UserTotpRemoved = "user.totp_removed",
+    /// A person got new recovery codes.
+    UserRecoveryCodes = "user.recovery_codes",
+    /// A person added a passkey.
+    UserPasskeyAdded = "user.passkey_added",
+    /// A person removed a passkey.
+    UserPasskeyRemoved = "user.passkey_removed",
+    /// An administrator took from a person everything to sign in with but the password.
+    UserFactorsRemoved = "user.factors_removed",
     /// A person signed in.
     SessionStarted = "session.started",
     /// A person's session ended.
