@@ -2,6 +2,7 @@
 //!
 //! A handler says who may call it, reads what was sent, does one thing through [`crate::app::App`], and answers.
 
+pub mod account;
 pub mod actions;
 pub mod agents;
 pub mod approvals;

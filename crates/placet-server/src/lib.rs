@@ -23,6 +23,7 @@ pub mod oauth;
 pub mod openapi;
 pub mod operations;
 pub mod pages;
+mod people;
 pub mod problem;
 pub mod proxy;
 mod question;
@@ -117,6 +118,14 @@ pub fn routes() -> Routes {
         .route("/proxy/{*request}", any(proxy::pass))
         // users, administration, the record
         .route("/v1/users", post(api::users::create).get(api::users::list))
+        .route("/v1/users/{id}/reset-factors", post(api::account::reset))
+        .route("/v1/account", get(api::account::show))
+        .route("/v1/account/password", post(api::account::password))
+        .route("/v1/account/totp", post(api::account::enrol))
+        .route("/v1/account/totp/confirm", post(api::account::confirm))
+        .route("/v1/account/totp/remove", post(api::account::remove))
+        .route("/v1/account/recovery-codes", post(api::account::recovery_codes))
+        .route("/v1/account/passkeys/{id}/remove", post(api::account::remove_passkey))
         .route("/v1/sessions", post(api::sessions::create).get(api::sessions::list))
         .route("/v1/sessions/{id}", delete(api::sessions::end))
         .route("/v1/policies", get(api::policies::list))

@@ -1,17 +1,20 @@
-//! Pages for people: sign-in, and the question whether an agent may act on their behalf. They have a listener and an
+//! Pages for people: sign-in, their account, and the question whether an agent may act on their behalf. They have a listener and an
 //! origin of their own (DESIGN §7), which is the only one that sets and reads cookies.
 //!
-//! Everything is rendered here and works without a script. What a form does is bound to the browser session by a token
+//! Everything is rendered here and works without a script, but passkeys, which only a script can ask a browser for: one
+//! small file of this origin, on the pages that ask for one. What a form does is bound to the browser session by a token
 //! that only this server can make.
 //!
 //! Invariant: nothing of anybody's is markup; no page can be framed, and none leads elsewhere but to where a client was
 //! registered to be answered.
 
+pub(crate) mod account;
 pub(crate) mod authorize;
 pub(crate) mod consent;
 mod cookies;
 mod form;
 mod html;
+mod qr;
 pub(crate) mod requests;
 pub(crate) mod sign_in;
 
@@ -38,12 +41,25 @@ pub fn routes() -> Routes {
         .route("/", get(sign_in::home))
         .route("/oauth/authorize", get(authorize::show))
         .route("/sign-in", get(sign_in::show).post(sign_in::submit))
+        .route("/sign-in/code", post(sign_in::submit_code))
+        .route("/account", get(account::show))
+        .route("/account/session", post(account::end_session))
+        .route("/account/password", post(account::password))
+        .route("/account/totp", post(account::totp::enrol))
+        .route("/account/totp/confirm", post(account::totp::confirm))
+        .route("/account/totp/remove", post(account::totp::remove))
+        .route("/sign-in/passkey", post(sign_in::submit_passkey))
+        .route("/account/passkeys", post(account::passkeys::ask))
+        .route("/account/passkeys/add", post(account::passkeys::add))
+        .route("/account/passkeys/remove", post(account::passkeys::remove))
+        .route("/account/recovery-codes", post(account::totp::recovery_codes))
         .route("/sign-out", post(sign_in::out))
         .route("/consent", post(consent::decide))
         .route("/device", get(requests::device).post(requests::entered))
         .route("/requests", get(requests::list))
         .route("/requests/{id}", get(requests::show))
         .route("/style.css", get(html::style))
+        .route("/passkey.js", get(html::script))
         .route("/healthz", get(operations::alive))
 }
 

@@ -6,7 +6,8 @@
 //! - A client that shows a good secret is never refused for what others at its address did: only failures are counted
 //!   there, and only failures are answered with 429.
 //! - A name is locked for the address that guessed at it, nowhere else: there is no lock of an account.
-//! - Who has signed in from an address before is not held up by others there who try many names.
+//! - Who has signed in from an address before is not held up by others there who try many names, nor by anybody elsewhere
+//!   who knows their password and guesses at their one-time codes.
 //!
 //! Invariant: what is remembered is bounded, and losing any of it makes somebody's guesses cheaper, never dearer.
 
@@ -46,6 +47,8 @@ enum Of<'a> {
     CodesFrom(Network),
     /// Names of people that a client has asked for and that nobody has.
     Hints(&'a str),
+    /// One-time codes for one name, by whoever knows its password, from wherever that person has not signed in before.
+    OneTime(&'a str),
     /// Requests of nobody who is known.
     Strangers(Network),
     /// Requests of public clients that make something: whose they are, anybody can say.
@@ -121,12 +124,25 @@ impl Rates {
         Ok(())
     }
 
-    /// The password was right: what was counted is forgotten, and the name known at this address.
+    /// Counts a one-time code for `name`, before it is looked at and after the password was right. Six digits could be
+    /// guessed from many addresses at once, so these attempts are counted over all of them; but where the person has signed
+    /// in before, what others use up elsewhere counts for nothing.
+    ///
+    /// # Errors
+    /// `too_many_requests`.
+    pub fn one_time(&self, name: &str, source: Source, now: Timestamp) -> Result<(), Problem> {
+        if self.seen.get(&key(Of::Name(name, networks(source).0))).is_some() {
+            return Ok(());
+        }
+        self.take(Of::OneTime(name), now).map_err(too_many)
+    }
+
+    /// The proof was right: what was counted is forgotten, and the name known at this address.
     pub fn signed_in(&self, name: &str, source: Source) {
         let (network, site) = networks(source);
         let of = Of::Name(name, network);
         if self.seen.get(&key(of)).is_none() {
-            for shared in [Of::SignIns(network), Of::SignIns(site)] {
+            for shared in [Of::SignIns(network), Of::SignIns(site), Of::OneTime(name)] {
                 self.give_back(shared);
             }
         }
@@ -160,6 +176,14 @@ impl Rates {
     /// `too_many_requests`.
     pub fn unknown_person(&self, client: &str, now: Timestamp) -> Result<(), Problem> {
         self.take(Of::Hints(client), now).map_err(too_many)
+    }
+
+    /// Counts an answer of a passkey that was not believed; a good one is never counted, as nobody guesses one.
+    ///
+    /// # Errors
+    /// `too_many_requests`.
+    pub fn passkey(&self, source: Source, now: Timestamp) -> Result<(), Problem> {
+        self.stranger(source, now).map_err(too_many)
     }
 
     /// Counts a request whose sender could not say who it is.
@@ -198,6 +222,8 @@ impl Rates {
         let (burst, millis, site) = match of {
             Of::Known(_) => return self.client,
             Of::Name(_, network) => (10, 30_000, network.site),
+            // Each is right with a probability of three in a million.
+            Of::OneTime(_) => (20, 300_000, false),
             Of::SignIns(network) => (50, 10_000, network.site),
             Of::Codes(_) => (10, 60_000, false),
             Of::CodesFrom(network) => (50, 10_000, network.site),
@@ -224,6 +250,7 @@ fn key(of: Of<'_>) -> [u8; 16] {
         Of::Codes(person) => ("codes", person, None),
         Of::CodesFrom(network) => ("codes-from", "", Some(network)),
         Of::Hints(client) => ("hints", client, None),
+        Of::OneTime(name) => ("one-time", name, None),
         Of::Strangers(network) => ("strangers", "", Some(network)),
         Of::Public(network) => ("public", "", Some(network)),
         Of::Known(id) => ("known", id, None),
@@ -358,6 +385,21 @@ mod tests {
         assert!(rates.sign_in("lee", place, now).is_err());
         rates.sign_in("ada", place, now).unwrap();
         rates.sign_in("lee", from("192.0.2.2"), now).unwrap();
+    }
+
+    #[test]
+    fn codes_are_counted_over_all_places_but_where_the_person_has_signed_in() {
+        let (rates, now) = (Rates::new(10), Timestamp::from_seconds(1000));
+        let home = from("192.0.2.1");
+        rates.signed_in("ada", home);
+        let guessed = (0..200u8).filter(|last| {
+            let place = from(&format!("198.51.100.{last}"));
+            rates.sign_in("ada", place, now).is_ok() && rates.one_time("ada", place, now).is_ok()
+        });
+        assert_eq!(guessed.count(), 20);
+        assert!(rates.one_time("ada", from("203.0.113.1"), now).is_err());
+        assert!(rates.one_time("ada", home, now).is_ok() && rates.one_time("lee", from("203.0.113.1"), now).is_ok());
+        assert!(rates.one_time("ada", from("203.0.113.1"), now.plus(Duration::from_secs(300))).is_ok());
     }
 
     #[test]

@@ -39,6 +39,7 @@ mod migrate;
 mod needs;
 pub mod observations;
 pub mod offline;
+pub mod passkeys;
 pub mod permits;
 mod postgres;
 pub mod probe;
@@ -53,6 +54,7 @@ pub mod restored;
 pub mod retention;
 mod row;
 pub mod scopes;
+pub mod second_factors;
 pub mod sessions;
 pub mod sql;
 mod sqlite;
@@ -108,6 +110,7 @@ pub fn all_statements() -> Vec<(String, String)> {
         migrate::STATEMENTS,
         observations::STATEMENTS,
         offline::STATEMENTS,
+        passkeys::STATEMENTS,
         permits::STATEMENTS,
         probe::STATEMENTS,
         postgres::STATEMENTS,
@@ -117,6 +120,7 @@ pub fn all_statements() -> Vec<(String, String)> {
         registrations::STATEMENTS,
         resource_servers::STATEMENTS,
         scopes::STATEMENTS,
+        second_factors::STATEMENTS,
         restored::STATEMENTS,
         retention::STATEMENTS,
         sessions::STATEMENTS,

@@ -35,6 +35,8 @@ pub(crate) const MIGRATIONS: &[(i64, &str)] = &[
     (16, include_str!("../migrations/0016_connections_of_users.sql")),
     (17, include_str!("../migrations/0017_trusted_issuers.sql")),
     (18, include_str!("../migrations/0018_waiting_requests.sql")),
+    (19, include_str!("../migrations/0019_second_factors.sql")),
+    (20, include_str!("../migrations/0020_passkeys.sql")),
     (22, include_str!("../migrations/0022_requests_of_unconfirmed_clients.sql")),
 ];
 

@@ -1,7 +1,7 @@
 //! What a database that was put back from a backup must not still allow.
 //!
 //! Everything that ended after the backup is alive in it again: revoked grants, suspended agents, sessions that were
-//! signed out, approvals and delegation tokens that were used. Nobody knows which, so all of it ends.
+//! signed out, passkeys that were removed, approvals and delegation tokens that were used. Nobody knows which, so all of it ends.
 //!
 //! There may be millions of rows, and on a database server no transaction may take long; so each call ends some.
 //!
@@ -30,6 +30,8 @@ statements! {
     /// People who are signed in.
     RESTORED_SESSIONS = "UPDATE sessions SET ended = ?1
               WHERE id IN (SELECT id FROM sessions WHERE ended IS NULL AND expires > ?1 LIMIT ?2)";
+    /// Passkeys: one that was removed since, because its device was stolen, is back. There is a password beside each.
+    RESTORED_PASSKEYS = "DELETE FROM passkeys WHERE id IN (SELECT id FROM passkeys LIMIT ?1)";
     /// Nodes that ran when the backup was made.
     RESTORED_NODES = "DELETE FROM vault_holders";
     /// Whatever was decided before is stale.
@@ -51,12 +53,14 @@ pub struct Neutralised {
     pub permits: u64,
     /// Sessions.
     pub sessions: u64,
+    /// Passkeys.
+    pub passkeys: u64,
 }
 
 impl Neutralised {
     /// All of it together.
     pub const fn total(&self) -> u64 {
-        self.grants + self.tasks + self.agents + self.approvals + self.permits + self.sessions
+        self.grants + self.tasks + self.agents + self.approvals + self.permits + self.sessions + self.passkeys
     }
 
     /// With what was ended besides.
@@ -69,6 +73,7 @@ impl Neutralised {
             approvals: self.approvals + other.approvals,
             permits: self.permits + other.permits,
             sessions: self.sessions + other.sessions,
+            passkeys: self.passkeys + other.passkeys,
         }
     }
 }
@@ -85,6 +90,7 @@ pub fn end(tx: &mut Tx<'_>, now: Timestamp, limit: usize) -> Result<Neutralised,
         approvals: tx.execute(&RESTORED_APPROVALS, &params![now, limit])?,
         permits: tx.execute(&RESTORED_PERMITS, &params![now, limit])?,
         sessions: tx.execute(&RESTORED_SESSIONS, &params![now, limit])?,
+        passkeys: tx.execute(&RESTORED_PASSKEYS, &params![limit])?,
     })
 }
 

@@ -13,26 +13,30 @@ use placet_core::{
     id::{SessionId, UserId},
     secret::KeyedHash,
     time::Timestamp,
-    user::User,
+    user::{BeganWith, User},
 };
 
 statements! {
     /// A new session.
-    INSERT = "INSERT INTO sessions (id, user_id, token, created, expires) VALUES (?1, ?2, ?3, ?4, ?5)";
+    INSERT = "INSERT INTO sessions (id, user_id, token, created, expires, began_with)
+              VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     /// A live one by the hash of its token.
-    BY_TOKEN = "SELECT id, user_id, created, expires, ended FROM sessions
+    BY_TOKEN = "SELECT id, user_id, created, expires, ended, began_with FROM sessions
                 WHERE token = ?1 AND ended IS NULL AND expires > ?2";
     /// One by id.
-    BY_ID = "SELECT id, user_id, created, expires, ended FROM sessions WHERE id = ?1";
+    BY_ID = "SELECT id, user_id, created, expires, ended, began_with FROM sessions WHERE id = ?1";
     /// A page of one user's.
-    PAGE = "SELECT id, user_id, created, expires, ended FROM sessions
+    PAGE = "SELECT id, user_id, created, expires, ended, began_with FROM sessions
             WHERE user_id = ?1 AND id > ?2 ORDER BY id LIMIT ?3";
     /// A page of everybody's.
-    PAGE_OF_ALL = "SELECT id, user_id, created, expires, ended FROM sessions WHERE id > ?1 ORDER BY id LIMIT ?2";
+    PAGE_OF_ALL = "SELECT id, user_id, created, expires, ended, began_with FROM sessions WHERE id > ?1 ORDER BY id LIMIT ?2";
+    /// One user's that can be used, the newest first.
+    LIVE = "SELECT id, user_id, created, expires, ended, began_with FROM sessions
+            WHERE user_id = ?1 AND ended IS NULL AND expires > ?2 ORDER BY id DESC LIMIT ?3";
     /// Ends one.
     END = "UPDATE sessions SET ended = ?2 WHERE id = ?1 AND ended IS NULL";
-    /// Ends all of one user.
-    END_ALL = "UPDATE sessions SET ended = ?2 WHERE user_id = ?1 AND ended IS NULL AND expires > ?2";
+    /// Ends all of one user but one.
+    END_ALL = "UPDATE sessions SET ended = ?2 WHERE user_id = ?1 AND ended IS NULL AND expires > ?2 AND id <> ?3";
 }
 
 /// A session as it is listed.
@@ -48,6 +52,8 @@ pub struct Session {
     pub expires: Timestamp,
     /// When it was ended before that.
     pub ended: Option<Timestamp>,
+    /// With what they did; none where the session is older than that was kept.
+    pub began_with: Option<BeganWith>,
 }
 
 /// Stores a new session under the hash of its token.
@@ -59,10 +65,12 @@ pub fn insert(
     id: SessionId,
     user: UserId,
     token: KeyedHash,
+    began_with: BeganWith,
     created: Timestamp,
     expires: Timestamp,
 ) -> Result<(), Fault> {
-    tx.execute(&INSERT, &params![id, user, token.as_bytes(), created, expires]).map(|_| ())
+    let row = params![id, user, token.as_bytes(), created, expires, began_with.as_str()];
+    tx.execute(&INSERT, &row).map(|_| ())
 }
 
 /// The session of this token and its user, if it is live at `now`.
@@ -103,6 +111,14 @@ pub fn list(
     }
 }
 
+/// Up to `limit` sessions of `user` that are live at `now`, the newest first.
+///
+/// # Errors
+/// [`Fault`].
+pub fn live(q: &mut impl Query, user: UserId, now: Timestamp, limit: usize) -> Result<Vec<Session>, Fault> {
+    q.query(&LIVE, &params![user, now, limit], read)
+}
+
 /// Ends the session. `false` where it had ended, or never was.
 ///
 /// # Errors
@@ -111,12 +127,17 @@ pub fn end(tx: &mut Tx<'_>, id: SessionId, now: Timestamp) -> Result<bool, Fault
     Ok(tx.execute(&END, &params![id, now])? > 0)
 }
 
-/// Ends every live session of `user`, as a change of password does; answers how many.
+/// Ends every live session of `user` but `except`, as a change of password does; answers how many.
 ///
 /// # Errors
 /// [`Fault`].
-pub fn end_all(tx: &mut Tx<'_>, user: UserId, now: Timestamp) -> Result<u64, Fault> {
-    tx.execute(&END_ALL, &params![user, now])
+pub fn end_all(
+    tx: &mut Tx<'_>,
+    user: UserId,
+    except: Option<SessionId>,
+    now: Timestamp,
+) -> Result<u64, Fault> {
+    tx.execute(&END_ALL, &params![user, now, document::behind(except)])
 }
 
 fn read(row: &Row<'_>) -> Result<Session, Fault> {
@@ -126,5 +147,6 @@ fn read(row: &Row<'_>) -> Result<Session, Fault> {
         created: row.time(2)?,
         expires: row.time(3)?,
         ended: row.optional_time(4)?,
+        began_with: row.optional_text(5)?.map(|word| document::state(&word)).transpose()?,
     })
 }

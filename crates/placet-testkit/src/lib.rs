@@ -9,9 +9,11 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "what tests share fails them by panicking"
 )]
 
+mod authenticator;
 mod client;
 mod postgres;
 mod proxy;
@@ -21,6 +23,9 @@ mod story;
 mod upstream;
 mod wire;
 
+pub use authenticator::{
+    Asserted, Authenticator, BACKED_UP, Created, ELIGIBLE, PRESENT, Signs, VERIFIED, attestation, cose,
+};
 pub use client::{Answer, Client, Request};
 pub use postgres::{Cluster, Database};
 pub use proxy::Proxy;

@@ -5,9 +5,9 @@
 use crate::{
     client::Client,
     commands::{
-        act, action, agent, approvals, backup, connection, doctor, grant, issuer, keys, permit, policy,
-        record, registration, request, resource_server, restore, scope, service, session, shell, task, token,
-        user,
+        account, act, action, agent, approvals, backup, connection, doctor, grant, issuer, keys, permit,
+        policy, record, registration, request, resource_server, restore, scope, service, session, shell, task,
+        token, user,
     },
     data::{self, VaultKeys},
     demo,
@@ -106,13 +106,16 @@ pub(crate) enum Command {
     Action(action::Command),
     /// Ask for a decision without acting
     Decide(act::Decide),
-    /// Make users
+    /// Make users, and help those who have lost what they sign in with
     #[command(subcommand)]
     User(user::Command),
     /// Sign in as a person
     Login(user::Login),
     /// End the session of `placet login`
     Logout(user::Logout),
+    /// See and change how you sign in
+    #[command(subcommand)]
+    Account(account::Command),
     /// Decide what agents are held for
     #[command(subcommand)]
     Approvals(approvals::Command),
@@ -189,6 +192,7 @@ impl Cli {
                 Command::User(command) => command.run(&context).await,
                 Command::Login(command) => command.run(&context).await,
                 Command::Logout(command) => command.run(&context).await,
+                Command::Account(command) => command.run(&context).await,
                 Command::Approvals(command) => command.run(&context).await,
                 Command::Request(command) => command.run(&context).await,
                 Command::Keys(command) => command.run(&context).await,

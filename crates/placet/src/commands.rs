@@ -2,6 +2,7 @@
 //!
 //! Invariant: a command reads what it is given, sends requests and prints answers; it decides nothing itself.
 
+pub(crate) mod account;
 pub(crate) mod act;
 pub(crate) mod action;
 pub(crate) mod agent;

@@ -38,6 +38,61 @@ pub(crate) fn secret(prompt: &str) -> Result<Secret, Failure> {
     Ok(Secret::new(bytes))
 }
 
+/// What a person shows to be known: a password, and a code where one is asked for.
+pub(crate) struct Shown {
+    /// The password.
+    pub(crate) password: String,
+    /// A code of an authenticator app, or a recovery code, where one was given.
+    pub(crate) code: Option<String>,
+}
+
+/// Whether a person at a terminal can be asked.
+pub(crate) fn is_person() -> bool {
+    std::io::stdin().is_terminal()
+}
+
+/// What a person shows: typed at a terminal, where a code is asked for later; else the first line of standard input is
+/// the password, and the second, where there is one, the code.
+///
+/// # Errors
+/// As [`secret_text`].
+pub(crate) fn shown() -> Result<Shown, Failure> {
+    let given = secret_text("Password")?;
+    if is_person() {
+        return Ok(Shown { password: given, code: None });
+    }
+    let mut lines = given.lines().map(str::to_owned);
+    Ok(Shown { password: lines.next().unwrap_or_default(), code: lines.next() })
+}
+
+/// What a person shows to get a new password, and that one: typed at a terminal, else the lines of standard input: the old
+/// one, the new one, a code.
+///
+/// # Errors
+/// As [`secret_text`], and where two new ones differ.
+pub(crate) fn change_of_password() -> Result<(Shown, String), Failure> {
+    let given = secret_text("Password")?;
+    if is_person() {
+        let new = secret("New password")?;
+        if secret("The same again")? != new {
+            return Err(Failure::unreadable("the two passwords differ"));
+        }
+        return Ok((Shown { password: given, code: None }, text_of(&new, "password")?));
+    }
+    let mut lines = given.lines().map(str::to_owned);
+    let (password, new) = (lines.next().unwrap_or_default(), lines.next());
+    let new = new.ok_or_else(|| Failure::unreadable("nothing was given for the new password"))?;
+    Ok((Shown { password, code: lines.next() }, new))
+}
+
+/// A one-time code.
+///
+/// # Errors
+/// As [`secret_text`].
+pub(crate) fn code() -> Result<String, Failure> {
+    secret_text("Code")
+}
+
 /// A secret that must be text.
 ///
 /// # Errors

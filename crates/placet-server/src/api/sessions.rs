@@ -1,15 +1,14 @@
-//! `/v1/sessions`: a person signs in with a password, and out; also from the pages.
+//! `/v1/sessions`: a person signs in, and out, and sees where they are signed in.
 //!
-//! Invariant: an unknown name and a wrong password are refused in the same words after the same work.
+//! Invariant: a session is shown and ended by the person whose it is, and by administrators.
 
-use super::{passwords, query::QueryParams};
+use super::query::QueryParams;
 use crate::{
     app::App,
     body::JsonBody,
-    caller::{Caller, SESSION, SESSION_PREFIX, Source},
-    clock,
+    caller::{Caller, Source},
+    people::{proof, session},
     problem::{Answer, Problem},
-    recording,
 };
 use axum::{
     Json,
@@ -19,18 +18,12 @@ use axum::{
 };
 use placet_core::{
     id::{SessionId, UserId},
-    record::{EntryType, Envelope},
     refusal::Code,
-    secret::Secret,
-    time::Timestamp,
 };
-use placet_store::{Fault, sessions, users};
+use placet_store::sessions;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::{sync::Arc, time::Duration};
-
-/// How long a session lasts.
-const LIFETIME: Duration = Duration::from_secs(12 * 3600);
+use std::sync::Arc;
 
 /// Who signs in.
 #[derive(Deserialize)]
@@ -38,7 +31,7 @@ const LIFETIME: Duration = Duration::from_secs(12 * 3600);
 pub(crate) struct SignIn {
     name: String,
     password: String,
-    totp: Option<Value>,
+    totp: Option<String>,
 }
 
 /// `POST /v1/sessions`
@@ -47,62 +40,11 @@ pub(crate) async fn create(
     source: Source,
     JsonBody(sign_in): JsonBody<SignIn>,
 ) -> Answer<Response> {
-    if sign_in.totp.is_some() {
-        return Err(Problem::of(
-            Code::RequestInvalid,
-            "`totp` is not supported by this version: leave it out",
-        ));
-    }
-    let begun = begin(&app, sign_in.name, sign_in.password, source).await?;
+    let SignIn { name, password, totp } = sign_in;
+    let proven = proof::of_name(&app, &name, password, totp.as_deref(), source).await?;
+    let begun = session::begin(&app, proven, source).await?;
     let answer = json!({"id": begun.id, "token": begun.token.expose_str(), "expires": begun.expires});
     Ok((StatusCode::CREATED, Json(answer)).into_response())
-}
-
-/// A session that has just begun.
-pub(crate) struct Begun {
-    /// Its id.
-    pub(crate) id: SessionId,
-    /// What it is used with.
-    pub(crate) token: Secret,
-    /// When it ends by itself.
-    pub(crate) expires: Timestamp,
-}
-
-/// Signs a person in by name and password, at whichever listener.
-///
-/// # Errors
-/// `token_invalid`, in the same words for an unknown name and a wrong password; `unavailable` where too many sign in.
-pub(crate) async fn begin(
-    app: &App,
-    name: String,
-    password: String,
-    source: Source,
-) -> Result<Begun, Problem> {
-    app.rates.sign_in(&name, source, app.clock.now())?;
-    let tried = name.clone();
-    let (user, stored) = app.store.read(move |q| users::by_name(q, &name)).await?.unzip();
-    let fits = passwords::fits(password, stored).await?;
-    let Some(user) = user.filter(|_| fits) else {
-        return Err(Problem::of(Code::TokenInvalid, "name or password is wrong"));
-    };
-    app.rates.signed_in(&tried, source);
-    let now = app.clock.now();
-    let (id, expires): (SessionId, _) = (clock::fresh(now), now.plus(LIFETIME));
-    let token = Secret::generated(SESSION_PREFIX, clock::entropy());
-    let hash = app.secrets.hashing.hash(SESSION, token.expose());
-    let envelope = Envelope {
-        user: Some(user.id),
-        source: recording::source(source.0),
-        ..recording::by(EntryType::SessionStarted, now, user.id.to_string())
-    };
-    let entry = app.prepare(envelope, Some(&json!({"session": id, "expires": expires})))?;
-    app.store
-        .write(move |tx| {
-            sessions::insert(tx, id, user.id, hash, now, expires)?;
-            tx.record(entry.clone())
-        })
-        .await?;
-    Ok(Begun { id, token, expires })
 }
 
 /// `GET /v1/sessions?user=&after=&limit=`, oldest first: a person their own, administrators everybody's, or those of one.
@@ -134,7 +76,7 @@ pub(crate) async fn list(
     let now = app.clock.now();
     let shown = |session: &sessions::Session| {
         json!({"id": session.id, "user": session.user, "created": session.created, "expires": session.expires,
-            "ended": session.ended, "alive": session.ended.is_none() && now < session.expires})
+            "began_with": session.began_with, "ended": session.ended, "alive": session.ended.is_none() && now < session.expires})
     };
     Ok(Json(json!({"sessions": found.iter().map(shown).collect::<Vec<_>>(), "next": next})))
 }
@@ -148,43 +90,11 @@ pub(crate) async fn end(
 ) -> Answer<StatusCode> {
     let unknown = || Problem::of(Code::NotFound, "there is no such session");
     let id: SessionId = id.parse().map_err(|_| unknown())?;
-    let session = app.store.read(move |q| sessions::find(q, id)).await?.ok_or_else(unknown)?;
-    let own = caller.person().is_ok_and(|signed_in| signed_in.user.id == session.user);
+    let found = app.store.read(move |q| sessions::find(q, id)).await?.ok_or_else(unknown)?;
+    let own = caller.person().is_ok_and(|signed_in| signed_in.user.id == found.user);
     if !own && !caller.configures() {
         return Err(unknown());
     }
-    finish(&app, &session, caller.by(), source).await?;
+    session::finish(&app, &found, caller.by(), source).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// Ends a session.
-///
-/// # Errors
-/// What the store met.
-pub(crate) async fn finish(
-    app: &App,
-    session: &sessions::Session,
-    by: String,
-    source: Source,
-) -> Result<(), Problem> {
-    let (id, now) = (session.id, app.clock.now());
-    let envelope = Envelope {
-        user: Some(session.user),
-        source: recording::source(source.0),
-        ..recording::by(EntryType::SessionEnded, now, by)
-    };
-    let entry = app.prepare(envelope, Some(&json!({"session": id})))?;
-    let ended = app
-        .store
-        .write(move |tx| {
-            let ended = sessions::end(tx, id, now)?;
-            if ended {
-                tx.record(entry.clone())?;
-            }
-            Ok::<_, Fault>(ended)
-        })
-        .await?;
-    // It may have ended meanwhile, or before: what was asked for is so.
-    tracing::debug!(session = %id, ended, "a session was ended");
-    Ok(())
 }

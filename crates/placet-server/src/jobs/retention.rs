@@ -7,7 +7,7 @@
 use super::{Failure, Health, turn, turns};
 use crate::app::App;
 use placet_core::time::Timestamp;
-use placet_store::{Fault, Tx, retention};
+use placet_store::{Fault, Tx, passkeys, retention, second_factors};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 
@@ -21,6 +21,8 @@ const BATCH: usize = 200;
 const COUNTERS: Duration = Duration::from_secs(2 * 24 * 3600);
 /// How long sessions stay after their end.
 const SESSIONS: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long a secret of an authenticator app waits to be confirmed.
+const UNCONFIRMED: Duration = Duration::from_secs(3600);
 /// How long actions stay after their outcome: longer than the longest window of a limit.
 const ACTIONS: Duration = Duration::from_secs(90 * 24 * 3600);
 
@@ -43,6 +45,8 @@ async fn once(app: &App, stopped: &watch::Receiver<bool>) -> Result<(), Failure>
         (retention::counters, now.minus(COUNTERS)),
         (retention::leases, now.minus(COUNTERS)),
         (retention::sessions, now.minus(SESSIONS)),
+        (passkeys::purge_challenges, now),
+        (second_factors::forget_unconfirmed, now.minus(UNCONFIRMED)),
         (retention::actions, now.minus(ACTIONS)),
     ];
     if let Some(keep) = app.keep_record {

@@ -61,6 +61,9 @@ macro_rules! trusted {
 }
 const TRUSTED: &str = concat!("id!: text, kinds!: [text], created!: time, ", trusted!());
 
+/// Who is signed in shows once more who they are.
+const FRESH: &str = "password!: text, totp: text?";
+const RECOVERY_CODES: &[(u16, Gives)] = &[(200, Gives::Json("recovery_codes!: [text]"))];
 const SCOPE: &str = "name!: text, description!: text, includes!: [text], roles!: [text]";
 
 const AGENT: &[(u16, Gives)] = &[(
@@ -547,12 +550,52 @@ pub const OPERATIONS: &[Operation] = &[
     .takes(Json("name!: text, password!: text, roles: [text]")),
     op("GET /v1/users", "List users", Bearer, &[(200, Gives::Json("users!: [object], next!: text?"))]).query(PAGE),
     op(
+        "POST /v1/users/{id}/reset-factors",
+        "Take from somebody what they sign in with beside the password, and end their sessions",
+        Person,
+        &[(204, Gives::Nothing)],
+    )
+    .takes(Json(FRESH)),
+    op(
+        "GET /v1/account",
+        "What a person has to sign in with",
+        Person,
+        &[(
+            200,
+            Gives::Json(
+                "id!: text, name!: text, roles!: [text], session!: text, totp!: {since!: time, recovery_codes!: int}?, passkeys!: [{id!: text, name!: text, created!: time, used!: time?}]",
+            ),
+        )],
+    ),
+    op("POST /v1/account/password", "Change one's password, and end one's other sessions", Person, &[(204, Gives::Nothing)])
+        .takes(Json("password!: text, totp: text?, new_password!: text")),
+    op(
+        "POST /v1/account/totp",
+        "A secret for an authenticator app, answered once; it counts once it is confirmed",
+        Person,
+        &[(201, Gives::Json("secret!: text, url!: text"))],
+    )
+    .takes(Json(FRESH)),
+    op(
+        "POST /v1/account/totp/confirm",
+        "Show that the app has the secret: a code is asked for from now on",
+        Person,
+        RECOVERY_CODES,
+    )
+    .takes(Json("totp!: text")),
+    op("POST /v1/account/totp/remove", "Sign in without a code again", Person, &[(204, Gives::Nothing)])
+        .takes(Json(FRESH)),
+    op("POST /v1/account/recovery-codes", "New recovery codes in place of the old", Person, RECOVERY_CODES)
+        .takes(Json(FRESH)),
+    op("POST /v1/account/passkeys/{id}/remove", "Remove one of one's passkeys", Person, &[(204, Gives::Nothing)])
+        .takes(Json(FRESH)),
+    op(
         "POST /v1/sessions",
         "Sign in",
         Anybody,
         &[(201, Gives::Json("id!: text, token!: text, expires!: time"))],
     )
-    .takes(Json("name!: text, password!: text, totp: any")),
+    .takes(Json("name!: text, password!: text, totp: text?")),
     op(
         "GET /v1/sessions",
         "List sessions: a person's own, or everybody's for an administrator",
@@ -560,7 +603,7 @@ pub const OPERATIONS: &[Operation] = &[
         &[(
             200,
             Gives::Json(
-                "sessions!: [{id!: text, user!: text, created!: time, expires!: time, ended!: time?, alive!: flag}], next!: text?",
+                "sessions!: [{id!: text, user!: text, created!: time, expires!: time, began_with!: text?, ended!: time?, alive!: flag}], next!: text?",
             ),
         )],
     )

@@ -1,6 +1,7 @@
 //! The frame of every page, and its policy.
 //!
-//! Invariant: no script, and no style but the one sheet of this origin.
+//! Invariant: no script but the one of this origin that asks for passkeys, on the pages that need it, and no style but the one
+//! sheet; nothing of either is written in a page.
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -9,6 +10,7 @@ use axum::{
 use maud::{DOCTYPE, Markup, html};
 
 const STYLE: &str = include_str!("style.css");
+const SCRIPT: &str = include_str!("passkey.js");
 
 /// A page on its way out.
 pub(super) struct Page {
@@ -16,13 +18,14 @@ pub(super) struct Page {
     title: &'static str,
     body: Markup,
     forms: Vec<String>,
+    passkeys: bool,
     cookies: Vec<HeaderValue>,
 }
 
 impl Page {
     /// A page with a form, which may lead to this origin.
     pub(super) fn new(title: &'static str, body: Markup) -> Self {
-        Self { status: StatusCode::OK, title, body, forms: Vec::new(), cookies: Vec::new() }
+        Self { status: StatusCode::OK, title, body, forms: Vec::new(), passkeys: false, cookies: Vec::new() }
     }
 
     /// A page that says what is wrong, and leads nowhere.
@@ -42,6 +45,11 @@ impl Page {
         self
     }
 
+    /// The same, which asks the browser for a passkey.
+    pub(super) fn with_passkeys(self) -> Self {
+        Self { passkeys: true, ..self }
+    }
+
     /// The same, with a cookie.
     pub(super) fn with_cookie(mut self, cookie: Option<HeaderValue>) -> Self {
         self.cookies.extend(cookie);
@@ -52,8 +60,9 @@ impl Page {
 impl IntoResponse for Page {
     fn into_response(self) -> Response {
         let forms: String = self.forms.iter().map(|source| format!(" {source}")).collect();
+        let script = if self.passkeys { " script-src 'self';" } else { "" };
         let policy = format!(
-            "default-src 'none'; style-src 'self'; form-action 'self'{forms}; frame-ancestors 'none'; base-uri 'none'"
+            "default-src 'none'; style-src 'self';{script} form-action 'self'{forms}; frame-ancestors 'none'; base-uri 'none'"
         );
         let document = html! {
             (DOCTYPE)
@@ -64,6 +73,7 @@ impl IntoResponse for Page {
                     meta name="robots" content="noindex";
                     title { (self.title) " – Placet" }
                     link rel="stylesheet" href="/style.css";
+                    @if self.passkeys { script src="/passkey.js" defer {} }
                 }
                 body {
                     main {
@@ -94,6 +104,15 @@ pub(super) async fn style() -> Response {
         (header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600")),
     ];
     (headers, STYLE).into_response()
+}
+
+/// `GET /passkey.js`
+pub(super) async fn script() -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/javascript; charset=utf-8")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600")),
+    ];
+    (headers, SCRIPT).into_response()
 }
 
 /// Sends the browser on by GET (RFC 9110 §15.4.4); after a form never by 307, which would send the form on too.

@@ -1,5 +1,9 @@
 //! `/sign-in` and `/sign-out`: a browser session, which is a session like any other (`/v1/sessions`).
 //!
+//! Where a person has an authenticator app, the password leads to a page that asks for a code. Nothing is kept meanwhile:
+//! the page carries a ticket that says whose password was right, when, in which browser, and is worth nothing once the
+//! password was changed.
+//!
 //! Where a person came from an authorization request, that stands in the form as a query, and the only place that it
 //! leads to is the authorization endpoint of this origin; where they came from a page of [`super::requests`], its path does,
 //! and no other path.
@@ -8,17 +12,22 @@
 //! whatever the browser had before.
 
 use super::{
+    account,
     cookies::{self, Cookie},
     form::{self, Form},
     html::{Page, see_other},
     requests::{REQUESTS, path},
 };
 use crate::{
-    api::sessions,
     app::App,
     caller::{SignedIn, Source},
     clock,
     oauth::device::PAGE,
+    people::{
+        passkeys,
+        proof::{self, Proven},
+        session::{self, Begun},
+    },
     problem::Problem,
 };
 use axum::{
@@ -27,12 +36,16 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use maud::{Markup, html};
-use placet_core::{consent::quoted, refusal::Code, secret::Secret, waiting::UserCode};
-use std::sync::Arc;
+use placet_core::{consent::quoted, refusal::Code, secret::Secret, time::Timestamp, waiting::UserCode};
+use std::{sync::Arc, time::Duration};
 
 /// The purposes of the forms' tokens.
 const SIGN_IN: &str = "form_sign_in";
+const CODE: &str = "form_code";
 const SIGN_OUT: &str = "form_sign_out";
+
+/// How long a person has to type a code.
+const CODE_WITHIN: Duration = Duration::from_secs(300);
 
 /// Where a person goes on after signing in.
 #[derive(Debug, Clone, Default)]
@@ -58,6 +71,7 @@ pub(crate) async fn show(State(app): State<Arc<App>>, headers: HeaderMap) -> Res
                 p { "You are signed in as " strong { (quoted(&person.user.name)) } "." }
                 p { a href=(REQUESTS) { "What waits for your answer" } }
                 p { a href=(PAGE) { "Enter the code that a device shows" } }
+                p { a href="/account" { "How you sign in, and where you are signed in" } }
                 (sign_out(&app, &person, ""))
             };
             Page::new("Signed in", body).into_response()
@@ -79,22 +93,28 @@ pub(super) fn page(app: &App, headers: &HeaderMap, next: &Next, wrong: Option<&s
         }
     };
     let token = form::token(app, SIGN_IN, &[browser.expose()]);
+    let hidden = html! {
+        input type="hidden" name="token" value=(token);
+        input type="hidden" name="next" value=(next.query);
+    };
+    let passkey = account::passkeys::sign_in(app, &browser, &hidden);
     let body = html! {
         @if let Some(wrong) = wrong { p role="alert" { (wrong) } }
         form method="post" action="/sign-in" {
-            input type="hidden" name="token" value=(token);
-            input type="hidden" name="next" value=(next.query);
+            (hidden)
             label for="name" { "Name" }
             input type="text" id="name" name="name" value=(next.name) required autocomplete="username" autocapitalize="none" spellcheck="false" autofocus[next.name.is_empty()];
             label for="password" { "Password" }
             input type="password" id="password" name="password" required autocomplete="current-password" autofocus[!next.name.is_empty()];
             div.verdict { button.go type="submit" { "Sign in" } }
         }
+        (passkey)
         @if !next.query.is_empty() {
             p { "You will then be asked whether an agent may act on your behalf." }
         }
     };
     let page = Page::new("Sign in", body).with_cookie(cookie);
+    let page = if passkeys::rp_id(app).is_some() { page.with_passkeys() } else { page };
     match &next.leads_to {
         Some(source) => page.leading_to(source.clone()),
         None => page,
@@ -118,24 +138,169 @@ pub(crate) async fn submit(
         let wrong = "The form was not given to this browser, or its cookie is gone. Try again.";
         return page(&app, &headers, &next, Some(wrong)).with_status(StatusCode::FORBIDDEN).into_response();
     }
-    let begun = match sessions::begin(&app, next.name.clone(), form.take("password"), source).await {
-        Ok(begun) => begun,
+    let (name, password) = (next.name.clone(), form.take("password"));
+    let known = match proof::by_password(&app, &name, password, source).await {
+        Ok(known) => known,
+        Err(problem) => return again(&app, &headers, &next, &problem),
+    };
+    let ticket = browser.map(|browser| Ticket::new(&app, &browser, &name, known.password()));
+    match (proof::with_code(&app, known, None, source).await, ticket) {
+        (Ok(proven), _) => enter(&app, &headers, &next, proven, source).await,
+        (Err(problem), Some(ticket)) if problem.code() == Code::SecondFactorRequired => {
+            ask_code(&next, &ticket, None).into_response()
+        }
+        (Err(problem), _) => again(&app, &headers, &next, &problem),
+    }
+}
+
+/// `POST /sign-in/code`
+pub(crate) async fn submit_code(
+    State(app): State<Arc<App>>,
+    source: Source,
+    headers: HeaderMap,
+    mut form: Form,
+) -> Response {
+    let next = Next { query: form.take("next"), name: form.take("name"), leads_to: None };
+    let ticket = Ticket { since: form.take("since"), token: form.take("token") };
+    let browser = Cookie::Form.read(&app, &headers);
+    let is_it = |password: &str| {
+        browser.as_ref().is_some_and(|browser| ticket.fits(&app, browser, &next.name, password))
+    };
+    let known = match proof::by_ticket(&app, &next.name, is_it, source).await {
+        Ok(known) => known,
+        Err(problem) if problem.code() == Code::TokenInvalid => {
+            let wrong = "This took too long, or was begun in another browser. Sign in again.";
+            return page(&app, &headers, &next, Some(wrong))
+                .with_status(StatusCode::FORBIDDEN)
+                .into_response();
+        }
+        Err(problem) => return again(&app, &headers, &next, &problem),
+    };
+    // A missing code is a wrong one.
+    let code = Some(form.text("code")).filter(|code| !code.trim().is_empty()).unwrap_or("-");
+    match proof::with_code(&app, known, Some(code), source).await {
+        Ok(proven) => enter(&app, &headers, &next, proven, source).await,
         Err(problem) => {
             let (status, wrong) = match problem.code() {
-                Code::TokenInvalid => (StatusCode::FORBIDDEN, "Name or password is wrong."),
-                Code::TooManyRequests => {
-                    (StatusCode::TOO_MANY_REQUESTS, "Too many attempts. Try again in a while.")
+                Code::SecondFactorRequired => {
+                    (StatusCode::FORBIDDEN, "The code is wrong, or was used. Wait for the next one.")
                 }
-                _ => (StatusCode::SERVICE_UNAVAILABLE, "Signing in is not possible right now. Try again."),
+                _ => said(&problem),
             };
-            return page(&app, &headers, &next, Some(wrong)).with_status(status).into_response();
+            ask_code(&next, &ticket, Some(wrong)).with_status(status).into_response()
         }
+    }
+}
+
+/// `POST /sign-in/passkey`
+pub(crate) async fn submit_passkey(
+    State(app): State<Arc<App>>,
+    source: Source,
+    headers: HeaderMap,
+    mut form: Form,
+) -> Response {
+    let next = Next { query: form.take("next"), ..Next::default() };
+    let browser = Cookie::Form.read(&app, &headers);
+    let bound = browser.filter(|browser| form::fits(&app, SIGN_IN, &[browser.expose()], form.text("token")));
+    let refused =
+        |status, wrong| page(&app, &headers, &next, Some(wrong)).with_status(status).into_response();
+    let Some(browser) = bound else {
+        let wrong = "The form was not given to this browser, or its cookie is gone. Try again.";
+        return refused(StatusCode::FORBIDDEN, wrong);
     };
+    const WRONG: &str =
+        "The passkey is not known here, or this took too long. Try again, or use your password.";
+    let Some((challenge, asserted)) = account::passkeys::answer(&form) else {
+        return refused(StatusCode::BAD_REQUEST, WRONG);
+    };
+    let begun = match passkeys::proof(&app, &browser, &challenge, asserted, source).await {
+        Ok(proven) => session::begin(&app, proven, source).await,
+        Err(problem) => Err(problem),
+    };
+    match begun {
+        Ok(begun) => entered(&app, &next, &begun),
+        Err(problem) if problem.code() == Code::TokenInvalid => refused(StatusCode::FORBIDDEN, WRONG),
+        Err(problem) => again(&app, &headers, &next, &problem),
+    }
+}
+
+/// The page that asks for a code.
+fn ask_code(next: &Next, ticket: &Ticket, wrong: Option<&str>) -> Page {
+    let body = html! {
+        @if let Some(wrong) = wrong { p role="alert" { (wrong) } }
+        p { "The code that your authenticator app shows now, or one of your recovery codes." }
+        form method="post" action="/sign-in/code" {
+            input type="hidden" name="token" value=(ticket.token);
+            input type="hidden" name="since" value=(ticket.since);
+            input type="hidden" name="name" value=(next.name);
+            input type="hidden" name="next" value=(next.query);
+            label for="code" { "Code" }
+            input type="text" id="code" name="code" required autocomplete="one-time-code" autocapitalize="none" spellcheck="false" autofocus;
+            div.verdict { button.go type="submit" { "Sign in" } }
+        }
+        p { a href="/sign-in" { "Begin again" } }
+    };
+    Page::new("One more step", body)
+}
+
+/// Whose password was right, when and where.
+struct Ticket {
+    since: String,
+    token: String,
+}
+
+impl Ticket {
+    fn new(app: &App, browser: &Secret, name: &str, password: &str) -> Self {
+        let since = app.clock.now().as_micros().to_string();
+        let token = form::token(app, CODE, &parts(browser, &since, name, password));
+        Self { since, token }
+    }
+
+    fn fits(&self, app: &App, browser: &Secret, name: &str, password: &str) -> bool {
+        let Ok(since) = self.since.parse() else { return false };
+        let (since, now) = (Timestamp::from_micros(since), app.clock.now());
+        since <= now
+            && now < since.plus(CODE_WITHIN)
+            && form::fits(app, CODE, &parts(browser, &self.since, name, password), &self.token)
+    }
+}
+
+fn parts<'a>(browser: &'a Secret, since: &'a str, name: &'a str, password: &'a str) -> [&'a [u8]; 4] {
+    [browser.expose(), since.as_bytes(), name.as_bytes(), password.as_bytes()]
+}
+
+/// Begins a session with a proof, and goes on.
+async fn enter(app: &App, headers: &HeaderMap, next: &Next, proven: Proven, source: Source) -> Response {
+    match session::begin(app, proven, source).await {
+        Ok(begun) => entered(app, next, &begun),
+        Err(problem) => again(app, headers, next, &problem),
+    }
+}
+
+/// Goes on with a session that has just begun.
+fn entered(app: &App, next: &Next, begun: &Begun) -> Response {
     let mut response = see_other(&onward(&next.query));
-    if let Some(cookie) = Cookie::Session.set(&app, &begun.token) {
+    if let Some(cookie) = Cookie::Session.set(app, &begun.token) {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
     response
+}
+
+/// The page once more, with what was wrong.
+fn again(app: &App, headers: &HeaderMap, next: &Next, problem: &Problem) -> Response {
+    let (status, wrong) = said(problem);
+    page(app, headers, next, Some(wrong)).with_status(status).into_response()
+}
+
+fn said(problem: &Problem) -> (StatusCode, &'static str) {
+    match problem.code() {
+        Code::TokenInvalid => (StatusCode::FORBIDDEN, "Name or password is wrong."),
+        Code::SecondFactorRequired => {
+            (StatusCode::FORBIDDEN, "The code was used a moment ago. Sign in again.")
+        }
+        Code::TooManyRequests => (StatusCode::TOO_MANY_REQUESTS, "Too many attempts. Try again in a while."),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, "Signing in is not possible right now. Try again."),
+    }
 }
 
 /// `POST /sign-out`
@@ -145,7 +310,7 @@ pub(crate) async fn out(
     headers: HeaderMap,
     form: Form,
 ) -> Response {
-    let (person, session) = match cookies::signed_in(&app, &headers).await {
+    let (person, found) = match cookies::signed_in(&app, &headers).await {
         Ok(Some(found)) => found,
         Ok(None) => return see_other("/sign-in"),
         Err(problem) => return failed(&problem),
@@ -157,7 +322,7 @@ pub(crate) async fn out(
         )
         .into_response();
     }
-    if let Err(problem) = sessions::finish(&app, &session, person.user.id.to_string(), source).await {
+    if let Err(problem) = session::finish(&app, &found, person.user.id.to_string(), source).await {
         return failed(&problem);
     }
     let mut response = see_other(&onward(form.text("next")));

@@ -11,12 +11,13 @@ use crate::{
     app::App,
     connections::VAULT_KIND,
     keys::{KEY_KIND, rotation::By},
+    people::proof::TOTP_KIND,
     problem::{Answer, Problem},
     recording,
     way::outcome::ANSWER_KIND,
 };
 use placet_core::{
-    id::ConnectionId,
+    id::{ConnectionId, UserId},
     record::{EntryType, Envelope},
     refusal::Code,
     seal::{Aad, Sealed, Vault},
@@ -25,6 +26,7 @@ use placet_core::{
 use placet_store::{
     Fault, PreparedEntry, Tx, connections, idempotency,
     keys::{self, VaultKey, VaultKeyState},
+    second_factors,
 };
 use std::{
     collections::BTreeSet,
@@ -251,6 +253,7 @@ struct Value {
 enum Place {
     Key,
     Connection(ConnectionId),
+    Totp(UserId),
     Answer(Vec<u8>),
 }
 
@@ -268,6 +271,7 @@ impl Value {
         match &self.place {
             Place::Key => keys::reseal(tx, &self.row, &self.sealed, new),
             Place::Connection(id) => connections::reseal(tx, *id, &self.sealed, new),
+            Place::Totp(user) => second_factors::reseal(tx, *user, &self.sealed, new),
             Place::Answer(scope) => idempotency::reseal(tx, scope, &self.sealed, new),
         }
     }
@@ -297,6 +301,23 @@ async fn rewrap(app: &App) -> Result<usize, String> {
             place: Place::Connection(id),
             kind: VAULT_KIND,
             row: id.to_string(),
+            version,
+            sealed,
+        });
+        left += step(app, &vault, page.collect()).await?;
+        if !full {
+            break;
+        }
+    }
+    let mut after = None;
+    loop {
+        let page = app.store.read(move |q| second_factors::vaulted(q, after, STEP)).await.map_err(told)?;
+        after = page.last().map(|(user, ..)| *user);
+        let full = page.len() == STEP;
+        let page = page.into_iter().map(|(user, version, sealed)| Value {
+            place: Place::Totp(user),
+            kind: TOTP_KIND,
+            row: user.to_string(),
             version,
             sealed,
         });

@@ -1,6 +1,6 @@
 //! `placet user`, `placet login`, `placet logout`: people and their sessions.
 
-use super::Members;
+use super::{Members, account::prove};
 use crate::{
     cli::Context,
     client::{Body, encoded},
@@ -24,12 +24,21 @@ pub(crate) enum Command {
         #[arg(long = "role", value_name = "ROLE")]
         roles: Vec<String>,
     },
+    /// Take from somebody everything to sign in with but the password, and end their sessions: for who has lost their
+    /// authenticator app and recovery codes
+    #[command(
+        after_help = "Needs you to be signed in as an administrator; your own password is asked for, or read from standard input (a code on its second line).\n\nExample:\n  placet user reset-factors ada"
+    )]
+    ResetFactors {
+        /// The person's name or id
+        user: String,
+    },
 }
 
 /// Sign in.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The password is asked for, or read from standard input.\n\nExample:\n  placet login --name ada"
+    after_help = "The password is asked for, and a code of your authenticator app where you have one; or they are read from standard input, a line each. A recovery code does in place of a code.\n\nExample:\n  placet login --name ada"
 )]
 pub(crate) struct Login {
     /// The name to sign in with
@@ -44,11 +53,23 @@ pub(crate) struct Logout {}
 
 impl Command {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let Self::Add { name, roles } = self;
-        let client = context.client()?;
-        let password = input::new_password()?;
-        let body = Members::default().set("name", name).set("password", password).set("roles", roles).done();
-        context.out.document(&client.post("/v1/users", &body).await?);
+        match self {
+            Self::Add { name, roles } => {
+                let client = context.client()?;
+                let password = input::new_password()?;
+                let members = Members::default().set("name", name).set("password", password);
+                let made = client.post("/v1/users", &members.set("roles", roles).done()).await?;
+                context.out.document(&made);
+            }
+            Self::ResetFactors { user } => {
+                let client = context.person()?;
+                let path = format!("/v1/users/{}/reset-factors", encoded(&user));
+                prove(&client, &path, input::shown()?, Members::default()).await?;
+                context.out.sentence(&format!(
+                    "{user} signs in with the password alone now; their sessions have ended."
+                ));
+            }
+        }
         Ok(Exit::Done)
     }
 }
@@ -56,9 +77,8 @@ impl Command {
 impl Login {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let (server, state) = (context.server()?, context.state()?);
-        let password = input::secret_text("Password")?;
-        let body = json!({"name": self.name, "password": password});
-        let answer = server.post("/v1/sessions", &body).await?;
+        let name = Members::default().set("name", self.name.as_str());
+        let answer = prove(&server, "/v1/sessions", input::shown()?, name).await?;
         let member = |name: &str| answer.get(name).and_then(Value::as_str);
         let (Some(id), Some(token)) = (member("id"), member("token")) else {
             return Err(Failure::unreadable("the server's answer is no session"));

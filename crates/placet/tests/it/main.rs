@@ -84,6 +84,8 @@ mod operations;
 #[cfg(test)]
 mod parties;
 #[cfg(test)]
+mod people;
+#[cfg(test)]
 mod permits;
 #[cfg(test)]
 mod policies;

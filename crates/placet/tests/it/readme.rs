@@ -92,6 +92,19 @@ fn the_page_on_scopes_works_as_it_is_printed() {
     goes_on("docs/scopes.md", &["See your orders", "support-lead"]);
 }
 
+#[test]
+fn the_page_on_people_works_as_it_is_printed() {
+    goes_on(
+        "docs/people.md",
+        &[
+            "otpauth://totp/Placet%20at%20",
+            "second_factor_required",
+            "refused, as it should be",
+            "password_and_totp",
+        ],
+    );
+}
+
 /// The page goes on where the tour has its token; these words are printed then.
 fn goes_on(page: &str, words: &[&str]) {
     let mut all = blocks("README.md");

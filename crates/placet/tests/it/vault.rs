@@ -44,6 +44,10 @@ fn the_vault_key_changes_while_requests_go_on() {
     let mut story = Story::new(PLACET);
     let (_, token) = story.ready(RULES);
     let before = write(&story, &token, "before").expect(200).text("/id");
+    let (name, mut phone) = {
+        let person = crate::people::person::Person::with(&story, &[]);
+        (person.name.clone(), person.enrols().0)
+    };
     let old = keys(&story)[0].0.clone();
     let old_line = lines(&story);
     let stop = AtomicBool::new(false);
@@ -76,6 +80,8 @@ fn the_vault_key_changes_while_requests_go_on() {
         token
     };
     write(&story, &token, "after").expect(200);
+    let body = json!({"name": name, "password": placet_testkit::password(&name), "totp": phone.code()});
+    story.client().post("/v1/sessions").json(&body).send().expect(201);
     assert_eq!(keys(&story).len(), 2);
     let record = story.record();
     let intents: Vec<_> = record.iter().filter(|entry| entry["action_id"] == before.as_str()).collect();

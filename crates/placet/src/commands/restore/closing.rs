@@ -184,12 +184,19 @@ pub(super) fn tell(context: &Context, mut document: Value, restored: &str, found
             json!({
                 "agents_suspended": ended.agents, "tasks": ended.tasks, "grants": ended.grants,
                 "approvals": ended.approvals, "permits": ended.permits, "sessions": ended.sessions,
+                "passkeys": ended.passkeys,
             }),
         );
     }
     let sentence = format!(
-        "{restored}: {} agents are suspended; {} tasks, {} grants, {} approvals, {} permits and {} sessions are ended.",
-        ended.agents, ended.tasks, ended.grants, ended.approvals, ended.permits, ended.sessions
+        "{restored}: {} agents are suspended; {} tasks, {} grants, {} approvals, {} permits, {} sessions and {} passkeys are ended.",
+        ended.agents,
+        ended.tasks,
+        ended.grants,
+        ended.approvals,
+        ended.permits,
+        ended.sessions,
+        ended.passkeys
     );
     context.out.item(&document, &sentence);
     if let Some(lost) = &found.lost {

@@ -1,0 +1,241 @@
+//! `/account`: how a person signs in, and where they are signed in.
+//!
+//! Every form works without a script, but those of passkeys, which a browser makes by one.
+//!
+//! Invariant: a person sees and changes their own and nobody else's; each form is bound to their session, and what changes
+//! how they sign in wants the password once more, and a code where codes are asked for.
+
+pub(crate) mod passkeys;
+pub(crate) mod totp;
+
+use super::{
+    cookies,
+    form::{self, Form},
+    html::{Page, see_other},
+    sign_in,
+};
+use crate::{
+    app::App,
+    caller::{SignedIn, Source},
+    people::{
+        factors::{self, Factors},
+        proof::{self, Proven},
+        session,
+    },
+    problem::Problem,
+};
+use axum::{
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse as _, Response},
+};
+use maud::{Markup, html};
+use placet_core::{consent::quoted, id::SessionId, refusal::Code, time::Timestamp, user::BeganWith};
+use placet_store::{
+    Fault,
+    sessions::{self, Session},
+};
+use std::sync::Arc;
+
+/// The purpose of the forms' token.
+const ACCOUNT: &str = "form_account";
+/// How many sessions are shown, the newest first.
+const SESSIONS: usize = 200;
+
+/// `GET /account`
+pub(crate) async fn show(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    match cookies::signed_in(&app, &headers).await {
+        Ok(Some((person, _))) => page(&app, &person, None).await,
+        Ok(None) => see_other("/sign-in"),
+        Err(problem) => sign_in::failed(&problem),
+    }
+}
+
+/// `POST /account/session`: ends one of the person's sessions.
+pub(crate) async fn end_session(
+    State(app): State<Arc<App>>,
+    source: Source,
+    headers: HeaderMap,
+    form: Form,
+) -> Response {
+    let person = match person(&app, &headers, &form).await {
+        Ok(person) => person,
+        Err(response) => return response,
+    };
+    let Ok(id) = form.text("session").parse::<SessionId>() else {
+        return page(&app, &person, Some("There is no such session.")).await;
+    };
+    let found = match app.store.read(move |q| sessions::find(q, id)).await {
+        Ok(found) => found.filter(|found| found.user == person.user.id),
+        Err(fault) => return sign_in::failed(&fault.into()),
+    };
+    let Some(found) = found else { return page(&app, &person, Some("There is no such session.")).await };
+    match session::finish(&app, &found, person.user.id.to_string(), source).await {
+        Ok(()) => see_other("/account"),
+        Err(problem) => sign_in::failed(&problem),
+    }
+}
+
+/// `POST /account/password`
+pub(crate) async fn password(
+    State(app): State<Arc<App>>,
+    source: Source,
+    headers: HeaderMap,
+    mut form: Form,
+) -> Response {
+    let person = match person(&app, &headers, &form).await {
+        Ok(person) => person,
+        Err(response) => return response,
+    };
+    let (new, same) = (form.take("new"), form.take("same"));
+    if new != same {
+        return page(&app, &person, Some("The two new passwords differ. Nothing was changed.")).await;
+    }
+    let changed = match proven(&app, &person, &mut form, source).await {
+        Ok(proven) => factors::change_password(&app, proven, person.session, new, source).await,
+        Err(problem) => Err(problem),
+    };
+    done(&app, &person, changed).await
+}
+
+/// Who sent a form of the account, where it was given to their session.
+pub(super) async fn person(app: &App, headers: &HeaderMap, form: &Form) -> Result<SignedIn, Response> {
+    let (person, _) = match cookies::signed_in(app, headers).await {
+        Ok(Some(found)) => found,
+        Ok(None) => return Err(see_other("/sign-in")),
+        Err(problem) => return Err(sign_in::failed(&problem)),
+    };
+    if form::fits(app, ACCOUNT, &[person.session.to_string().as_bytes()], form.text("token")) {
+        return Ok(person);
+    }
+    let text = "The form was not given to this session. Nothing was done.";
+    Err(Page::problem(StatusCode::FORBIDDEN, text).into_response())
+}
+
+/// Who they are, shown once more in a form.
+pub(super) async fn proven(
+    app: &App,
+    person: &SignedIn,
+    form: &mut Form,
+    source: Source,
+) -> Result<Proven, Problem> {
+    let (password, code) = (form.take("password"), form.take("code"));
+    proof::again(app, person, password, Some(&code), source).await
+}
+
+/// The account after a change, or why there was none.
+pub(super) async fn done(app: &App, person: &SignedIn, changed: Result<(), Problem>) -> Response {
+    match changed {
+        Ok(()) => see_other("/account"),
+        Err(problem) => refused(app, person, &problem).await,
+    }
+}
+
+/// The account, with why nothing was changed.
+pub(super) async fn refused(app: &App, person: &SignedIn, problem: &Problem) -> Response {
+    match problem.code() {
+        Code::Unavailable | Code::Internal => sign_in::failed(problem),
+        _ => page(app, person, Some(problem.detail())).await,
+    }
+}
+
+/// The hidden member that every form of the account has.
+pub(super) fn token(app: &App, person: &SignedIn) -> Markup {
+    let token = form::token(app, ACCOUNT, &[person.session.to_string().as_bytes()]);
+    html! { input type="hidden" name="token" value=(token); }
+}
+
+/// What is asked for before anything is changed about how a person signs in. `form` keeps the fields of a page apart.
+pub(super) fn fresh(form: &str, factors: &Factors) -> Markup {
+    let (password, code) = (format!("{form}-password"), format!("{form}-code"));
+    html! {
+        label for=(password) { "Your password" }
+        input type="password" id=(password) name="password" required autocomplete="current-password";
+        @if factors.totp.is_some() {
+            label for=(code) { "A code of your authenticator app, or a recovery code" }
+            input type="text" id=(code) name="code" required autocomplete="one-time-code" autocapitalize="none" spellcheck="false";
+        }
+    }
+}
+
+async fn page(app: &App, person: &SignedIn, wrong: Option<&str>) -> Response {
+    let (id, now) = (person.user.id, app.clock.now());
+    let found = app
+        .store
+        .read(move |q| {
+            let sessions = sessions::live(q, id, now, SESSIONS)?;
+            Ok::<_, Fault>((sessions, Factors::of(q, id)?))
+        })
+        .await;
+    let (sessions, factors) = match found {
+        Ok(found) => found,
+        Err(fault) => return sign_in::failed(&fault.into()),
+    };
+    let body = html! {
+        @if let Some(wrong) = wrong { p role="alert" { (placet_core::consent::visible(wrong)) } }
+        p { "You are " strong { (quoted(&person.user.name)) } "." }
+        section {
+            h2 { "Authenticator app" }
+            (totp::section(app, person, &factors))
+        }
+        section {
+            h2 { "Passkeys" }
+            (passkeys::section(app, person, &factors))
+        }
+        section {
+            h2 { "Password" }
+            form method="post" action="/account/password" {
+                (token(app, person))
+                (fresh("change", &factors))
+                label for="new" { "A new password" }
+                input type="password" id="new" name="new" required minlength="12" autocomplete="new-password";
+                label for="same" { "The same again" }
+                input type="password" id="same" name="same" required minlength="12" autocomplete="new-password";
+                div.verdict { button type="submit" { "Change the password" } }
+            }
+            p { "This ends your other sessions." }
+        }
+        section {
+            h2 { "Where you are signed in" }
+            ul { @for session in &sessions { (listed(app, person, session)) } }
+        }
+        footer { (sign_in::sign_out(app, person, "")) }
+    };
+    let page = Page::new("Your account", body);
+    let status = if wrong.is_some() { StatusCode::FORBIDDEN } else { StatusCode::OK };
+    page.with_status(status).into_response()
+}
+
+fn listed(app: &App, person: &SignedIn, session: &Session) -> Markup {
+    html! {
+        li {
+            "Since " (moment(session.created))
+            @if let Some(began_with) = session.began_with { ", with " (words(began_with)) }
+            @if session.id == person.session {
+                " (here)"
+            } @else {
+                form method="post" action="/account/session" {
+                    (token(app, person))
+                    input type="hidden" name="session" value=(session.id);
+                    button.quiet type="submit" { "End it" }
+                }
+            }
+        }
+    }
+}
+
+const fn words(began_with: BeganWith) -> &'static str {
+    match began_with {
+        BeganWith::Password => "the password",
+        BeganWith::PasswordAndTotp => "the password and a code",
+        BeganWith::PasswordAndRecoveryCode => "the password and a recovery code",
+        BeganWith::Passkey => "a passkey",
+    }
+}
+
+/// A time to the minute, as people read it.
+pub(super) fn moment(at: Timestamp) -> String {
+    let text = at.to_string();
+    let minutes = text.get(..16).unwrap_or(&text);
+    format!("{} UTC", minutes.replace('T', " "))
+}

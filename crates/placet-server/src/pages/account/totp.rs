@@ -1,0 +1,164 @@
+//! The authenticator app on the account page: set up, confirmed, removed; and the recovery codes for when it is lost.
+//!
+//! Invariant: a secret and recovery codes are on one page once, and in no other answer.
+
+use super::{done, fresh, moment, person, proven, refused, token};
+use crate::{
+    app::App,
+    caller::{SignedIn, Source},
+    pages::{form::Form, html::Page, qr},
+    people::factors::{self, Enrolment, Factors},
+};
+use axum::{
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse as _, Response},
+};
+use maud::{Markup, html};
+use placet_core::{refusal::Code, secret::Secret};
+use std::sync::Arc;
+
+/// `POST /account/totp`: the page with a new secret.
+pub(crate) async fn enrol(
+    State(app): State<Arc<App>>,
+    source: Source,
+    headers: HeaderMap,
+    mut form: Form,
+) -> Response {
+    let person = match person(&app, &headers, &form).await {
+        Ok(person) => person,
+        Err(response) => return response,
+    };
+    let begun = match proven(&app, &person, &mut form, source).await {
+        Ok(proven) => factors::enrol(&app, proven, source).await,
+        Err(problem) => Err(problem),
+    };
+    match begun {
+        Ok(enrolment) => asked(&app, &person, Some(&enrolment), None).into_response(),
+        Err(problem) => refused(&app, &person, &problem).await,
+    }
+}
+
+/// `POST /account/totp/confirm`: from now on a code is asked for; the page with the recovery codes.
+pub(crate) async fn confirm(
+    State(app): State<Arc<App>>,
+    source: Source,
+    headers: HeaderMap,
+    form: Form,
+) -> Response {
+    let person = match person(&app, &headers, &form).await {
+        Ok(person) => person,
+        Err(response) => return response,
+    };
+    match factors::confirm(&app, &person, form.text("code"), source).await {
+        Ok(codes) => told(&codes).into_response(),
+        Err(problem) if problem.code() == Code::NotPermitted => {
+            asked(&app, &person, None, Some(problem.detail()))
+                .with_status(StatusCode::FORBIDDEN)
+                .into_response()
+        }
+        Err(problem) => refused(&app, &person, &problem).await,
+    }
+}
+
+/// `POST /account/totp/remove`
+pub(crate) async fn remove(
+    State(app): State<Arc<App>>,
+    source: Source,
+    headers: HeaderMap,
+    mut form: Form,
+) -> Response {
+    let person = match person(&app, &headers, &form).await {
+        Ok(person) => person,
+        Err(response) => return response,
+    };
+    let removed = match proven(&app, &person, &mut form, source).await {
+        Ok(proven) => factors::remove_totp(&app, proven, source).await,
+        Err(problem) => Err(problem),
+    };
+    done(&app, &person, removed).await
+}
+
+/// `POST /account/recovery-codes`: the page with new ones.
+pub(crate) async fn recovery_codes(
+    State(app): State<Arc<App>>,
+    source: Source,
+    headers: HeaderMap,
+    mut form: Form,
+) -> Response {
+    let person = match person(&app, &headers, &form).await {
+        Ok(person) => person,
+        Err(response) => return response,
+    };
+    let renewed = match proven(&app, &person, &mut form, source).await {
+        Ok(proven) => factors::renew_recovery_codes(&app, proven, source).await,
+        Err(problem) => Err(problem),
+    };
+    match renewed {
+        Ok(codes) => told(&codes).into_response(),
+        Err(problem) => refused(&app, &person, &problem).await,
+    }
+}
+
+/// The part of the account page.
+pub(super) fn section(app: &App, person: &SignedIn, factors: &Factors) -> Markup {
+    let Some(since) = factors.totp else {
+        return html! {
+            p { "With an app on your phone, a password alone signs nobody in as you." }
+            form method="post" action="/account/totp" {
+                (token(app, person))
+                (fresh("totp", factors))
+                div.verdict { button type="submit" { "Set up an authenticator app" } }
+            }
+        };
+    };
+    html! {
+        p { "A code of your app is asked for since " (moment(since)) "." }
+        p { "You have " strong { (factors.recovery_codes) } " unused recovery codes." }
+        form method="post" action="/account/recovery-codes" {
+            (token(app, person))
+            (fresh("recovery", factors))
+            div.verdict { button type="submit" { "Make new recovery codes" } }
+        }
+        form method="post" action="/account/totp/remove" {
+            (token(app, person))
+            (fresh("remove", factors))
+            div.verdict { button type="submit" { "Remove the app" } }
+        }
+    }
+}
+
+/// The page that asks for the first code; with the secret where it was just made.
+fn asked(app: &App, person: &SignedIn, enrolment: Option<&Enrolment>, wrong: Option<&str>) -> Page {
+    let body = html! {
+        @if let Some(wrong) = wrong {
+            p role="alert" { (wrong) }
+            p { "The secret is not shown again. If the app has not got it, begin anew." }
+        }
+        @if let Some(enrolment) = enrolment {
+            p { "Read this with your authenticator app, or type the secret into it. It is shown once." }
+            @if let Some(drawing) = qr::drawn(&enrolment.url) { (drawing) }
+            p { "Secret: " code { (enrolment.secret.expose_str().unwrap_or_default()) } }
+            p { "As a link: " code { (enrolment.url.expose_str().unwrap_or_default()) } }
+        }
+        form method="post" action="/account/totp/confirm" {
+            (token(app, person))
+            label for="code" { "The code that the app shows now" }
+            input type="text" id="code" name="code" required autocomplete="one-time-code" inputmode="numeric" spellcheck="false" autofocus;
+            div.verdict { button.go type="submit" { "Confirm" } }
+        }
+        p { "Nothing changes before you confirm. Your other sessions end then." }
+        p { a href="/account" { "Leave it" } }
+    };
+    Page::new("Set up an authenticator app", body)
+}
+
+/// The page with recovery codes.
+fn told(codes: &[Secret]) -> Page {
+    let body = html! {
+        p { "Each of these does in place of a code of your app, once. Keep them where you find them when the app is lost. They are not shown again." }
+        ul.codes { @for code in codes { li { code { (code.expose_str().unwrap_or_default()) } } } }
+        p { a href="/account" { "I have kept them" } }
+    };
+    Page::new("Your recovery codes", body)
+}

@@ -1,0 +1,91 @@
+//! Sessions: how one begins, and how it is ended.
+
+use super::proof::Proven;
+use crate::{
+    app::App,
+    caller::{SESSION, SESSION_PREFIX, Source},
+    clock,
+    problem::Problem,
+    recording,
+};
+use placet_core::{
+    id::SessionId,
+    record::{EntryType, Envelope},
+    secret::Secret,
+    time::Timestamp,
+};
+use placet_store::{Fault, sessions};
+use serde_json::json;
+use std::time::Duration;
+
+/// How long a session lasts.
+const LIFETIME: Duration = Duration::from_secs(12 * 3600);
+
+/// A session that has just begun.
+pub(crate) struct Begun {
+    /// Its id.
+    pub(crate) id: SessionId,
+    /// What it is used with.
+    pub(crate) token: Secret,
+    /// When it ends by itself.
+    pub(crate) expires: Timestamp,
+}
+
+/// Begins a session with a proof, which is used up by it.
+///
+/// # Errors
+/// As [`Proven::take`].
+pub(crate) async fn begin(app: &App, proven: Proven, source: Source) -> Result<Begun, Problem> {
+    let (now, user, began_with) = (app.clock.now(), proven.user.id, proven.began_with());
+    let (id, expires): (SessionId, _) = (clock::fresh(now), now.plus(LIFETIME));
+    let token = Secret::generated(SESSION_PREFIX, clock::entropy());
+    let hash = app.secrets.hashing.hash(SESSION, token.expose());
+    let envelope = Envelope {
+        user: Some(user),
+        source: recording::source(source.0),
+        ..recording::by(EntryType::SessionStarted, now, user.to_string())
+    };
+    let body = json!({"session": id, "expires": expires, "began_with": began_with});
+    let (entry, name) = (app.prepare(envelope, Some(&body))?, proven.user.name.clone());
+    app.store
+        .write(move |tx| {
+            proven.take(tx, now)?;
+            sessions::insert(tx, id, user, hash, began_with, now, expires)?;
+            Ok::<_, Problem>(tx.record(entry.clone())?)
+        })
+        .await?;
+    app.rates.signed_in(&name, source);
+    Ok(Begun { id, token, expires })
+}
+
+/// Ends a session.
+///
+/// # Errors
+/// What the store met.
+pub(crate) async fn finish(
+    app: &App,
+    session: &sessions::Session,
+    by: String,
+    source: Source,
+) -> Result<(), Problem> {
+    let (id, now) = (session.id, app.clock.now());
+    let envelope = Envelope {
+        user: Some(session.user),
+        source: recording::source(source.0),
+        ..recording::by(EntryType::SessionEnded, now, by)
+    };
+    let entry = app.prepare(envelope, Some(&json!({"session": id})))?;
+    let ended = app
+        .store
+        .write(move |tx| {
+            let ended = sessions::end(tx, id, now)?;
+            if ended {
+                tx.record(entry.clone())?;
+            }
+            Ok::<_, Fault>(ended)
+        })
+        .await?;
+    // It may have ended meanwhile, or before: what was asked for is so.
+    tracing::debug!(session = %id, ended, "a session was ended");
+    Ok(())
+}
