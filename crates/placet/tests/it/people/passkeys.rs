@@ -1,12 +1,15 @@
 //! Passkeys, over HTTP, with an authenticator in software: added, used, removed; and every way in which an answer can be
 //! wrong, each alone.
 
-use super::person::{Person, stage};
-use crate::authorize::browser::{App, BACK, Browser, hidden, html, sent_to};
+use super::person::{Person, begun, stage};
+use crate::{
+    authorize::browser::{App, BACK, Browser, hidden, html, sent_to},
+    faults::clock::Clock,
+};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use placet_testkit::{
-    Answer, Asserted, Authenticator, BACKED_UP, Created, ELIGIBLE, PRESENT, Signs, VERIFIED, attestation,
-    cose, password, together,
+    Answer, Asserted, Authenticator, BACKED_UP, Created, ELIGIBLE, PRESENT, Signs, Story, VERIFIED,
+    attestation, cose, password, together,
 };
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -55,17 +58,26 @@ fn named(created: &Created) -> Members {
 /// A person with a passkey.
 fn with_passkey(signs: Signs) -> (Person<'static>, Authenticator) {
     let person = Person::new();
+    let key = adds(&person, signs);
+    (person, key)
+}
+
+fn adds(person: &Person<'_>, signs: Signs) -> Authenticator {
     let mut browser = person.signed_in_browser();
-    let (page, challenge, user) = asked(&person, &mut browser);
+    let (page, challenge, user) = asked(person, &mut browser);
     let mut key = Authenticator::new(signs, &person.story.server.pages());
     let created = key.create(&challenge, &user);
     assert_eq!(sent_to(&send(&mut browser, &page, ADD, &named(&created))), "/account");
-    (person, key)
+    key
 }
 
 /// A browser that is asked for a passkey, and the challenge.
 fn entering() -> (Browser, Answer, String) {
-    let mut browser = Browser::at(&stage().server.pages());
+    entering_at(stage())
+}
+
+fn entering_at(story: &Story) -> (Browser, Answer, String) {
+    let mut browser = Browser::at(&story.server.pages());
     let page = browser.get("/sign-in").expect(200);
     let challenge = data(&page, "challenge");
     (browser, page, challenge)
@@ -553,4 +565,52 @@ fn who_has_lost_everything_loses_their_passkeys_by_an_administrator() {
     person.story.admin().post(&path).json(&body).send().expect(204);
     refused(&enters(&mut key));
     person.signs_in(None).expect(201);
+}
+
+#[test]
+fn what_is_begun_is_finished_in_time_or_begun_again() {
+    let clock = Clock::at_noon();
+    // The time of day that it is, which the authenticator app goes by, too.
+    let zero = placet_server::clock::Clock::System.now().as_seconds().rem_euclid(86_400) - 43_200;
+    clock.set(zero);
+    let story = begun(clock.story());
+    let person = Person::with(&story, &[]);
+    let mut key = adds(&person, Signs::Es256);
+
+    // A challenge for a passkey that is to be added: five minutes.
+    for (seconds, status) in [(290, 303), (300, 403), (-10, 403)] {
+        clock.set(zero);
+        let mut browser = person.signed_in_browser();
+        let (page, challenge, user) = asked(&person, &mut browser);
+        clock.set(zero + seconds);
+        let created = Authenticator::new(Signs::Es256, &story.server.pages()).create(&challenge, &user);
+        assert_eq!(send(&mut browser, &page, ADD, &named(&created)).status, status, "{seconds}");
+    }
+    // One for signing in.
+    for (seconds, status) in [(300, 403), (290, 303)] {
+        clock.set(zero);
+        let (mut browser, page, challenge) = entering_at(&story);
+        clock.set(zero + seconds);
+        let answer = key.assert(&challenge);
+        assert_eq!(send(&mut browser, &page, ENTER, &answer.form()).status, status, "{seconds}");
+        // Nor is one that was used good again, once it was forgotten, or the clock set back.
+        clock.set(zero + 10);
+        key.count += 10;
+        let answer = key.assert(&challenge);
+        let again = send(&mut browser, &page, ENTER, &answer.form()).status;
+        assert_eq!(again, if status == 303 { 403 } else { 303 }, "{seconds}");
+    }
+    // The page that asks for a code after the password.
+    clock.set(zero - 3);
+    let (_, codes) = person.enrols();
+    for (seconds, status) in [(300, 403), (290, 303)] {
+        clock.set(zero);
+        let (mut browser, page, _) = entering_at(&story);
+        let right = password(&person.name);
+        let asked =
+            browser.submit(&page, "/sign-in", &[("name", &person.name), ("password", &right)]).expect(200);
+        clock.set(zero + seconds);
+        let answer = browser.submit(&asked, "/sign-in/code", &[("code", &codes[0])]);
+        assert_eq!(answer.status, status, "{seconds}: {}", html(&answer));
+    }
 }
