@@ -146,9 +146,11 @@ pub(super) fn token(app: &App, person: &SignedIn) -> Markup {
 }
 
 /// What is asked for before anything is changed about how a person signs in. `form` keeps the fields of a page apart.
-pub(super) fn fresh(form: &str, factors: &Factors) -> Markup {
+pub(super) fn fresh(person: &SignedIn, form: &str, factors: &Factors) -> Markup {
     let (password, code) = (format!("{form}-password"), format!("{form}-code"));
     html! {
+        // For what keeps passwords.
+        input type="text" hidden autocomplete="username" value=(person.user.name);
         label for=(password) { "Your password" }
         input type="password" id=(password) name="password" required autocomplete="current-password";
         @if factors.totp.is_some() {
@@ -186,7 +188,7 @@ async fn page(app: &App, person: &SignedIn, wrong: Option<&str>) -> Response {
             h2 { "Password" }
             form method="post" action="/account/password" {
                 (token(app, person))
-                (fresh("change", &factors))
+                (fresh(person, "change", &factors))
                 label for="new" { "A new password" }
                 input type="password" id="new" name="new" required minlength="12" autocomplete="new-password";
                 label for="same" { "The same again" }

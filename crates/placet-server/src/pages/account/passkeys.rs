@@ -132,7 +132,7 @@ pub(super) fn section(app: &App, person: &SignedIn, factors: &Factors) -> Markup
             p { "With a passkey you sign in by a finger, a face or a PIN of your device, without a password or a code." }
             form method="post" action="/account/passkeys" {
                 (token(app, person))
-                (fresh("passkey", factors))
+                (fresh(person, "passkey", factors))
                 div.verdict { button type="submit" { "Add a passkey" } }
             }
         } @else {
@@ -151,7 +151,7 @@ pub(super) fn section(app: &App, person: &SignedIn, factors: &Factors) -> Markup
                         }
                     }
                 }
-                (fresh("unpasskey", factors))
+                (fresh(person, "unpasskey", factors))
                 div.verdict { button type="submit" { "Remove the chosen one" } }
             }
         }

@@ -107,7 +107,7 @@ pub(super) fn section(app: &App, person: &SignedIn, factors: &Factors) -> Markup
             p { "With an app on your phone, a password alone signs nobody in as you." }
             form method="post" action="/account/totp" {
                 (token(app, person))
-                (fresh("totp", factors))
+                (fresh(person, "totp", factors))
                 div.verdict { button type="submit" { "Set up an authenticator app" } }
             }
         };
@@ -117,12 +117,12 @@ pub(super) fn section(app: &App, person: &SignedIn, factors: &Factors) -> Markup
         p { "You have " strong { (factors.recovery_codes) } " unused recovery codes." }
         form method="post" action="/account/recovery-codes" {
             (token(app, person))
-            (fresh("recovery", factors))
+            (fresh(person, "recovery", factors))
             div.verdict { button type="submit" { "Make new recovery codes" } }
         }
         form method="post" action="/account/totp/remove" {
             (token(app, person))
-            (fresh("remove", factors))
+            (fresh(person, "remove", factors))
             div.verdict { button type="submit" { "Remove the app" } }
         }
     }
