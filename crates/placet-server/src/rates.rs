@@ -398,7 +398,10 @@ mod tests {
         });
         assert_eq!(guessed.count(), 20);
         assert!(rates.one_time("ada", from("203.0.113.1"), now).is_err());
-        assert!(rates.one_time("ada", home, now).is_ok() && rates.one_time("lee", from("203.0.113.1"), now).is_ok());
+        assert!(
+            rates.one_time("ada", home, now).is_ok()
+                && rates.one_time("lee", from("203.0.113.1"), now).is_ok()
+        );
         assert!(rates.one_time("ada", from("203.0.113.1"), now.plus(Duration::from_secs(300))).is_ok());
     }
 

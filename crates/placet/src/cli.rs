@@ -6,8 +6,8 @@ use crate::{
     client::Client,
     commands::{
         account, act, action, agent, approvals, backup, connection, doctor, grant, issuer, keys, permit,
-        policy, record, registration, request, resource_server, restore, scope, service, session, shell, task,
-        token, user,
+        policy, record, registration, request, resource_server, restore, scope, service, session, shell,
+        task, token, user,
     },
     data::{self, VaultKeys},
     demo,
