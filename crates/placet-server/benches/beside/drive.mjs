@@ -15,7 +15,7 @@ import { setTimeout as later } from "node:timers/promises";
 
 const CONNECTIONS = 64;
 const ROUNDS = 3;
-const SECONDS = 5;
+const SECONDS = 4;
 /** The equal load, as a part of what the slower one could do. */
 const LOAD = 0.7;
 const GOALS = { tokens: 5, introspections: 10 };
