@@ -77,7 +77,8 @@ impl Word {
             return Ok(Counts::Distrusted);
         }
         let Some(once) = &self.once else { return Ok(Counts::Yes) };
-        let fresh = assertions::spend(tx, PURPOSE, &self.issuer.to_string(), &once.jti, once.until)?;
+        // By its name, so that what was used stays used where the issuer is trusted anew.
+        let fresh = assertions::spend(tx, PURPOSE, &self.iss, &once.jti, once.until)?;
         Ok(if fresh { Counts::Yes } else { Counts::Used })
     }
 

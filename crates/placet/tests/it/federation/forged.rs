@@ -224,7 +224,7 @@ fn the_parameter_is_needed_and_public_clients_are_not_for_it() {
     let refused = present(&narrow, &idp.jag(&narrow, |_, _| {}), &[]).refused(400, "unauthorized_client");
     assert!(why(&refused).contains("jwt-bearer"));
     // A suspended agent is nobody.
-    stage.admin().post(&format!("/v1/agents/{}/suspend", agent.id)).json(&json!({})).send().expect(200);
+    stage.admin().post(&format!("/v1/agents/{}/suspend", agent.id)).send().expect(200);
     present(&agent, &idp.jag(&agent, |_, _| {}), &[]).refused(401, "invalid_client");
     // Many who are nobody are told to wait; it is answered all the same.
     let unknown = add("https://self.example", &Signer::ed25519(), &json!({})).refused(400, "request_invalid");

@@ -30,15 +30,13 @@ fn the_agent_acts_for_the_person_within_all_that_bounds_it() {
     assert_eq!((task.text("/origin"), task.text("/description")), ("agent".into(), "tickets".into()));
     // The record says on whose word.
     let entries = stage.story.record();
-    let entry = entries.iter().find(|entry| {
-        entry["type"] == "grant.issued" && entry["task"] == grant.at("/task").as_str().unwrap()
-    });
-    let index = entry.unwrap()["index"].as_u64().unwrap();
-    assert_eq!(entry.unwrap()["user"], stage.pat.id.as_str());
-    let told = stage.admin().get(&format!("/v1/record/{index}")).send();
-    if told.status == 200 {
-        assert_eq!(told.at("/body/on_word_of/issuer"), &json!(idp.iss));
-    }
+    let of_it = |entry: &&Value| entry["type"] == "grant.issued" && entry["task"] == *grant.at("/task");
+    let entry = entries.iter().find(of_it).unwrap();
+    let index = entry["index"].as_u64().unwrap();
+    assert_eq!(entry["user"], stage.pat.id.as_str());
+    let told = stage.admin().get(&format!("/v1/record/{index}")).send().expect(200);
+    assert_eq!(told.at("/body/on_word_of/issuer"), &json!(idp.iss));
+    assert_eq!(told.at("/body/on_word_of/subject"), "00u-pat");
 }
 
 #[test]
@@ -75,13 +73,15 @@ fn nothing_is_given_beyond_the_assertion_the_registration_the_roles_and_the_issu
     present(&agent, &unsaid(), &[]).refused(400, "invalid_scope");
     assert_eq!(of(present(&agent, &unsaid(), &[("scope", "orders.read")])), "orders.read");
     // A scope that needs a role, which pat has not.
-    let name = fresh("orders.audit");
-    let entry = json!({"description": "Look into orders", "includes": [], "roles": ["support-lead"]});
-    stage.admin().put(&format!("/v1/scopes/{name}")).json(&entry).send().expect(201);
-    let guarded = || idp.jag(&agent, |_, claims| claims["scope"] = json!(format!("orders.read {name}")));
-    assert_eq!(of(present(&agent, &guarded(), &[])), "orders.read");
-    present(&agent, &guarded(), &[("scope", &name)]).refused(400, "invalid_scope");
-    stage.admin().delete(&format!("/v1/scopes/{name}")).send().expect(204);
+    let tool = fresh("ledger-word-");
+    let (read, audit) = (format!("{tool}.read"), format!("{tool}.audit"));
+    let agent = stage.agent_for(&[&format!("{tool}.*")]);
+    let entry = json!({"description": "Look into the books", "includes": [], "roles": ["bookkeeper"]});
+    stage.admin().put(&format!("/v1/scopes/{audit}")).json(&entry).send().expect(201);
+    let guarded = || idp.jag(&agent, |_, claims| claims["scope"] = json!(format!("{read} {audit}")));
+    assert_eq!(of(present(&agent, &guarded(), &[])), read);
+    let refused = present(&agent, &guarded(), &[("scope", &audit)]).refused(400, "invalid_scope");
+    assert!(why(&refused).contains(&audit), "{}", why(&refused));
 }
 
 #[test]
