@@ -20,6 +20,7 @@ use crate::{
 };
 use clap::{Args, Parser, Subcommand};
 use placet_core::secret::Secret;
+use placet_server::caller::SESSION_PREFIX;
 use placet_store::Database;
 use std::path::{Path, PathBuf};
 
@@ -274,7 +275,7 @@ impl Context {
     pub(crate) fn person(&self) -> Result<Client, Failure> {
         let server = self.server()?;
         let given = self.environment.token.clone();
-        let is_session = |token: &Secret| token.expose().starts_with(b"plt_session_");
+        let is_session = |token: &Secret| token.expose().starts_with(SESSION_PREFIX.as_bytes());
         let token = match given.filter(is_session) {
             Some(token) => Some(token),
             None => self.state()?.session(server.base())?.map(|session| session.token()),

@@ -91,9 +91,10 @@ fn openings_are_counted() {
 fn secrets_are_compared_in_constant_time() {
     let mut found = Vec::new();
     for file in rust_files().iter().filter(|file| !file.is_tidy()) {
-        // A length is no secret.
+        // A length is no secret, and neither is the prefix that says of which kind one is.
         let opened = |line: &&str| {
-            let line = line.replace(".expose().len()", "");
+            let line =
+                line.replace(".expose().len()", "").replace(".expose().starts_with(SESSION_PREFIX", "");
             line.contains(".expose(") || line.contains(".expose_str(")
         };
         let compared =
