@@ -67,7 +67,12 @@ async function peer() {
     const [id, secret] = ["load", "a-secret-of-forty-characters-or-so-84f1b2"];
     const server = child(process.execPath, [new URL("peer.mjs", import.meta.url).pathname, id, secret], ["ignore", "pipe", "ignore"]);
     const port = await new Promise((resolve, reject) => {
-        server.stdout.once("data", (bytes) => resolve(Number(bytes)));
+        let told = "";
+        server.stdout.on("data", (bytes) => {
+            told += bytes;
+            const line = /^(\d+)$/m.exec(told);
+            if (line !== null) resolve(Number(line[1]));
+        });
         server.once("exit", () => reject(new Error("oidc-provider did not start")));
     });
     return { name: "oidc-provider", port, token: "/token", introspect: "/token/introspection", id, secret };
