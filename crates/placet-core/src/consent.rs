@@ -210,8 +210,15 @@ impl Consent<'_> {
             list(self.authority.scope.iter().map(|scope| scope.as_str().to_owned())),
             list(self.authority.tools.iter().map(ToString::to_string)),
         )));
-        for detail in &self.authority.authorization_details {
-            lines.push(Line::Plain(format!("But no more than {}", self::detail(detail))));
+        let details = &self.authority.authorization_details;
+        for detail in details {
+            lines.push(Line::Plain(self::detail(detail)));
+        }
+        if !details.is_empty() && details.iter().all(|detail| matches!(detail, AuthorizationDetail::Other(_)))
+        {
+            lines.push(Line::Plain(
+                "Through this installation itself it could do none of the actions above.".to_owned(),
+            ));
         }
         lines
     }
@@ -328,7 +335,7 @@ pub fn visible(text: &str) -> String {
 fn detail(detail: &AuthorizationDetail) -> String {
     match detail {
         AuthorizationDetail::PlacetAction { actions, resources, max } => {
-            let mut text = list(actions.iter().map(ToString::to_string));
+            let mut text = format!("But no more than {}", list(actions.iter().map(ToString::to_string)));
             if let Some(resources) = resources {
                 let _ = write!(text, " on {}", list(resources.iter().map(ToString::to_string)));
             }
@@ -337,8 +344,15 @@ fn detail(detail: &AuthorizationDetail) -> String {
             }
             text + "."
         }
-        AuthorizationDetail::Other(members) => {
-            format!("{}.", quoted(&serde_json::to_string(members).unwrap_or_default()))
+        // Its meaning is the administrator's word; what it says is what whoever reads the token goes by.
+        AuthorizationDetail::Other(entry) => {
+            let meaning = entry.declared().map(|declared| quoted(&declared.definition().description));
+            format!(
+                "Where its tokens are for: {} ({}), as stated here: {}.",
+                meaning.unwrap_or_else(|| "what nobody has described".to_owned()),
+                quoted(entry.kind()),
+                quoted(&serde_json::to_string(entry.members()).unwrap_or_default())
+            )
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     scope::Scope,
     time::Timestamp,
 };
-use cover::{AuthorizationDetail, meet, uncovered};
+use cover::{AuthorizationDetail, beyond, meet, uncovered};
 use serde::{Deserialize, Serialize};
 
 /// The deepest that a lineage may get unless its root says less.
@@ -37,6 +37,10 @@ pub struct Authority {
     pub connections: Option<Vec<ConnectionId>>,
     /// RFC 9396 details; empty: no further bound.
     pub authorization_details: Vec<AuthorizationDetail>,
+    /// The declared types of which details may be stated where there are none yet: what an administrator says of an
+    /// agent, in its registration grant only. A grant below it has the details that it was given, and no others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub detail_types: Vec<String>,
     /// Who may be shown its tokens (`aud`).
     pub audience: Vec<String>,
     /// Not before this.
@@ -96,6 +100,12 @@ pub enum Exceeds {
         /// Indexes of the entries that exceed, as text.
         entries: Vec<String>,
     },
+    /// Details of declared types that the parent neither has nor may state (`invalid_authorization_details`).
+    #[error("the agent may not state authorization details of the type {} here", types.join(", "))]
+    DetailTypes {
+        /// The types.
+        types: Vec<String>,
+    },
     /// The lineage is as deep as its root allows (`invalid_grant`).
     #[error("the lineage may not be deeper than {0}")]
     Depth(u8),
@@ -110,7 +120,7 @@ impl Exceeds {
         match self {
             Self::Scope { .. } => "invalid_scope",
             Self::Target { .. } => "invalid_target",
-            Self::Details { .. } => "invalid_authorization_details",
+            Self::Details { .. } | Self::DetailTypes { .. } => "invalid_authorization_details",
             Self::Depth(_) | Self::Key => "invalid_grant",
         }
     }
@@ -123,7 +133,7 @@ impl Authority {
     /// # Errors
     /// [`Exceeds`], naming the entries that the parent doesn't cover.
     pub fn narrow(&self, request: &Request) -> Result<Self, Exceeds> {
-        let mut child = self.clone();
+        let mut child = Self { detail_types: Vec::new(), ..self.clone() };
         if let Some(asked) = &request.scope {
             let over = uncovered(asked, &self.scope, Scope::covers);
             if !over.is_empty() {
@@ -161,17 +171,7 @@ impl Authority {
             child.audience.clone_from(asked);
         }
         if let Some(asked) = &request.authorization_details {
-            // A parent without details is not bounded by any: each detail of the child is then a narrowing.
-            let exceeds = |detail: &AuthorizationDetail| {
-                !self.authorization_details.is_empty()
-                    && !self.authorization_details.iter().any(|own| own.covers(detail))
-            };
-            let entries: Vec<_> =
-                asked.iter().enumerate().filter(|(_, d)| exceeds(d)).map(|(i, _)| i.to_string()).collect();
-            // An empty list from a bounded parent would lift the bound.
-            if !entries.is_empty() || (asked.is_empty() && !self.authorization_details.is_empty()) {
-                return Err(Exceeds::Details { entries });
-            }
+            self.check_details(asked)?;
             child.authorization_details.clone_from(asked);
         }
         if let Some(asked) = request.expires {
@@ -184,6 +184,49 @@ impl Authority {
             child.key = Some(asked);
         }
         Ok(child)
+    }
+
+    /// Whether a child may have these details.
+    fn check_details(&self, asked: &[AuthorizationDetail]) -> Result<(), Exceeds> {
+        let own = &self.authorization_details;
+        if own.is_empty() {
+            // A parent without details is not bounded by any: one of Placet's own type is then a narrowing. To whoever
+            // reads one of a declared type it is more than none.
+            let types = asked.iter().filter_map(|detail| match detail {
+                AuthorizationDetail::Other(entry) => Some(entry),
+                AuthorizationDetail::PlacetAction { .. } => None,
+            });
+            let beyond = types.filter(|entry| {
+                entry.declared().is_none() || !self.detail_types.iter().any(|kind| kind == entry.kind())
+            });
+            let types: Vec<String> =
+                beyond.map(|entry| format!("`{}`", entry.kind().escape_default())).collect();
+            return if types.is_empty() { Ok(()) } else { Err(Exceeds::DetailTypes { types }) };
+        }
+        let entries: Vec<String> = beyond(asked, own).iter().map(ToString::to_string).collect();
+        // An empty list from a bounded parent would lift the bound.
+        if entries.is_empty() && !asked.is_empty() { Ok(()) } else { Err(Exceeds::Details { entries }) }
+    }
+
+    /// The details of this authority that the holder of `registration` may have as well, where they are handed on to it:
+    /// Placet's own, and those of the types that it may state.
+    ///
+    /// # Errors
+    /// [`Exceeds::DetailTypes`] where none would be left: without any, nothing would be bounded.
+    pub fn details_for(&self, registration: &Self) -> Result<Vec<AuthorizationDetail>, Exceeds> {
+        let may = |detail: &AuthorizationDetail| match detail {
+            AuthorizationDetail::PlacetAction { .. } => true,
+            AuthorizationDetail::Other(entry) => {
+                registration.detail_types.iter().any(|kind| kind == entry.kind())
+            }
+        };
+        let own = &self.authorization_details;
+        let left: Vec<AuthorizationDetail> = own.iter().filter(|detail| may(detail)).cloned().collect();
+        if left.is_empty() && !own.is_empty() {
+            let types = own.iter().map(|detail| format!("`{}`", detail.kind().escape_default())).collect();
+            return Err(Exceeds::DetailTypes { types });
+        }
+        Ok(left)
     }
 
     /// The same authority in the hands of another holder, who has proved to hold `key`: what is bound stays bound, to
@@ -226,6 +269,7 @@ impl Authority {
         };
         // A list that the other leaves open is wider than any list of this one; so is no key at all.
         self.connections.is_some() <= other.connections.is_some()
+            && uncovered(&other.detail_types, &self.detail_types, PartialEq::eq).is_empty()
             && self.key.is_some() <= other.key.is_some()
             && self.narrow(&all).is_ok()
     }

@@ -14,6 +14,7 @@ pub mod chain;
 pub mod client;
 pub mod consent;
 pub mod decimal;
+pub mod detail_type;
 pub mod diagnostic;
 pub mod dpop;
 pub mod federation;

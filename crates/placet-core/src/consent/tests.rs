@@ -1,7 +1,7 @@
 //! What a person is asked, and what nobody can make it look like.
 
 use super::*;
-use crate::{grant::cover::AuthorizationDetail, id::AgentId, time::Timestamp};
+use crate::{detail_type::DetailTypes, grant::cover::AuthorizationDetail, id::AgentId, time::Timestamp};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -129,6 +129,26 @@ fn the_question_in_full() {
     Where you will be sent
       To “app.example”, which is told your answer.
     "#);
+}
+
+#[test]
+fn what_others_read_from_the_token_is_said_in_the_administrators_words() {
+    let mut asked = asked(&json!({}));
+    let details = json!([{"type": "payment", "amount": 10, "to": "\u{202e}”x"}]);
+    let definition = json!({"description": "Pay invoices", "schema": {"additionalProperties": true}});
+    let definition = serde_json::from_value(definition).unwrap();
+    let types = DetailTypes::load(&DetailTypes::default(), [("payment".to_owned(), definition)]);
+    let mut details = AuthorizationDetail::parse_list(&details).unwrap();
+    types.judge(&mut details).unwrap();
+    asked.authority.authorization_details = details;
+    let text = asked.text();
+    let line = "Where its tokens are for: “Pay invoices” (“payment”), as stated here: \
+                “{\"amount\":10,\"to\":\"\\u{202e}\\u{201d}x\",\"type\":\"payment\"}”.";
+    assert!(text.contains(line), "{text}");
+    assert!(text.contains("could do none of the actions above"), "{text}");
+    let action = json!([{"type": "placet_action", "actions": ["orders.read"]}]);
+    asked.authority.authorization_details.extend(AuthorizationDetail::parse_list(&action).unwrap());
+    assert!(!asked.text().contains("could do none"), "{}", asked.text());
 }
 
 #[test]

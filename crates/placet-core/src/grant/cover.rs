@@ -2,10 +2,16 @@
 //!
 //! Placet understands one type, `placet_action`:
 //! `{"type": "placet_action", "actions": ["refunds.*"], "resources": ["order://customer:42/**"], "max": {"amount": 500}}`.
-//! Any other type is kept as it is, covered by an equal one only, and permits no action.
+//! Any other type is one that an administrator declared ([`crate::detail_type`]): kept as it is, covered by an equal
+//! one, or by a wider one where its type says how. It permits no action.
 //!
-//! Invariant: a child entry is covered by *one* parent entry or not at all; entries are never added up. Bounds are
-//! compared exactly, as decimals.
+//! Invariant: a child entry is covered by *one* parent entry or not at all; entries are never added up, and one entry of
+//! a declared type stands for one: whoever reads two may take them for twice as much. Bounds are compared exactly, as
+//! decimals.
+
+mod stated;
+
+pub use stated::{Stated, beyond};
 
 use crate::pattern::{ActionName, ActionPattern, ResourcePattern};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -49,8 +55,8 @@ pub enum AuthorizationDetail {
         /// Inclusive upper bounds on numbers in `params`, by the parameter's name. Nothing is bounded from below.
         max: BTreeMap<String, Bound>,
     },
-    /// Any other type, with its `type` member, as it was sent.
-    Other(Map<String, Value>),
+    /// Any other type, as it was sent.
+    Other(Stated),
 }
 
 /// What is wrong with `authorization_details`; OAuth answers it as `invalid_authorization_details` (RFC 9396 §5).
@@ -59,6 +65,13 @@ pub enum AuthorizationDetail {
 pub struct DetailError {
     place: String,
     problem: String,
+}
+
+impl DetailError {
+    /// What is wrong at a place behind the member's name: `[0].amount`.
+    pub fn at(place: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { place: place.into(), problem: problem.into() }
+    }
 }
 
 impl AuthorizationDetail {
@@ -83,7 +96,7 @@ impl AuthorizationDetail {
                     && covers_resources(resources.as_deref(), child_resources.as_deref())
                     && max.iter().all(|(name, bound)| child_max.get(name).is_some_and(|child| child <= bound))
             }
-            (Self::Other(one), Self::Other(another)) => one == another,
+            (Self::Other(one), Self::Other(another)) => one.covers(another),
             (Self::PlacetAction { .. }, Self::Other(_)) | (Self::Other(_), Self::PlacetAction { .. }) => {
                 false
             }
@@ -113,7 +126,7 @@ impl AuthorizationDetail {
     pub fn kind(&self) -> &str {
         match self {
             Self::PlacetAction { .. } => PLACET_ACTION,
-            Self::Other(members) => members.get("type").and_then(Value::as_str).unwrap_or_default(),
+            Self::Other(entry) => entry.kind(),
         }
     }
 
@@ -121,7 +134,7 @@ impl AuthorizationDetail {
     pub fn to_json(&self) -> Value {
         let (actions, resources, max) = match self {
             Self::PlacetAction { actions, resources, max } => (actions, resources, max),
-            Self::Other(members) => return Value::Object(members.clone()),
+            Self::Other(entry) => return Value::Object(entry.members().clone()),
         };
         let mut members = Map::new();
         members.insert("type".into(), PLACET_ACTION.into());
@@ -236,7 +249,7 @@ fn covers_resources(parent: Option<&[ResourcePattern]>, child: Option<&[Resource
 }
 
 fn error(place: &str, problem: impl ToString) -> DetailError {
-    DetailError { place: place.to_owned(), problem: problem.to_string() }
+    DetailError::at(place, problem.to_string())
 }
 
 fn read(item: &Value, place: &str) -> Result<AuthorizationDetail, DetailError> {
@@ -245,7 +258,7 @@ fn read(item: &Value, place: &str) -> Result<AuthorizationDetail, DetailError> {
     match kind {
         None => return Err(error(&format!("{place}.type"), "must be a string that is not empty")),
         Some(PLACET_ACTION) => {}
-        Some(_) => return Ok(AuthorizationDetail::Other(members.clone())),
+        Some(_) => return Ok(AuthorizationDetail::Other(Stated::new(members.clone()))),
     }
     let known = ["type", "actions", "resources", "max"];
     if let Some(unknown) = members.keys().find(|name| !known.contains(&name.as_str())) {

@@ -53,6 +53,7 @@ pub(crate) fn everything() -> Authority {
         resources: vec![ResourcePattern::everything()],
         connections: None,
         authorization_details: Vec::new(),
+        detail_types: Vec::new(),
         audience: Vec::new(),
         not_before: Timestamp::from_micros(0),
         expires: Timestamp::MAX,

@@ -101,6 +101,7 @@ fn chain() -> Chain {
         resources: vec![ResourcePattern::everything()],
         connections: None,
         authorization_details: Vec::new(),
+        detail_types: Vec::new(),
         audience: vec!["http://127.0.0.1".into()],
         not_before: Timestamp::default(),
         expires: Timestamp::MAX,

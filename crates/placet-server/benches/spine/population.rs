@@ -99,6 +99,7 @@ fn agent(number: u64, issuer: &str) -> (Agent, Grant) {
             resources: vec![ResourcePattern::everything()],
             connections: None,
             authorization_details: Vec::new(),
+            detail_types: Vec::new(),
             audience: vec![issuer.to_owned()],
             not_before: made(),
             expires: Timestamp::MAX,

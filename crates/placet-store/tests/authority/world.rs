@@ -264,6 +264,7 @@ pub(crate) fn authority() -> Authority {
         resources: vec![ResourcePattern::parse("order://customer:42/**").unwrap()],
         connections: None,
         authorization_details: Vec::new(),
+        detail_types: Vec::new(),
         audience: vec!["https://placet.example".to_owned()],
         not_before: NOW,
         expires: minutes(30),

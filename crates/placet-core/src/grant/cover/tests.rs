@@ -263,6 +263,7 @@ fn authority() -> impl Strategy<Value = Authority> {
         resources,
         connections: None,
         authorization_details: Vec::new(),
+        detail_types: Vec::new(),
         audience: vec!["p".to_owned()],
         not_before: Timestamp::from_seconds(0),
         expires: Timestamp::MAX,
