@@ -3,7 +3,7 @@
 use crate::problem::Problem;
 use crate::{
     advice::Advice,
-    api::scopes::Known,
+    api::{detail_types, scopes::Known},
     bearer::Bearers,
     clock::Clock,
     connections::Connections,
@@ -135,6 +135,8 @@ pub struct App {
     pub rates: Rates,
     /// What scopes mean, as it was last read.
     pub scopes: ArcSwapOption<Known>,
+    /// The types of authorization details that are declared, as they were last read.
+    pub detail_types: ArcSwapOption<detail_types::Known>,
     /// DPoP proofs that were used here.
     pub proofs: Proofs,
     /// Clients that authenticated.
@@ -168,6 +170,7 @@ impl App {
             forwarded_by: config.forwarded_by,
             rates: Rates::new(config.client_rate),
             scopes: ArcSwapOption::empty(),
+            detail_types: ArcSwapOption::empty(),
             proofs: Proofs::new(began),
             issuers: ArcSwap::from_pointee(config.issuers),
             secrets: config.secrets,

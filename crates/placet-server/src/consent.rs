@@ -17,7 +17,7 @@ use placet_core::{
     authorize::Refusal,
     chain::{Chain, Link},
     consent::{Consent, Declared, Part, Unknown, Way},
-    grant::{Authority, Grant},
+    grant::{Authority, Grant, cover::AuthorizationDetail},
     id::{SessionId, UserId},
     pattern::ActionPattern,
     record::{EntryType, Envelope},
@@ -148,7 +148,19 @@ impl Draft {
             expires: Timestamp::from_micros(0),
             ..self.grant.authority.clone()
         };
-        let told = json!([authority, client.id, self.task.description, self.task.label, self.connections]);
+        // What a declared type means is in the administrator's words, which may have changed.
+        let meanings: Vec<_> = authority
+            .authorization_details
+            .iter()
+            .map(|detail| match detail {
+                AuthorizationDetail::Other(entry) => {
+                    entry.declared().map(|declared| declared.definition().description.clone())
+                }
+                AuthorizationDetail::PlacetAction { .. } => None,
+            })
+            .collect();
+        let told =
+            json!([authority, meanings, client.id, self.task.description, self.task.label, self.connections]);
         sha256(&[told.to_string().as_bytes()])
     }
 

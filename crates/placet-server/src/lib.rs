@@ -153,6 +153,11 @@ pub fn routes() -> Routes {
         .route("/v1/trusted-issuers/{id}/users", post(api::trusted_issuers::mean))
         .route("/v1/scopes", get(api::scopes::list))
         .route("/v1/scopes/{name}", put(api::scopes::put).get(api::scopes::show).delete(api::scopes::remove))
+        .route("/v1/authorization-detail-types", get(api::detail_types::list))
+        .route(
+            "/v1/authorization-detail-types/{name}",
+            put(api::detail_types::put).get(api::detail_types::show).delete(api::detail_types::remove),
+        )
         .route("/v1/connections", post(api::connections::create).get(api::connections::list))
         .route("/v1/keys", get(api::keys::list))
         .route("/v1/keys/rotate", post(api::keys::rotate))

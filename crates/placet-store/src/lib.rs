@@ -21,6 +21,7 @@ pub mod counters;
 pub mod decisions;
 pub mod delegations;
 pub mod denials;
+pub mod detail_types;
 mod document;
 pub mod documents;
 mod fault;
@@ -99,6 +100,7 @@ pub fn all_statements() -> Vec<(String, String)> {
         delegations::STATEMENTS,
         proofs::STATEMENTS,
         denials::STATEMENTS,
+        detail_types::STATEMENTS,
         documents::STATEMENTS,
         gauges::STATEMENTS,
         grants::STATEMENTS,

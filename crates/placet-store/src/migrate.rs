@@ -37,6 +37,7 @@ pub(crate) const MIGRATIONS: &[(i64, &str)] = &[
     (18, include_str!("../migrations/0018_waiting_requests.sql")),
     (19, include_str!("../migrations/0019_second_factors.sql")),
     (20, include_str!("../migrations/0020_passkeys.sql")),
+    (21, include_str!("../migrations/0021_detail_types.sql")),
     (22, include_str!("../migrations/0022_requests_of_unconfirmed_clients.sql")),
 ];
 

@@ -65,6 +65,8 @@ pub enum Version {
     Permit(PermitId),
     /// The scopes that are registered; the commit point does not compare it.
     Scopes,
+    /// The types of authorization details that are declared; the commit point does not compare it.
+    DetailTypes,
 }
 
 impl From<Stamp> for Version {
@@ -88,6 +90,7 @@ impl fmt::Display for Version {
             Self::Keys => f.write_str("keys"),
             Self::Permit(permit) => write!(f, "permit/{permit}"),
             Self::Scopes => f.write_str("scopes"),
+            Self::DetailTypes => f.write_str("detail-types"),
         }
     }
 }

@@ -5,9 +5,9 @@
 use crate::{
     client::Client,
     commands::{
-        account, act, action, agent, approvals, backup, connection, doctor, grant, issuer, keys, permit,
-        policy, record, registration, request, resource_server, restore, scope, service, session, shell,
-        task, token, user,
+        account, act, action, agent, approvals, backup, connection, detail_type, doctor, grant, issuer, keys,
+        permit, policy, record, registration, request, resource_server, restore, scope, service, session,
+        shell, task, token, user,
     },
     data::{self, VaultKeys},
     demo,
@@ -100,6 +100,9 @@ pub(crate) enum Command {
     /// Say what scopes mean, and who may delegate them
     #[command(subcommand)]
     Scope(scope::Command),
+    /// Declare types of authorization details, and how an entry may be narrower
+    #[command(subcommand)]
+    DetailType(detail_type::Command),
     /// Take an action as an agent
     Act(act::Act),
     /// Look at actions, and settle what nobody knows of
@@ -187,6 +190,7 @@ impl Cli {
                 Command::ResourceServer(command) => command.run(&context).await,
                 Command::Issuer(command) => command.run(&context).await,
                 Command::Scope(command) => command.run(&context).await,
+                Command::DetailType(command) => command.run(&context).await,
                 Command::Act(command) => command.run(&context).await,
                 Command::Action(command) => command.run(&context).await,
                 Command::Decide(command) => command.run(&context).await,

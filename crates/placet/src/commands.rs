@@ -9,6 +9,7 @@ pub(crate) mod agent;
 pub(crate) mod approvals;
 pub(crate) mod backup;
 pub(crate) mod connection;
+pub(crate) mod detail_type;
 pub(crate) mod doctor;
 pub(crate) mod grant;
 pub(crate) mod issuer;

@@ -26,6 +26,9 @@ pub struct Template {
     pub max_scope_level: Level,
     /// Scopes that a request without `scope` gets.
     pub default_scopes: Vec<Scope>,
+    /// The declared types of authorization details that they may state.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub authorization_details_types: Vec<String>,
     /// Labels that policies select by.
     pub labels: BTreeMap<String, String>,
     /// The hosts whose documents are clients: a name, or `*.` and a name for all below it. Any where it is left out.
@@ -40,6 +43,7 @@ impl Default for Template {
             resource_access: None,
             max_scope_level: Level::default(),
             default_scopes: Vec::new(),
+            authorization_details_types: Vec::new(),
             labels: BTreeMap::new(),
             document_hosts: None,
         }

@@ -130,6 +130,10 @@ entry_types! {
     ScopeApplied = "scope.applied",
     /// A scope is registered no more.
     ScopeRemoved = "scope.removed",
+    /// It was declared what an authorization detail of a type has to be and how it may be narrower.
+    DetailTypeApplied = "detail_type.applied",
+    /// A type of authorization details is declared no more.
+    DetailTypeRemoved = "detail_type.removed",
     /// A key was made.
     KeyCreated = "key.created",
     /// A key signs or seals from now on.

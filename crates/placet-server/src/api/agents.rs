@@ -5,7 +5,7 @@
 
 mod client;
 
-use super::query::QueryParams;
+use super::{detail_types, query::QueryParams};
 use crate::{
     app::App,
     body::JsonBody,
@@ -74,6 +74,8 @@ pub struct New {
     labels: BTreeMap<String, String>,
     owner: Option<String>,
     client_id_url: Option<String>,
+    #[serde(default)]
+    authorization_details_types: Vec<String>,
 }
 
 /// `POST /v1/agents`. With `client_id_url` the agent is the client whose document is there.
@@ -119,7 +121,8 @@ pub async fn create(
         created: now,
         version: 1,
     };
-    let grant = self::registration(&app, &agent, new.allowed_tools, new.resource_access, now);
+    let mut grant = self::registration(&app, &agent, new.allowed_tools, new.resource_access, now);
+    grant.authority.detail_types = detail_types::known(&app, new.authorization_details_types).await?;
     let mut answer = json!({
         "client_id": agent.id,
         "allowed_scopes": grant.authority.scope,
@@ -181,6 +184,7 @@ pub(crate) fn registration(
         resources: resources.unwrap_or_else(|| vec![ResourcePattern::everything()]),
         connections: None,
         authorization_details: Vec::new(),
+        detail_types: Vec::new(),
         audience: vec![app.issuer.clone()],
         not_before: now,
         expires: Timestamp::MAX,
@@ -245,6 +249,7 @@ pub struct Change {
     max_scope_level: Option<Level>,
     default_scopes: Option<Vec<Scope>>,
     acts_alone: Option<bool>,
+    authorization_details_types: Option<Vec<String>>,
 }
 
 /// `PATCH /v1/agents/{id}`. A client that had no secret and needs one now is answered with it.
@@ -263,12 +268,16 @@ pub async fn change(
     let secret = Secret::generated("pcs_", clock::entropy());
     let hashed = app.secrets.hashing.hash(CLIENT_SECRET, secret.expose());
     let id = find(&app, &id).await?.ok_or_else(|| unknown(&id))?.id;
+    let detail_types = match change.authorization_details_types.clone() {
+        Some(types) => Some(detail_types::known(&app, types).await?),
+        None => None,
+    };
     let (inner, by) = (Arc::clone(&app), caller.by());
     let answer = app
         .store
         .write(move |tx| {
             let mut agent = agents::find(tx, id)?.ok_or(Fault::Unreadable("an agent"))?;
-            let grant =
+            let mut grant =
                 grants::find(tx, agent.registration)?.ok_or(Fault::Unreadable("a registration grant"))?;
             agent.description = change.description.clone().unwrap_or(agent.description);
             agent.labels = change.labels.clone().unwrap_or(agent.labels);
@@ -281,7 +290,14 @@ pub async fn change(
                 return Err(Problem::of(Code::Conflict, "the agent has ended"));
             }
             let changed = client::change(tx, id, &members, change.acts_alone)?;
-            record_with(&inner, tx, EntryType::AgentChanged, (&agent, Some(&changed.client)), &by, source)?;
+            if let Some(types) = &detail_types {
+                grant.authority.detail_types.clone_from(types);
+                if !grants::narrow(tx, &grant)? {
+                    return Err(Problem::of(Code::Conflict, "the agent's registration grant was revoked"));
+                }
+            }
+            let shown_with = (&agent, Some(&grant), Some(&changed.client));
+            record_with(&inner, tx, EntryType::AgentChanged, shown_with, &by, source)?;
             let agent = agents::find(tx, id)?.ok_or(Fault::Unreadable("an agent"))?;
             let mut answer = shown(&agent, Some(&grant), Some(&changed.client));
             if changed.needs_secret {
@@ -464,14 +480,14 @@ fn record(
     by: &str,
     source: Source,
 ) -> Result<(), Problem> {
-    record_with(app, tx, entry_type, (agent, None), by, source)
+    record_with(app, tx, entry_type, (agent, None, None), by, source)
 }
 
 fn record_with(
     app: &App,
     tx: &mut Tx<'_>,
     entry_type: EntryType,
-    (agent, client): (&Agent, Option<&StoredClient>),
+    (agent, registration, client): (&Agent, Option<&Grant>, Option<&StoredClient>),
     by: &str,
     source: Source,
 ) -> Result<(), Problem> {
@@ -480,7 +496,7 @@ fn record_with(
         source: recording::source(source.0),
         ..recording::by(entry_type, app.clock.now(), by.to_owned())
     };
-    Ok(tx.record(app.prepare(envelope, Some(&Value::Object(shown(agent, None, client))))?)?)
+    Ok(tx.record(app.prepare(envelope, Some(&Value::Object(shown(agent, registration, client))))?)?)
 }
 
 fn state(agent: &Agent) -> Json<Value> {
@@ -507,6 +523,7 @@ pub(crate) fn shown(
         shown.insert("allowed_scopes".into(), json!(grant.authority.scope));
         shown.insert("allowed_tools".into(), json!(grant.authority.tools));
         shown.insert("resource_access".into(), json!(grant.authority.resources));
+        shown.insert("authorization_details_types".into(), json!(grant.authority.detail_types));
     }
     if let Some(client) = client {
         client::show(&mut shown, client);

@@ -5,7 +5,7 @@
 
 use super::query::QueryParams;
 use crate::{
-    api::agents,
+    api::{agents, detail_types},
     app::App,
     body::JsonBody,
     caller::{Caller, Source},
@@ -113,10 +113,12 @@ pub(crate) async fn set_template(
     State(app): State<Arc<App>>,
     caller: Caller,
     source: Source,
-    JsonBody(template): JsonBody<Template>,
+    JsonBody(mut template): JsonBody<Template>,
 ) -> Answer<Json<Value>> {
     caller.must_configure()?;
     agents::check_template(&app, &template)?;
+    template.authorization_details_types =
+        detail_types::known(&app, template.authorization_details_types).await?;
     let (by, now) = (caller.by(), app.clock.now());
     let envelope = Envelope {
         source: recording::source(source.0),

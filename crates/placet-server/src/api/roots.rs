@@ -137,7 +137,7 @@ pub(crate) fn root_of(
         Err(unfit) => return Ok(Err(unfit)),
     };
     if let Some(user) = user {
-        may_delegate(q, &registry, user, &authority.scope)?;
+        may_delegate(q, &registry, user, &authority)?;
     }
     let root = Grant::root(clock::fresh(now), agent.id, user, authority, Origin::Person, now);
     Ok(Ok(Grant { limits: wanted.limits.clone(), ..root }))
@@ -270,10 +270,17 @@ fn may_delegate(
     q: &mut impl Query,
     registry: &Registry,
     user: UserId,
-    scope: &[Scope],
+    authority: &Authority,
 ) -> Result<(), Problem> {
     let roles = users::find(q, user)?.map(|user| user.roles).unwrap_or_default();
-    let beyond = registry.beyond(&roles, scope);
+    let mut beyond = registry.beyond(&roles, &authority.scope);
+    beyond.extend(authority.authorization_details.iter().filter_map(|detail| {
+        let AuthorizationDetail::Other(entry) = detail else { return None };
+        let needed = entry.declared().map(|declared| &declared.definition().roles);
+        let may =
+            needed.is_some_and(|needed| needed.is_empty() || needed.iter().any(|role| roles.contains(role)));
+        (!may).then_some(entry.kind())
+    }));
     if beyond.is_empty() {
         return Ok(());
     }

@@ -8,6 +8,7 @@
 
 use super::{
     agents::stated,
+    detail_types,
     grants::{self as grants_api, Revocation, View},
     query::QueryParams,
     roots::{self, Maker, Wanted},
@@ -91,7 +92,7 @@ pub async fn create(
         connections: new.connections,
         limits: new.limits,
         expires: new.expires,
-        authorization_details: new.authorization_details,
+        authorization_details: detail_types::stated(&app, new.authorization_details).await?,
         audience: roots::audience(&app, new.audience).await?,
         max_depth: None,
     };

@@ -24,7 +24,7 @@ use crate::{
 use placet_core::{
     authorize::{Parameters, Refusal, Request, redirect},
     client::{GrantType, RedirectUri},
-    grant::{self, cover::AuthorizationDetail},
+    grant,
     secret::KeyedHash,
     task,
     time::Timestamp,
@@ -207,9 +207,9 @@ pub(crate) async fn sought(app: &App, client: &Named, all: &OAuthParams) -> Resu
         let why = format!("task_description has at most {longest} characters");
         return Err(Refusal::new("invalid_request", &why));
     }
-    let dimensions = asked(all).map_err(refusal)?;
+    let dimensions = asked(app, all).await.map_err(refusal)?;
     let audience = audience(app, all).await?;
-    let wanted = wanted(client, dimensions, audience)?;
+    let wanted = wanted(client, dimensions, audience);
     let registration = &client.registration.authority;
     let unavailable = |_| Refusal::new("temporarily_unavailable", "the scopes can't be looked up now");
     let registry = scopes::registry(app).await.map_err(unavailable)?;
@@ -218,13 +218,8 @@ pub(crate) async fn sought(app: &App, client: &Named, all: &OAuthParams) -> Resu
     Ok(Sought { client: client.clone(), wanted, label, description })
 }
 
-fn wanted(client: &Named, asked: grant::Request, audience: Option<Vec<String>>) -> Result<Wanted, Refusal> {
-    let is_known = |detail: &AuthorizationDetail| matches!(detail, AuthorizationDetail::PlacetAction { .. });
-    if !asked.authorization_details.iter().flatten().all(is_known) {
-        // What can't be said in words can't be consented to.
-        return Err(Refusal::new("invalid_authorization_details", "the only type is placet_action"));
-    }
-    Ok(Wanted {
+fn wanted(client: &Named, asked: grant::Request, audience: Option<Vec<String>>) -> Wanted {
+    Wanted {
         agent: client.agent.id.to_string(),
         scope: asked.scope,
         tools: asked.tools,
@@ -235,7 +230,7 @@ fn wanted(client: &Named, asked: grant::Request, audience: Option<Vec<String>>) 
         authorization_details: asked.authorization_details,
         audience,
         max_depth: None,
-    })
+    }
 }
 
 /// Whom the tokens will be for (RFC 8707 §2.1); none named is Placet.

@@ -51,7 +51,14 @@ pub async fn exchange(
         }
         Some(REFRESH_TOKEN) => {
             is_access(subject_type)?;
-            for narrowing in ["scope", "required_tools", "required_resources", "resource", "audience"] {
+            for narrowing in [
+                "scope",
+                "required_tools",
+                "required_resources",
+                "authorization_details",
+                "resource",
+                "audience",
+            ] {
                 if params.has(narrowing) {
                     return Err(invalid(format!(
                         "a refresh token stands for the whole grant: leave `{narrowing}` out, or exchange for less first"

@@ -105,7 +105,7 @@ pub async fn issue(
     params: &OAuthParams,
     source: Source,
 ) -> Result<Map<String, Value>, OAuthError> {
-    let mut request = token::asked(params)?;
+    let mut request = token::asked(app, params).await?;
     request.scope = expanded(app, request.scope).await?;
     request.audience = audience(app, params, true).await?;
     if params.text("task_description")?.is_some_and(|text| text.chars().count() > MAX_DESCRIPTION) {

@@ -6,7 +6,11 @@
 //! Invariant: the document promises nothing that the endpoints don't do, and `issuer` is the issuer byte for byte.
 
 use super::{federation::JWT_BEARER, register, token::TOKEN_EXCHANGE};
-use crate::{api::scopes, app::App, problem::Problem};
+use crate::{
+    api::{detail_types, scopes},
+    app::App,
+    problem::Problem,
+};
 use axum::{
     Json,
     extract::{Path, State},
@@ -53,6 +57,8 @@ pub async fn keys(State(app): State<Arc<App>>) -> Response {
 }
 
 async fn document(app: &App) -> Result<Value, Problem> {
+    let declared = detail_types::declared(app).await?;
+    let details: Vec<&str> = std::iter::once(PLACET_ACTION).chain(declared.names()).collect();
     let issuer = &app.issuer;
     let methods = ["client_secret_basic", "client_secret_post", "private_key_jwt"];
     // A public client only names itself; it uses what a person has just taken part in.
@@ -75,7 +81,7 @@ async fn document(app: &App) -> Result<Value, Problem> {
         "response_modes_supported": ["query"],
         "code_challenge_methods_supported": [S256],
         "authorization_response_iss_parameter_supported": true,
-        "authorization_details_types_supported": [PLACET_ACTION],
+        "authorization_details_types_supported": details,
         "grant_types_supported": ["authorization_code", "client_credentials", "refresh_token", TOKEN_EXCHANGE, JWT_BEARER,
             GrantType::DeviceCode.as_str(), GrantType::Ciba.as_str()],
         "authorization_grant_profiles_supported": [ID_JAG_PROFILE],

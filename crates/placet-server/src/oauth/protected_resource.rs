@@ -77,6 +77,7 @@ async fn document(app: &App, door: &str) -> Result<Response, Problem> {
         "authorization_servers": [issuer],
         "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
         "bearer_methods_supported": ["header"],
+        // Declared types are for others: Placet's own doors go by no other.
         "authorization_details_types_supported": [PLACET_ACTION],
         "dpop_signing_alg_values_supported": ALGORITHMS,
     });

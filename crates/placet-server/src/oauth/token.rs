@@ -6,6 +6,7 @@ use super::{
     code, exchange, federation, issue, refresh, waiting,
 };
 use crate::{
+    api::detail_types,
     app::App,
     body::OAuthParams,
     caller::Source,
@@ -20,7 +21,10 @@ use axum::{
 };
 use placet_core::{
     client::GrantType,
-    grant::{self, cover::AuthorizationDetail},
+    grant::{
+        self,
+        cover::{AuthorizationDetail, DetailError},
+    },
     jose::Thumbprint,
     pattern::{ActionPattern, ResourcePattern},
     scope::Scope,
@@ -125,11 +129,11 @@ pub fn no_store(answer: Value) -> Response {
     ([(header::CACHE_CONTROL, "no-store"), (header::PRAGMA, "no-cache")], Json(answer)).into_response()
 }
 
-/// What a request asks for, dimension by dimension; what is left out stays out.
+/// What a request asks for, dimension by dimension; what is left out stays out. Details are judged by their types.
 ///
 /// # Errors
 /// `invalid_scope`, `invalid_target` or `invalid_authorization_details` naming what can't be read.
-pub fn asked(params: &OAuthParams) -> Result<grant::Request, OAuthError> {
+pub async fn asked(app: &App, params: &OAuthParams) -> Result<grant::Request, OAuthError> {
     let scope = params.list("scope")?.map(|words| {
         words
             .iter()
@@ -151,15 +155,16 @@ pub fn asked(params: &OAuthParams) -> Result<grant::Request, OAuthError> {
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| OAuthError::new("invalid_target", format!("required_resources: {error}")))
     });
-    let details = params.json("authorization_details")?.map(|value| {
-        AuthorizationDetail::parse_list(&value)
-            .map_err(|error| OAuthError::new("invalid_authorization_details", error.to_string()))
-    });
+    let wrong = |error: DetailError| OAuthError::new("invalid_authorization_details", error.to_string());
+    let details = params
+        .json("authorization_details")?
+        .map(|value| AuthorizationDetail::parse_list(&value).map_err(wrong))
+        .transpose()?;
     Ok(grant::Request {
         scope: scope.transpose()?.map(without_repeats),
         tools: tools.transpose()?.map(without_repeats),
         resources: resources.transpose()?.map(without_repeats),
-        authorization_details: details.transpose()?,
+        authorization_details: detail_types::judged(app, details).await?.map_err(wrong)?,
         ..grant::Request::default()
     })
 }

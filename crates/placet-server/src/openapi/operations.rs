@@ -64,12 +64,14 @@ const TRUSTED: &str = concat!("id!: text, kinds!: [text], created!: time, ", tru
 /// Who is signed in shows once more who they are.
 const FRESH: &str = "password!: text, totp: text?";
 const RECOVERY_CODES: &[(u16, Gives)] = &[(200, Gives::Json("recovery_codes!: [text]"))];
+const DETAIL_TYPE: &str =
+    "name!: text, description!: text, schema!: object, narrows!: object, roles!: [text]";
 const SCOPE: &str = "name!: text, description!: text, includes!: [text], roles!: [text]";
 
 const AGENT: &[(u16, Gives)] = &[(
     200,
     Gives::Json(concat!(
-        "client_id!: text, agent_name!: text, description: text, owner: text?, labels: object, max_scope_level: text, default_scopes: [text], state!: text, created: time, registration_grant: text, client_secret: text, client_id_url: text, acts_alone: flag, ",
+        "client_id!: text, agent_name!: text, description: text, owner: text?, labels: object, max_scope_level: text, default_scopes: [text], state!: text, created: time, registration_grant: text, client_secret: text, client_id_url: text, acts_alone: flag, authorization_details_types: [text], ",
         client!()
     )),
 )];
@@ -95,7 +97,7 @@ const REGISTERED_NOW: &[(u16, Gives)] = &[(200, Gives::Json(registered!()))];
 /// What clients may have that nobody registered by hand.
 macro_rules! template {
     () => {
-        "open: flag, allowed_tools: [text], resource_access: [text]?, max_scope_level: 'restricted'|'standard'|'elevated', default_scopes: [text], labels: object, document_hosts: [text]?"
+        "open: flag, allowed_tools: [text], resource_access: [text]?, max_scope_level: 'restricted'|'standard'|'elevated', default_scopes: [text], authorization_details_types: [text], labels: object, document_hosts: [text]?"
     };
 }
 const TEMPLATE: &[(u16, Gives)] = &[(200, Gives::Json(template!()))];
@@ -301,14 +303,14 @@ pub const OPERATIONS: &[Operation] = &[
         )],
     )
     .takes(Json(concat!(
-        "agent_name!: text, description: text, allowed_tools: [text], resource_access: [text], max_scope_level: 'restricted'|'standard'|'elevated', default_scopes: [text], labels: object, owner: text, client_id_url: text, ",
+        "agent_name!: text, description: text, allowed_tools: [text], resource_access: [text], max_scope_level: 'restricted'|'standard'|'elevated', default_scopes: [text], labels: object, owner: text, client_id_url: text, authorization_details_types: [text], ",
         client!()
     ))),
     op("GET /v1/agents", "List agents", Bearer, &[(200, Gives::Json("agents!: [object], next!: text?"))])
         .query(PAGE),
     op("GET /v1/agents/{id}", "Show an agent, by id or handle", Bearer, AGENT),
     op("PATCH /v1/agents/{id}", "Change what an administrator says about an agent", Bearer, AGENT).takes(Json(concat!(
-        "description: text, labels: object, owner: text?, max_scope_level: 'restricted'|'standard'|'elevated', default_scopes: [text], acts_alone: flag, ",
+        "description: text, labels: object, owner: text?, max_scope_level: 'restricted'|'standard'|'elevated', default_scopes: [text], acts_alone: flag, authorization_details_types: [text], ",
         client!()
     ))),
     op("DELETE /v1/agents/{id}", "End an agent with all its grants, for ever", Bearer, AGENT_STATE),
@@ -708,6 +710,11 @@ pub const OPERATIONS: &[Operation] = &[
     op("GET /v1/scopes/{name}", "One scope", Bearer, &[(200, Gives::Json(SCOPE))]),
     op("PUT /v1/scopes/{name}", "Say what a scope means (administrators)", Bearer, &[(200, Gives::Json(SCOPE)), (201, Gives::Json(SCOPE))])
         .takes(Json("description!: text, includes: [text], roles: [text]")),
+    op("GET /v1/authorization-detail-types", "Types of authorization details that are declared (RFC 9396)", Bearer, &[(200, Gives::Json("types!: [object]"))]),
+    op("GET /v1/authorization-detail-types/{name}", "One type of authorization details", Bearer, &[(200, Gives::Json(DETAIL_TYPE))]),
+    op("PUT /v1/authorization-detail-types/{name}", "Declare a type of authorization details (administrators)", Bearer, &[(200, Gives::Json(DETAIL_TYPE)), (201, Gives::Json(DETAIL_TYPE))])
+        .takes(Json("description!: text, schema!: object, narrows: object, roles: [text]")),
+    op("DELETE /v1/authorization-detail-types/{name}", "Declare a type no more; grants keep what they were given", Bearer, &[(204, Gives::Nothing)]),
     op("DELETE /v1/scopes/{name}", "Take a scope out of the registry; grants keep what they were given", Bearer, &[(204, Gives::Nothing)]),
     op(
         "POST /v1/connections",

@@ -90,6 +90,9 @@ pub(crate) struct Create {
     /// A scope that a token request without one gets; can be repeated
     #[arg(long = "default-scope", value_name = "SCOPE")]
     default_scopes: Vec<String>,
+    /// A declared type of authorization details that it may state; can be repeated
+    #[arg(long = "detail-type", value_name = "TYPE")]
+    detail_types: Vec<String>,
     /// A label that policies can name; can be repeated
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
     labels: Vec<(String, String)>,
@@ -120,6 +123,9 @@ pub(crate) struct Change {
     /// A scope that a token request without one gets; can be repeated
     #[arg(long = "default-scope", value_name = "SCOPE")]
     default_scopes: Vec<String>,
+    /// A declared type of authorization details that it may state; can be repeated
+    #[arg(long = "detail-type", value_name = "TYPE")]
+    detail_types: Vec<String>,
     /// A label that policies can name; can be repeated, and replaces all that there were
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
     labels: Vec<(String, String)>,
@@ -212,6 +218,7 @@ impl Create {
             .list("resource_access", &self.resources)
             .maybe("max_scope_level", level)
             .list("default_scopes", &self.default_scopes)
+            .list("authorization_details_types", &self.detail_types)
             .maybe("labels", (!labels.is_empty()).then_some(labels))
             .maybe("owner", self.owner)
             .maybe("client_id_url", self.document);
@@ -249,6 +256,7 @@ impl Change {
             .maybe("description", self.description)
             .maybe("max_scope_level", client::word(self.level))
             .list("default_scopes", &self.default_scopes)
+            .list("authorization_details_types", &self.detail_types)
             .maybe("labels", (!labels.is_empty()).then_some(labels))
             .maybe("owner", self.owner);
         let body = self.client.add_to(body)?.done();

@@ -50,6 +50,9 @@ pub(crate) struct Template {
     /// A scope that a request without one gets; can be repeated
     #[arg(long = "default-scope", value_name = "SCOPE")]
     default_scopes: Vec<String>,
+    /// A declared type of authorization details that they may state; can be repeated
+    #[arg(long = "detail-type", value_name = "TYPE")]
+    detail_types: Vec<String>,
     /// A label that policies can name; can be repeated
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = super::agent::label)]
     labels: Vec<(String, String)>,
@@ -60,7 +63,7 @@ pub(crate) struct Template {
     #[arg(long)]
     closed: bool,
     /// All of it as JSON
-    #[arg(long, value_name = "JSON", conflicts_with_all = ["tools", "resources", "level", "default_scopes", "labels", "hosts", "closed"])]
+    #[arg(long, value_name = "JSON", conflicts_with_all = ["tools", "resources", "level", "default_scopes", "detail_types", "labels", "hosts", "closed"])]
     document: Option<String>,
 }
 
@@ -111,6 +114,7 @@ impl Template {
             .list("resource_access", &self.resources)
             .maybe("max_scope_level", self.level)
             .list("default_scopes", &self.default_scopes)
+            .list("authorization_details_types", &self.detail_types)
             .maybe("labels", (!labels.is_empty()).then_some(labels))
             .list("document_hosts", &self.hosts)
             .maybe("open", self.closed.then_some(false));

@@ -111,7 +111,7 @@ fn a_child_exceeds_its_parent_in_no_dimension() {
             "entry 0",
         ),
         ("authorization_details", "[]", "invalid_authorization_details", ""),
-        ("authorization_details", r#"[{"type":"other"}]"#, "invalid_authorization_details", "entry 0"),
+        ("authorization_details", r#"[{"type":"other"}]"#, "invalid_authorization_details", "[0].type"),
     ] {
         let answer = ask(name, value).refused(400, error);
         assert!(why(&answer).contains(named), "{name} {value}: {}", why(&answer));

@@ -38,6 +38,8 @@ mod cross_origin;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod detail_types;
+#[cfg(test)]
 mod device;
 #[cfg(test)]
 mod discovery;

@@ -105,6 +105,20 @@ fn the_page_on_people_works_as_it_is_printed() {
     );
 }
 
+#[test]
+fn the_page_on_authorization_details_works_as_it_is_printed() {
+    goes_on(
+        "docs/authorization-details.md",
+        &[
+            "Pay invoices",
+            "\"amount\":500",
+            "`authorization_details[0].amount`: 5000 is greater than the maximum of 1000",
+            "\"amount\":120.5",
+            "the parent has no authorization detail that covers entry 0",
+        ],
+    );
+}
+
 /// The page goes on where the tour has its token; these words are printed then.
 fn goes_on(page: &str, words: &[&str]) {
     let mut all = blocks("README.md");

@@ -9,6 +9,7 @@ use super::{end, shown};
 use crate::{
     api::{
         agents::stated,
+        detail_types,
         roots::{self, Maker, Wanted},
     },
     app::App,
@@ -69,7 +70,7 @@ pub(crate) async fn create(
         connections: new.connections,
         limits: new.limits,
         expires: new.expires,
-        authorization_details: new.authorization_details,
+        authorization_details: detail_types::stated(&app, new.authorization_details).await?,
         audience: roots::audience(&app, new.audience).await?,
         max_depth: new.max_depth,
     };

@@ -18,7 +18,7 @@ use axum::{
     extract::{Path, State},
 };
 use placet_core::{
-    grant::{Grant, Request},
+    grant::{Authority, Grant, Request},
     id::GrantId,
     pattern::{ActionPattern, ResourcePattern},
     record::{EntryType, Envelope},
@@ -92,6 +92,8 @@ fn apply(app: &App, tx: &mut Tx<'_>, narrowing: &Narrowing) -> Result<Value, Pro
     let authority = grant.authority.narrow(request).map_err(|error| {
         Problem::of(Code::RequestInvalid, format!("narrowing never widens: {}: {error}", error.oauth()))
     })?;
+    // What an agent may state is its registration's, and no part of what is narrowed here.
+    let authority = Authority { detail_types: grant.authority.detail_types.clone(), ..authority };
     let narrowed = Grant { authority, ..grant.clone() };
     if narrowed == grant {
         return Ok(Value::Object(with_life(&grant, &alive)));

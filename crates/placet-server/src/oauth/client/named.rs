@@ -126,8 +126,9 @@ pub(crate) fn would_be(
         created: now,
         version: 1,
     };
-    let registration =
+    let mut registration =
         registration(app, &agent, template.allowed_tools.clone(), template.resource_access.clone(), now);
+    registration.authority.detail_types.clone_from(&template.authorization_details_types);
     Named {
         agent: Arc::new(agent),
         registration: Arc::new(registration),

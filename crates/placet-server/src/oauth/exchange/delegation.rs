@@ -49,7 +49,7 @@ pub(super) async fn delegate(
     subject: &str,
     source: Source,
 ) -> Result<Value, OAuthError> {
-    let mut request = token::asked(params)?;
+    let mut request = token::asked(app, params).await?;
     request.scope = issue::expanded(app, request.scope).await?;
     // `audience` names the child here.
     request.audience = issue::audience(app, params, false).await?;

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     api::{
+        detail_types,
         roots::{self, Unfit, Wanted},
         scopes,
     },
@@ -209,7 +210,7 @@ async fn wanted(
         return Err(OAuthError::new("invalid_request", what));
     }
     let registry = scopes::registry(app).await?;
-    let mut request = token::asked(params)?;
+    let mut request = token::asked(app, params).await?;
     request.scope = issue::expanded(app, request.scope).await?;
     request.audience = issue::audience(app, params, true).await?;
     let mut bound: Authority = client.registration.leaf().grant.authority.clone();
@@ -221,10 +222,14 @@ async fn wanted(
     }
     bound.audience.clone_from(&leave.audience);
     if let Some(details) = &leave.says.authorization_details {
-        let details = Some(details.clone());
+        let details = detail_types::judged(app, Some(details.clone())).await?.map_err(|wrong| {
+            OAuthError::new("invalid_authorization_details", format!("the assertion: {wrong}"))
+        })?;
         let within = grant::Request { authorization_details: details, ..grant::Request::default() };
         bound = bound.narrow(&within).map_err(exceeds)?;
     }
+    // Nobody is asked here: an entry of a declared type is what the assertion says, or less.
+    bound.detail_types.clear();
     let within = bound.narrow(&request).map_err(exceeds)?;
     let scope = match (request.scope, &leave.says.scope) {
         (Some(asked), _) => asked,

@@ -51,6 +51,9 @@ pub(super) fn authority(
         request
             .resources
             .get_or_insert_with(|| meet(&above.resources, &registration.resources, ResourcePattern::covers));
+        if request.authorization_details.is_none() && !above.authorization_details.is_empty() {
+            request.authorization_details = Some(above.details_for(registration).map_err(exceeds)?);
+        }
     }
     if let Some(ends) = found.base.ends {
         request.expires = Some(request.expires.map_or(ends, |asked| asked.min(ends)));
