@@ -250,10 +250,10 @@ impl<'s> Counting<'s> {
 
     fn all(
         &mut self,
-        schemas: impl Iterator<Item = (String, &'s Value)>,
+        mut schemas: impl Iterator<Item = (String, &'s Value)>,
         pointer: &str,
     ) -> Result<usize, SchemaError> {
-        schemas.into_iter().try_fold(0_usize, |count, (name, schema)| {
+        schemas.try_fold(0_usize, |count, (name, schema)| {
             Ok(count.saturating_add(self.schema(schema, &format!("{pointer}/{name}"))?))
         })
     }

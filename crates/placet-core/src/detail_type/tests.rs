@@ -350,7 +350,7 @@ fn any_entry() -> impl Strategy<Value = Value> {
 }
 
 /// Whether each of `child` finds one of `parent` for itself, by trying all ways.
-fn fits(child: &[AuthorizationDetail], parent: &[AuthorizationDetail], used: &mut Vec<bool>) -> bool {
+fn fits(child: &[AuthorizationDetail], parent: &[AuthorizationDetail], used: &mut [bool]) -> bool {
     let Some((first, rest)) = child.split_first() else { return true };
     for at in 0..parent.len() {
         if !used[at] && parent[at].covers(first) {
