@@ -24,6 +24,9 @@ statements! {
     NAMES = "SELECT name FROM detail_types";
 }
 
+/// Types by their names, sorted.
+pub type Stored = Vec<(String, DetailType)>;
+
 /// Declares a type, or replaces it.
 ///
 /// # Errors
@@ -57,7 +60,7 @@ pub fn names(q: &mut impl Query) -> Result<Vec<String>, Fault> {
 ///
 /// # Errors
 /// [`Fault`].
-pub fn all(q: &mut impl Query) -> Result<Vec<(String, DetailType)>, Fault> {
+pub fn all(q: &mut impl Query) -> Result<Stored, Fault> {
     q.query(&ALL, &params![], |row| Ok((row.text(0)?, document::read(&row.text(1)?)?)))
 }
 
@@ -65,10 +68,7 @@ pub fn all(q: &mut impl Query) -> Result<Vec<(String, DetailType)>, Fault> {
 ///
 /// # Errors
 /// [`Fault`].
-pub fn since(
-    q: &mut impl Query,
-    seen: Option<u64>,
-) -> Result<(u64, Option<Vec<(String, DetailType)>>), Fault> {
+pub fn since(q: &mut impl Query, seen: Option<u64>) -> Result<(u64, Option<Stored>), Fault> {
     let version = versions::current(q, &Version::DetailTypes)?;
     let changed = if seen == Some(version) { None } else { Some(all(q)?) };
     Ok((version, changed))

@@ -29,6 +29,9 @@ use placet_store::{Fault, detail_types};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
+/// What a request states, where it does.
+type Details = Option<Vec<AuthorizationDetail>>;
+
 /// The types as they were last read.
 #[derive(Debug)]
 pub struct Known {
@@ -62,10 +65,7 @@ pub(crate) async fn declared(app: &App) -> Result<Arc<DetailTypes>, Problem> {
 ///
 /// # Errors
 /// As [`declared`].
-pub(crate) async fn judged(
-    app: &App,
-    details: Option<Vec<AuthorizationDetail>>,
-) -> Result<Result<Option<Vec<AuthorizationDetail>>, DetailError>, Problem> {
+pub(crate) async fn judged(app: &App, details: Details) -> Result<Result<Details, DetailError>, Problem> {
     let Some(mut details) = details else { return Ok(Ok(None)) };
     if details.iter().any(|detail| matches!(detail, AuthorizationDetail::Other(_)))
         && let Err(wrong) = declared(app).await?.judge(&mut details)
