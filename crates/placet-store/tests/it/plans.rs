@@ -15,9 +15,12 @@ const MEANT: &[&str] = &[
     "SCAN policies USING INDEX policies_active",
     "SCAN services USING INDEX services_active",
     "SCAN scopes USING INDEX sqlite_autoindex_scopes_1",
+    "SCAN detail_types USING INDEX sqlite_autoindex_detail_types_1",
+    "SCAN detail_types USING COVERING INDEX sqlite_autoindex_detail_types_1",
     // Those that wait to be confirmed, counted up to their bound.
     "SCAN registrations USING COVERING INDEX sqlite_autoindex_registrations_1",
     "SCAN waiting",
+    "SCAN asked",
     "SCAN record_heads",
     "SCAN record_heads USING INDEX sqlite_autoindex_record_heads_1",
     "SCAN record_heads USING COVERING INDEX sqlite_autoindex_record_heads_1",
@@ -37,6 +40,9 @@ const MEANT: &[&str] = &[
     "SCAN u",
     "VALUES CLAUSE",
 ];
+
+/// Tables whose rows belong to a grant or a task.
+const CHILDREN: &[&str] = &["SCAN trusted_grants", "SCAN permits", "SCAN refresh_tokens", "SCAN approvals"];
 
 #[test]
 fn no_statement_reads_a_whole_table() {
@@ -60,7 +66,13 @@ fn no_statement_reads_a_whole_table() {
         let nothing = vec![Value::Null; explained.parameter_count()];
         let steps = explained.query_map(rusqlite::params_from_iter(nothing), |row| row.get(3)).unwrap();
         let steps: Vec<String> = steps.map(Result::unwrap).collect();
-        let scans = steps.iter().filter(|step| step.starts_with("SCAN") || step.contains("AUTOMATIC"));
+        // An insert of several parents has code that looks for children whose parent was missing so far, and runs it
+        // only while there are any; of a single parent it has none.
+        let orphans = name.starts_with("MANY×") && text.starts_with("INSERT INTO ");
+        let scans = steps.iter().filter(|step| {
+            (step.starts_with("SCAN") && !(orphans && CHILDREN.contains(&step.as_str())))
+                || step.contains("AUTOMATIC")
+        });
         whole.extend(
             scans
                 .filter(|step| !MEANT.iter().any(|meant| *step == meant || step.ends_with("VALUES CLAUSE")))
