@@ -226,7 +226,8 @@ impl People {
     /// What the claim says that names a person; `None` where it is not there, is no text, or is an email address that the
     /// issuer itself does not vouch for.
     pub fn named<'c>(&self, claims: &'c Map<String, Value>) -> Option<&'c str> {
-        let unverified = self.claim == "email"
+        // The same claim, however it is spelt.
+        let unverified = matches!(self.claim.as_str(), "email" | "/email")
             && claims.get("email_verified").is_some_and(|verified| *verified != Value::Bool(true));
         if unverified {
             return None;

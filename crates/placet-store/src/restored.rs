@@ -1,7 +1,8 @@
 //! What a database that was put back from a backup must not still allow.
 //!
 //! Everything that ended after the backup is alive in it again: revoked grants, suspended agents, sessions that were
-//! signed out, passkeys that were removed, approvals and delegation tokens that were used. Nobody knows which, so all of it ends.
+//! signed out, passkeys and trusted issuers that were removed, approvals and delegation tokens that were used. Nobody knows
+//! which, so all of it ends.
 //!
 //! There may be millions of rows, and on a database server no transaction may take long; so each call ends some.
 //!
@@ -32,6 +33,9 @@ statements! {
               WHERE id IN (SELECT id FROM sessions WHERE ended IS NULL AND expires > ?1 LIMIT ?2)";
     /// Passkeys: one that was removed since, because its device was stolen, is back. There is a password beside each.
     RESTORED_PASSKEYS = "DELETE FROM passkeys WHERE id IN (SELECT id FROM passkeys LIMIT ?1)";
+    /// Issuers whose word counts: one that was removed since, because its keys got out, is trusted again.
+    RESTORED_ISSUERS = "UPDATE trusted_issuers SET ended = ?1
+              WHERE id IN (SELECT id FROM trusted_issuers WHERE ended IS NULL LIMIT ?2)";
     /// Nodes that ran when the backup was made.
     RESTORED_NODES = "DELETE FROM vault_holders";
     /// Whatever was decided before is stale.
@@ -55,12 +59,21 @@ pub struct Neutralised {
     pub sessions: u64,
     /// Passkeys.
     pub passkeys: u64,
+    /// Issuers that were trusted.
+    pub issuers: u64,
 }
 
 impl Neutralised {
     /// All of it together.
     pub const fn total(&self) -> u64 {
-        self.grants + self.tasks + self.agents + self.approvals + self.permits + self.sessions + self.passkeys
+        self.grants
+            + self.tasks
+            + self.agents
+            + self.approvals
+            + self.permits
+            + self.sessions
+            + self.passkeys
+            + self.issuers
     }
 
     /// With what was ended besides.
@@ -74,6 +87,7 @@ impl Neutralised {
             permits: self.permits + other.permits,
             sessions: self.sessions + other.sessions,
             passkeys: self.passkeys + other.passkeys,
+            issuers: self.issuers + other.issuers,
         }
     }
 }
@@ -91,6 +105,7 @@ pub fn end(tx: &mut Tx<'_>, now: Timestamp, limit: usize) -> Result<Neutralised,
         permits: tx.execute(&RESTORED_PERMITS, &params![now, limit])?,
         sessions: tx.execute(&RESTORED_SESSIONS, &params![now, limit])?,
         passkeys: tx.execute(&RESTORED_PASSKEYS, &params![limit])?,
+        issuers: tx.execute(&RESTORED_ISSUERS, &params![now, limit])?,
     })
 }
 

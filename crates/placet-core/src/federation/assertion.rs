@@ -129,16 +129,7 @@ pub fn check_id_jag(
     }
     let expires = assertion::times(claims, ID_JAG_LONGEST, now)?;
     let once = Once { jti: assertion::id(claims)?, until: expires.plus(TOLERANCE) };
-    let bound = match claims.get("cnf") {
-        None => None,
-        Some(cnf) => {
-            let jkt = cnf.as_object().filter(|cnf| cnf.len() == 1).and_then(|cnf| claims::text(cnf, "jkt"));
-            Some(jkt.and_then(|jkt| jkt.parse().ok()).ok_or(FederationError::Binding)?)
-        }
-    };
-    if bound.is_some() && bound != key {
-        return Err(FederationError::Unproved);
-    }
+    let bound = check_binding(jws, key)?;
     Ok(IdJag {
         once,
         resource: resources(claims)?,
@@ -148,8 +139,8 @@ pub fn check_id_jag(
     })
 }
 
-/// Checks what an issuer says of a workload. Where each of its assertions is good once, answers what has to be remembered
-/// of this one.
+/// Checks what an issuer says of a workload, but for the key that it may be bound to ([`check_binding`]): who sends it is
+/// known before what they prove. Where each of its assertions is good once, answers what has to be remembered of this one.
 ///
 /// # Errors
 /// [`FederationError`].
@@ -173,6 +164,18 @@ pub fn check_workload(
         return Ok(None);
     }
     Ok(Some(Once { jti: assertion::id(claims)?, until: expires.plus(TOLERANCE) }))
+}
+
+/// The key that an assertion of either kind is bound to (RFC 7800 §3.1, RFC 9449 §6.1), if any; its sender has proved to
+/// hold `key`.
+///
+/// # Errors
+/// [`FederationError::Binding`], [`FederationError::Unproved`].
+pub fn check_binding(jws: &Jws<'_>, key: Option<Thumbprint>) -> Result<Option<Thumbprint>, FederationError> {
+    let Some(cnf) = jws.unverified().get("cnf") else { return Ok(None) };
+    let jkt = cnf.as_object().filter(|cnf| cnf.len() == 1).and_then(|cnf| claims::text(cnf, "jkt"));
+    let bound: Thumbprint = jkt.and_then(|jkt| jkt.parse().ok()).ok_or(FederationError::Binding)?;
+    if key == Some(bound) { Ok(key) } else { Err(FederationError::Unproved) }
 }
 
 /// Both kinds say about whom they speak, also where another claim is what counts.

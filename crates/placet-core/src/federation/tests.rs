@@ -1,10 +1,14 @@
 //! What is said about issuers, whom they mean, and what their assertions have to say.
 
 use super::{
-    assertion::{FederationError, Kind, check_id_jag, check_workload, kind},
+    assertion::{FederationError, Kind, check_binding, check_id_jag, check_workload, kind},
     *,
 };
-use crate::{jose::Jws, json, time::Timestamp};
+use crate::{
+    jose::{Jws, Thumbprint},
+    json,
+    time::Timestamp,
+};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use proptest::prelude::*;
 use serde_json::json;
@@ -126,7 +130,9 @@ fn a_person_is_named_by_one_claim_that_the_issuer_vouches_for() {
     {
         let mut token = token.clone();
         token["email_verified"] = verified;
-        assert_eq!(named("email", &token).is_some(), known, "{token}");
+        for claim in ["email", "/email"] {
+            assert_eq!(named(claim, &token).is_some(), known, "{claim} {token}");
+        }
     }
     for claim in ["list", "bad", "missing"] {
         assert_eq!(named(claim, &token), None, "{claim}");
@@ -273,6 +279,35 @@ fn a_workload_says_who_it_is_and_for_whom() {
         ("nbf", json!(NOW + 100)),
     ] {
         assert!(check(false, &|claims| claims[name] = value.clone()).is_err(), "{name} {value}");
+    }
+}
+
+#[test]
+fn whatever_is_bound_is_bound_to_the_key_that_is_proved() {
+    let key = || -> Option<Thumbprint> { Some(KEY.parse().unwrap()) };
+    let check = |claims: Value, key: Option<Thumbprint>| {
+        let text = text(&json!({"alg": "RS256"}), &claims);
+        check_binding(&Jws::parse(&text).unwrap(), key)
+    };
+    assert_eq!(check(json!({}), None), Ok(None));
+    assert_eq!(check(json!({}), key()), Ok(None));
+    let bound = json!({"cnf": {"jkt": KEY}});
+    assert_eq!(check(bound.clone(), key()), Ok(key()));
+    assert_eq!(check(bound, None), Err(FederationError::Unproved));
+    let other = json!({"cnf": {"jkt": "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"}});
+    assert_eq!(check(other, key()), Err(FederationError::Unproved));
+    for cnf in [
+        json!(null),
+        json!({}),
+        json!(KEY),
+        json!({"jkt": "x"}),
+        json!({"jkt": null}),
+        json!({"x5t#S256": KEY}),
+        json!({"jkt": KEY, "jwk": {}}),
+    ] {
+        for key in [None, key()] {
+            assert_eq!(check(json!({"cnf": cnf}), key), Err(FederationError::Binding), "{cnf}");
+        }
     }
 }
 

@@ -121,7 +121,8 @@ pub(crate) struct Meant {
     user: Option<String>,
 }
 
-/// `POST /v1/trusted-issuers/{id}/users {subject, user}`: whom it means by a subject; nobody where `user` is null
+/// `POST /v1/trusted-issuers/{id}/users {subject, user}`: whom it means by a subject; nobody where `user` is null, which
+/// can't be said where the subject would then be the name of a user
 pub(crate) async fn mean(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -138,8 +139,14 @@ pub(crate) async fn mean(
         .store
         .write(move |tx| {
             let issuer = live(tx, &id)?;
-            if issuer.document.id_jag.is_none() {
-                return Err(invalid("the issuer is trusted for workloads only: it means no users (`id_jag`)"));
+            let people = issuer.document.id_jag.as_ref().ok_or_else(|| {
+                invalid("the issuer is trusted for workloads only: it means no users (`id_jag`)")
+            })?;
+            if meant.user.is_none() && people.by_name {
+                return Err(Problem::of(
+                    Code::Conflict,
+                    "people of this issuer are found by name (`by_name`): without an entry a subject means the user of that name, not nobody; name another user, or remove the issuer and add it without `by_name`",
+                ));
             }
             let user = meant.user.as_deref().map(|name| named_user(tx, name)).transpose()?;
             match user {

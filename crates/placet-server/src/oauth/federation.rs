@@ -119,11 +119,13 @@ pub(super) struct Asserted {
     once: Option<Once>,
 }
 
-/// Who sends a request with an assertion.
+/// Who sends a request with an assertion. It is counted here: of a client that is known to that client, and of nobody who
+/// is known, where it fails, to the address that it comes from.
 ///
 /// # Errors
 /// 401 `invalid_client` where a client doesn't authenticate that has to, `invalid_grant` for an assertion that is not good,
-/// `unauthorized_client` for a workload that acts as no agent, 503 where the issuer's keys can't be read.
+/// `unauthorized_client` for a workload that acts as no agent, 503 where the issuer's keys can't be read, 429 where too many
+/// were sent.
 pub(super) async fn asserted(
     app: &App,
     headers: &HeaderMap,
@@ -137,22 +139,28 @@ pub(super) async fn asserted(
         Kind::IdJag => {
             // Before anything is looked up: only a client that is known makes this server verify signatures.
             let client = client::authenticate(app, headers, params).await?;
+            app.rates.known(&client.agent.id.to_string(), now)?;
             client.must_use(GrantType::JwtBearer)?;
             let issuer = signed(app, &jws, now).await?;
             people(&issuer)?;
             Ok(Asserted { client, text: text.to_owned(), issuer, once: None })
         }
         Kind::Workload => {
-            let issuer = match signed(app, &jws, now).await {
-                Ok(issuer) => issuer,
-                // Nobody has said who they are.
+            let acting = async {
+                let issuer = signed(app, &jws, now).await?;
+                let (client, once) = workload::client(app, &jws, &issuer, headers, params, now).await?;
+                Ok::<_, OAuthError>((issuer, client, once))
+            };
+            let (issuer, client, once) = match acting.await {
+                Ok(acting) => acting,
+                // Nobody has said who they are, or somebody who is no agent here.
                 Err(refused) if refused.status == StatusCode::BAD_REQUEST => {
                     app.rates.stranger(source, now).map_err(crate::rates::too_many)?;
                     return Err(refused);
                 }
                 Err(error) => return Err(error),
             };
-            let (client, once) = workload::client(app, &jws, &issuer, headers, params, now).await?;
+            app.rates.known(&client.agent.id.to_string(), now)?;
             client.must_use(GrantType::JwtBearer)?;
             Ok(Asserted { client, text: text.to_owned(), issuer, once })
         }
@@ -172,6 +180,9 @@ pub(super) async fn exchange(
     let Asserted { client, text, issuer, once } = asserted;
     let jws = Jws::parse(text).map_err(|error| invalid(error.to_string()))?;
     if assertion::kind(&jws) == Ok(Kind::Workload) {
+        // What it gives is bound to the key that is proved, whether or not the assertion is.
+        assertion::check_binding(&jws, params.key())
+            .map_err(|error| invalid(format!("the assertion is not good: {error}")))?;
         let params = params.on_word(Word::of(issuer, &jws, once.clone()));
         return issue::client_credentials(app, client, &params, source).await;
     }

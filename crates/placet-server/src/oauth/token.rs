@@ -97,7 +97,6 @@ async fn on_word(
     params: OAuthParams,
 ) -> Result<Response, OAuthError> {
     let asserted = federation::asserted(app, headers, &params, source).await?;
-    app.rates.known(&asserted.client.agent.id.to_string(), app.clock.now())?;
     let key = bound(app, &asserted.client, sender).await?;
     let answer = federation::exchange(app, &asserted, params.proved(key), source).await?;
     app.operations.metrics.tokens.add(&[("grant_type", federation::JWT_BEARER)]);

@@ -101,7 +101,8 @@ struct People {
     /// That claim is the name of a user here
     #[arg(long)]
     users_by_name: bool,
-    /// What may be given on its word at most, separated by spaces [default: all that the agent may]
+    /// What may be given for people on its word at most (workloads: what their agent may), separated by spaces [default:
+    /// all that the agent may]
     #[arg(long, value_name = "SCOPES")]
     scope: Option<String>,
     /// For how long a grant is made, in seconds [default of the server: 3600]
@@ -158,6 +159,12 @@ impl Add {
             }
         };
         let People { users, user_claim, users_by_name, scope, lifetime } = self.people;
+        let bounds = [
+            ("--scope", scope.is_some()),
+            ("--lifetime", lifetime.is_some()),
+            ("--user-claim", user_claim.is_some()),
+        ];
+        let about_people = bounds.into_iter().find(|(_, is_said)| *is_said).map(|(flag, _)| flag);
         if !users.is_empty() || users_by_name {
             let mut people = Map::from_iter([("users".to_owned(), mapping(&users))]);
             people.insert("by_name".into(), users_by_name.into());
@@ -167,6 +174,10 @@ impl Add {
             let scopes = scope.map(|text| json!(text.split_whitespace().collect::<Vec<_>>()));
             people.extend(scopes.map(|scopes| ("scope".to_owned(), scopes)));
             members.insert("id_jag".into(), Value::Object(people));
+        } else if let Some(flag) = about_people {
+            return Err(Failure::unreadable(format!(
+                "{flag} says what counts of its assertions about people, and none of them counts: name those people with --user or --users-by-name, or leave {flag} out (workloads get what their agent's registration has)"
+            )));
         }
         if !self.workloads.agents.is_empty() {
             let rule = |(subject, agent): &(String, String)| {
@@ -205,4 +216,38 @@ fn pair(text: &str) -> Result<(String, String), String> {
         return Err("write SUBJECT=NAME, with something on both sides".to_owned());
     }
     Ok((name.to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Only {
+        #[command(flatten)]
+        add: Add,
+    }
+
+    fn said(flags: &[&str]) -> Result<Value, Failure> {
+        let all = ["x", "https://idp.example", "--jwks-uri", "https://idp.example/keys"].iter().chain(flags);
+        Only::try_parse_from(all).unwrap().add.document()
+    }
+
+    #[test]
+    fn bounds_of_people_are_never_left_out() {
+        let people =
+            said(&["--user", "a=b=lee", "--scope", "x y", "--lifetime", "60", "--user-claim", "email"]);
+        let expected = json!({"users": {"a=b": "lee"}, "by_name": false, "claim": "email", "lifetime": 60,
+            "scope": ["x", "y"]});
+        assert_eq!(people.unwrap().pointer("/id_jag"), Some(&expected));
+        assert!(said(&["--users-by-name", "--scope", "x"]).is_ok());
+        let workloads: [&[&str]; 2] = [&[], &["--agent", "job=deployer"]];
+        for (flag, value) in [("--scope", "x"), ("--lifetime", "60"), ("--user-claim", "email")] {
+            for agents in workloads {
+                let refused = said(&[agents, &[flag, value]].concat()).unwrap_err().to_string();
+                assert!(refused.starts_with(flag) && refused.contains("--users-by-name"), "{refused}");
+            }
+        }
+    }
 }

@@ -184,19 +184,20 @@ pub(super) fn tell(context: &Context, mut document: Value, restored: &str, found
             json!({
                 "agents_suspended": ended.agents, "tasks": ended.tasks, "grants": ended.grants,
                 "approvals": ended.approvals, "permits": ended.permits, "sessions": ended.sessions,
-                "passkeys": ended.passkeys,
+                "passkeys": ended.passkeys, "trusted_issuers": ended.issuers,
             }),
         );
     }
     let sentence = format!(
-        "{restored}: {} agents are suspended; {} tasks, {} grants, {} approvals, {} permits, {} sessions and {} passkeys are ended.",
+        "{restored}: {} agents are suspended; {} tasks, {} grants, {} approvals, {} permits, {} sessions and {} passkeys are ended; {} issuers are trusted no more.",
         ended.agents,
         ended.tasks,
         ended.grants,
         ended.approvals,
         ended.permits,
         ended.sessions,
-        ended.passkeys
+        ended.passkeys,
+        ended.issuers
     );
     context.out.item(&document, &sentence);
     if let Some(lost) = &found.lost {

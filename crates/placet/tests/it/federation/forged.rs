@@ -5,8 +5,10 @@ use crate::{
     clients::signer::{Signer, b64, now},
     parties::{stage, why},
 };
-use placet_testkit::{Answer, fresh};
+use placet_testkit::{Answer, Story, fresh};
 use serde_json::{Value, json};
+
+use crate::stage::PLACET;
 
 #[track_caller]
 fn refused(answer: &Answer, what: &str) {
@@ -229,4 +231,34 @@ fn the_parameter_is_needed_and_public_clients_are_not_for_it() {
     // Many who are nobody are told to wait; it is answered all the same.
     let unknown = add("https://self.example", &Signer::ed25519(), &json!({})).refused(400, "request_invalid");
     assert!(unknown.text("/detail").contains("id_jag"));
+}
+
+#[test]
+fn who_sends_too_many_that_are_refused_waits() {
+    let mut story = Story::new(PLACET);
+    story.server.flags(&["--client-rate", "2"]);
+    story.server.restart();
+    let [busy, quiet] = ["busy", "quiet"].map(|handle| story.agent(handle).register());
+    let idp = Idp { iss: "https://ci.example".into(), id: String::new(), signer: Signer::ed25519() };
+    let document = json!({"issuer": idp.iss, "jwks": idp.signer.jwks(None),
+        "workload": {"agents": [{"subject": "job:*", "agent": busy.handle}]}});
+    story.admin().post("/v1/trusted-issuers").json(&document).send().expect(201);
+    // A client that is known, whatever it sends.
+    let jag = |agent: &placet_testkit::Agent| {
+        let jag = idp.jag(agent, |_, claims| claims["iss"] = json!("https://unknown.example"));
+        agent.ask().with("grant_type", JWT_BEARER).with("assertion", &jag).send(&story.client())
+    };
+    let refused = (0..40).map(|_| jag(&busy)).find(|answer| answer.status == 429);
+    refused.expect("a limit").refused(429, "slow_down");
+    jag(&quiet).refused(400, "invalid_grant");
+    // A job that is no agent here, with a signature that is right.
+    let base = story.server.base().to_owned();
+    let stranger = idp.job(|_, claims| {
+        claims["sub"] = json!("another-job");
+        claims["aud"] = json!(base);
+    });
+    let ask = || alone(&story.client(), &stranger, &[("scope", "orders.read")]);
+    ask().refused(400, "unauthorized_client");
+    let refused = (0..2000).map(|_| ask()).find(|answer| answer.status == 429);
+    refused.expect("a limit").refused(429, "slow_down");
 }

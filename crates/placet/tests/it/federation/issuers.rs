@@ -5,8 +5,11 @@ use crate::{
     clients::signer::Signer,
     parties::{stage, why},
 };
-use placet_testkit::{fresh, together};
-use serde_json::json;
+use placet_testkit::{Story, fresh, is_about_a_file, together};
+use serde_json::{Value, json};
+use std::{ffi::OsStr, fs};
+
+use crate::stage::PLACET;
 
 #[test]
 fn what_is_said_is_shown_and_only_administrators_say_it() {
@@ -150,4 +153,35 @@ fn trust_that_is_withdrawn_while_tokens_are_asked_for_leaves_none() {
         }
     }
     assert_eq!(answers[8].status, 200);
+}
+
+#[test]
+fn an_issuer_that_a_backup_brings_back_is_trusted_no_more() {
+    if is_about_a_file("federation::issuers::an_issuer_that_a_backup_brings_back_is_trusted_no_more") {
+        return;
+    }
+    let mut story = Story::new(PLACET);
+    let agent = story.agent(&fresh("bot-")).register();
+    let document = json!({"issuer": "https://ci.example", "jwks": Signer::ed25519().jwks(None),
+        "workload": {"agents": [{"subject": "job:*", "agent": agent.handle}]}});
+    story.admin().post("/v1/trusted-issuers").json(&document).send().expect(201);
+    let (data, home) = (story.server.data(), story.server.home().to_owned());
+    let (backup, restored) = (home.join("backup"), home.join("restored"));
+    let told = |arguments: &[&OsStr]| -> Value {
+        let output = story.server.command().args(["--json", "--data"]).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    told(&[data.as_ref(), "backup".as_ref(), "--with-vault-key".as_ref(), backup.as_ref()]);
+    let ended = told(&[restored.as_ref(), "restore".as_ref(), backup.as_ref()]);
+    assert_eq!(ended["ended"]["trusted_issuers"], 1, "{ended:#}");
+    assert_eq!(story.server.stop(), Some(0));
+    fs::remove_dir_all(&data).unwrap();
+    fs::rename(&restored, &data).unwrap();
+    story.server.restart();
+    story.ada = story.sign_in("ada");
+    let listed = story.admin().get("/v1/trusted-issuers").send().expect(200);
+    assert_eq!(listed.at("/trusted_issuers"), &json!([]));
+    // It can be trusted anew.
+    story.admin().post("/v1/trusted-issuers").json(&document).send().expect(201);
 }

@@ -159,15 +159,27 @@ fn whom_it_is_about_is_mapped_and_nobody_is_made() {
     assert!(!people.body.to_string().contains("nobody@x.example"));
     // Whom it means can be changed, and counts from then on.
     let users = format!("/v1/trusted-issuers/{}/users", idp.id);
-    let mean = |user: Value| {
-        stage.admin().post(&users).json(&json!({"subject": "pat", "user": user})).send().expect(200)
-    };
-    mean(json!("sam"));
+    let mean = |user: Value| stage.admin().post(&users).json(&json!({"subject": "pat", "user": user})).send();
+    mean(json!("sam")).expect(200);
     assert_eq!(sub(about(json!("pat"), json!(true), "t1")), stage.sam.id.as_str());
-    mean(Value::Null);
+    // Nobody can't be meant where the name would be found all the same.
+    let refused = mean(Value::Null).refused(409, "conflict").text("/detail");
+    assert!(refused.contains("by name"), "{refused}");
+    assert_eq!(sub(about(json!("pat"), json!(true), "t1")), stage.sam.id.as_str());
+    mean(json!("pat")).expect(200);
     assert_eq!(sub(about(json!("pat"), json!(true), "t1")), stage.pat.id.as_str());
     let unknown = stage.admin().post(&users).json(&json!({"subject": "x", "user": "nobody"})).send();
     unknown.refused(400, "request_invalid");
+}
+
+#[test]
+fn an_entry_that_is_taken_away_means_nobody() {
+    let stage = stage();
+    let (idp, agent) = (Idp::of_pat(), stage.agent());
+    present(&agent, &idp.jag(&agent, |_, _| {}), &[]).expect(200);
+    let users = format!("/v1/trusted-issuers/{}/users", idp.id);
+    stage.admin().post(&users).json(&json!({"subject": "00u-pat", "user": null})).send().expect(200);
+    present(&agent, &idp.jag(&agent, |_, _| {}), &[]).refused(400, "invalid_grant");
 }
 
 #[test]

@@ -153,6 +153,28 @@ fn a_proof_binds_what_a_job_is_given() {
 }
 
 #[test]
+fn a_bound_token_of_a_job_needs_its_key() {
+    let stage = stage();
+    let agent = stage.agent();
+    let (idp, key, other) = (Idp::of_jobs(&agent), Key::ed25519(), Key::p256());
+    let nonce = nonce(&stage.client(), &agent);
+    let bound = |cnf: Value| idp.job(|_, claims| claims["cnf"] = cnf);
+    let with = |key: &Key, job: &str| {
+        let proof = key.proof("POST", &format!("{}/oauth/token", here()), None, Some(&nonce));
+        let form = [("grant_type", super::JWT_BEARER), ("assertion", job), ("scope", "orders.read")];
+        stage.client().post("/oauth/token").form(&form).header("dpop", proof).send()
+    };
+    let job = bound(json!({"jkt": key.thumbprint()}));
+    let refused = alone(&stage.client(), &job, &[("scope", "orders.read")]).refused(400, "invalid_grant");
+    assert!(why(&refused).contains("DPoP"), "{}", why(&refused));
+    with(&other, &job).refused(400, "invalid_grant");
+    let given = with(&key, &job).expect(200);
+    assert_eq!(read(&given.text("/access_token")).1["cnf"]["jkt"], key.thumbprint());
+    // Bound otherwise is not understood, and so is no.
+    with(&key, &bound(json!({"x5t#S256": "x"}))).refused(400, "invalid_grant");
+}
+
+#[test]
 fn keys_at_a_url_are_read_there() {
     let mut server = Server::start(PLACET);
     server.flags(&["--loopback-documents"]);
