@@ -30,7 +30,7 @@ pub const SLOWER: Duration = Duration::from_secs(5);
 const SLOWEST: Duration = Duration::from_secs(60);
 /// A client that keeps the interval may be this much early, for what the network does to it.
 const JITTER: Duration = Duration::from_secs(1);
-/// How long after a person's yes the client can come for it, where the request's own end is nearer.
+/// How long after a person's yes the client can come for it: until then there is no grant that could be taken back.
 pub const TAKEN_WITHIN: Duration = Duration::from_secs(120);
 /// The longest `binding_message`, in characters.
 pub const MAX_MESSAGE: usize = 128;
@@ -187,7 +187,7 @@ impl Waiting {
     /// What became of it, as of `now`.
     pub fn state_at(&self, now: Timestamp) -> State {
         let end = match (self.state, self.decided) {
-            (State::Approved, Some(decided)) => self.expires.max(decided.plus(TAKEN_WITHIN)),
+            (State::Approved, Some(decided)) => decided.plus(TAKEN_WITHIN),
             (State::Pending | State::Approved, _) => self.expires,
             (state, _) => return state,
         };

@@ -202,17 +202,13 @@ impl Yes {
         Self { terms, client: sought.client.clone(), session: person.session, source, seen }
     }
 
-    /// In the transaction that stores it: what they consent to, recorded with `how`; the inner error is for the client.
-    /// Where the client was not confirmed before, the caller follows up with `app.bearers.authority_changed()`.
+    /// In the transaction that stores it: what they consent to, recorded with `how`. Where the client was not confirmed
+    /// before, the caller follows up with `app.bearers.authority_changed()`.
     ///
     /// # Errors
-    /// `token_invalid` where the session has ended, `conflict` where something else would be granted now.
-    pub(crate) fn given(
-        &self,
-        app: &App,
-        tx: &mut Tx<'_>,
-        how: &Value,
-    ) -> Result<Result<Consented, Refusal>, Problem> {
+    /// A refusal, with which the transaction has to fail: it has confirmed the client. `token_invalid` where the session has
+    /// ended, `conflict` where something else would be granted now.
+    pub(crate) fn given(&self, app: &App, tx: &mut Tx<'_>, how: &Value) -> Result<Consented, Failing> {
         let now = self.terms.now;
         still_signed_in(tx, self.session, now)?;
         let by = By::Consent(self.terms.user.to_string());
@@ -221,17 +217,14 @@ impl Yes {
         let agent = agents::find(tx, agent.id)?.filter(|agent| agent.state == AgentState::Active);
         let registration =
             grants::find(tx, registration.id)?.filter(|registration| registration.revoked.is_none());
-        let (Some(agent), Some(registration)) = (agent, registration) else { return Err(changed()) };
-        let draft = match self.terms.draft(app, tx, &agent, &registration)? {
-            Ok(draft) => draft,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
+        let (Some(agent), Some(registration)) = (agent, registration) else { return Err(changed().into()) };
+        let draft = self.terms.draft(app, tx, &agent, &registration)??;
         if draft.digest(&self.client) != self.seen {
-            return Err(changed());
+            return Err(changed().into());
         }
         let consented = Consented { grant: draft.grant, task: draft.task };
         record(app, tx, &consented, how, self.source, now)?;
-        Ok(Ok(consented))
+        Ok(consented)
     }
 }
 

@@ -52,6 +52,8 @@ const ORPHANS: Duration = Duration::from_secs(1);
 const STEP: usize = 1024;
 /// How many rows a transaction drops or reads.
 const BATCH: usize = 500;
+/// The same of what anybody can leave, who leaves more of it.
+const OF_ANYBODY: usize = 10 * BATCH;
 /// Clocks that differ by less than this don't bring a spent token back to life, nor let a request run twice whose key
 /// another node still counts as kept.
 const TOLERANCE: Duration = Duration::from_secs(120);
@@ -304,9 +306,9 @@ async fn purge(app: &App, now: Timestamp) -> Result<(), Failure> {
             assertions::purge(tx, now.minus(TOLERANCE), BATCH)?;
             registrations::purge(tx, now, BATCH)?;
             // Somebody may still be looking at one that has expired.
-            pushed_requests::purge(tx, now.minus(par::KEPT), BATCH)?;
+            pushed_requests::purge(tx, now.minus(par::KEPT), OF_ANYBODY)?;
             authorization_codes::purge(tx, now.minus(code::KNOWN), BATCH)?;
-            waiting::purge(tx, now.minus(requests::KEPT), BATCH)?;
+            waiting::purge(tx, now.minus(requests::KEPT), OF_ANYBODY)?;
             idempotency::prune(tx, now.minus(TOLERANCE), BATCH)?;
             Ok::<_, Fault>(())
         })

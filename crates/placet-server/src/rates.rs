@@ -6,10 +6,14 @@
 //! - A client that shows a good secret is never refused for what others at its address did: only failures are counted
 //!   there, and only failures are answered with 429.
 //! - A name is locked for the address that guessed at it, nowhere else: there is no lock of an account.
-//! - Who has signed in from an address before is not held up by others there who try many names, nor by anybody elsewhere
-//!   who knows their password and guesses at their one-time codes.
+//! - Who has signed in from an address before is not held up by others there who try many names; who has done so with more
+//!   than a password, nor by anybody elsewhere who knows their password and guesses at their one-time codes.
 //!
-//! Invariant: what is remembered is bounded, and losing any of it makes somebody's guesses cheaper, never dearer.
+//! Each node remembers this since it started. After a restart nobody is at home anywhere: until they sign in again, a
+//! person's own code counts with those that others guess.
+//!
+//! Invariant: what is remembered is bounded, and losing any of what was counted makes somebody's guesses cheaper, never
+//! dearer.
 
 use crate::{app::App, caller::Source, gcra, operations::failures::RefusedWith, problem::Problem};
 use axum::{
@@ -19,7 +23,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
-use placet_core::{refusal::Code, secret::sha256, time::Timestamp};
+use placet_core::{refusal::Code, secret::sha256, time::Timestamp, user::BeganWith};
 use quick_cache::sync::Cache;
 use serde_json::json;
 use std::{
@@ -39,16 +43,22 @@ const CLIENT_BURST: u32 = 5;
 enum Of<'a> {
     /// Passwords for one name from one address.
     Name(&'a str, Network),
+    /// Nothing that is counted: that a name has signed in from one address with more than a password.
+    Home(&'a str, Network),
     /// Passwords from one address, whatever the name.
     SignIns(Network),
     /// Codes of devices that a person has entered.
     Codes(&'a str),
     /// Codes of devices that were entered from one address, whoever did.
     CodesFrom(Network),
+    /// Polls of one request that waits for a person.
+    Polls(&'a str),
     /// Names of people that a client has asked for and that nobody has.
     Hints(&'a str),
-    /// One-time codes for one name, by whoever knows its password, from wherever that person has not signed in before.
+    /// One-time codes for one name, by whoever knows its password, from wherever that person is not at home.
     OneTime(&'a str),
+    /// Codes that shall confirm a person's new authenticator app, by whoever has a session of theirs, from wherever.
+    Confirm(&'a str),
     /// Requests of nobody who is known.
     Strangers(Network),
     /// Requests of public clients that make something: whose they are, anybody can say.
@@ -74,7 +84,7 @@ struct Limit {
 /// What was asked lately, on this node.
 pub struct Rates {
     slots: Cache<[u8; 16], Arc<Mutex<Timestamp>>>,
-    /// Names that have signed in from an address.
+    /// Names that have signed in from an address, and those that did so with more than a password.
     seen: Cache<[u8; 16], ()>,
     client: Limit,
 }
@@ -126,28 +136,55 @@ impl Rates {
 
     /// Counts a one-time code for `name`, before it is looked at and after the password was right. Six digits could be
     /// guessed from many addresses at once, so these attempts are counted over all of them; but where the person has signed
-    /// in before, what others use up elsewhere counts for nothing.
+    /// in before with more than a password, what others use up elsewhere counts for nothing. Where a password was enough it
+    /// may have been anybody who knew it.
     ///
     /// # Errors
     /// `too_many_requests`.
     pub fn one_time(&self, name: &str, source: Source, now: Timestamp) -> Result<(), Problem> {
-        if self.seen.get(&key(Of::Name(name, networks(source).0))).is_some() {
+        if self.seen.get(&key(Of::Home(name, networks(source).0))).is_some() {
             return Ok(());
         }
         self.take(Of::OneTime(name), now).map_err(too_many)
     }
 
-    /// The proof was right: what was counted is forgotten, and the name known at this address.
-    pub fn signed_in(&self, name: &str, source: Source) {
+    /// Counts an attempt to go on with a sign-in whose password was right a moment ago. With the address that was counted,
+    /// and it is given back once.
+    ///
+    /// # Errors
+    /// `too_many_requests`.
+    pub fn ticket(&self, name: &str, source: Source, now: Timestamp) -> Result<(), Problem> {
+        self.take(Of::Name(name, networks(source).0), now).map_err(too_many)
+    }
+
+    /// Counts a code that shall confirm a person's new authenticator app, before it is looked at. A session is enough to
+    /// try one, so it counts wherever it comes from.
+    ///
+    /// # Errors
+    /// `too_many_requests`.
+    pub fn confirm(&self, user: &str, now: Timestamp) -> Result<(), Problem> {
+        self.take(Of::Confirm(user), now).map_err(too_many)
+    }
+
+    /// The proof was right: what was counted is forgotten, and the name known at this address; at home there, where more
+    /// than a password was shown.
+    pub fn signed_in(&self, name: &str, source: Source, began_with: BeganWith) {
         let (network, site) = networks(source);
-        let of = Of::Name(name, network);
+        let (of, home) = (Of::Name(name, network), Of::Home(name, network));
         if self.seen.get(&key(of)).is_none() {
-            for shared in [Of::SignIns(network), Of::SignIns(site), Of::OneTime(name)] {
+            for shared in [Of::SignIns(network), Of::SignIns(site)] {
                 self.give_back(shared);
             }
         }
         self.slots.remove(&key(of));
         self.seen.insert(key(of), ());
+        if began_with == BeganWith::Password {
+            return;
+        }
+        if began_with == BeganWith::PasswordAndTotp && self.seen.get(&key(home)).is_none() {
+            self.give_back(Of::OneTime(name));
+        }
+        self.seen.insert(key(home), ());
     }
 
     /// Counts a code of a device that a person enters, before it is looked at.
@@ -168,6 +205,12 @@ impl Rates {
         for of in [Of::Codes(person), Of::CodesFrom(network), Of::CodesFrom(site)] {
             self.give_back(of);
         }
+    }
+
+    /// Whether a poll of a request that waits is to be looked at: whoever polls without a pause is not to keep the control
+    /// plane busy with being told so.
+    pub(crate) fn poll(&self, request: &str, now: Timestamp) -> bool {
+        self.take(Of::Polls(request), now).is_ok()
     }
 
     /// Counts that a client has named somebody whom there is not.
@@ -221,12 +264,13 @@ impl Rates {
     const fn limit(&self, of: Of<'_>) -> Limit {
         let (burst, millis, site) = match of {
             Of::Known(_) => return self.client,
-            Of::Name(_, network) => (10, 30_000, network.site),
+            Of::Name(_, network) | Of::Home(_, network) => (10, 30_000, network.site),
             // Each is right with a probability of three in a million.
             Of::OneTime(_) => (20, 300_000, false),
             Of::SignIns(network) => (50, 10_000, network.site),
-            Of::Codes(_) => (10, 60_000, false),
+            Of::Codes(_) | Of::Confirm(_) => (10, 60_000, false),
             Of::CodesFrom(network) => (50, 10_000, network.site),
+            Of::Polls(_) => (5, 1000, false),
             Of::Hints(_) => (10, 60_000, false),
             Of::Strangers(network) => (1000, 100, network.site),
             Of::Public(network) => (100, 1000, network.site),
@@ -246,11 +290,14 @@ impl fmt::Debug for Rates {
 fn key(of: Of<'_>) -> [u8; 16] {
     let (kind, name, network) = match of {
         Of::Name(name, network) => ("name", name, Some(network)),
+        Of::Home(name, network) => ("home", name, Some(network)),
         Of::SignIns(network) => ("sign-ins", "", Some(network)),
         Of::Codes(person) => ("codes", person, None),
         Of::CodesFrom(network) => ("codes-from", "", Some(network)),
+        Of::Polls(request) => ("polls", request, None),
         Of::Hints(client) => ("hints", client, None),
         Of::OneTime(name) => ("one-time", name, None),
+        Of::Confirm(user) => ("confirm", user, None),
         Of::Strangers(network) => ("strangers", "", Some(network)),
         Of::Public(network) => ("public", "", Some(network)),
         Of::Known(id) => ("known", id, None),
@@ -378,7 +425,7 @@ mod tests {
         let (rates, now, place) = (Rates::new(10), Timestamp::from_seconds(1000), from("192.0.2.1"));
         for _ in 0..100 {
             rates.sign_in("ada", place, now).unwrap();
-            rates.signed_in("ada", place);
+            rates.signed_in("ada", place, BeganWith::Password);
         }
         let sprayed = (0..100).filter(|name| rates.sign_in(&name.to_string(), place, now).is_ok()).count();
         assert_eq!(sprayed, 50);
@@ -391,7 +438,7 @@ mod tests {
     fn codes_are_counted_over_all_places_but_where_the_person_has_signed_in() {
         let (rates, now) = (Rates::new(10), Timestamp::from_seconds(1000));
         let home = from("192.0.2.1");
-        rates.signed_in("ada", home);
+        rates.signed_in("ada", home, BeganWith::PasswordAndTotp);
         let guessed = (0..200u8).filter(|last| {
             let place = from(&format!("198.51.100.{last}"));
             rates.sign_in("ada", place, now).is_ok() && rates.one_time("ada", place, now).is_ok()
@@ -403,6 +450,52 @@ mod tests {
                 && rates.one_time("lee", from("203.0.113.1"), now).is_ok()
         );
         assert!(rates.one_time("ada", from("203.0.113.1"), now.plus(Duration::from_secs(300))).is_ok());
+    }
+
+    #[test]
+    fn where_a_password_was_enough_codes_are_counted_and_a_right_one_is_given_back() {
+        let (rates, now) = (Rates::new(10), Timestamp::from_seconds(1000));
+        let (place, elsewhere) = (from("192.0.2.1"), from("192.0.2.2"));
+        rates.sign_in("ada", place, now).unwrap();
+        rates.signed_in("ada", place, BeganWith::Password);
+        assert_eq!((0..100).filter(|_| rates.one_time("ada", place, now).is_ok()).count(), 20);
+        rates.signed_in("ada", place, BeganWith::Password);
+        assert!(rates.one_time("ada", place, now).is_err());
+        // The last one was right: that one did not count, and here the others count no more.
+        rates.signed_in("ada", place, BeganWith::PasswordAndTotp);
+        assert!(rates.one_time("ada", place, now).is_ok());
+        assert!(rates.one_time("ada", elsewhere, now).is_ok());
+        assert!(rates.one_time("ada", elsewhere, now).is_err());
+        // What took none gives none back.
+        for began_with in [BeganWith::Passkey, BeganWith::PasswordAndRecoveryCode] {
+            rates.signed_in("ada", from("192.0.2.3"), began_with);
+        }
+        assert!(rates.one_time("ada", elsewhere, now).is_err());
+        assert!(rates.one_time("ada", from("192.0.2.3"), now).is_ok());
+    }
+
+    #[test]
+    fn good_sign_ins_with_a_code_cost_an_office_nothing() {
+        let (rates, now, office) = (Rates::new(10), Timestamp::from_seconds(1000), from("192.0.2.1"));
+        for number in 0..200 {
+            let name = number.to_string();
+            rates.sign_in(&name, office, now).unwrap();
+            rates.ticket(&name, office, now).unwrap();
+            rates.one_time(&name, office, now).unwrap();
+            rates.signed_in(&name, office, BeganWith::PasswordAndTotp);
+        }
+        let tries = (0..100).filter(|_| rates.ticket("ada", office, now).is_ok()).count();
+        assert_eq!(tries, 10);
+        assert!(rates.sign_in("ada", office, now).is_err());
+    }
+
+    #[test]
+    fn codes_that_confirm_an_app_are_counted_wherever_they_come_from() {
+        let (rates, now) = (Rates::new(10), Timestamp::from_seconds(1000));
+        rates.signed_in("ada", from("192.0.2.1"), BeganWith::Passkey);
+        let guesses = |now| (0..100).filter(|_| rates.confirm("ada", now).is_ok()).count();
+        assert_eq!((guesses(now), guesses(now.plus(Duration::from_secs(60)))), (10, 1));
+        assert!(rates.confirm("lee", now).is_ok());
     }
 
     #[test]

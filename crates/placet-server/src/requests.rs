@@ -165,26 +165,22 @@ pub(crate) async fn answered(
         return Ok(app.store.write(refused).await?);
     };
     let yes = Yes::new(app, &standing.sought, person, terms, source, now);
-    let written = app
-        .store
+    app.store
         .write(move |tx| {
             if !open(tx, id, now)? {
-                return Err(consent::decided());
+                return Err(Failing::from(consent::decided()));
             }
-            let consented = match yes.given(&inner, tx, &how)? {
-                Ok(consented) => consented,
-                Err(refusal) => return Ok(Err(refusal)),
-            };
+            let consented = yes.given(&inner, tx, &how)?;
             if !waiting::decide(tx, id, user, Some(&consented), now)? {
-                return Err(consent::decided());
+                return Err(consent::decided().into());
             }
-            Ok::<_, Problem>(Ok(()))
+            Ok(())
         })
         .await?;
     if standing.sought.client.unconfirmed.is_some() {
         app.bearers.authority_changed();
     }
-    written.map_err(Failing::Refused)
+    Ok(())
 }
 
 /// Whether a request still waits, as of this transaction.

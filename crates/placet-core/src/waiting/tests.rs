@@ -55,7 +55,7 @@ fn what_is_over_stays_over_and_a_yes_waits_a_little_for_the_client() {
     assert_eq!(pending.state_at(at(600)), State::Expired);
     assert_eq!(pending.polled(at(600)), Answer::Expired);
     let early = request(State::Approved, Some(10));
-    assert_eq!((early.state_at(at(599)), early.state_at(at(600))), (State::Approved, State::Expired));
+    assert_eq!((early.state_at(at(129)), early.state_at(at(130))), (State::Approved, State::Expired));
     let late = request(State::Approved, Some(599));
     assert_eq!((late.polled(at(718)), late.polled(at(719))), (Answer::Ready, Answer::Expired));
     for (state, answer) in

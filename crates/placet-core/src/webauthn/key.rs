@@ -52,7 +52,7 @@ impl CredentialKey {
     ///
     /// # Errors
     /// [`Refused::Key`] for another kind, a pair of kind and algorithm that don't belong together, a point off the curve, a
-    /// modulus that is too short or long; [`Refused::Cbor`].
+    /// coordinate or a modulus that is too short or long; [`Refused::Cbor`].
     pub fn parse(bytes: &[u8]) -> Result<Self, Refused> {
         let value = Value::read(bytes)?;
         let pairs = value.as_map().ok_or(Refused::Key)?;
@@ -74,7 +74,12 @@ impl CredentialKey {
                 (Material::P256(key), 5)
             }
             (1, -8) if integer(-1)? == 6 => {
-                let key = ParsedPublicKey::new(&ED25519, bytes(-2)?).map_err(refused)?;
+                let x = bytes(-2)?;
+                // What parses keys takes other encodings as well.
+                if x.len() != 32 {
+                    return Err(Refused::Key);
+                }
+                let key = ParsedPublicKey::new(&ED25519, x).map_err(refused)?;
                 (Material::Ed25519(key), 4)
             }
             (3, -257) => {

@@ -63,6 +63,32 @@ proptest! {
 }
 
 #[test]
+fn an_ed25519_key_has_32_bytes_and_no_other_encoding() {
+    let key = |x: &[u8]| {
+        let integer = Value::Integer;
+        let mut out = Vec::new();
+        Value::Map(vec![
+            (integer(1), integer(1)),
+            (integer(3), integer(-8)),
+            (integer(-1), integer(6)),
+            (integer(-2), Value::Bytes(x.to_vec())),
+        ])
+        .write(&mut out);
+        CredentialKey::parse(&out)
+    };
+    // The base point (RFC 8032 §5.1).
+    let mut point = [0x66_u8; 32];
+    point[0] = 0x58;
+    assert_eq!(key(&point).unwrap().algorithm(), CredentialAlgorithm::EdDsa);
+    // As a SubjectPublicKeyInfo (RFC 8410 §4).
+    let mut info: Vec<u8> = vec![0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0];
+    info.extend(point);
+    for other in [&info[..], &info[11..], &point[..31], &point[..0]] {
+        assert_eq!(key(other).unwrap_err(), Refused::Key, "{} bytes", other.len());
+    }
+}
+
+#[test]
 fn extensions_are_read_and_passed_over() {
     let flags = 0b1000_0101;
     assert!(AuthenticatorData::parse(&data(flags, &[0xa1, 0x61, b'x', 0xf5])).is_ok());

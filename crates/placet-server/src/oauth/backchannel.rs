@@ -23,6 +23,8 @@ use placet_store::users;
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
 
+/// The shortest that a request waits.
+const SHORTEST: Duration = Duration::from_secs(60);
 /// The longest that a request waits.
 const LONGEST: Duration = Duration::from_secs(3600);
 /// The longest name of a person, in bytes.
@@ -58,7 +60,9 @@ pub async fn post(
         app.rates.unknown_person(&client.agent.id.to_string(), now)?;
         return Err(OAuthError::new("unknown_user_id", "there is nobody of this name"));
     }
-    let hint = app.secrets.hashing.hash(HINT, name.as_bytes());
+    // One person is asked so often, by whichever of their names.
+    let whom = user.map_or_else(|| name.to_owned(), |user| user.to_string());
+    let hint = app.secrets.hashing.hash(HINT, whom.as_bytes());
     let whom = Whom::Person { user, hint, tell: client.acts_alone, message };
     let begun = waiting::begin(&app, &(&*client).into(), (whom, lasts), &params, (&sender, source)).await?;
     Ok(no_store(json!({
@@ -102,7 +106,8 @@ fn lasts(params: &OAuthParams) -> Result<Duration, OAuthError> {
     let Some(value) = params.json("requested_expiry")? else { return Ok(LIFETIME) };
     let seconds = value.as_u64().filter(|seconds| *seconds > 0);
     let seconds = seconds.ok_or_else(|| invalid("`requested_expiry` is a number of seconds above 0"))?;
-    Ok(Duration::from_secs(seconds).min(LONGEST))
+    // Nobody answers in less; and what has ended is kept for a while, so that many short ones would be many rows.
+    Ok(Duration::from_secs(seconds).clamp(SHORTEST, LONGEST))
 }
 
 /// The person of this name or id.

@@ -79,18 +79,14 @@ pub(crate) async fn answered(
     let (user, request) = (person.user.id, asked.request);
     let redirect_uri = asked.back.to().as_str().to_owned();
     let inner = Arc::clone(app);
-    let written = app
-        .store
+    app.store
         .write(move |tx| {
-            let Consented { grant, task } =
-                match yes.given(&inner, tx, &json!({"redirect_uri": redirect_uri}))? {
-                    Ok(consented) => consented,
-                    Err(refusal) => return Ok(Err(refusal)),
-                };
+            let how = json!({"redirect_uri": redirect_uri});
+            let Consented { grant, task } = yes.given(&inner, tx, &how)?;
             if let Some(pushed) = pushed
                 && !pushed_requests::decide(tx, pushed.hash, now)?
             {
-                return Err(consent::decided());
+                return Err(Failing::from(consent::decided()));
             }
             let code = Code {
                 agent: grant.agent,
@@ -106,14 +102,12 @@ pub(crate) async fn answered(
                 expires: now.plus(LIFETIME),
                 used: None,
             };
-            authorization_codes::insert(tx, hash, &code)?;
-            Ok::<_, Problem>(Ok(()))
+            Ok(authorization_codes::insert(tx, hash, &code)?)
         })
         .await?;
     if asked.sought.client.unconfirmed.is_some() {
         app.bearers.authority_changed();
     }
-    written.map_err(Failing::Refused)?;
     let text = text.expose_str().ok_or_else(|| Problem::of(refusal::Code::Internal, "a code is not text"))?;
     Ok(asked.back.with_code(text))
 }

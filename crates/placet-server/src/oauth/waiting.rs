@@ -40,7 +40,7 @@ use std::{sync::Arc, time::Duration};
 /// How long a request waits where nobody says.
 pub(super) const LIFETIME: Duration = Duration::from_secs(600);
 /// How long after its end it is still told what became of a request.
-pub(crate) const KEPT: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const KEPT: Duration = Duration::from_secs(3600);
 
 /// How many requests of a client that authenticates wait at once.
 const MOST_OF_CLIENT: usize = 1000;
@@ -308,7 +308,9 @@ pub(super) async fn nobody(
         Err(refused) if refused.error == "invalid_client" => return Ok(None),
         Err(refused) => return Err(refused),
     };
-    Ok(poll(app, &stranger.id, (Through::Device, text)).await.err())
+    // A yes that came between makes it a client: it is somebody at its next poll.
+    let answered = || OAuthError::new("authorization_pending", "a person has just answered");
+    Ok(Some(poll(app, &stranger.id, (Through::Device, text)).await.err().unwrap_or_else(answered)))
 }
 
 /// A poll: done where the person has said yes.
@@ -319,6 +321,9 @@ async fn poll(app: &App, client_id: &str, (through, text): (Through, &str)) -> R
     let found = app.store.read(move |q| waiting::by_hash(q, hash)).await?;
     let found = found.filter(of_client).ok_or_else(unknown)?;
     let answer = match found.polled(now) {
+        Answer::Pending(pace) | Answer::SlowDown(pace) if !app.rates.poll(&found.id.to_string(), now) => {
+            Answer::SlowDown(pace)
+        }
         // Once more, where nothing else can come between: of two polls at once one is too early.
         Answer::Pending(_) | Answer::SlowDown(_) => {
             let id = found.id;

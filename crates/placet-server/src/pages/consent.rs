@@ -104,7 +104,8 @@ pub(super) async fn page(app: &Arc<App>, request: &str, subject: &Subject, perso
     };
     let shown = now.as_micros().to_string();
     let digest = drafted.digest(&subject.sought().client);
-    let token = form::token(app, CONSENT, &bound(&person, request, &shown, &digest).each());
+    let bound = Bound::new(&person, subject, request, &shown, digest);
+    let token = form::token(app, CONSENT, &bound.each());
     let onward = match subject {
         Subject::Browser(_) => request.to_owned(),
         Subject::Waiting(standing) => path(standing.waiting.id),
@@ -183,7 +184,8 @@ pub(crate) async fn decide(
         Err(failing) => return subject.fails(failing),
     };
     let digest = drafted.digest(&subject.sought().client);
-    if !form::fits(&app, CONSENT, &bound(&person, request, shown, &digest).each(), form.text("token")) {
+    let bound = Bound::new(&person, &subject, request, shown, digest);
+    if !form::fits(&app, CONSENT, &bound.each(), form.text("token")) {
         // A page of another session or for another request, one that somebody else made, or one that says no more what
         // would be granted.
         let text = "This page was not given to this session, or says no more what would be granted. Nothing was done: begin again in the application.";
@@ -222,19 +224,27 @@ struct Bound {
     request: String,
     shown: String,
     digest: [u8; 32],
+    /// Where the answer goes, which a client may change while the page is looked at; empty where a client polls for it.
+    back: String,
 }
 
 impl Bound {
-    fn each(&self) -> [&[u8]; 4] {
-        [self.session.as_bytes(), self.request.as_bytes(), self.shown.as_bytes(), &self.digest]
+    fn new(person: &SignedIn, subject: &Subject, request: &str, shown: &str, digest: [u8; 32]) -> Self {
+        Self {
+            session: person.session.to_string(),
+            request: request.to_owned(),
+            shown: shown.to_owned(),
+            digest,
+            back: match subject {
+                Subject::Browser(asked) => asked.back.to().as_str().to_owned(),
+                Subject::Waiting(_) => String::new(),
+            },
+        }
     }
-}
 
-fn bound(person: &SignedIn, request: &str, shown: &str, digest: &[u8; 32]) -> Bound {
-    Bound {
-        session: person.session.to_string(),
-        request: request.to_owned(),
-        shown: shown.to_owned(),
-        digest: *digest,
+    fn each(&self) -> [&[u8]; 5] {
+        let texts = [&self.session, &self.request, &self.shown, &self.back].map(|text| text.as_bytes());
+        let [session, request, shown, back] = texts;
+        [session, request, shown, &self.digest, back]
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     api::passwords,
     app::App,
     caller::{SignedIn, Source},
-    clock,
+    clock, consent,
     problem::Problem,
     recording,
 };
@@ -67,6 +67,7 @@ impl Factors {
 /// `conflict` where there is one that counts; as [`Proven::take`].
 pub(crate) async fn enrol(app: &App, proven: Proven, source: Source) -> Result<Enrolment, Problem> {
     let (now, user, name) = (app.clock.now(), proven.user.id, proven.user.name.clone());
+    let began_with = proven.began_with();
     let secret = TotpSecret::new(clock::entropy());
     let host = app.pages.split_once("://").map_or("", |(_, host)| host);
     let enrolment =
@@ -87,7 +88,7 @@ pub(crate) async fn enrol(app: &App, proven: Proven, source: Source) -> Result<E
             Err(Problem::of(Code::Conflict, detail))
         })
         .await?;
-    app.rates.signed_in(&name, source);
+    app.rates.signed_in(&name, source, began_with);
     Ok(enrolment)
 }
 
@@ -95,7 +96,8 @@ pub(crate) async fn enrol(app: &App, proven: Proven, source: Source) -> Result<E
 /// person, which began without a code.
 ///
 /// # Errors
-/// `not_found` where no secret waits, `not_permitted` for a wrong code.
+/// `not_found` where no secret waits, `not_permitted` for a wrong code; `too_many_requests`; `token_invalid` where the session
+/// has ended meanwhile.
 pub(crate) async fn confirm(
     app: &App,
     person: &SignedIn,
@@ -106,6 +108,7 @@ pub(crate) async fn confirm(
     let waiting = app.store.read(move |q| second_factors::totp(q, user)).await?;
     let none = || Problem::of(Code::NotFound, "no authenticator app waits to be confirmed: begin again");
     let totp = waiting.filter(|totp| totp.confirmed.is_none()).ok_or_else(none)?;
+    app.rates.confirm(&user.to_string(), now)?;
     let step = match Typed::read(code) {
         Typed::Code(code) => proof::opened(app, user, &totp)?.step_of(&code, now, None),
         _ => None,
@@ -116,6 +119,7 @@ pub(crate) async fn confirm(
     let entry = entry(app, EntryType::UserTotpEnrolled, user, user.to_string(), source, &json!({}))?;
     app.store
         .write(move |tx| {
+            consent::still_signed_in(tx, session, now)?;
             if !second_factors::confirm(tx, user, totp.generation, step, now)? {
                 return Err(none());
             }
@@ -133,7 +137,8 @@ pub(crate) async fn confirm(
 /// `not_found` where there is no app; as [`Proven::take`].
 pub(crate) async fn remove_totp(app: &App, proven: Proven, source: Source) -> Result<(), Problem> {
     let (now, user, name) = (app.clock.now(), proven.user.id, proven.user.name.clone());
-    let body = json!({"shown": proven.began_with()});
+    let began_with = proven.began_with();
+    let body = json!({"shown": began_with});
     let entry = entry(app, EntryType::UserTotpRemoved, user, user.to_string(), source, &body)?;
     app.store
         .write(move |tx| {
@@ -144,7 +149,7 @@ pub(crate) async fn remove_totp(app: &App, proven: Proven, source: Source) -> Re
             Ok(tx.record(entry.clone())?)
         })
         .await?;
-    app.rates.signed_in(&name, source);
+    app.rates.signed_in(&name, source, began_with);
     Ok(())
 }
 
@@ -158,8 +163,9 @@ pub(crate) async fn renew_recovery_codes(
     source: Source,
 ) -> Result<Vec<Secret>, Problem> {
     let (now, user, name) = (app.clock.now(), proven.user.id, proven.user.name.clone());
+    let began_with = proven.began_with();
     let (hashes, shown) = recovery_codes(app, user);
-    let body = json!({"shown": proven.began_with()});
+    let body = json!({"shown": began_with});
     let entry = entry(app, EntryType::UserRecoveryCodes, user, user.to_string(), source, &body)?;
     app.store
         .write(move |tx| {
@@ -174,7 +180,7 @@ pub(crate) async fn renew_recovery_codes(
             Ok(tx.record(entry.clone())?)
         })
         .await?;
-    app.rates.signed_in(&name, source);
+    app.rates.signed_in(&name, source, began_with);
     Ok(shown)
 }
 
@@ -191,7 +197,8 @@ pub(crate) async fn change_password(
 ) -> Result<(), Problem> {
     let hashed = passwords::hashed(new).await?;
     let (now, user, name) = (app.clock.now(), proven.user.id, proven.user.name.clone());
-    let body = json!({"shown": proven.began_with()});
+    let began_with = proven.began_with();
+    let body = json!({"shown": began_with});
     let entry = entry(app, EntryType::UserPassword, user, user.to_string(), source, &body)?;
     app.store
         .write(move |tx| {
@@ -204,7 +211,7 @@ pub(crate) async fn change_password(
             Ok(tx.record(entry.clone())?)
         })
         .await?;
-    app.rates.signed_in(&name, source);
+    app.rates.signed_in(&name, source, began_with);
     Ok(())
 }
 
@@ -214,9 +221,9 @@ pub(crate) async fn change_password(
 /// # Errors
 /// As [`Proven::take`].
 pub(crate) async fn reset(app: &App, proven: Proven, user: UserId, source: Source) -> Result<(), Problem> {
-    let (now, name) = (app.clock.now(), proven.user.name.clone());
+    let (now, name, began_with) = (app.clock.now(), proven.user.name.clone(), proven.began_with());
     let by = proven.user.id.to_string();
-    let body = json!({"shown": proven.began_with()});
+    let body = json!({"shown": began_with});
     let entry = entry(app, EntryType::UserFactorsRemoved, user, by, source, &body)?;
     app.store
         .write(move |tx| {
@@ -227,7 +234,7 @@ pub(crate) async fn reset(app: &App, proven: Proven, user: UserId, source: Sourc
             Ok::<_, Problem>(tx.record(entry.clone())?)
         })
         .await?;
-    app.rates.signed_in(&name, source);
+    app.rates.signed_in(&name, source, began_with);
     Ok(())
 }
 

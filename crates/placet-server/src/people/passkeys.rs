@@ -14,7 +14,7 @@ use super::{
 use crate::{
     app::App,
     caller::{SignedIn, Source},
-    clock,
+    clock, consent,
     problem::Problem,
 };
 use placet_core::{
@@ -108,8 +108,9 @@ pub(crate) fn challenge(app: &App, operation: Operation, browser: &Secret) -> Ve
 /// are.
 ///
 /// # Errors
-/// `not_permitted` where the answer is not believed, the challenge is too old or was used; `conflict` where the credential
-/// is registered; `request_invalid` for its name, or where they have too many.
+/// `not_permitted` where the answer is not believed; `token_invalid` where the challenge is too old or was used, or the
+/// session has ended meanwhile; `conflict` where the credential is registered; `request_invalid` for its name, or where they
+/// have too many.
 pub(crate) async fn add(
     app: &App,
     person: &SignedIn,
@@ -122,8 +123,8 @@ pub(crate) async fn add(
     let now = app.clock.now();
     let expires = made_here(app, Operation::Create, browser, challenge, now)?;
     let name = created.name.trim().to_owned();
-    if name.is_empty() || name.chars().count() > LONGEST_NAME {
-        let detail = format!("a passkey's name has 1 to {LONGEST_NAME} characters");
+    if name.is_empty() || name.chars().count() > LONGEST_NAME || name.chars().any(char::is_control) {
+        let detail = format!("a passkey's name has 1 to {LONGEST_NAME} characters, no control characters");
         return Err(Problem::of(Code::RequestInvalid, detail));
     }
     let expected = Expected { challenge, origin: &app.pages, rp_id };
@@ -143,11 +144,12 @@ pub(crate) async fn add(
         created: now,
         used: None,
     };
-    let (user, hash) = (person.user.id, sha256(&[challenge]));
+    let (user, session, hash) = (person.user.id, person.session, sha256(&[challenge]));
     let body = json!({"passkey": passkey.id, "name": passkey.name});
     let entry = factors::entry(app, EntryType::UserPasskeyAdded, user, user.to_string(), source, &body)?;
     app.store
         .write(move |tx| {
+            consent::still_signed_in(tx, session, now)?;
             if !passkeys::use_challenge(tx, &hash, expires)? {
                 return Err(too_late());
             }
@@ -226,7 +228,8 @@ async fn checked(
 /// `not_found` where they have no such; as [`Proven::take`].
 pub(crate) async fn remove(app: &App, proven: Proven, id: PasskeyId, source: Source) -> Result<(), Problem> {
     let (now, user, name) = (app.clock.now(), proven.user.id, proven.user.name.clone());
-    let body = json!({"passkey": id, "shown": proven.began_with()});
+    let began_with = proven.began_with();
+    let body = json!({"passkey": id, "shown": began_with});
     let entry = factors::entry(app, EntryType::UserPasskeyRemoved, user, user.to_string(), source, &body)?;
     app.store
         .write(move |tx| {
@@ -237,7 +240,7 @@ pub(crate) async fn remove(app: &App, proven: Proven, id: PasskeyId, source: Sou
             Ok(tx.record(entry.clone())?)
         })
         .await?;
-    app.rates.signed_in(&name, source);
+    app.rates.signed_in(&name, source, began_with);
     Ok(())
 }
 

@@ -110,7 +110,7 @@ pub(crate) async fn by_password(
 }
 
 /// The first half of a proof that was shown a moment ago: `is_it` says whether the hash of the password is still the one
-/// that fitted. An attempt counts like one with the password.
+/// that fitted. An attempt counts for the name like one with the password, and for the address not once more.
 ///
 /// # Errors
 /// As [`of_name`].
@@ -120,7 +120,7 @@ pub(crate) async fn by_ticket(
     is_it: impl FnOnce(&str) -> bool,
     source: Source,
 ) -> Result<Known, Problem> {
-    app.rates.sign_in(name, source, app.clock.now())?;
+    app.rates.ticket(name, source, app.clock.now())?;
     let asked = name.to_owned();
     let found = app.store.read(move |q| users::by_name(q, &asked)).await?;
     let found = found.filter(|(_, stored)| is_it(stored));

@@ -54,7 +54,7 @@ pub(crate) async fn begin(app: &App, proven: Proven, source: Source) -> Result<B
             Ok::<_, Problem>(tx.record(entry.clone())?)
         })
         .await?;
-    app.rates.signed_in(&name, source);
+    app.rates.signed_in(&name, source, began_with);
     Ok(Begun { id, token, expires })
 }
 

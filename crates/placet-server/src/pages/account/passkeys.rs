@@ -45,6 +45,7 @@ pub(crate) async fn ask(
         return refused(&app, &person, &nowhere).await;
     };
     let (now, id, name) = (app.clock.now(), person.user.id, person.user.name.clone());
+    let began_with = proven.began_with();
     let known = app
         .store
         .write(move |tx| {
@@ -56,7 +57,7 @@ pub(crate) async fn ask(
         Ok(known) => known,
         Err(problem) => return refused(&app, &person, &problem).await,
     };
-    app.rates.signed_in(&name, source);
+    app.rates.signed_in(&name, source, began_with);
     let known: Vec<String> = known.iter().map(|one| URL_SAFE_NO_PAD.encode(&one.credential)).collect();
     let algorithms = CredentialAlgorithm::ALL.map(|one| one.number().to_string()).join(" ");
     let challenge = URL_SAFE_NO_PAD.encode(passkeys::challenge(&app, Operation::Create, &browser(&person)));

@@ -306,6 +306,17 @@ fn consent_can_not_be_given_by_another_page() {
 }
 
 #[test]
+fn an_answer_goes_where_the_page_said_or_nowhere() {
+    let app = App::confidential();
+    let mut browser = Browser::of("pat");
+    let page = browser.asked(&app.asking().without("redirect_uri"));
+    let elsewhere = json!({"redirect_uris": ["https://elsewhere.example/cb"]});
+    stage().admin().patch(&format!("/v1/agents/{}", app.id)).json(&elsewhere).send().expect(200);
+    let said = browser.submit(&page, "/consent", &[("lasts", "1d"), ("verdict", "approve")]);
+    assert_eq!((said.status, said.header("location")), (403, None), "{}", html(&said));
+}
+
+#[test]
 fn answers_say_whose_they_are() {
     let stage = stage();
     let issuer = stage.story.server.base().to_owned();

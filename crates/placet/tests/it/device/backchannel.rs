@@ -134,7 +134,8 @@ fn how_a_person_can_be_asked() {
     let other = ask(&app, "", &[("login_hint_token", "x")]).refused(400, "invalid_request");
     assert!(other.text("/error_description").contains("login_hint_token"), "{}", other.body);
     assert_eq!(ask(&app, "pat", &[("requested_expiry", "99999")]).expect(200).at("/expires_in"), 3600);
-    assert_eq!(ask(&app, "pat", &[("requested_expiry", "30")]).expect(200).at("/expires_in"), 30);
+    assert_eq!(ask(&app, "pat", &[("requested_expiry", "90")]).expect(200).at("/expires_in"), 90);
+    assert_eq!(ask(&app, "pat", &[("requested_expiry", "1")]).expect(200).at("/expires_in"), 60);
     ask(&public(), "pat", &[]).refused(400, "unauthorized_client");
     ask(&App::registered(&json!({"grant_types": ["client_credentials"]})), "pat", &[])
         .refused(400, "unauthorized_client");

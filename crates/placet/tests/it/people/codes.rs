@@ -117,6 +117,8 @@ fn guessing_at_codes_from_everywhere_ends_soon_and_holds_up_nobody_at_home() {
     let person = Person::new();
     let (mut phone, codes) = person.enrols();
     let right = password(&person.name);
+    // Where they had signed in before there was an app nobody is at home: a password was enough for it.
+    person.signs_in(Some(&codes[1])).expect(201);
     // Whoever has the password, and no code.
     let guess = |at: usize| {
         let wrong = if phone.code_at(0) == "000000" { "000001" } else { "000000" };
@@ -127,7 +129,7 @@ fn guessing_at_codes_from_everywhere_ends_soon_and_holds_up_nobody_at_home() {
     let refused = answers[20].clone().refused(429, "too_many_requests");
     assert!(refused.header("retry-after").is_some());
     assert!(answers[20..].iter().all(|answer| answer.status == 429));
-    // The right code is not looked at from a new place; a recovery code is, and where the person has been is home.
+    // The right code is not looked at from a new place; a recovery code is, and where the person has shown more is home.
     person.signs_in_from("172.17.0.1", &right, Some(&phone.code())).refused(429, "too_many_requests");
     person.signs_in_from("172.17.0.1", &right, Some(&codes[0])).expect(201);
     person.signs_in(Some(&phone.code())).expect(201);
@@ -144,6 +146,41 @@ fn guessing_at_codes_from_everywhere_ends_soon_and_holds_up_nobody_at_home() {
             .refused(401, "token_invalid");
     }
     other.signs_in_from("172.19.0.1", &password(&other.name), Some(&phone.code())).expect(201);
+}
+
+#[test]
+fn where_a_password_was_enough_before_guesses_at_codes_are_counted_with_all_others() {
+    let person = Person::new();
+    person.signs_in(None).expect(201);
+    let (mut phone, _) = person.enrols();
+    let right = password(&person.name);
+    let wrong = if phone.code_at(0) == "000000" { "000001" } else { "000000" };
+    for at in 0..20 {
+        let from = format!("172.20.{at}.1");
+        person.signs_in_from(&from, &right, Some(wrong)).refused(REQUIRED.0, REQUIRED.1);
+    }
+    person.signs_in(Some(&phone.code())).refused(429, "too_many_requests");
+}
+
+#[test]
+fn codes_that_confirm_an_app_are_not_guessed_with_a_session() {
+    let person = Person::new();
+    let made = person.asks("/v1/account/totp", None, &json!({})).expect(201);
+    let phone = super::person::Phone::of(&made.text("/secret"));
+    let confirm = |code: &str| {
+        let sent = person.client().post("/v1/account/totp/confirm").json(&json!({"totp": code}));
+        sent.header("x-forwarded-for", &person.from).send()
+    };
+    for _ in 0..10 {
+        confirm(&phone.code_at(5)).refused(403, "not_permitted");
+    }
+    // Also where the person has signed in, and the right one is looked at no more.
+    let refused = confirm(&phone.code_at(5)).refused(429, "too_many_requests");
+    assert!(refused.header("retry-after").is_some());
+    person.signs_in(None).expect(201);
+    confirm(&phone.code_at(0)).refused(429, "too_many_requests");
+    assert!(person.client().get("/v1/account").send().expect(200).at("/totp").is_null());
+    Person::new().enrols();
 }
 
 #[test]

@@ -372,8 +372,8 @@ fn a_challenge_for_a_passkey_is_good_once_in_its_session_and_for_its_purpose() {
     let twice = send(&mut theirs, &page, ADD, &named(&key.create(&challenge, &handle)));
     assert_eq!(twice.status, 403);
     assert!(html(&twice).contains("registered already"), "{}", html(&twice));
-    // A name has an end, and is no markup.
-    for name in ["", "   ", &"x".repeat(65)] {
+    // A name has an end, and is no markup; what controls a terminal is none.
+    for name in ["", "   ", &"x".repeat(65), "a\u{1b}[2Jb", "a\nb"] {
         let (page, challenge, user) = asked(&person, &mut browser);
         let mut form = make().create(&challenge, &user).form();
         form.push(("name", name.to_owned()));
