@@ -1,6 +1,6 @@
 //! `grant_type=urn:ietf:params:oauth:grant-type:jwt-bearer` (RFC 7523 §2.1): an assertion of an issuer that an
-//! administrator trusts, about a person for whom an agent acts ([`id_jag`]), or about the workload that asks
-//! ([`workload`]).
+//! administrator trusts, about a person for whom an agent acts (`id_jag.rs`), or about the workload that asks
+//! (`workload.rs`).
 //!
 //! Invariant: no key verifies but those of the issuer that `iss` names, and no issuer counts but those an administrator
 //! has added, while they are; what this server signs itself is never an assertion.
