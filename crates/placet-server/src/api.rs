@@ -8,6 +8,7 @@ pub mod agents;
 pub mod approvals;
 pub mod connections;
 pub mod decisions;
+mod declared;
 pub mod detail_types;
 mod document;
 pub mod grants;

@@ -140,6 +140,9 @@ fn apply(app: &App, tx: &mut Tx<'_>, ending: &Ending, now: Timestamp) -> Result<
     let body = json!({"reason": ending.reason, "affected_grants": ended.affected_grants,
         "affected_tasks": ending_tasks.iter().map(|task| task.id).collect::<Vec<_>>(), "in_flight": ended.in_flight,
         "truncated": ended.truncated});
+    // What ends is told whole by the first entry; there may be thousands that hang side by side, each with its own.
+    let mut whole = matches!(ending.what, What::Grant(_)).then_some(&body);
+    let reason = json!({"reason": ending.reason});
     let entry = |entry_type: EntryType| Envelope {
         count: u64::try_from(ended.affected_grants.len()).ok(),
         source: recording::source(ending.source.0),
@@ -202,7 +205,7 @@ fn apply(app: &App, tx: &mut Tx<'_>, ending: &Ending, now: Timestamp) -> Result<
                 user: top.user,
                 ..entry(EntryType::GrantRevoked)
             };
-            tx.record(app.prepare(envelope, Some(&body))?)?;
+            tx.record(app.prepare(envelope, Some(whole.take().unwrap_or(&reason)))?)?;
         }
     }
     for task in &ending_tasks {

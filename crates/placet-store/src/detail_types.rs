@@ -18,6 +18,8 @@ statements! {
            ON CONFLICT (name) DO UPDATE SET document = excluded.document";
     /// Takes one away.
     REMOVE = "DELETE FROM detail_types WHERE name = ?1";
+    /// One.
+    FIND = "SELECT document FROM detail_types WHERE name = ?1";
     /// All.
     ALL = "SELECT name, document FROM detail_types ORDER BY name";
     /// Every name.
@@ -46,6 +48,14 @@ pub fn remove(tx: &mut Tx<'_>, name: &str) -> Result<bool, Fault> {
         tx.bump(Version::DetailTypes)?;
     }
     Ok(removed)
+}
+
+/// The type of this name.
+///
+/// # Errors
+/// [`Fault`].
+pub fn find(q: &mut impl Query, name: &str) -> Result<Option<DetailType>, Fault> {
+    q.one(&FIND, &params![name], |row| document::read(&row.text(0)?))
 }
 
 /// The names of all.

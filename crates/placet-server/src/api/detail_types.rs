@@ -3,29 +3,29 @@
 //! Every door that takes `authorization_details` judges them here before it does anything else with them.
 //!
 //! Invariant: only administrators change types; a change touches no grant: those keep what they were given, and what is
-//! asked for anew is judged by the types as they are then. Schemas are compiled when types are read anew, and by no
-//! request.
+//! asked for anew is judged by the types as they are then. Schemas are compiled once after a change, by the first request
+//! that states one, and those alone that have changed.
 
+use super::declared::Change;
 use crate::{
     app::App,
     body::JsonBody,
     caller::{Caller, Source},
     problem::{Answer, Problem},
-    recording,
 };
 use axum::{
     Json,
     extract::{Path, State},
     http::StatusCode,
-    response::{IntoResponse as _, Response},
+    response::Response,
 };
 use placet_core::{
     detail_type::{Declared, DetailType, DetailTypes, MAX_TYPES},
     grant::cover::{AuthorizationDetail, DetailError, PLACET_ACTION},
-    record::{EntryType, Envelope},
+    record::EntryType,
     refusal::Code,
 };
-use placet_store::{Fault, detail_types};
+use placet_store::{Tx, detail_types};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -121,9 +121,9 @@ pub(crate) async fn show(
     _: Caller,
     Path(name): Path<String>,
 ) -> Answer<Json<Value>> {
-    let all = app.store.read(|q| detail_types::all(q)).await?;
-    let found = all.iter().find(|(known, _)| *known == name);
-    found.map(|(name, definition)| Json(shown(name, definition))).ok_or_else(unknown)
+    let asked = name.clone();
+    let found = app.store.read(move |q| detail_types::find(q, &asked)).await?;
+    found.map(|definition| Json(shown(&name, &definition))).ok_or_else(unknown)
 }
 
 /// `PUT /v1/authorization-detail-types/{name} {description, schema, narrows?, roles?}`
@@ -137,30 +137,19 @@ pub(crate) async fn put(
     caller.must_configure()?;
     let checked = Declared::new(&name, definition)
         .map_err(|error| Problem::of(Code::RequestInvalid, error.to_string()))?;
-    let now = app.clock.now();
-    let envelope = Envelope {
-        source: recording::source(source.0),
-        ..recording::by(EntryType::DetailTypeApplied, now, caller.by())
-    };
     let answer = shown(&name, checked.definition());
-    let prepared = app.prepare(envelope, Some(&answer))?;
-    let replaced = app
-        .store
-        .write(move |tx| {
-            let names = detail_types::names(tx)?;
-            let replaced = names.contains(&name);
-            if !replaced && names.len() >= MAX_TYPES {
-                let detail = format!("an installation has at most {MAX_TYPES} types");
-                return Err(Problem::of(Code::Conflict, detail));
-            }
-            detail_types::put(tx, &name, checked.definition())?;
-            tx.record(prepared.clone())?;
-            Ok(replaced)
-        })
-        .await?;
-    app.bearers.authority_changed();
-    let status = if replaced { StatusCode::OK } else { StatusCode::CREATED };
-    Ok((status, Json(answer)).into_response())
+    let put = move |tx: &mut Tx<'_>| {
+        let names = detail_types::names(tx)?;
+        let replaced = names.contains(&name);
+        if !replaced && names.len() >= MAX_TYPES {
+            let detail = format!("an installation has at most {MAX_TYPES} types");
+            return Err(Problem::of(Code::Conflict, detail));
+        }
+        detail_types::put(tx, &name, checked.definition())?;
+        Ok(replaced)
+    };
+    let change = Change { app: &app, caller: &caller, source };
+    change.applied(EntryType::DetailTypeApplied, answer, put).await
 }
 
 /// `DELETE /v1/authorization-detail-types/{name}`
@@ -170,25 +159,8 @@ pub(crate) async fn remove(
     source: Source,
     Path(name): Path<String>,
 ) -> Answer<StatusCode> {
-    caller.must_configure()?;
-    let now = app.clock.now();
-    let envelope = Envelope {
-        source: recording::source(source.0),
-        ..recording::by(EntryType::DetailTypeRemoved, now, caller.by())
-    };
-    let prepared = app.prepare(envelope, Some(&json!({"name": name})))?;
-    let removed = app
-        .store
-        .write(move |tx| {
-            let removed = detail_types::remove(tx, &name)?;
-            if removed {
-                tx.record(prepared.clone())?;
-            }
-            Ok::<_, Fault>(removed)
-        })
-        .await?;
-    app.bearers.authority_changed();
-    if removed { Ok(StatusCode::NO_CONTENT) } else { Err(unknown()) }
+    let change = Change { app: &app, caller: &caller, source };
+    change.removed(EntryType::DetailTypeRemoved, name, detail_types::remove, unknown()).await
 }
 
 fn shown(name: &str, definition: &DetailType) -> Value {

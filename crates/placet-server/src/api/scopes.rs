@@ -2,25 +2,25 @@
 //!
 //! Invariant: only administrators change them; a change writes nothing out anew: grants keep what they were given.
 
+use super::declared::Change;
 use crate::{
     app::App,
     body::JsonBody,
     caller::{Caller, Source},
     problem::{Answer, Problem},
-    recording,
 };
 use axum::{
     Json,
     extract::{Path, State},
     http::StatusCode,
-    response::{IntoResponse as _, Response},
+    response::Response,
 };
 use placet_core::{
-    record::{EntryType, Envelope},
+    record::EntryType,
     refusal::Code,
     scope::registry::{Entry, Registry},
 };
-use placet_store::{Fault, scopes};
+use placet_store::{Tx, scopes};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -72,29 +72,17 @@ pub(crate) async fn put(
     Path(name): Path<String>,
     JsonBody(entry): JsonBody<Entry>,
 ) -> Answer<Response> {
-    caller.must_configure()?;
-    let now = app.clock.now();
-    let envelope = Envelope {
-        source: recording::source(source.0),
-        ..recording::by(EntryType::ScopeApplied, now, caller.by())
-    };
     let answer = shown(&name, &entry);
-    let prepared = app.prepare(envelope, Some(&answer))?;
-    let replaced = app
-        .store
-        .write(move |tx| {
-            let registry = scopes::all(tx)?;
-            registry
-                .check(&name, &entry)
-                .map_err(|error| Problem::of(Code::RequestInvalid, error.to_string()))?;
-            scopes::put(tx, &name, &entry)?;
-            tx.record(prepared.clone())?;
-            Ok::<_, Problem>(registry.get(&name).is_some())
-        })
-        .await?;
-    app.bearers.authority_changed();
-    let status = if replaced { StatusCode::OK } else { StatusCode::CREATED };
-    Ok((status, Json(answer)).into_response())
+    let put = move |tx: &mut Tx<'_>| {
+        let registry = scopes::all(tx)?;
+        registry
+            .check(&name, &entry)
+            .map_err(|error| Problem::of(Code::RequestInvalid, error.to_string()))?;
+        scopes::put(tx, &name, &entry)?;
+        Ok(registry.get(&name).is_some())
+    };
+    let change = Change { app: &app, caller: &caller, source };
+    change.applied(EntryType::ScopeApplied, answer, put).await
 }
 
 /// `DELETE /v1/scopes/{name}`
@@ -104,25 +92,8 @@ pub(crate) async fn remove(
     source: Source,
     Path(name): Path<String>,
 ) -> Answer<StatusCode> {
-    caller.must_configure()?;
-    let now = app.clock.now();
-    let envelope = Envelope {
-        source: recording::source(source.0),
-        ..recording::by(EntryType::ScopeRemoved, now, caller.by())
-    };
-    let prepared = app.prepare(envelope, Some(&json!({"name": name})))?;
-    let removed = app
-        .store
-        .write(move |tx| {
-            let removed = scopes::remove(tx, &name)?;
-            if removed {
-                tx.record(prepared.clone())?;
-            }
-            Ok::<_, Fault>(removed)
-        })
-        .await?;
-    app.bearers.authority_changed();
-    if removed { Ok(StatusCode::NO_CONTENT) } else { Err(unknown()) }
+    let change = Change { app: &app, caller: &caller, source };
+    change.removed(EntryType::ScopeRemoved, name, scopes::remove, unknown()).await
 }
 
 fn shown(name: &str, entry: &Entry) -> Value {

@@ -25,7 +25,7 @@ use crate::{
     problem::Problem,
 };
 use axum::{
-    extract::State,
+    extract::{FromRequest, FromRequestParts as _, Request, State},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse as _, Response},
 };
@@ -52,16 +52,8 @@ pub(crate) async fn show(State(app): State<Arc<App>>, headers: HeaderMap) -> Res
 }
 
 /// `POST /account/session`: ends one of the person's sessions.
-pub(crate) async fn end_session(
-    State(app): State<Arc<App>>,
-    source: Source,
-    headers: HeaderMap,
-    form: Form,
-) -> Response {
-    let person = match person(&app, &headers, &form).await {
-        Ok(person) => person,
-        Err(response) => return response,
-    };
+pub(crate) async fn end_session(State(app): State<Arc<App>>, sent: Sent) -> Response {
+    let Sent { person, form, source } = sent;
     let Ok(id) = form.text("session").parse::<SessionId>() else {
         return page(&app, &person, Some("There is no such session.")).await;
     };
@@ -77,50 +69,53 @@ pub(crate) async fn end_session(
 }
 
 /// `POST /account/password`
-pub(crate) async fn password(
-    State(app): State<Arc<App>>,
-    source: Source,
-    headers: HeaderMap,
-    mut form: Form,
-) -> Response {
-    let person = match person(&app, &headers, &form).await {
-        Ok(person) => person,
-        Err(response) => return response,
-    };
-    let (new, same) = (form.take("new"), form.take("same"));
+pub(crate) async fn password(State(app): State<Arc<App>>, mut sent: Sent) -> Response {
+    let (new, same) = (sent.form.take("new"), sent.form.take("same"));
     if new != same {
-        return page(&app, &person, Some("The two new passwords differ. Nothing was changed.")).await;
+        return page(&app, &sent.person, Some("The two new passwords differ. Nothing was changed.")).await;
     }
-    let changed = match proven(&app, &person, &mut form, source).await {
-        Ok(proven) => factors::change_password(&app, proven, person.session, new, source).await,
-        Err(problem) => Err(problem),
+    let changed = async {
+        let proven = sent.proven(&app).await?;
+        factors::change_password(&app, proven, sent.person.session, new, sent.source).await
     };
-    done(&app, &person, changed).await
+    let changed = changed.await;
+    done(&app, &sent.person, changed).await
 }
 
-/// Who sent a form of the account, where it was given to their session.
-pub(super) async fn person(app: &App, headers: &HeaderMap, form: &Form) -> Result<SignedIn, Response> {
-    let (person, _) = match cookies::signed_in(app, headers).await {
-        Ok(Some(found)) => found,
-        Ok(None) => return Err(see_other("/sign-in")),
-        Err(problem) => return Err(sign_in::failed(&problem)),
-    };
-    if form::fits(app, ACCOUNT, &[person.session.to_string().as_bytes()], form.text("token")) {
-        return Ok(person);
-    }
-    let text = "The form was not given to this session. Nothing was done.";
-    Err(Page::problem(StatusCode::FORBIDDEN, text).into_response())
+/// A form of the account, given to the session of who sends it.
+pub(crate) struct Sent {
+    pub(super) person: SignedIn,
+    pub(super) form: Form,
+    pub(super) source: Source,
 }
 
-/// Who they are, shown once more in a form.
-pub(super) async fn proven(
-    app: &App,
-    person: &SignedIn,
-    form: &mut Form,
-    source: Source,
-) -> Result<Proven, Problem> {
-    let (password, code) = (form.take("password"), form.take("code"));
-    proof::again(app, person, password, Some(&code), source).await
+impl FromRequest<Arc<App>> for Sent {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Response> {
+        let (mut parts, body) = request.into_parts();
+        let Ok(source) = Source::from_request_parts(&mut parts, app).await;
+        let headers = parts.headers.clone();
+        let form = Form::from_request(Request::from_parts(parts, body), app).await?;
+        let (person, _) = match cookies::signed_in(app, &headers).await {
+            Ok(Some(found)) => found,
+            Ok(None) => return Err(see_other("/sign-in")),
+            Err(problem) => return Err(sign_in::failed(&problem)),
+        };
+        if form::fits(app, ACCOUNT, &[person.session.to_string().as_bytes()], form.text("token")) {
+            return Ok(Self { person, form, source });
+        }
+        let text = "The form was not given to this session. Nothing was done.";
+        Err(Page::problem(StatusCode::FORBIDDEN, text).into_response())
+    }
+}
+
+impl Sent {
+    /// Who they are, shown once more in the form.
+    pub(super) async fn proven(&mut self, app: &App) -> Result<Proven, Problem> {
+        let (password, code) = (self.form.take("password"), self.form.take("code"));
+        proof::again(app, &self.person, password, Some(&code), self.source).await
+    }
 }
 
 /// The account after a change, or why there was none.

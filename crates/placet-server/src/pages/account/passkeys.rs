@@ -3,10 +3,10 @@
 //! Invariant: the page that asks for a new passkey is given only to who has just shown who they are, and what it asks for is
 //! bound to their session.
 
-use super::{done, fresh, moment, person, proven, refused, token};
+use super::{Sent, done, fresh, moment, refused, token};
 use crate::{
     app::App,
-    caller::{SignedIn, Source},
+    caller::SignedIn,
     pages::{form::Form, html::Page},
     people::{
         factors::Factors,
@@ -16,7 +16,6 @@ use crate::{
 };
 use axum::{
     extract::State,
-    http::HeaderMap,
     response::{IntoResponse as _, Response},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -26,17 +25,10 @@ use placet_store::passkeys::of_user;
 use std::sync::Arc;
 
 /// `POST /account/passkeys`: the page on which the browser makes one.
-pub(crate) async fn ask(
-    State(app): State<Arc<App>>,
-    source: Source,
-    headers: HeaderMap,
-    mut form: Form,
-) -> Response {
-    let person = match person(&app, &headers, &form).await {
-        Ok(person) => person,
-        Err(response) => return response,
-    };
-    let proven = match proven(&app, &person, &mut form, source).await {
+pub(crate) async fn ask(State(app): State<Arc<App>>, mut sent: Sent) -> Response {
+    let proven = sent.proven(&app).await;
+    let Sent { person, source, .. } = sent;
+    let proven = match proven {
         Ok(proven) => proven,
         Err(problem) => return refused(&app, &person, &problem).await,
     };
@@ -83,16 +75,8 @@ pub(crate) async fn ask(
 }
 
 /// `POST /account/passkeys/add`
-pub(crate) async fn add(
-    State(app): State<Arc<App>>,
-    source: Source,
-    headers: HeaderMap,
-    mut form: Form,
-) -> Response {
-    let person = match person(&app, &headers, &form).await {
-        Ok(person) => person,
-        Err(response) => return response,
-    };
+pub(crate) async fn add(State(app): State<Arc<App>>, sent: Sent) -> Response {
+    let Sent { person, mut form, source } = sent;
     let name = form.take("name");
     let sent = member(&form, "challenge").zip(member(&form, "client_data")).zip(member(&form, "attestation"));
     let Some(((challenge, client_data), attestation)) = sent else {
@@ -105,25 +89,14 @@ pub(crate) async fn add(
 }
 
 /// `POST /account/passkeys/remove`
-pub(crate) async fn remove(
-    State(app): State<Arc<App>>,
-    source: Source,
-    headers: HeaderMap,
-    mut form: Form,
-) -> Response {
-    let person = match person(&app, &headers, &form).await {
-        Ok(person) => person,
-        Err(response) => return response,
-    };
-    let Ok(id) = form.text("passkey").parse() else {
+pub(crate) async fn remove(State(app): State<Arc<App>>, mut sent: Sent) -> Response {
+    let Ok(id) = sent.form.text("passkey").parse() else {
         let none = Problem::of(Code::NotFound, "choose the passkey that is to be removed");
-        return refused(&app, &person, &none).await;
+        return refused(&app, &sent.person, &none).await;
     };
-    let removed = match proven(&app, &person, &mut form, source).await {
-        Ok(proven) => passkeys::remove(&app, proven, id, source).await,
-        Err(problem) => Err(problem),
-    };
-    done(&app, &person, removed).await
+    let removed = async { passkeys::remove(&app, sent.proven(&app).await?, id, sent.source).await };
+    let removed = removed.await;
+    done(&app, &sent.person, removed).await
 }
 
 /// The part of the account page.

@@ -2,16 +2,16 @@
 //!
 //! Invariant: a secret and recovery codes are on one page once, and in no other answer.
 
-use super::{done, fresh, moment, person, proven, refused, token};
+use super::{Sent, done, fresh, moment, refused, token};
 use crate::{
     app::App,
-    caller::{SignedIn, Source},
-    pages::{form::Form, html::Page, qr},
+    caller::SignedIn,
+    pages::{html::Page, qr},
     people::factors::{self, Enrolment, Factors},
 };
 use axum::{
     extract::State,
-    http::{HeaderMap, StatusCode},
+    http::StatusCode,
     response::{IntoResponse as _, Response},
 };
 use maud::{Markup, html};
@@ -19,37 +19,17 @@ use placet_core::{refusal::Code, secret::Secret};
 use std::sync::Arc;
 
 /// `POST /account/totp`: the page with a new secret.
-pub(crate) async fn enrol(
-    State(app): State<Arc<App>>,
-    source: Source,
-    headers: HeaderMap,
-    mut form: Form,
-) -> Response {
-    let person = match person(&app, &headers, &form).await {
-        Ok(person) => person,
-        Err(response) => return response,
-    };
-    let begun = match proven(&app, &person, &mut form, source).await {
-        Ok(proven) => factors::enrol(&app, proven, source).await,
-        Err(problem) => Err(problem),
-    };
-    match begun {
-        Ok(enrolment) => asked(&app, &person, Some(&enrolment), None).into_response(),
-        Err(problem) => refused(&app, &person, &problem).await,
+pub(crate) async fn enrol(State(app): State<Arc<App>>, mut sent: Sent) -> Response {
+    let begun = async { factors::enrol(&app, sent.proven(&app).await?, sent.source).await };
+    match begun.await {
+        Ok(enrolment) => asked(&app, &sent.person, Some(&enrolment), None).into_response(),
+        Err(problem) => refused(&app, &sent.person, &problem).await,
     }
 }
 
 /// `POST /account/totp/confirm`: from now on a code is asked for; the page with the recovery codes.
-pub(crate) async fn confirm(
-    State(app): State<Arc<App>>,
-    source: Source,
-    headers: HeaderMap,
-    form: Form,
-) -> Response {
-    let person = match person(&app, &headers, &form).await {
-        Ok(person) => person,
-        Err(response) => return response,
-    };
+pub(crate) async fn confirm(State(app): State<Arc<App>>, sent: Sent) -> Response {
+    let Sent { person, form, source } = sent;
     match factors::confirm(&app, &person, form.text("code"), source).await {
         Ok(codes) => told(&codes).into_response(),
         Err(problem) if problem.code() == Code::NotPermitted => {
@@ -62,41 +42,18 @@ pub(crate) async fn confirm(
 }
 
 /// `POST /account/totp/remove`
-pub(crate) async fn remove(
-    State(app): State<Arc<App>>,
-    source: Source,
-    headers: HeaderMap,
-    mut form: Form,
-) -> Response {
-    let person = match person(&app, &headers, &form).await {
-        Ok(person) => person,
-        Err(response) => return response,
-    };
-    let removed = match proven(&app, &person, &mut form, source).await {
-        Ok(proven) => factors::remove_totp(&app, proven, source).await,
-        Err(problem) => Err(problem),
-    };
-    done(&app, &person, removed).await
+pub(crate) async fn remove(State(app): State<Arc<App>>, mut sent: Sent) -> Response {
+    let removed = async { factors::remove_totp(&app, sent.proven(&app).await?, sent.source).await };
+    let removed = removed.await;
+    done(&app, &sent.person, removed).await
 }
 
 /// `POST /account/recovery-codes`: the page with new ones.
-pub(crate) async fn recovery_codes(
-    State(app): State<Arc<App>>,
-    source: Source,
-    headers: HeaderMap,
-    mut form: Form,
-) -> Response {
-    let person = match person(&app, &headers, &form).await {
-        Ok(person) => person,
-        Err(response) => return response,
-    };
-    let renewed = match proven(&app, &person, &mut form, source).await {
-        Ok(proven) => factors::renew_recovery_codes(&app, proven, source).await,
-        Err(problem) => Err(problem),
-    };
-    match renewed {
+pub(crate) async fn recovery_codes(State(app): State<Arc<App>>, mut sent: Sent) -> Response {
+    let renewed = async { factors::renew_recovery_codes(&app, sent.proven(&app).await?, sent.source).await };
+    match renewed.await {
         Ok(codes) => told(&codes).into_response(),
-        Err(problem) => refused(&app, &person, &problem).await,
+        Err(problem) => refused(&app, &sent.person, &problem).await,
     }
 }
 
