@@ -96,7 +96,14 @@ async function staged(directory, closing) {
     await placet.admin("PUT", "/v1/registration-template", { allowed_tools: ["notes.*"], default_scopes: ["notes.read"] });
     const server = await placet.admin("POST", "/v1/resource-servers", { name: "notes", audience: notes.url });
     notes.trusts(placet.issuer, server);
-    return { placet, notes, documents, person: new Person(placet.pages, "robin", PASSWORD) };
+    /** A program that is ended with us, whatever it waits for. */
+    const spawned = (...all) => {
+        const child = spawn(...all);
+        closing.push(() => child.kill("SIGKILL"));
+        child.once("error", (error) => console.error(`${all[0]}: ${error.message}`));
+        return child;
+    };
+    return { placet, notes, documents, spawned, person: new Person(placet.pages, "robin", PASSWORD) };
 }
 
 let failed = 0;
@@ -138,7 +145,7 @@ async function eachOfPython(stage, closing) {
     key.pem = `-----BEGIN PRIVATE KEY-----\n${pkcs8}\n-----END PRIVATE KEY-----\n`;
     const told = { issuer: stage.placet.issuer, mcp: stage.notes.url, person: origin(person), secret, key,
         document: stage.documents.publish("/python.json", members) };
-    const child = spawn(python, [new URL("flows/mcp_python.py", import.meta.url).pathname], { stdio: ["pipe", "pipe", "pipe"] });
+    const child = stage.spawned(python, [new URL("flows/mcp_python.py", import.meta.url).pathname], { stdio: ["pipe", "pipe", "pipe"] });
     let errors = "";
     child.stderr.on("data", (bytes) => (errors += bytes));
     child.stdin.end(JSON.stringify(told));
@@ -149,18 +156,38 @@ async function eachOfPython(stage, closing) {
         const lines = (rest + text).split("\n");
         rest = lines.pop();
         for (const line of lines) {
-            const { name, told, failed } = JSON.parse(line);
+            let { name, told, failed } = { name: line, failed: "this is no line of a flow" };
+            try {
+                ({ name, told, failed } = JSON.parse(line));
+            } catch {
+                errors += `${line}\n`;
+            }
             says(`mcp python: ${name}`, began, told ?? undefined, failed);
             began = performance.now();
             flows += 1;
         }
     });
-    const code = await new Promise((resolve) => child.once("close", resolve));
+    const ended = new Promise((resolve) => child.once("close", resolve));
+    const code = await Promise.race([ended, later(5 * BOUND, "a time that was too long", { ref: false })]);
     if (code !== 0 || flows !== 5) says("mcp python", began, undefined, `it ended with ${code} after ${flows} flows\n${errors}`);
 }
 
 const directory = await mkdtemp(join(tmpdir(), "placet-clients-"));
 const closing = [() => rm(directory, { recursive: true, force: true })];
+
+/** Ends all that was begun, once, the last first. */
+async function close() {
+    for (const ending of closing.splice(0).reverse()) await ending();
+}
+
+// Node runs no `finally` for these.
+for (const event of ["SIGINT", "SIGTERM", "SIGHUP", "uncaughtException", "unhandledRejection"]) {
+    process.once(event, async (why) => {
+        console.error(`ended by ${event}: ${why?.stack ?? why}`);
+        await close();
+        process.exit(1);
+    });
+}
 try {
     const stage = await staged(directory, closing);
     const all = [conformance, oauth4webapi, openidClient, mcp, browser];
@@ -168,7 +195,7 @@ try {
     await eachOfPython(stage, closing);
     if (failed > 0 && stage.placet.log !== "") console.log(`the server's log:\n${stage.placet.log}`);
 } finally {
-    for (const close of closing.reverse()) await close();
+    await close();
 }
 console.log(`${ran - failed} of ${ran} flows went as they should`);
 // Clients keep connections open; nothing waits for them.

@@ -1,4 +1,4 @@
-// The real server: the `placet` program in a directory of its own, on ports that the system picks. It ends with us.
+// The real server: the `placet` program in a directory of its own, on ports that the system picks. Whoever starts it stops it.
 
 import { spawn } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
@@ -8,10 +8,10 @@ import { setTimeout as later } from "node:timers/promises";
 
 export class Placet {
     /** Starts the program with these flags; it answers when this does. */
-    static async start(program, flags = []) {
+    static async start(program, flags = [], log = "warn") {
         const directory = await mkdtemp(join(tmpdir(), "placet-clients-"));
         const data = join(directory, "data");
-        const all = ["serve", "--data", data, "--listen", "127.0.0.1:0", "--log", "warn", ...flags];
+        const all = ["serve", "--data", data, "--listen", "127.0.0.1:0", "--log", log, ...flags];
         const child = spawn(program, all, { stdio: ["ignore", "ignore", "pipe"] });
         const own = new Placet();
         Object.assign(own, { directory, child, log: "" });

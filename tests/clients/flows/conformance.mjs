@@ -2,7 +2,6 @@
 // somebody to follow a link; here a person does.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { readdir, readFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
@@ -23,7 +22,7 @@ async function passes(stage, version) {
         token_endpoint_auth_method: "none",
     });
     const out = join(stage.placet.directory, `conformance-${version}`);
-    const child = spawn(process.execPath, [PROGRAM, "authorization", "--url", stage.placet.issuer,
+    const child = stage.spawned(process.execPath, [PROGRAM, "authorization", "--url", stage.placet.issuer,
         "--client-id", client.client_id, "--resource", stage.notes.url, "-p", String(await freePort()),
         "--spec-version", version, "-o", out], { stdio: ["ignore", "pipe", "pipe"] });
     let printed = "";
@@ -31,12 +30,18 @@ async function passes(stage, version) {
     const read = (bytes) => {
         printed += bytes;
         const link = /^(http\S*\/oauth\/authorize\?\S+)$/m.exec(printed)?.[1];
-        if (link !== undefined) answered ??= stage.person.answers(link).then((back) => fetch(back));
+        if (link === undefined) return;
+        answered ??= stage.person.answers(link).then((back) => fetch(back)).catch((error) => {
+            // It would wait minutes for somebody.
+            child.kill();
+            return error;
+        });
     };
     child.stdout.on("data", read);
     child.stderr.on("data", read);
     const code = await new Promise((resolve) => child.once("exit", resolve));
-    await answered;
+    const answer = await answered;
+    if (answer instanceof Error) throw answer;
     assert.equal(code, 0, printed);
     const checks = await results(out);
     assert.deepEqual(checks.filter((check) => check.status !== "SUCCESS"), [], printed);

@@ -7,11 +7,12 @@
 // the other keeps everything in memory. Both have the whole machine while they are measured, and share it with the load.
 
 import { execFileSync, spawn } from "node:child_process";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as later } from "node:timers/promises";
+import { Placet } from "../../../../tests/clients/placet.mjs";
 
 const CONNECTIONS = 64;
 const ROUNDS = 3;
@@ -22,31 +23,25 @@ const GOALS = { tokens: 5, introspections: 10 };
 
 const [program] = process.argv.slice(2);
 const directory = await mkdtemp(join(tmpdir(), "placet-beside-"));
-const children = [];
+const closing = [() => rm(directory, { recursive: true, force: true })];
 
-function child(command, all, stdio) {
-    const started = spawn(command, all, { stdio });
-    children.push(started);
-    return started;
+/** Ends all that was begun, once, the last first. */
+async function close() {
+    for (const ending of closing.splice(0).reverse()) await ending();
+}
+
+// Node runs no `finally` for these.
+for (const event of ["SIGINT", "SIGTERM", "SIGHUP", "uncaughtException", "unhandledRejection"]) {
+    process.once(event, async (why) => {
+        console.error(`ended by ${event}: ${why?.stack ?? why}`);
+        await close();
+        process.exit(1);
+    });
 }
 
 async function placet() {
-    const data = join(directory, "data");
-    const server = child(program, ["serve", "--data", data, "--listen", "127.0.0.1:0", "--log", "error", "--client-rate", "4000000"],
-        ["ignore", "ignore", "inherit"]);
-    const read = async (name) => (await readFile(join(data, name), "utf8")).trim();
-    let base;
-    while (base === undefined) {
-        if (server.exitCode !== null) throw new Error("placet did not start");
-        await later(50);
-        base = await read("address").catch(() => undefined);
-    }
-    const admin = async (method, path, type, body) => {
-        const headers = { authorization: `Bearer ${await read("admin.token")}`, "content-type": type };
-        const response = await fetch(base + path, { method, headers, body });
-        if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
-        return response.json();
-    };
+    const server = await Placet.start(program, ["--client-rate", "4000000"], "error");
+    closing.push(() => server.stop());
     const service = `service: notes
 base_url: http://127.0.0.1:9
 auth: {type: bearer}
@@ -54,18 +49,16 @@ actions:
   notes.read: {method: GET, path: "/notes/{id}", resource: "note://desk/{id}", effect: read,
     params: {type: object, properties: {id: {type: string}}, required: [id], additionalProperties: false}}
 `;
-    await admin("PUT", "/v1/services/notes", "application/yaml", service);
-    const made = await admin("POST", "/v1/agents", "application/json",
-        JSON.stringify({ agent_name: "load", allowed_tools: ["notes.*"] }));
-    await admin("POST", `/v1/agents/${made.client_id}/activate`, "application/json",
-        JSON.stringify({ registration_token: made.registration_token }));
-    const port = Number(new URL(base).port);
+    await server.admin("PUT", "/v1/services/notes", service, "application/yaml");
+    const made = await server.agent({ agent_name: "load", allowed_tools: ["notes.*"] });
+    const port = Number(new URL(server.issuer).port);
     return { name: "placet", port, token: "/oauth/token", introspect: "/oauth/introspect", id: made.client_id, secret: made.client_secret };
 }
 
 async function peer() {
     const [id, secret] = ["load", "a-secret-of-forty-characters-or-so-84f1b2"];
-    const server = child(process.execPath, [new URL("peer.mjs", import.meta.url).pathname, id, secret], ["ignore", "pipe", "ignore"]);
+    const server = spawn(process.execPath, [new URL("peer.mjs", import.meta.url).pathname, id, secret], { stdio: ["ignore", "pipe", "ignore"] });
+    closing.push(() => server.kill("SIGKILL"));
     const port = await new Promise((resolve, reject) => {
         let told = "";
         server.stdout.on("data", (bytes) => {
@@ -149,7 +142,11 @@ async function paced(server, request, perSecond) {
         }
         await later(1);
     }
-    while (free.length < CONNECTIONS) await later(1);
+    const end = performance.now() + 10_000;
+    while (free.length < CONNECTIONS) {
+        if (performance.now() > end) throw new Error(`${server.name}: ${CONNECTIONS - free.length} requests were not answered`);
+        await later(1);
+    }
     for (const socket of sockets) socket.destroy();
     return { took: took.sort((one, other) => one - other), late };
 }
@@ -197,9 +194,6 @@ try {
         goal(`at the same rate, p99 ${ms(times[0].p99)} below the other's p50 ${ms(times[1].p50)}`, times[0].p99 < times[1].p50);
     }
 } finally {
-    const ended = children.map((one) => new Promise((resolve) => (one.exitCode === null ? one.once("exit", resolve) : resolve())));
-    for (const one of children) one.kill("SIGTERM");
-    await Promise.race([Promise.all(ended), later(5000)]);
-    await rm(directory, { recursive: true, force: true });
+    await close();
 }
 process.exit(missed === 0 ? 0 : 1);
