@@ -4,13 +4,13 @@
 //! behind the end that is not accounted for. No input panics or makes the reader allocate more than it was sent.
 
 /// The longest input, in bytes.
-pub const MAX_LENGTH: usize = 64 * 1024;
+const MAX_LENGTH: usize = 64 * 1024;
 /// How deep arrays and maps may be nested, counting the outermost.
-pub const MAX_DEPTH: usize = 8;
+const MAX_DEPTH: usize = 8;
 
 /// A value. A map keeps the order in which it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Value {
+pub(crate) enum Value {
     /// An integer.
     Integer(i64),
     /// Bytes.
@@ -56,7 +56,7 @@ impl Value {
     ///
     /// # Errors
     /// [`CborError`].
-    pub fn read(bytes: &[u8]) -> Result<Self, CborError> {
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, CborError> {
         match Self::read_first(bytes)? {
             (value, []) => Ok(value),
             _ => Err(CborError::Trailing),
@@ -67,7 +67,7 @@ impl Value {
     ///
     /// # Errors
     /// [`CborError`], never `Trailing`.
-    pub fn read_first(bytes: &[u8]) -> Result<(Self, &[u8]), CborError> {
+    pub(crate) fn read_first(bytes: &[u8]) -> Result<(Self, &[u8]), CborError> {
         if bytes.len() > MAX_LENGTH {
             return Err(CborError::Length);
         }
@@ -77,27 +77,28 @@ impl Value {
     }
 
     /// The integer, where it is one.
-    pub fn as_integer(&self) -> Option<i64> {
+    pub(crate) fn as_integer(&self) -> Option<i64> {
         if let Self::Integer(integer) = self { Some(*integer) } else { None }
     }
 
     /// The bytes, where they are some.
-    pub fn as_bytes(&self) -> Option<&[u8]> {
+    pub(crate) fn as_bytes(&self) -> Option<&[u8]> {
         if let Self::Bytes(bytes) = self { Some(bytes) } else { None }
     }
 
     /// The text, where it is one.
-    pub fn as_text(&self) -> Option<&str> {
+    pub(crate) fn as_text(&self) -> Option<&str> {
         if let Self::Text(text) = self { Some(text) } else { None }
     }
 
     /// The pairs, where it is a map.
-    pub fn as_map(&self) -> Option<&[(Self, Self)]> {
+    pub(crate) fn as_map(&self) -> Option<&[(Self, Self)]> {
         if let Self::Map(pairs) = self { Some(pairs) } else { None }
     }
 
     /// As it is written, in the order that it has.
-    pub fn write(&self, out: &mut Vec<u8>) {
+    #[cfg(test)]
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
         match self {
             Self::Integer(integer) if *integer < 0 => head(out, 1, !integer.cast_unsigned()),
             Self::Integer(integer) => head(out, 0, integer.cast_unsigned()),
@@ -126,6 +127,7 @@ impl Value {
     }
 }
 
+#[cfg(test)]
 fn head(out: &mut Vec<u8>, major: u8, number: u64) {
     let major = major << 5;
     match number {

@@ -528,12 +528,7 @@ fn url(members: &Map<String, Value>, name: &str) -> Result<Option<String>, Metad
         None => Ok(None),
         Some(Value::String(text)) => {
             let uri = Uri::parse(text).map_err(|_| refused())?;
-            let authority = uri.authority.ok_or_else(refused)?;
-            if uri.scheme == "https" || (uri.scheme == "http" && authority.is_loopback()) {
-                Ok(Some(text.clone()))
-            } else {
-                Err(refused())
-            }
+            if uri.is_https_or_local() { Ok(Some(text.clone())) } else { Err(refused()) }
         }
         Some(_) => Err(refused()),
     }

@@ -187,7 +187,8 @@ impl DetailTypes {
             let Some(declared) = self.0.get(kind) else {
                 return Err(DetailError::at(format!("[{index}].type"), self.unknown(kind)));
             };
-            check_form(entry.members()).map_err(|problem| DetailError::at(format!("[{index}]"), problem))?;
+            check_json("an entry", entry.members(), MAX_ENTRY, MAX_ENTRY_DEPTH)
+                .map_err(|problem| DetailError::at(format!("[{index}]"), problem))?;
             declared
                 .schema
                 .check(entry.members())
@@ -214,12 +215,16 @@ pub fn is_name(text: &str) -> bool {
         && !text.to_ascii_lowercase().starts_with("placet")
 }
 
-/// Whether an entry has a size and numbers that everybody reads alike.
-fn check_form(members: &Map<String, Value>) -> Result<(), String> {
+/// Whether `what` has at most so many bytes and levels, counting itself, and numbers that everybody reads alike.
+fn check_json(what: &str, members: &Map<String, Value>, most: usize, deepest: usize) -> Result<(), String> {
+    let length = serde_json::to_string(members).map_or(usize::MAX, |text| text.len());
+    if length > most {
+        return Err(format!("{what} has at most {most} bytes"));
+    }
     let mut open: Vec<(usize, &Value)> = members.values().map(|value| (1, value)).collect();
     while let Some((depth, value)) = open.pop() {
-        if depth >= MAX_ENTRY_DEPTH && (value.is_array() || value.is_object()) {
-            return Err(format!("an entry is nested at most {MAX_ENTRY_DEPTH} levels"));
+        if depth >= deepest && (value.is_array() || value.is_object()) {
+            return Err(format!("{what} is nested at most {deepest} levels"));
         }
         match value {
             Value::Array(items) => open.extend(items.iter().map(|item| (depth + 1, item))),
@@ -227,10 +232,6 @@ fn check_form(members: &Map<String, Value>) -> Result<(), String> {
             Value::Number(number) if !is_exact(&number.to_string()) => return Err(INEXACT.to_owned()),
             _ => {}
         }
-    }
-    let length = serde_json::to_string(members).map_or(usize::MAX, |text| text.len());
-    if length > MAX_ENTRY {
-        return Err(format!("an entry has at most {MAX_ENTRY} bytes"));
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ pub mod replays;
 use crate::{
     jose::{Algorithm, JwkError, Jws, JwsError, PublicKey, Thumbprint},
     keys::SigningKey,
-    refusal::{Code, Reason},
+    refusal::Reason,
     secret::sha256,
     time::Timestamp,
 };
@@ -199,7 +199,7 @@ pub fn make(key: &SigningKey, making: &Making<'_>) -> Result<String, Reason> {
             members.insert("nonce".into(), nonce.into());
         }
     }
-    key.jws(&header, &claims).ok_or_else(|| Reason::of(Code::Internal).detail("signing failed"))
+    key.jws(&header, &claims)
 }
 
 fn claim<'c>(claims: &'c Map<String, Value>, name: &'static str) -> Result<&'c str, ProofError> {

@@ -313,8 +313,7 @@ fn is_issuer(text: &str) -> bool {
 }
 
 fn is_place_of_keys(url: &str) -> bool {
-    let Ok(Uri { scheme, authority: Some(authority), .. }) = Uri::parse(url) else { return false };
-    url.len() <= MAX_URL && (scheme == "https" || (scheme == "http" && authority.is_loopback()))
+    url.len() <= MAX_URL && Uri::parse(url).is_ok_and(|uri| uri.is_https_or_local())
 }
 
 #[cfg(test)]

@@ -196,11 +196,8 @@ impl Authority {
                 AuthorizationDetail::Other(entry) => Some(entry),
                 AuthorizationDetail::PlacetAction { .. } => None,
             });
-            let beyond = types.filter(|entry| {
-                entry.declared().is_none() || !self.detail_types.iter().any(|kind| kind == entry.kind())
-            });
-            let types: Vec<String> =
-                beyond.map(|entry| format!("`{}`", entry.kind().escape_default())).collect();
+            let beyond = types.filter(|entry| entry.declared().is_none() || !self.may_state(entry.kind()));
+            let types = quoted(beyond.map(|entry| entry.kind()));
             return if types.is_empty() { Ok(()) } else { Err(Exceeds::DetailTypes { types }) };
         }
         let entries: Vec<String> = beyond(asked, own).iter().map(ToString::to_string).collect();
@@ -216,17 +213,19 @@ impl Authority {
     pub fn details_for(&self, registration: &Self) -> Result<Vec<AuthorizationDetail>, Exceeds> {
         let may = |detail: &AuthorizationDetail| match detail {
             AuthorizationDetail::PlacetAction { .. } => true,
-            AuthorizationDetail::Other(entry) => {
-                registration.detail_types.iter().any(|kind| kind == entry.kind())
-            }
+            AuthorizationDetail::Other(entry) => registration.may_state(entry.kind()),
         };
         let own = &self.authorization_details;
         let left: Vec<AuthorizationDetail> = own.iter().filter(|detail| may(detail)).cloned().collect();
         if left.is_empty() && !own.is_empty() {
-            let types = own.iter().map(|detail| format!("`{}`", detail.kind().escape_default())).collect();
-            return Err(Exceeds::DetailTypes { types });
+            return Err(Exceeds::DetailTypes { types: quoted(own.iter().map(AuthorizationDetail::kind)) });
         }
         Ok(left)
+    }
+
+    /// Whether details of this declared type may be stated where there are none yet.
+    fn may_state(&self, kind: &str) -> bool {
+        self.detail_types.iter().any(|own| own == kind)
     }
 
     /// The same authority in the hands of another holder, who has proved to hold `key`: what is bound stays bound, to
@@ -320,6 +319,11 @@ impl Missing {
             Self::Connection => "connection",
         }
     }
+}
+
+/// Types as they are named to people.
+fn quoted<'k>(kinds: impl Iterator<Item = &'k str>) -> Vec<String> {
+    kinds.map(|kind| format!("`{}`", kind.escape_default())).collect()
 }
 
 fn texts<T: std::fmt::Display>(entries: &[&T]) -> Vec<String> {

@@ -6,6 +6,7 @@
 //! Invariant: private keys don't leave this module but to sign, and a key verifies by its own algorithm only,
 //! whatever a token's header says.
 
+use crate::refusal::{Code, Reason};
 use aws_lc_rs::{
     rand::SystemRandom,
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _},
@@ -97,18 +98,22 @@ impl SigningKey {
     }
 
     /// The compact serialization of a JWS (RFC 7515 §7.1) of `claims`, signed with this key; `header` says its
-    /// algorithm. `None` where something can't be written or signed.
-    pub(crate) fn jws(&self, header: &impl Serialize, claims: &impl Serialize) -> Option<String> {
-        let mut text = URL_SAFE_NO_PAD.encode(serde_json::to_vec(header).ok()?);
+    /// algorithm.
+    ///
+    /// # Errors
+    /// `internal` where something can't be written or signed.
+    pub(crate) fn jws(&self, header: &impl Serialize, claims: &impl Serialize) -> Result<String, Reason> {
+        let failed = || Reason::of(Code::Internal).detail("signing failed");
+        let mut text = URL_SAFE_NO_PAD.encode(serde_json::to_vec(header).map_err(|_| failed())?);
         text.push('.');
-        URL_SAFE_NO_PAD.encode_string(serde_json::to_vec(claims).ok()?, &mut text);
+        URL_SAFE_NO_PAD.encode_string(serde_json::to_vec(claims).map_err(|_| failed())?, &mut text);
         let signature = match &self.private {
             Private::Ed25519(pair) => pair.sign(text.as_bytes()),
-            Private::P256(pair) => pair.sign(&SystemRandom::new(), text.as_bytes()).ok()?,
+            Private::P256(pair) => pair.sign(&SystemRandom::new(), text.as_bytes()).map_err(|_| failed())?,
         };
         text.push('.');
         URL_SAFE_NO_PAD.encode_string(signature, &mut text);
-        Some(text)
+        Ok(text)
     }
 
     pub(crate) fn public(&self) -> &DecodingKey {

@@ -8,7 +8,7 @@ pub mod agent;
 pub mod approval;
 pub mod authorize;
 pub mod call;
-pub mod cbor;
+mod cbor;
 pub mod cel;
 pub mod chain;
 pub mod client;

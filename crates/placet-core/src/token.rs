@@ -257,7 +257,7 @@ fn sign<T: Serialize>(keys: &KeyRing, typ: &str, claims: &T) -> Result<String, R
     let mut header = Header::new(key.algorithm().jose());
     header.typ = Some(typ.to_owned());
     header.kid = Some(key.kid().to_owned());
-    key.jws(&header, claims).ok_or_else(|| Reason::of(Code::Internal).detail("signing failed"))
+    key.jws(&header, claims)
 }
 
 fn verify<T: serde::de::DeserializeOwned>(keys: &KeyRing, typ: &str, token: &str) -> Result<T, Reason> {

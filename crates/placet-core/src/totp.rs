@@ -7,7 +7,7 @@
 //! Invariant: a code fits for its own step and one beside it, and never for a step at or before the last one used; what
 //! was shown is compared with every step in constant time.
 
-use crate::{secret::Secret, time::Timestamp};
+use crate::{authorize::redirect::encode, secret::Secret, time::Timestamp};
 use aws_lc_rs::{constant_time, hmac};
 
 /// How many seconds a code is shown.
@@ -50,7 +50,12 @@ impl TotpSecret {
 
     /// As an app reads it: `otpauth://totp/…` (the key URI format). `account` is who signs in, `issuer` where.
     pub fn url(&self, issuer: &str, account: &str) -> Secret {
-        let (issuer, account) = (percent(issuer), percent(account));
+        let encoded = |text: &str| {
+            let mut out = String::new();
+            encode(text, &mut out);
+            out
+        };
+        let (issuer, account) = (encoded(issuer), encoded(account));
         let mut url = format!("otpauth://totp/{issuer}:{account}?secret=").into_bytes();
         url.extend_from_slice(self.text().expose());
         url.extend_from_slice(format!("&issuer={issuer}&algorithm=SHA1&digits=6&period=30").as_bytes());
@@ -144,15 +149,6 @@ fn base32(bytes: &[u8]) -> Vec<u8> {
         out.push(LETTERS.get((kept << (5 - bits) & 31) as usize).copied().unwrap_or(b'A'));
     }
     out
-}
-
-/// Everything but unreserved characters as their numbers (RFC 3986 §2.1).
-fn percent(text: &str) -> String {
-    let one = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(one).collect()
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ pub fn form_action(uri: &RedirectUri) -> String {
 }
 
 /// Percent-encodes everything but unreserved characters (RFC 3986 §2.3).
-fn encode(text: &str, out: &mut String) {
+pub(crate) fn encode(text: &str, out: &mut String) {
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             out.push(char::from(byte));

@@ -27,13 +27,19 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal; what the description's grammar doesn't have becomes `?`.
     pub fn new(error: &'static str, description: &str) -> Self {
-        let printable = |letter: char| match letter {
-            ' ' | '!' | '#'..='[' | ']'..='~' => letter,
-            '"' => '\'',
-            _ => '?',
-        };
-        Self { error, description: description.chars().map(printable).take(500).collect() }
+        Self { error, description: printable(description).chars().take(500).collect() }
     }
+}
+
+/// A message in the characters that an `error_description` may have (RFC 6749 §4.1.2.1, §5.2): a quote becomes `'`, and
+/// what else its grammar doesn't have becomes `?`.
+pub(crate) fn printable(text: &str) -> String {
+    let letter = |letter: char| match letter {
+        ' ' | '!' | '#'..='[' | ']'..='~' => letter,
+        '"' => '\'',
+        _ => '?',
+    };
+    text.chars().map(letter).collect()
 }
 
 impl FromIterator<(String, String)> for Parameters {

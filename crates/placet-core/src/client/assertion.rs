@@ -10,7 +10,7 @@ use crate::{
         claims::{self, NoTime},
     },
     keys::SigningKey,
-    refusal::{Code, Reason},
+    refusal::Reason,
     time::Timestamp,
 };
 use serde_json::{Map, Value, json};
@@ -143,7 +143,7 @@ pub fn sign(
     let mut header = jsonwebtoken::Header::new(key.algorithm().jose());
     header.typ = Some("client-authentication+jwt".to_owned());
     header.kid = kid.map(str::to_owned);
-    key.jws(&header, &claims).ok_or_else(|| Reason::of(Code::Internal).detail("signing failed"))
+    key.jws(&header, &claims)
 }
 
 #[cfg(test)]

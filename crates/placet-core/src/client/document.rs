@@ -25,10 +25,8 @@ pub fn check_url(client_id: &str) -> Result<(), String> {
         Ok(uri) => uri,
         Err(what) => return wrong(&format!("is no URL of a document: it {what}")),
     };
-    match (uri.scheme, uri.authority) {
-        ("https", Some(_)) => {}
-        ("http", Some(authority)) if authority.is_loopback() => {}
-        _ => return wrong("is no https URL"),
+    if !uri.is_https_or_local() {
+        return wrong("is no https URL");
     }
     if uri.path.is_empty() {
         return wrong("has no path");

@@ -85,6 +85,15 @@ impl<'u> Uri<'u> {
         }
         Ok(Self { scheme, authority, path, query })
     }
+
+    /// Whether it leads somewhere over https, or over http at this machine.
+    pub fn is_https_or_local(&self) -> bool {
+        match (self.scheme, self.authority) {
+            ("https", Some(_)) => true,
+            ("http", Some(authority)) => authority.is_loopback(),
+            _ => false,
+        }
+    }
 }
 
 fn is_uri_byte(byte: u8) -> bool {

@@ -6,7 +6,8 @@
 //!
 //! Invariant: nothing is fetched, validation ends, and a keyword that is not understood is an error.
 
-use super::{INEXACT, is_exact};
+use super::check_json;
+use crate::authorize::request::printable;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -78,12 +79,7 @@ pub(super) struct Schema(jsonschema::Validator);
 
 impl Schema {
     pub(super) fn compile(name: &str, schema: &Map<String, Value>) -> Result<Self, SchemaError> {
-        let length = serde_json::to_string(schema).map_or(usize::MAX, |text| text.len());
-        if length > MAX_SCHEMA {
-            return Err(wrong("", format!("a schema has at most {MAX_SCHEMA} bytes")));
-        }
-        let whole = Value::Object(schema.clone());
-        check_values(&whole)?;
+        check_json("a schema", schema, MAX_SCHEMA, MAX_SCHEMA_DEPTH).map_err(|problem| wrong("", problem))?;
         Counting::new(schema).whole(schema)?;
         let mut top = schema.clone();
         // RFC 9396 §5: members that the type does not define are refused.
@@ -122,23 +118,6 @@ impl Schema {
 
 fn wrong(pointer: &str, message: impl Into<String>) -> SchemaError {
     SchemaError { pointer: pointer.to_owned(), message: message.into() }
-}
-
-/// Nesting and numbers.
-fn check_values(schema: &Value) -> Result<(), SchemaError> {
-    let mut open = vec![(1, schema)];
-    while let Some((depth, value)) = open.pop() {
-        if depth > MAX_SCHEMA_DEPTH && (value.is_array() || value.is_object()) {
-            return Err(wrong("", format!("a schema is nested at most {MAX_SCHEMA_DEPTH} levels")));
-        }
-        match value {
-            Value::Array(items) => open.extend(items.iter().map(|item| (depth + 1, item))),
-            Value::Object(members) => open.extend(members.values().map(|item| (depth + 1, item))),
-            Value::Number(number) if !is_exact(&number.to_string()) => return Err(wrong("", INEXACT)),
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 /// Counts the schemas in a schema as if references were written out.
@@ -279,15 +258,4 @@ fn place(entry: &Value, pointer: &str) -> String {
         out.push_str(&if is_list { format!("[{shown}]") } else { format!(".{shown}") });
     }
     out
-}
-
-/// A message in the characters that an `error_description` may have (RFC 6749 §5.2).
-fn printable(text: &str) -> String {
-    text.chars()
-        .map(|letter| match letter {
-            '"' => '\'',
-            ' '..='~' if letter != '\\' => letter,
-            _ => '?',
-        })
-        .collect()
 }
