@@ -1,7 +1,6 @@
 //! Types of authorization details that are declared (RFC 9396): what an entry has to be, and how it may be narrower.
 //!
-//! Invariant: a change raises [`Version::DetailTypes`], so that every node reads them anew within a second, and no node
-//! reads them at any other time.
+//! Invariant: a change raises [`Version::DetailTypes`], so that every node reads them anew within a second.
 
 use crate::{
     document,

@@ -16,23 +16,30 @@ use placet_core::{
     user::{BeganWith, User},
 };
 
+/// The columns that [`read`] takes.
+macro_rules! columns {
+    () => {
+        "id, user_id, created, expires, ended, began_with"
+    };
+}
+
 statements! {
     /// A new session.
     INSERT = "INSERT INTO sessions (id, user_id, token, created, expires, began_with)
               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     /// A live one by the hash of its token.
-    BY_TOKEN = "SELECT id, user_id, created, expires, ended, began_with FROM sessions
-                WHERE token = ?1 AND ended IS NULL AND expires > ?2";
+    BY_TOKEN = concat!("SELECT ", columns!(), " FROM sessions
+                        WHERE token = ?1 AND ended IS NULL AND expires > ?2");
     /// One by id.
-    BY_ID = "SELECT id, user_id, created, expires, ended, began_with FROM sessions WHERE id = ?1";
+    BY_ID = concat!("SELECT ", columns!(), " FROM sessions WHERE id = ?1");
     /// A page of one user's.
-    PAGE = "SELECT id, user_id, created, expires, ended, began_with FROM sessions
-            WHERE user_id = ?1 AND id > ?2 ORDER BY id LIMIT ?3";
+    PAGE = concat!("SELECT ", columns!(), " FROM sessions
+                    WHERE user_id = ?1 AND id > ?2 ORDER BY id LIMIT ?3");
     /// A page of everybody's.
-    PAGE_OF_ALL = "SELECT id, user_id, created, expires, ended, began_with FROM sessions WHERE id > ?1 ORDER BY id LIMIT ?2";
+    PAGE_OF_ALL = concat!("SELECT ", columns!(), " FROM sessions WHERE id > ?1 ORDER BY id LIMIT ?2");
     /// One user's that can be used, the newest first.
-    LIVE = "SELECT id, user_id, created, expires, ended, began_with FROM sessions
-            WHERE user_id = ?1 AND ended IS NULL AND expires > ?2 ORDER BY id DESC LIMIT ?3";
+    LIVE = concat!("SELECT ", columns!(), " FROM sessions
+                    WHERE user_id = ?1 AND ended IS NULL AND expires > ?2 ORDER BY id DESC LIMIT ?3");
     /// Ends one.
     END = "UPDATE sessions SET ended = ?2 WHERE id = ?1 AND ended IS NULL";
     /// Ends all of one user but one.

@@ -15,32 +15,37 @@ use placet_core::{
     time::Timestamp,
 };
 
+/// The columns that [`read`] takes.
+macro_rules! columns {
+    () => {
+        "id, made_by, created, ended, document"
+    };
+}
+
 statements! {
     /// A new one.
     INSERT = "INSERT INTO trusted_issuers (id, issuer, made_by, created, document)
               VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING";
     /// One by id.
-    BY_ID = "SELECT id, made_by, created, ended, document FROM trusted_issuers WHERE id = ?1";
+    BY_ID = concat!("SELECT ", columns!(), " FROM trusted_issuers WHERE id = ?1");
     /// A live one by its `iss`.
-    BY_ISSUER = "SELECT id, made_by, created, ended, document FROM trusted_issuers
-                 WHERE issuer = ?1 AND ended IS NULL";
+    BY_ISSUER = concat!("SELECT ", columns!(), " FROM trusted_issuers WHERE issuer = ?1 AND ended IS NULL");
     /// A page of the live ones.
-    PAGE = "SELECT id, made_by, created, ended, document FROM trusted_issuers
-            WHERE id > ?1 AND ended IS NULL ORDER BY id LIMIT ?2";
+    PAGE = concat!("SELECT ", columns!(), " FROM trusted_issuers
+                    WHERE id > ?1 AND ended IS NULL ORDER BY id LIMIT ?2");
     /// Ends one.
     END = "UPDATE trusted_issuers SET ended = ?2 WHERE id = ?1 AND ended IS NULL";
     /// Whether one is live.
     LIVES = "SELECT 1 FROM trusted_issuers WHERE id = ?1 AND ended IS NULL";
     /// Says whom it means by a subject.
     PUT_USER = "INSERT INTO trusted_subjects (issuer, subject, user_id) VALUES (?1, ?2, ?3)
-                ON CONFLICT (issuer, subject) DO UPDATE SET user_id = excluded.user_id, agent = NULL";
+                ON CONFLICT (issuer, subject) DO UPDATE SET user_id = excluded.user_id";
     /// Means nobody by it any more.
     DROP_USER = "DELETE FROM trusted_subjects WHERE issuer = ?1 AND subject = ?2";
     /// Whom it means by a subject.
-    USER = "SELECT user_id FROM trusted_subjects WHERE issuer = ?1 AND subject = ?2 AND user_id IS NOT NULL";
+    USER = "SELECT user_id FROM trusted_subjects WHERE issuer = ?1 AND subject = ?2";
     /// All of them, in part.
-    USERS = "SELECT subject, user_id FROM trusted_subjects WHERE issuer = ?1 AND user_id IS NOT NULL
-             ORDER BY subject LIMIT ?2";
+    USERS = "SELECT subject, user_id FROM trusted_subjects WHERE issuer = ?1 ORDER BY subject LIMIT ?2";
     /// Notes that a token of a grant was given on its word.
     NOTE = "INSERT INTO trusted_grants (issuer, grant_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
     /// The grants of which that was done and that have not ended.

@@ -17,23 +17,27 @@ use placet_core::{
 };
 use std::time::Duration;
 
+/// The columns that [`read`] takes.
+macro_rules! columns {
+    () => {
+        "id, through, agent, user_id, state, document, created, expires, decided, poll_interval, poll_next"
+    };
+}
+
 statements! {
     /// A new one.
     INSERT = "INSERT INTO waiting_requests (id, hash, through, agent, user_id, user_code, hint, state, document, created,
                                             expires, poll_interval, poll_next)
               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'pending', ?8, ?9, ?10, ?11, ?12)";
     /// One by its id.
-    FIND = "SELECT id, through, agent, user_id, state, document, created, expires, decided, poll_interval, poll_next
-            FROM waiting_requests WHERE id = ?1";
+    FIND = concat!("SELECT ", columns!(), " FROM waiting_requests WHERE id = ?1");
     /// One by what its client polls with.
-    BY_HASH = "SELECT id, through, agent, user_id, state, document, created, expires, decided, poll_interval, poll_next
-               FROM waiting_requests WHERE hash = ?1";
+    BY_HASH = concat!("SELECT ", columns!(), " FROM waiting_requests WHERE hash = ?1");
     /// One by the code that its device shows.
-    BY_USER_CODE = "SELECT id, through, agent, user_id, state, document, created, expires, decided, poll_interval, poll_next
-                    FROM waiting_requests WHERE user_code = ?1";
+    BY_USER_CODE = concat!("SELECT ", columns!(), " FROM waiting_requests WHERE user_code = ?1");
     /// Those that wait for a person, oldest first.
-    OF_USER = "SELECT id, through, agent, user_id, state, document, created, expires, decided, poll_interval, poll_next
-               FROM waiting_requests WHERE user_id = ?1 AND state = 'pending' AND expires > ?2 ORDER BY id LIMIT ?3";
+    OF_USER = concat!("SELECT ", columns!(), " FROM waiting_requests
+                       WHERE user_id = ?1 AND state = 'pending' AND expires > ?2 ORDER BY id LIMIT ?3");
     /// What a person consented to.
     CONSENTED = "SELECT consented FROM waiting_requests WHERE id = ?1";
     /// Somebody has entered its code.
