@@ -14,7 +14,6 @@ mod document;
 pub mod grants;
 pub mod keys;
 pub mod operations;
-pub(crate) mod passwords;
 pub mod permits;
 pub mod policies;
 mod query;

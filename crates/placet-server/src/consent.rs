@@ -9,6 +9,7 @@ use crate::{
     app::App,
     caller::{SignedIn, Source},
     oauth::client::{self, By, Named},
+    people::session,
     problem::Problem,
     recording,
 };
@@ -28,7 +29,7 @@ use placet_core::{
     time::Timestamp,
     waiting::Consented,
 };
-use placet_store::{Fault, Query, Tx, agents, clients, connections, grants, sessions, tasks};
+use placet_store::{Fault, Query, Tx, agents, clients, connections, grants, tasks};
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 
@@ -210,7 +211,7 @@ impl Yes {
     /// ended, `conflict` where something else would be granted now.
     pub(crate) fn given(&self, app: &App, tx: &mut Tx<'_>, how: &Value) -> Result<Consented, Failing> {
         let now = self.terms.now;
-        still_signed_in(tx, self.session, now)?;
+        session::still_signed_in(tx, self.session, now)?;
         let by = By::Consent(self.terms.user.to_string());
         let (agent, registration) = client::confirm(app, tx, &self.client, &by, self.source, now)?;
         // As they are now, whatever was read before.
@@ -226,16 +227,6 @@ impl Yes {
         record(app, tx, &consented, how, self.source, now)?;
         Ok(consented)
     }
-}
-
-/// Lets through a session that lives: it may have been ended since it was looked at.
-///
-/// # Errors
-/// `token_invalid`.
-pub(crate) fn still_signed_in(q: &mut impl Query, session: SessionId, now: Timestamp) -> Result<(), Problem> {
-    let live =
-        sessions::find(q, session)?.is_some_and(|session| session.ended.is_none() && now < session.expires);
-    if live { Ok(()) } else { Err(Problem::of(Code::TokenInvalid, "the session has ended: sign in again")) }
 }
 
 /// Somebody has answered before.

@@ -118,7 +118,7 @@ pub fn routes() -> Routes {
         .route("/proxy/{*request}", any(proxy::pass))
         // users, administration, the record
         .route("/v1/users", post(api::users::create).get(api::users::list))
-        .route("/v1/users/{id}/reset-factors", post(api::account::reset))
+        .route("/v1/users/{id}/reset-factors", post(api::users::reset))
         .route("/v1/account", get(api::account::show))
         .route("/v1/account/password", post(api::account::password))
         .route("/v1/account/totp", post(api::account::enrol))

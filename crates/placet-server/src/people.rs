@@ -5,5 +5,6 @@
 
 pub(crate) mod factors;
 pub(crate) mod passkeys;
+pub(crate) mod passwords;
 pub(crate) mod proof;
 pub(crate) mod session;

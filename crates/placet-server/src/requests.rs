@@ -9,6 +9,7 @@ use crate::{
     caller::{SignedIn, Source},
     consent::{self, Draft, Failing, Sought, Yes},
     oauth::{authorize, client, waiting::USER_CODE},
+    people::session::still_signed_in,
     problem::Problem,
     recording,
 };
@@ -149,7 +150,7 @@ pub(crate) async fn answered(
     let Some(terms) = approves else {
         let agent = standing.waiting.agent;
         let refused = move |tx: &mut Tx<'_>| {
-            consent::still_signed_in(tx, session, now)?;
+            still_signed_in(tx, session, now)?;
             if !open(tx, id, now)? || !waiting::decide(tx, id, user, None, now)? {
                 return Err(consent::decided());
             }

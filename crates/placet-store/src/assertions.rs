@@ -1,4 +1,5 @@
-//! What others signed and presented once: it is known until it could not be presented again anyway.
+//! What others signed and presented once, assertions and answers of passkeys: it is known until it could not be presented
+//! again anyway.
 //!
 //! Invariant: of two that come with the same one at once, on whatever node, one is first.
 
@@ -13,7 +14,8 @@ statements! {
              (SELECT hash FROM assertions WHERE expires <= ?1 ORDER BY expires LIMIT ?2)";
 }
 
-/// Notes that the assertion `jti` of `maker` was presented for `purpose`, until `until`. `false` where it was before.
+/// Notes that the assertion `jti` of `maker`, or what answers its challenge `jti`, was presented for `purpose`, until `until`.
+/// `false` where it was before.
 ///
 /// # Errors
 /// [`Fault`].

@@ -1,9 +1,8 @@
-//! Passkeys of people, and the challenges that were answered with one.
+//! Passkeys of people.
 //!
-//! Invariant: a credential is registered once, whoever's it is; a challenge is used once; a counter that rose never falls.
+//! Invariant: a credential is registered once, whoever's it is; a counter that rose never falls.
 
 use crate::{
-    document,
     fault::Fault,
     params, statements,
     tx::{Query, Row, Tx},
@@ -13,16 +12,21 @@ use placet_core::{
     time::Timestamp,
 };
 
+/// The columns that [`read`] takes.
+macro_rules! columns {
+    () => {
+        "id, user_id, credential, key, sign_count, backup_eligible, name, created, used"
+    };
+}
+
 statements! {
     /// A new one.
     INSERT_PASSKEY = "INSERT INTO passkeys (id, user_id, credential, key, sign_count, backup_eligible, name, created)
               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (credential) DO NOTHING";
     /// By its credential.
-    BY_CREDENTIAL = "SELECT id, user_id, credential, key, sign_count, backup_eligible, name, created, used FROM passkeys
-              WHERE credential = ?1";
+    BY_CREDENTIAL = concat!("SELECT ", columns!(), " FROM passkeys WHERE credential = ?1");
     /// All of one person.
-    OF_USER = "SELECT id, user_id, credential, key, sign_count, backup_eligible, name, created, used FROM passkeys
-              WHERE user_id = ?1 AND id > ?2 ORDER BY id";
+    OF_USER = concat!("SELECT ", columns!(), " FROM passkeys WHERE user_id = ?1 ORDER BY id");
     /// Notes a use: its counter has risen, or there is none.
     USE_PASSKEY = "UPDATE passkeys SET sign_count = ?2, used = ?3
               WHERE id = ?1 AND (sign_count < ?2 OR (sign_count = 0 AND ?2 = 0))";
@@ -30,11 +34,6 @@ statements! {
     REMOVE_PASSKEY = "DELETE FROM passkeys WHERE id = ?1 AND user_id = ?2";
     /// All of a person.
     REMOVE_PASSKEYS = "DELETE FROM passkeys WHERE user_id = ?1";
-    /// Uses a challenge, once.
-    USE_CHALLENGE = "INSERT INTO used_challenges (hash, expires) VALUES (?1, ?2) ON CONFLICT (hash) DO NOTHING";
-    /// Forgets some that are too old to be used.
-    PURGE_CHALLENGES = "DELETE FROM used_challenges WHERE hash IN
-              (SELECT hash FROM used_challenges WHERE expires <= ?1 ORDER BY expires LIMIT ?2)";
 }
 
 /// A passkey.
@@ -91,7 +90,7 @@ pub fn by_credential(q: &mut impl Query, credential: &[u8]) -> Result<Option<Pas
 /// # Errors
 /// [`Fault`].
 pub fn of_user(q: &mut impl Query, user: UserId) -> Result<Vec<Passkey>, Fault> {
-    q.query(&OF_USER, &params![user, document::behind(None::<PasskeyId>)], read)
+    q.query(&OF_USER, &params![user], read)
 }
 
 /// Notes a use with this counter. `false` where the passkey is gone, or its counter has not risen since.
@@ -116,22 +115,6 @@ pub fn remove(tx: &mut Tx<'_>, id: PasskeyId, user: UserId) -> Result<bool, Faul
 /// [`Fault`].
 pub fn remove_all(tx: &mut Tx<'_>, user: UserId) -> Result<u64, Fault> {
     tx.execute(&REMOVE_PASSKEYS, &params![user])
-}
-
-/// Uses a challenge, by its hash; `false` where it was used before. It can't be used any more from `expires` on.
-///
-/// # Errors
-/// [`Fault`].
-pub fn use_challenge(tx: &mut Tx<'_>, hash: &[u8; 32], expires: Timestamp) -> Result<bool, Fault> {
-    Ok(tx.execute(&USE_CHALLENGE, &params![hash, expires])? > 0)
-}
-
-/// Forgets up to `limit` challenges that could not be used any more at `now`; answers how many.
-///
-/// # Errors
-/// [`Fault`].
-pub fn purge_challenges(tx: &mut Tx<'_>, now: Timestamp, limit: usize) -> Result<u64, Fault> {
-    tx.execute(&PURGE_CHALLENGES, &params![now, limit])
 }
 
 fn read(row: &Row<'_>) -> Result<Passkey, Fault> {

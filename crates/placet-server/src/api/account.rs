@@ -1,7 +1,8 @@
 //! `/v1/account`: what a person has to sign in with, and changes of it. Passkeys are added on the pages, where the browser
 //! makes them.
 //!
-//! Invariant: a person changes their own; each change comes with the password, and with a code where codes are asked for.
+//! Invariant: a person changes their own; each change comes with the password, and with a code where codes are asked for,
+//! but `confirm`: that comes with a code of the new secret, which was answered to who had shown them.
 
 use crate::{
     app::App,
@@ -20,8 +21,8 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse as _, Response},
 };
-use placet_core::{id::UserId, refusal::Code, secret::Secret, user::ADMINISTRATOR};
-use placet_store::{Fault, passkeys::Passkey, users};
+use placet_core::{refusal::Code, secret::Secret};
+use placet_store::passkeys::Passkey;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -139,28 +140,11 @@ pub(crate) async fn remove_passkey(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `POST /v1/users/{id}/reset-factors`, by id or name: an administrator takes from somebody what they have lost.
-pub(crate) async fn reset(
-    State(app): State<Arc<App>>,
-    caller: Caller,
-    source: Source,
-    Path(whose): Path<String>,
-    JsonBody(fresh): JsonBody<Fresh>,
-) -> Answer<StatusCode> {
-    if !caller.person()?.user.has_role(ADMINISTRATOR) {
-        return Err(Problem::of(Code::NotPermitted, "this needs a user with role `administrator`"));
-    }
-    let proven = proven(&app, &caller, fresh, source).await?;
-    let found = app.store.read(move |q| match whose.parse::<UserId>() {
-        Ok(id) => users::find(q, id),
-        Err(_) => Ok::<_, Fault>(users::by_name(q, &whose)?.map(|(user, _)| user)),
-    });
-    let user = found.await?.ok_or_else(|| Problem::of(Code::NotFound, "there is no such user"))?;
-    factors::reset(&app, proven, user.id, source).await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-async fn proven(app: &App, caller: &Caller, fresh: Fresh, source: Source) -> Answer<Proven> {
+/// Who is calling, where they have just shown who they are.
+///
+/// # Errors
+/// As [`proof::again`]; `not_permitted` where it is nobody with a session.
+pub(super) async fn proven(app: &App, caller: &Caller, fresh: Fresh, source: Source) -> Answer<Proven> {
     proof::again(app, caller.person()?, fresh.password, fresh.totp.as_deref(), source).await
 }
 

@@ -1,24 +1,30 @@
 //! `/v1/users`: people of this installation, with names, roles and passwords.
 //!
 //! Invariant: the administrator token makes users only until one with role `administrator` exists; that is decided in
-//! the transaction that makes the user (DESIGN §6).
+//! the transaction that makes the user (DESIGN §6). Nobody takes from another what they sign in with but a person who is an
+//! administrator and has just shown once more who they are.
 
-use super::{passwords, query::QueryParams};
+use super::{
+    account::{self, Fresh},
+    query::QueryParams,
+};
 use crate::{
     app::App,
     body::JsonBody,
     caller::{Caller, Source},
     clock,
+    people::{factors, passwords},
     problem::{Answer, Problem},
     recording,
 };
 use axum::{
     Json,
-    extract::State,
+    extract::{Path, State},
     http::StatusCode,
     response::{IntoResponse, Response},
 };
 use placet_core::{
+    id::UserId,
     record::{EntryType, Envelope},
     refusal::Code,
     user::{ADMINISTRATOR, User, is_name},
@@ -89,6 +95,27 @@ pub(crate) async fn list(
     let found = app.store.read(move |q| users::list(q, after, limit)).await?;
     let next = found.last().filter(|_| found.len() == limit).map(|user| user.id);
     Ok(Json(json!({"users": found.iter().map(shown).collect::<Vec<_>>(), "next": next})))
+}
+
+/// `POST /v1/users/{id}/reset-factors`, by id or name: an administrator takes from somebody what they have lost.
+pub(crate) async fn reset(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    source: Source,
+    Path(whose): Path<String>,
+    JsonBody(fresh): JsonBody<Fresh>,
+) -> Answer<StatusCode> {
+    if !caller.person()?.user.has_role(ADMINISTRATOR) {
+        return Err(Problem::of(Code::NotPermitted, "this needs a user with role `administrator`"));
+    }
+    let proven = account::proven(&app, &caller, fresh, source).await?;
+    let found = app.store.read(move |q| match whose.parse::<UserId>() {
+        Ok(id) => users::find(q, id),
+        Err(_) => Ok::<_, Fault>(users::by_name(q, &whose)?.map(|(user, _)| user)),
+    });
+    let user = found.await?.ok_or_else(|| Problem::of(Code::NotFound, "there is no such user"))?;
+    factors::reset(&app, proven, user.id, source).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 fn shown(user: &User) -> Value {

@@ -3,7 +3,7 @@
 //! Every form works without a script, but those of passkeys, which a browser makes by one.
 //!
 //! Invariant: a person sees and changes their own and nobody else's; each form is bound to their session, and what changes
-//! how they sign in wants the password once more, and a code where codes are asked for.
+//! how they sign in wants the password once more, and a code where codes are asked for, or ends what began with them.
 
 pub(crate) mod passkeys;
 pub(crate) mod totp;

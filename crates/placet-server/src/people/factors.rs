@@ -1,14 +1,18 @@
 //! What a person changes about how they sign in: the password, the authenticator app, the recovery codes.
 //!
-//! Invariant: each change needs a fresh proof, which is used up by it; it is recorded, and ends the sessions that it makes
-//! doubtful. What is secret is answered once.
+//! Invariant: each change needs a fresh proof, which is used up by it, but [`confirm`]: that needs a session that lives and a
+//! code of the new secret, for which there was a proof. What counts from then on is recorded, and ends the sessions that it
+//! makes doubtful. What is secret is answered once.
 
-use super::proof::{self, Proven, TOTP_KIND};
+use super::{
+    passwords,
+    proof::{self, Proven, TOTP_KIND},
+    session::still_signed_in,
+};
 use crate::{
-    api::passwords,
     app::App,
     caller::{SignedIn, Source},
-    clock, consent,
+    clock,
     problem::Problem,
     recording,
 };
@@ -64,10 +68,9 @@ impl Factors {
 /// A new secret for an authenticator app. It counts once [`confirm`] has seen a code of it.
 ///
 /// # Errors
-/// `conflict` where there is one that counts; as [`Proven::take`].
+/// `conflict` where there is one that counts; as [`Proven::used`].
 pub(crate) async fn enrol(app: &App, proven: Proven, source: Source) -> Result<Enrolment, Problem> {
-    let (now, user, name) = (app.clock.now(), proven.user.id, proven.user.name.clone());
-    let began_with = proven.began_with();
+    let (now, user) = (app.clock.now(), proven.user.id);
     let secret = TotpSecret::new(clock::entropy());
     let host = app.pages.split_once("://").map_or("", |(_, host)| host);
     let enrolment =
@@ -78,9 +81,8 @@ pub(crate) async fn enrol(app: &App, proven: Proven, source: Source) -> Result<E
     let sealed = app.secrets.vault.seal(&aad, SealEntropy::new(clock::entropy()), secret.to_seal());
     let sealed = sealed.map_err(|_| Problem::of(Code::Unavailable, "the secret could not be sealed"))?;
     let sealed = sealed.to_bytes();
-    app.store
-        .write(move |tx| {
-            proven.take(tx, now)?;
+    proven
+        .used(app, source, now, move |tx| {
             if second_factors::enrol(tx, user, generation, &sealed, now)? {
                 return Ok(());
             }
@@ -88,7 +90,6 @@ pub(crate) async fn enrol(app: &App, proven: Proven, source: Source) -> Result<E
             Err(Problem::of(Code::Conflict, detail))
         })
         .await?;
-    app.rates.signed_in(&name, source, began_with);
     Ok(enrolment)
 }
 
@@ -119,7 +120,7 @@ pub(crate) async fn confirm(
     let entry = entry(app, EntryType::UserTotpEnrolled, user, user.to_string(), source, &json!({}))?;
     app.store
         .write(move |tx| {
-            consent::still_signed_in(tx, session, now)?;
+            still_signed_in(tx, session, now)?;
             if !second_factors::confirm(tx, user, totp.generation, step, now)? {
                 return Err(none());
             }
@@ -134,42 +135,36 @@ pub(crate) async fn confirm(
 /// No code is asked for any more.
 ///
 /// # Errors
-/// `not_found` where there is no app; as [`Proven::take`].
+/// `not_found` where there is no app; as [`Proven::used`].
 pub(crate) async fn remove_totp(app: &App, proven: Proven, source: Source) -> Result<(), Problem> {
-    let (now, user, name) = (app.clock.now(), proven.user.id, proven.user.name.clone());
-    let began_with = proven.began_with();
-    let body = json!({"shown": began_with});
+    let (now, user) = (app.clock.now(), proven.user.id);
+    let body = json!({"shown": proven.began_with()});
     let entry = entry(app, EntryType::UserTotpRemoved, user, user.to_string(), source, &body)?;
-    app.store
-        .write(move |tx| {
-            proven.take(tx, now)?;
+    proven
+        .used(app, source, now, move |tx| {
             if !second_factors::remove(tx, user)? {
                 return Err(Problem::of(Code::NotFound, "there is no authenticator app"));
             }
             Ok(tx.record(entry.clone())?)
         })
-        .await?;
-    app.rates.signed_in(&name, source, began_with);
-    Ok(())
+        .await
 }
 
 /// New recovery codes in place of all that there were.
 ///
 /// # Errors
-/// `not_found` where there is no app; as [`Proven::take`].
+/// `not_found` where there is no app; as [`Proven::used`].
 pub(crate) async fn renew_recovery_codes(
     app: &App,
     proven: Proven,
     source: Source,
 ) -> Result<Vec<Secret>, Problem> {
-    let (now, user, name) = (app.clock.now(), proven.user.id, proven.user.name.clone());
-    let began_with = proven.began_with();
+    let (now, user) = (app.clock.now(), proven.user.id);
     let (hashes, shown) = recovery_codes(app, user);
-    let body = json!({"shown": began_with});
+    let body = json!({"shown": proven.began_with()});
     let entry = entry(app, EntryType::UserRecoveryCodes, user, user.to_string(), source, &body)?;
-    app.store
-        .write(move |tx| {
-            proven.take(tx, now)?;
+    proven
+        .used(app, source, now, move |tx| {
             if second_factors::totp(tx, user)?.is_none_or(|totp| totp.confirmed.is_none()) {
                 return Err(Problem::of(
                     Code::NotFound,
@@ -180,14 +175,13 @@ pub(crate) async fn renew_recovery_codes(
             Ok(tx.record(entry.clone())?)
         })
         .await?;
-    app.rates.signed_in(&name, source, began_with);
     Ok(shown)
 }
 
 /// Another password. Ends every session of the person but `session`.
 ///
 /// # Errors
-/// `request_invalid` where the new one is too short or too long; as [`Proven::take`].
+/// `request_invalid` where the new one is too short or too long; as [`Proven::used`].
 pub(crate) async fn change_password(
     app: &App,
     proven: Proven,
@@ -196,13 +190,11 @@ pub(crate) async fn change_password(
     source: Source,
 ) -> Result<(), Problem> {
     let hashed = passwords::hashed(new).await?;
-    let (now, user, name) = (app.clock.now(), proven.user.id, proven.user.name.clone());
-    let began_with = proven.began_with();
-    let body = json!({"shown": began_with});
+    let (now, user) = (app.clock.now(), proven.user.id);
+    let body = json!({"shown": proven.began_with()});
     let entry = entry(app, EntryType::UserPassword, user, user.to_string(), source, &body)?;
-    app.store
-        .write(move |tx| {
-            proven.take(tx, now)?;
+    proven
+        .used(app, source, now, move |tx| {
             let version = users::find(tx, user)?.map_or(0, |user| user.version);
             if !users::set_password(tx, user, version, &hashed)? {
                 return Err(Problem::of(Code::Conflict, "the user was changed a moment ago: try again"));
@@ -210,32 +202,26 @@ pub(crate) async fn change_password(
             sessions::end_all(tx, user, Some(session), now)?;
             Ok(tx.record(entry.clone())?)
         })
-        .await?;
-    app.rates.signed_in(&name, source, began_with);
-    Ok(())
+        .await
 }
 
 /// An administrator, who has shown once more who they are, takes from a person everything but the password, and ends
 /// their sessions: for somebody who has lost what they signed in with.
 ///
 /// # Errors
-/// As [`Proven::take`].
+/// As [`Proven::used`].
 pub(crate) async fn reset(app: &App, proven: Proven, user: UserId, source: Source) -> Result<(), Problem> {
-    let (now, name, began_with) = (app.clock.now(), proven.user.name.clone(), proven.began_with());
-    let by = proven.user.id.to_string();
-    let body = json!({"shown": began_with});
+    let (now, by) = (app.clock.now(), proven.user.id.to_string());
+    let body = json!({"shown": proven.began_with()});
     let entry = entry(app, EntryType::UserFactorsRemoved, user, by, source, &body)?;
-    app.store
-        .write(move |tx| {
-            proven.take(tx, now)?;
+    proven
+        .used(app, source, now, move |tx| {
             second_factors::remove(tx, user)?;
             passkeys::remove_all(tx, user)?;
             sessions::end_all(tx, user, None, now)?;
-            Ok::<_, Problem>(tx.record(entry.clone())?)
+            Ok(tx.record(entry.clone())?)
         })
-        .await?;
-    app.rates.signed_in(&name, source, began_with);
-    Ok(())
+        .await
 }
 
 /// Fresh recovery codes: as they are kept, and as they are shown.

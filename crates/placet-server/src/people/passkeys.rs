@@ -1,8 +1,8 @@
 //! Passkeys: what a browser is asked, and what is made of its answer.
 //!
 //! A challenge is made of random bytes, the time and a keyed hash that binds it to its operation and to the browser session
-//! that it was given to, so nothing is kept of one that nobody answers; the hash of an answered one is kept until it is too
-//! old anyway.
+//! that it was given to, so nothing is kept of one that nobody answers; that one was answered is kept until it is too old
+//! anyway.
 //!
 //! Invariant: a passkey is added only by a person who had just shown who they are otherwise, and a session begins with one
 //! only where its authenticator verified its person: that is two factors by itself.
@@ -10,22 +10,25 @@
 use super::{
     factors,
     proof::{Proven, Shown},
+    session::still_signed_in,
 };
 use crate::{
     app::App,
     caller::{SignedIn, Source},
-    clock, consent,
+    clock,
     problem::Problem,
 };
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use placet_core::{
     id::{PasskeyId, UserId},
     record::EntryType,
     refusal::Code,
-    secret::{KeyedHash, Secret, sha256},
+    secret::{KeyedHash, Secret},
     time::Timestamp,
     webauthn::{self, Assertion, Expected, Known},
 };
 use placet_store::{
+    Fault, Tx, assertions,
     passkeys::{self, Passkey},
     users,
 };
@@ -40,6 +43,8 @@ const MOST: usize = 32;
 const LONGEST_NAME: usize = 64;
 /// How many random bytes a challenge has (Web Authentication §13.4.3).
 const RANDOM: usize = 16;
+/// What answers to challenges are used up for.
+const PURPOSE: &str = "passkey";
 /// The bytes that a challenge's keyed hash is over: random ones and the time.
 const HEAD: usize = RANDOM + 8;
 
@@ -78,6 +83,23 @@ pub(crate) struct Asserted {
     pub(crate) user_handle: Vec<u8>,
 }
 
+/// A challenge that this server made and that was answered, on its way to be used up.
+pub(super) struct Answered {
+    /// The origin that asked.
+    origin: String,
+    /// The challenge.
+    challenge: String,
+    /// Until when it could be answered.
+    expires: Timestamp,
+}
+
+impl Answered {
+    /// Uses it up. `false` where it was used before.
+    pub(super) fn spend(&self, tx: &mut Tx<'_>) -> Result<bool, Fault> {
+        assertions::spend(tx, PURPOSE, &self.origin, &self.challenge, self.expires)
+    }
+}
+
 /// The relying party's id: the host of the pages. None where that is an address: browsers know no passkeys there.
 pub(crate) fn rp_id(app: &App) -> Option<&str> {
     let host = app.pages.split_once("://")?.1;
@@ -104,6 +126,15 @@ pub(crate) fn challenge(app: &App, operation: Operation, browser: &Secret) -> Ve
     head
 }
 
+/// Lets a person add a passkey, by a proof, which is used up by it. Answers those that they have already, oldest first.
+///
+/// # Errors
+/// As [`Proven::used`].
+pub(crate) async fn begin(app: &App, proven: Proven, source: Source) -> Result<Vec<Passkey>, Problem> {
+    let (now, user) = (app.clock.now(), proven.user.id);
+    proven.used(app, source, now, move |tx| Ok(passkeys::of_user(tx, user)?)).await
+}
+
 /// Adds a passkey to a person's own. The challenge that its answer is for was given to them after they had shown who they
 /// are.
 ///
@@ -121,7 +152,7 @@ pub(crate) async fn add(
 ) -> Result<(), Problem> {
     let rp_id = rp_id(app).ok_or_else(nowhere)?;
     let now = app.clock.now();
-    let expires = made_here(app, Operation::Create, browser, challenge, now)?;
+    let answered = made_here(app, Operation::Create, browser, challenge, now)?;
     let name = created.name.trim().to_owned();
     if name.is_empty() || name.chars().count() > LONGEST_NAME || name.chars().any(char::is_control) {
         let detail = format!("a passkey's name has 1 to {LONGEST_NAME} characters, no control characters");
@@ -144,13 +175,13 @@ pub(crate) async fn add(
         created: now,
         used: None,
     };
-    let (user, session, hash) = (person.user.id, person.session, sha256(&[challenge]));
+    let (user, session) = (person.user.id, person.session);
     let body = json!({"passkey": passkey.id, "name": passkey.name});
     let entry = factors::entry(app, EntryType::UserPasskeyAdded, user, user.to_string(), source, &body)?;
     app.store
         .write(move |tx| {
-            consent::still_signed_in(tx, session, now)?;
-            if !passkeys::use_challenge(tx, &hash, expires)? {
+            still_signed_in(tx, session, now)?;
+            if !answered.spend(tx)? {
                 return Err(too_late());
             }
             if passkeys::of_user(tx, user)?.len() >= MOST {
@@ -194,7 +225,7 @@ async fn checked(
 ) -> Result<Proven, Problem> {
     let rp_id = rp_id(app).ok_or_else(nowhere)?;
     let now = app.clock.now();
-    let expires = made_here(app, Operation::Get, browser, challenge, now)?;
+    let answered = made_here(app, Operation::Get, browser, challenge, now)?;
     let credential = asserted.credential.clone();
     let passkey = app.store.read(move |q| passkeys::by_credential(q, &credential)).await?;
     let wrong = || Problem::of(Code::TokenInvalid, "the passkey is not known here, or its answer is wrong");
@@ -218,40 +249,36 @@ async fn checked(
     })?;
     let id = passkey.user;
     let user = app.store.read(move |q| users::find(q, id)).await?.ok_or_else(wrong)?;
-    let shown = Shown::Passkey { id: passkey.id, sign_count, challenge: sha256(&[challenge]), expires };
+    let shown = Shown::Passkey { id: passkey.id, sign_count, challenge: answered };
     Ok(Proven { user, shown })
 }
 
 /// Removes one of a person's passkeys.
 ///
 /// # Errors
-/// `not_found` where they have no such; as [`Proven::take`].
+/// `not_found` where they have no such; as [`Proven::used`].
 pub(crate) async fn remove(app: &App, proven: Proven, id: PasskeyId, source: Source) -> Result<(), Problem> {
-    let (now, user, name) = (app.clock.now(), proven.user.id, proven.user.name.clone());
-    let began_with = proven.began_with();
-    let body = json!({"passkey": id, "shown": began_with});
+    let (now, user) = (app.clock.now(), proven.user.id);
+    let body = json!({"passkey": id, "shown": proven.began_with()});
     let entry = factors::entry(app, EntryType::UserPasskeyRemoved, user, user.to_string(), source, &body)?;
-    app.store
-        .write(move |tx| {
-            proven.take(tx, now)?;
+    proven
+        .used(app, source, now, move |tx| {
             if !passkeys::remove(tx, id, user)? {
                 return Err(Problem::of(Code::NotFound, "there is no such passkey"));
             }
             Ok(tx.record(entry.clone())?)
         })
-        .await?;
-    app.rates.signed_in(&name, source, began_with);
-    Ok(())
+        .await
 }
 
-/// Until when a challenge can be answered, where this server made it for this operation and browser session.
+/// The challenge of an answer, where this server made it for this operation and browser session, and not too long ago.
 fn made_here(
     app: &App,
     operation: Operation,
     browser: &Secret,
     challenge: &[u8],
     now: Timestamp,
-) -> Result<Timestamp, Problem> {
+) -> Result<Answered, Problem> {
     let (head, sent) = challenge.split_at_checked(HEAD).ok_or_else(too_late)?;
     let sent = KeyedHash::from_bytes(sent).ok_or_else(too_late)?;
     if sent != tag(app, operation, browser, head) {
@@ -260,7 +287,10 @@ fn made_here(
     let (_, made) = head.split_last_chunk().ok_or_else(too_late)?;
     let made = Timestamp::from_micros(i64::from_be_bytes(*made));
     let expires = made.plus(ANSWERED_WITHIN);
-    if made <= now && now < expires { Ok(expires) } else { Err(too_late()) }
+    if now < made || expires <= now {
+        return Err(too_late());
+    }
+    Ok(Answered { origin: app.pages.clone(), challenge: URL_SAFE_NO_PAD.encode(challenge), expires })
 }
 
 fn tag(app: &App, operation: Operation, browser: &Secret, head: &[u8]) -> KeyedHash {

@@ -6,8 +6,8 @@
 //! Invariant: an unknown name and a wrong password are refused in the same words after the same work, and a code is looked
 //! at only after the password was right: nobody else can use one up, or the attempts that there are for it.
 
+use super::{passkeys::Answered, passwords};
 use crate::{
-    api::passwords,
     app::App,
     caller::{SignedIn, Source},
     problem::Problem,
@@ -32,16 +32,14 @@ pub(crate) const TOTP_KIND: &str = "totp";
 /// The purpose under which recovery codes are hashed.
 const RECOVERY: &str = "recovery_code";
 
-/// A person who has shown who they are. Good for nothing before [`Proven::take`].
-#[derive(Clone)]
+/// A person who has shown who they are. Good for nothing but [`Proven::used`], and for that once.
 pub(crate) struct Proven {
     /// Who.
-    pub(crate) user: User,
+    pub(super) user: User,
     pub(super) shown: Shown,
 }
 
 /// What they have shown.
-#[derive(Clone)]
 pub(super) enum Shown {
     /// A password, by the hash that it fitted, and what was shown beside it.
     Password(String, Second),
@@ -51,15 +49,12 @@ pub(super) enum Shown {
         id: PasskeyId,
         /// Its counter from now on.
         sign_count: u32,
-        /// The hash of the challenge that it answers.
-        challenge: [u8; 32],
-        /// Until when that could be answered.
-        expires: Timestamp,
+        /// The challenge that it answers.
+        challenge: Answered,
     },
 }
 
 /// What was shown beside a password.
-#[derive(Clone)]
 pub(super) enum Second {
     Nothing,
     Step { generation: u64, step: i64 },
@@ -190,7 +185,7 @@ impl Known {
 
 impl Proven {
     /// With what a session would begin.
-    pub(crate) fn began_with(&self) -> BeganWith {
+    pub(super) fn began_with(&self) -> BeganWith {
         match &self.shown {
             Shown::Password(_, Second::Nothing) => BeganWith::Password,
             Shown::Password(_, Second::Step { .. }) => BeganWith::PasswordAndTotp,
@@ -199,17 +194,41 @@ impl Proven {
         }
     }
 
-    /// Uses the proof up, in the transaction of what it is for.
+    /// Does what the proof is for, `f`, in the transaction that uses it up; after that the attempts that were counted are
+    /// forgotten.
     ///
     /// # Errors
     /// `token_invalid` where the password was changed meanwhile, the passkey is gone or its challenge was used;
-    /// `second_factor_required` where the code was used meanwhile, or one is asked for since a moment ago.
-    pub(crate) fn take(&self, tx: &mut Tx<'_>, now: Timestamp) -> Result<(), Problem> {
+    /// `second_factor_required` where the code was used meanwhile, or one is asked for since a moment ago; what `f` answers.
+    pub(super) async fn used<T, F>(
+        self,
+        app: &App,
+        source: Source,
+        now: Timestamp,
+        mut f: F,
+    ) -> Result<T, Problem>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Tx<'_>) -> Result<T, Problem> + Send + 'static,
+    {
+        let (name, began_with) = (self.user.name.clone(), self.began_with());
+        let done = app
+            .store
+            .write(move |tx| {
+                self.take(tx, now)?;
+                f(tx)
+            })
+            .await?;
+        app.rates.signed_in(&name, source, began_with);
+        Ok(done)
+    }
+
+    /// Uses the proof up, in the transaction of what it is for.
+    fn take(&self, tx: &mut Tx<'_>, now: Timestamp) -> Result<(), Problem> {
         match &self.shown {
             Shown::Password(password, second) => self.take_password(tx, password, second, now),
-            Shown::Passkey { id, sign_count, challenge, expires } => {
-                let is_new = passkeys::use_challenge(tx, challenge, *expires)?;
-                if is_new && passkeys::note_use(tx, *id, *sign_count, now)? {
+            Shown::Passkey { id, sign_count, challenge } => {
+                if challenge.spend(tx)? && passkeys::note_use(tx, *id, *sign_count, now)? {
                     return Ok(());
                 }
                 Err(super::passkeys::too_late())

@@ -1,4 +1,4 @@
-//! Sessions: how one begins, and how it is ended.
+//! Sessions: how one begins, whether it lives still, and how it is ended.
 
 use super::proof::Proven;
 use crate::{
@@ -11,10 +11,11 @@ use crate::{
 use placet_core::{
     id::SessionId,
     record::{EntryType, Envelope},
+    refusal::Code,
     secret::Secret,
     time::Timestamp,
 };
-use placet_store::{Fault, sessions};
+use placet_store::{Fault, Query, sessions};
 use serde_json::json;
 use std::time::Duration;
 
@@ -34,7 +35,7 @@ pub(crate) struct Begun {
 /// Begins a session with a proof, which is used up by it.
 ///
 /// # Errors
-/// As [`Proven::take`].
+/// As [`Proven::used`].
 pub(crate) async fn begin(app: &App, proven: Proven, source: Source) -> Result<Begun, Problem> {
     let (now, user, began_with) = (app.clock.now(), proven.user.id, proven.began_with());
     let (id, expires): (SessionId, _) = (clock::fresh(now), now.plus(LIFETIME));
@@ -46,16 +47,24 @@ pub(crate) async fn begin(app: &App, proven: Proven, source: Source) -> Result<B
         ..recording::by(EntryType::SessionStarted, now, user.to_string())
     };
     let body = json!({"session": id, "expires": expires, "began_with": began_with});
-    let (entry, name) = (app.prepare(envelope, Some(&body))?, proven.user.name.clone());
-    app.store
-        .write(move |tx| {
-            proven.take(tx, now)?;
+    let entry = app.prepare(envelope, Some(&body))?;
+    proven
+        .used(app, source, now, move |tx| {
             sessions::insert(tx, id, user, hash, began_with, now, expires)?;
-            Ok::<_, Problem>(tx.record(entry.clone())?)
+            Ok(tx.record(entry.clone())?)
         })
         .await?;
-    app.rates.signed_in(&name, source, began_with);
     Ok(Begun { id, token, expires })
+}
+
+/// Lets through a session that lives: it may have been ended since it was looked at.
+///
+/// # Errors
+/// `token_invalid`.
+pub(crate) fn still_signed_in(q: &mut impl Query, session: SessionId, now: Timestamp) -> Result<(), Problem> {
+    let live =
+        sessions::find(q, session)?.is_some_and(|session| session.ended.is_none() && now < session.expires);
+    if live { Ok(()) } else { Err(Problem::of(Code::TokenInvalid, "the session has ended: sign in again")) }
 }
 
 /// Ends a session.

@@ -6,7 +6,7 @@ use placet_core::{
     user::{ADMINISTRATOR, BeganWith, User},
 };
 use placet_store::{
-    Fault,
+    Fault, Tx, assertions,
     passkeys::{self, Passkey},
     second_factors, sessions, users,
 };
@@ -185,10 +185,12 @@ fn a_credential_and_a_challenge_are_taken_once(world: &World) {
         (uses(other, 0), uses(other, 0), uses(other, 1), uses(other, 0)),
         (Ok(true), Ok(true), Ok(true), Ok(false))
     );
-    let won = world.race(6, move |_, tx| passkeys::use_challenge(tx, &[7; 32], minutes(5)));
+    let spend = |tx: &mut Tx<'_>| assertions::spend(tx, "passkey", "https://a.example", "c", minutes(5));
+    let won = world.race(6, move |_, tx| spend(tx));
     assert_eq!(won.iter().filter(|won| **won == Ok(true)).count(), 1);
-    assert_eq!(world.write(move |tx| passkeys::purge_challenges(tx, minutes(4), 9)), Ok(0));
-    assert_eq!(world.write(move |tx| passkeys::purge_challenges(tx, minutes(5), 9)), Ok(1));
+    assert_eq!(world.write(move |tx| assertions::purge(tx, minutes(4), 9)), Ok(0));
+    assert_eq!(world.write(spend), Ok(false));
+    assert_eq!(world.write(move |tx| assertions::purge(tx, minutes(5), 9)), Ok(1));
     assert_eq!(world.write(move |tx| passkeys::remove(tx, first, bob)), Ok(false));
     assert_eq!(world.write(move |tx| passkeys::remove(tx, first, ada)), Ok(true));
     assert_eq!(world.read(move |q| passkeys::of_user(q, ada)).len(), 1);

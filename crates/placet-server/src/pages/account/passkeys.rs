@@ -21,7 +21,6 @@ use axum::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use maud::{Markup, html};
 use placet_core::{consent::quoted, refusal::Code, secret::Secret, webauthn::CredentialAlgorithm};
-use placet_store::passkeys::of_user;
 use std::sync::Arc;
 
 /// `POST /account/passkeys`: the page on which the browser makes one.
@@ -36,20 +35,10 @@ pub(crate) async fn ask(State(app): State<Arc<App>>, mut sent: Sent) -> Response
         let nowhere = Problem::of(Code::RequestInvalid, "there are no passkeys at this address");
         return refused(&app, &person, &nowhere).await;
     };
-    let (now, id, name) = (app.clock.now(), person.user.id, person.user.name.clone());
-    let began_with = proven.began_with();
-    let known = app
-        .store
-        .write(move |tx| {
-            proven.take(tx, now)?;
-            Ok::<_, Problem>(of_user(tx, id)?)
-        })
-        .await;
-    let known = match known {
+    let known = match passkeys::begin(&app, proven, source).await {
         Ok(known) => known,
         Err(problem) => return refused(&app, &person, &problem).await,
     };
-    app.rates.signed_in(&name, source, began_with);
     let known: Vec<String> = known.iter().map(|one| URL_SAFE_NO_PAD.encode(&one.credential)).collect();
     let algorithms = CredentialAlgorithm::ALL.map(|one| one.number().to_string()).join(" ");
     let challenge = URL_SAFE_NO_PAD.encode(passkeys::challenge(&app, Operation::Create, &browser(&person)));
@@ -61,7 +50,7 @@ pub(crate) async fn ask(State(app): State<Arc<App>>, mut sent: Sent) -> Response
             input type="hidden" name="client_data" value="";
             input type="hidden" name="attestation" value="";
             div hidden data-passkey="create" data-challenge=(challenge) data-rp=(rp_id)
-                data-user=(URL_SAFE_NO_PAD.encode(passkeys::handle(id))) data-name=(name) data-known=(known.join(" ")) data-algorithms=(algorithms) {
+                data-user=(URL_SAFE_NO_PAD.encode(passkeys::handle(person.user.id))) data-name=(person.user.name) data-known=(known.join(" ")) data-algorithms=(algorithms) {
                 label for="name" { "What you call it" }
                 input type="text" id="name" name="name" required maxlength="64" value="Passkey" spellcheck="false";
                 div.verdict { button.go type="submit" { "Make the passkey" } }
