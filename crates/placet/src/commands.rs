@@ -30,8 +30,9 @@ pub(crate) mod task;
 pub(crate) mod token;
 pub(crate) mod user;
 
-use crate::exit::Failure;
+use crate::{exit::Failure, input};
 use serde_json::{Map, Value};
+use std::path::Path;
 
 /// Collects the members that were given into a JSON object.
 #[derive(Debug, Default)]
@@ -60,13 +61,20 @@ impl Members {
     }
 }
 
+/// Reads a JSON object from the file that a flag names.
+fn object_in(flag: &str, path: &Path) -> Result<Map<String, Value>, Failure> {
+    members(flag, &input::text_file(path, "file")?)
+}
+
 /// Reads a JSON object from a flag.
 fn object(flag: &str, text: &str) -> Result<Value, Failure> {
-    let value = placet_core::json::parse(text.as_bytes());
-    let value = value.map_err(|error| Failure::unreadable(format!("{flag} is not JSON: {error}")))?;
-    if value.is_object() {
-        Ok(value)
-    } else {
-        Err(Failure::unreadable(format!("{flag} is not a JSON object")))
+    members(flag, text).map(Value::Object)
+}
+
+fn members(flag: &str, text: &str) -> Result<Map<String, Value>, Failure> {
+    match placet_core::json::parse(text.as_bytes()) {
+        Ok(Value::Object(members)) => Ok(members),
+        Ok(_) => Err(Failure::unreadable(format!("{flag} is not a JSON object"))),
+        Err(error) => Err(Failure::unreadable(format!("{flag} is not JSON: {error}"))),
     }
 }

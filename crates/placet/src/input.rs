@@ -73,11 +73,7 @@ pub(crate) fn shown() -> Result<Shown, Failure> {
 pub(crate) fn change_of_password() -> Result<(Shown, String), Failure> {
     let given = secret_text("Password")?;
     if is_person() {
-        let new = secret("New password")?;
-        if secret("The same again")? != new {
-            return Err(Failure::unreadable("the two passwords differ"));
-        }
-        return Ok((Shown { password: given, code: None }, text_of(&new, "password")?));
+        return Ok((Shown { password: given, code: None }, typed_twice("New password")?));
     }
     let mut lines = given.lines().map(str::to_owned);
     let (password, new) = (lines.next().unwrap_or_default(), lines.next());
@@ -121,8 +117,12 @@ pub(crate) fn confirmed(question: &str) -> Result<bool, Failure> {
 /// # Errors
 /// As [`secret_text`], and where the two differ.
 pub(crate) fn new_password() -> Result<String, Failure> {
-    let first = secret("Password")?;
-    if std::io::stdin().is_terminal() && secret("The same again")? != first {
+    if is_person() { typed_twice("Password") } else { secret_text("Password") }
+}
+
+fn typed_twice(prompt: &str) -> Result<String, Failure> {
+    let first = secret(prompt)?;
+    if secret("The same again")? != first {
         return Err(Failure::unreadable("the two passwords differ"));
     }
     text_of(&first, "password")
@@ -135,6 +135,14 @@ pub(crate) fn new_password() -> Result<String, Failure> {
 pub(crate) fn text_of(secret: &Secret, what: &str) -> Result<String, Failure> {
     let text = secret.expose_str().map(str::to_owned);
     text.ok_or_else(|| Failure::unreadable(format!("the {} is not UTF-8 text", what.to_lowercase())))
+}
+
+/// The text of a file, which may be a secret.
+///
+/// # Errors
+/// As [`file`], and where it is not UTF-8.
+pub(crate) fn text_file(path: &Path, what: &str) -> Result<String, Failure> {
+    text_of(&Secret::new(file(path)?), what)
 }
 
 /// A file's bytes.

@@ -9,6 +9,7 @@ use crate::{
     output::{line, rows},
 };
 use clap::Subcommand;
+use placet_core::refusal::Code;
 use reqwest::Method;
 use serde_json::Value;
 
@@ -105,7 +106,8 @@ pub(super) async fn prove(
         client.send(Method::POST, path, &[], Body::Json(&body(code))).await
     };
     let answer = send(&shown.code).await?;
-    let wants_code = answer.body.get("code").and_then(Value::as_str) == Some("second_factor_required");
+    let wants_code =
+        answer.body.get("code").and_then(Value::as_str) == Some(Code::SecondFactorRequired.as_str());
     if wants_code && shown.code.is_none() && input::is_person() {
         return send(&Some(input::code()?)).await?.success();
     }

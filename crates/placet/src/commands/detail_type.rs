@@ -1,12 +1,11 @@
 //! `placet detail-type`: types of authorization details: what an entry means, the schema that it has to satisfy, how it
 //! may be narrower.
 
-use super::Members;
+use super::{Members, object_in};
 use crate::{
     cli::Context,
     client::{Body, encoded},
     exit::{Exit, Failure},
-    input,
 };
 use clap::Subcommand;
 use reqwest::Method;
@@ -63,7 +62,7 @@ impl Command {
                     narrows.into_iter().map(|(member, rule)| (member, rule.into())).collect();
                 let body = Members::default()
                     .set("description", description)
-                    .set("schema", read(&schema)?)
+                    .set("schema", object_in("--schema", &schema)?)
                     .maybe("narrows", (!narrows.is_empty()).then_some(narrows))
                     .list("roles", &roles)
                     .done();
@@ -83,10 +82,4 @@ impl Command {
         }
         Ok(Exit::Done)
     }
-}
-
-fn read(file: &std::path::Path) -> Result<Value, Failure> {
-    let shown = file.display();
-    placet_core::json::parse(&input::file(file)?)
-        .map_err(|error| Failure::unreadable(format!("`{shown}` is not JSON: {error}")))
 }

@@ -1,17 +1,15 @@
 //! `placet issuer`: whose assertions about people and workloads count here, and whom they mean.
 
-use super::{Members, object};
+use super::{Members, object_in};
 use crate::{
     cli::Context,
     client::{Body, encoded},
     exit::{Exit, Failure},
-    input,
 };
 use clap::{Args, Subcommand};
-use placet_core::secret::Secret;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -85,7 +83,7 @@ pub(crate) struct Add {
     #[command(flatten)]
     workloads: Workloads,
     /// A claim that its assertions have to have; can be repeated
-    #[arg(long = "claim", value_name = "NAME=PATTERN", value_parser = pair)]
+    #[arg(long = "claim", value_name = "NAME=PATTERN", value_parser = super::agent::label)]
     claims: Vec<(String, String)>,
 }
 
@@ -150,7 +148,7 @@ impl Add {
     /// As the server takes it.
     fn document(self) -> Result<Value, Failure> {
         let mut members = match &self.document {
-            Some(path) => read("--document", path)?,
+            Some(path) => object_in("--document", path)?,
             None => Map::new(),
         };
         let claims = |target: &mut Map<String, Value>| {
@@ -190,18 +188,9 @@ impl Add {
             let rules: Vec<Value> = self.workloads.agents.iter().map(rule).collect();
             members.insert("workload".into(), json!({"agents": rules, "one_time": self.workloads.one_time}));
         }
-        let jwks = self.jwks.as_deref().map(|path| read("--jwks", path)).transpose()?;
+        let jwks = self.jwks.as_deref().map(|path| object_in("--jwks", path)).transpose()?;
         let members = Members(members).set("issuer", self.issuer).list("algorithms", &self.algorithms);
         Ok(members.maybe("jwks", jwks.map(Value::Object)).maybe("jwks_uri", self.jwks_uri).done())
-    }
-}
-
-/// A JSON object in a file.
-fn read(flag: &str, path: &Path) -> Result<Map<String, Value>, Failure> {
-    let text = input::text_of(&Secret::new(input::file(path)?), "file")?;
-    match object(flag, &text)? {
-        Value::Object(members) => Ok(members),
-        _ => Ok(Map::new()),
     }
 }
 
@@ -242,6 +231,10 @@ mod tests {
             "scope": ["x", "y"]});
         assert_eq!(people.unwrap().pointer("/id_jag"), Some(&expected));
         assert!(said(&["--users-by-name", "--scope", "x"]).is_ok());
+        // A subject may have a `=`, a claim's name has none.
+        let workload = said(&["--agent", "a=b=deployer", "--claim", "ref=a=b"]).unwrap();
+        let rule = json!({"subject": "a=b", "agent": "deployer", "claims": {"ref": "a=b"}});
+        assert_eq!(workload.pointer("/workload/agents/0"), Some(&rule));
         let workloads: [&[&str]; 2] = [&[], &["--agent", "job=deployer"]];
         for (flag, value) in [("--scope", "x"), ("--lifetime", "60"), ("--user-claim", "email")] {
             for agents in workloads {

@@ -181,18 +181,12 @@ impl Request {
         };
         let asking = self.asker.open(context, self.client_id, from)?;
         let parent = match (&self.parent_token_file, self.parent_token_stdin) {
-            (Some(path), _) => {
-                let bytes = placet_core::secret::Secret::new(input::file(path)?);
-                Some(input::text_of(&bytes, "parent's token")?.trim().to_owned())
-            }
+            (Some(path), _) => Some(input::text_file(path, "parent's token")?.trim().to_owned()),
             (None, true) => Some(input::secret_text("Parent's token")?),
             (None, false) => None,
         };
         let assertion = match &self.assertion {
-            Some(path) => {
-                let bytes = placet_core::secret::Secret::new(input::file(path)?);
-                Some(input::text_of(&bytes, "assertion")?.trim().to_owned())
-            }
+            Some(path) => Some(input::text_file(path, "assertion")?.trim().to_owned()),
             None => None,
         };
         let grant_type =

@@ -1,9 +1,8 @@
 //! What an agent is as an OAuth client, as flags.
 
-use super::super::{Members, object};
-use crate::{exit::Failure, input};
+use super::super::{Members, object_in};
+use crate::exit::Failure;
 use clap::{Args, ValueEnum};
-use placet_core::secret::Secret;
 use std::path::PathBuf;
 
 /// The members of RFC 7591 §2 that a person sets.
@@ -63,13 +62,7 @@ enum Application {
 impl Client {
     /// Adds what was given.
     pub(super) fn add_to(self, members: Members) -> Result<Members, Failure> {
-        let jwks = match self.jwks {
-            Some(path) => {
-                let text = input::text_of(&Secret::new(input::file(&path)?), "key set")?;
-                Some(object("--jwks", &text)?)
-            }
-            None => None,
-        };
+        let jwks = self.jwks.map(|path| object_in("--jwks", &path)).transpose()?;
         Ok(members
             .list("redirect_uris", &self.redirect_uris)
             .maybe("token_endpoint_auth_method", word(self.auth_method))

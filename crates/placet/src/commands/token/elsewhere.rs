@@ -12,17 +12,15 @@ use crate::{
     output::{note, text},
 };
 use clap::Args;
-use placet_core::client::GrantType;
+use placet_core::{
+    client::GrantType,
+    waiting::{INTERVAL, SLOWER},
+};
 use serde_json::Value;
 use std::{
     io::{IsTerminal as _, Write as _, stderr},
     time::Duration,
 };
-
-/// How much longer to wait after each `slow_down` (RFC 8628 §3.5).
-const SLOWER: Duration = Duration::from_secs(5);
-/// How long to wait where the server does not say (RFC 8628 §3.2).
-const INTERVAL: u64 = 5;
 
 /// `placet token device`
 #[derive(Debug, Args)]
@@ -98,7 +96,7 @@ async fn waited(
 ) -> Result<Exit, Failure> {
     let secret = begun.get(name).and_then(Value::as_str).unwrap_or_default();
     let number = |name: &str| begun.get(name).and_then(Value::as_u64);
-    let mut interval = Duration::from_secs(number("interval").unwrap_or(INTERVAL));
+    let mut interval = number("interval").map_or(INTERVAL, Duration::from_secs);
     if let Some(seconds) = number("expires_in") {
         note(&format!("Waiting for an answer, {seconds} seconds at most."));
     }

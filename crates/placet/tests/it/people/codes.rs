@@ -63,7 +63,7 @@ fn a_code_is_used_once_also_by_many_at_once() {
     let person = Person::new();
     let (mut phone, codes) = person.enrols();
     // The one that confirmed was used by that.
-    person.signs_in(Some(&phone.code_at(-1))).refused(REQUIRED.0, REQUIRED.1);
+    person.signs_in(Some(&phone.used())).refused(REQUIRED.0, REQUIRED.1);
     let code = phone.code();
     // Who has not got the password uses nothing up.
     person

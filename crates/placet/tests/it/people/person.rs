@@ -164,6 +164,11 @@ impl Phone {
         self.secret.code(self.last)
     }
 
+    /// The last code that was used.
+    pub(crate) fn used(&self) -> String {
+        self.secret.code(self.last)
+    }
+
     /// The code of a step beside the present one.
     pub(crate) fn code_at(&self, beside: i64) -> String {
         self.secret.code(Self::step() + beside)
