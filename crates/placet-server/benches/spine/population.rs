@@ -16,7 +16,7 @@ use placet_core::{
 };
 use placet_server::oauth::client::CLIENT_SECRET;
 use placet_store::{Fault, Store, agents, grants};
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 /// Agents that one transaction makes.
 const AT_ONCE: u64 = 500;
@@ -118,9 +118,9 @@ fn made() -> Timestamp {
     Timestamp::from_seconds(1_700_000_000)
 }
 
-/// The id of this number, scattered as random ids are.
+/// The id of this number: later ones are greater, as ids begin with the time, and scattered beyond that.
 fn id<K: Kind>(number: u64) -> Id<K> {
     let mut entropy = [0; 10];
     entropy[..8].copy_from_slice(&number.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes());
-    Id::from_parts(made(), entropy)
+    Id::from_parts(made().plus(Duration::from_millis(number)), entropy)
 }
