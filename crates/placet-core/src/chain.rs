@@ -157,8 +157,8 @@ impl Chain {
     /// What the leaf permits as things are: its own authority, within whatever is left of those above it and of its
     /// holders' registrations. Nothing is derived from more. Decisions ask each authority by itself, which is exact.
     pub fn effective(&self) -> Authority {
-        let own = &self.leaf().grant.authority;
-        self.authorities().skip(1).fold(own.clone(), |left, above| left.within(above))
+        let own = self.leaf().grant.authority.clone();
+        self.authorities().skip(1).fold(own, Authority::within)
     }
 
     /// Whether another link may hang below the leaf.

@@ -18,7 +18,7 @@ use crate::{
     scope::Scope,
     time::Timestamp,
 };
-use cover::{AuthorizationDetail, beyond, meet, uncovered};
+use cover::{AuthorizationDetail, beyond, reduce, uncovered};
 use serde::{Deserialize, Serialize};
 
 /// The deepest that a lineage may get unless its root says less.
@@ -244,14 +244,12 @@ impl Authority {
     /// never more than either reaches. Where `above` covers it all, it is what it was. Details are left as they are:
     /// they are never narrowed in place.
     #[must_use]
-    pub fn within(&self, above: &Self) -> Self {
-        Self {
-            scope: meet(&self.scope, &above.scope, Scope::covers),
-            tools: meet(&self.tools, &above.tools, ActionPattern::covers),
-            resources: meet(&self.resources, &above.resources, ResourcePattern::covers),
-            expires: self.expires.min(above.expires),
-            ..self.clone()
-        }
+    pub fn within(mut self, above: &Self) -> Self {
+        reduce(&mut self.scope, &above.scope, Scope::covers);
+        reduce(&mut self.tools, &above.tools, ActionPattern::covers);
+        reduce(&mut self.resources, &above.resources, ResourcePattern::covers);
+        self.expires = self.expires.min(above.expires);
+        self
     }
 
     /// Whether it reaches everything that `other` does, whatever their lives.

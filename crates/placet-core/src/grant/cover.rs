@@ -43,6 +43,13 @@ pub fn meet<T: Clone>(a: &[T], b: &[T], covers: impl Fn(&T, &T) -> bool) -> Vec<
     met
 }
 
+/// Leaves of `entries` what `above` reaches, too, as [`meet`] does; nothing is copied where that is all.
+pub fn reduce<T: Clone>(entries: &mut Vec<T>, above: &[T], covers: impl Fn(&T, &T) -> bool) {
+    if !entries.iter().all(|entry| above.iter().any(|wide| covers(wide, entry))) {
+        *entries = meet(entries, above, covers);
+    }
+}
+
 /// One entry of `authorization_details` (RFC 9396 §2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AuthorizationDetail {

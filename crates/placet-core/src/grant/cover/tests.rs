@@ -288,7 +288,7 @@ fn a_bound_authority_is_narrowed_and_handed_on_only_with_a_key() {
     assert_eq!(bound.handed_on(Some(another)).unwrap().key, Some(another));
     // What was never bound is handed on as it is: its tokens are bound by whoever asks for them so.
     assert_eq!(unbound.handed_on(Some(one)).unwrap(), unbound);
-    assert_eq!(bound.within(&unbound), bound);
+    assert_eq!(bound.clone().within(&unbound), bound);
 }
 
 /// Everything that an authority permits, of all there is in the small world.
@@ -340,7 +340,7 @@ proptest! {
     /// What is left below a narrowed grant is never more than either, and all of it where it was covered.
     #[test]
     fn what_is_left_is_within_both(below in authority(), above in authority()) {
-        let left = below.within(&above);
+        let left = below.clone().within(&above);
         let (of_below, of_above) = (permitted(&below), permitted(&above));
         for one in permitted(&left) {
             prop_assert!(of_below.contains(&one) && of_above.contains(&one), "{:?}", one);
