@@ -5,13 +5,11 @@
 
 use crate::{app::App, oauth::protected_resource, problem::Problem, sender::proofs};
 use axum::{
-    extract::{Request, State},
+    extract::Request,
     http::{HeaderName, HeaderValue, StatusCode, header},
-    middleware::Next,
     response::{IntoResponse as _, Response},
 };
 use placet_core::{dpop::ALGORITHMS, refusal::Code};
-use std::sync::Arc;
 
 const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
@@ -25,10 +23,14 @@ pub struct Refused {
 }
 
 /// The layer: challenges where they belong, and refuses tokens in the query (RFC 9700 §4.3.2).
-pub(crate) async fn challenged(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let path = request.uri().path().to_owned();
+pub(crate) async fn challenged<F: Future<Output = Response>>(
+    app: &App,
+    request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response {
+    let asked = request.uri().clone();
     // What an upstream is sent in its query is its own business.
-    let has_token = !path.starts_with("/proxy/")
+    let has_token = !asked.path().starts_with("/proxy/")
         && request.uri().query().is_some_and(|query| {
             form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "access_token")
         });
@@ -39,10 +41,10 @@ pub(crate) async fn challenged(State(app): State<Arc<App>>, request: Request, ne
         let detail = "a token in the query is never taken: send it in the Authorization header";
         Problem::of(Code::RequestInvalid, detail).into_response()
     } else {
-        next.run(request).await
+        next(request).await
     };
     let Some(refused) = response.extensions_mut().remove::<Refused>() else { return response };
-    let metadata = protected_resource::url_for(&app, &path);
+    let metadata = protected_resource::url_for(app, asked.path());
     let mut challenges = Vec::new();
     match (response.status(), refused.code) {
         (StatusCode::UNAUTHORIZED, Code::ProofRequired | Code::ProofInvalid | Code::NonceRequired) => {
@@ -72,7 +74,7 @@ pub(crate) async fn challenged(State(app): State<Arc<App>>, request: Request, ne
         }
     }
     if refused.code == Code::NonceRequired {
-        with_nonce(&app, &mut response);
+        with_nonce(app, &mut response);
     }
     response
 }

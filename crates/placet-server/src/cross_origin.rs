@@ -9,12 +9,10 @@
 
 use crate::{app::App, oauth::metadata};
 use axum::{
-    extract::{MatchedPath, Request, State},
+    extract::{MatchedPath, Request},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
-    middleware::Next,
     response::{IntoResponse as _, Response},
 };
-use std::sync::Arc;
 
 /// The routes, with their methods.
 const OPEN: [(&str, &str); 11] = [
@@ -41,10 +39,14 @@ const EXPOSED: &str = "dpop-nonce, retry-after, www-authenticate";
 const KEPT: &str = "7200";
 
 /// The layer.
-pub(crate) async fn allowed(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+pub(crate) async fn allowed<F: Future<Output = Response>>(
+    app: &App,
+    request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response {
     let matched = request.extensions().get::<MatchedPath>();
     let open = matched.and_then(|path| methods(metadata::split(&app.issuer).1, path.as_str()));
-    let Some(methods) = open else { return next.run(request).await };
+    let Some(methods) = open else { return next(request).await };
     if is_preflight(request.method(), request.headers()) {
         let mut response = StatusCode::NO_CONTENT.into_response();
         let headers = response.headers_mut();
@@ -54,7 +56,7 @@ pub(crate) async fn allowed(State(app): State<Arc<App>>, request: Request, next:
         headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(KEPT));
         return response;
     }
-    let mut response = next.run(request).await;
+    let mut response = next(request).await;
     let headers = response.headers_mut();
     open_to_all(headers);
     headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));

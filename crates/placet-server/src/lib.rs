@@ -202,26 +202,35 @@ fn finished(routes: Routes, app: Arc<App>) -> Router {
         .method_not_allowed_fallback(async || {
             Problem::of(Code::MethodNotAllowed, "the path has no such method")
         })
-        .layer(middleware::from_fn_with_state(Arc::clone(&app), challenge::challenged))
-        .layer(middleware::from_fn_with_state(Arc::clone(&app), rates::limited))
-        // Around what refuses, so that a page can read why.
-        .layer(middleware::from_fn_with_state(Arc::clone(&app), cross_origin::allowed))
-        .layer(middleware::from_fn_with_state(Arc::clone(&app), counted))
         // Bodies are bounded where they are read, so that the refusal is a problem document.
         .layer(DefaultBodyLimit::disable())
-        .layer(middleware::from_fn(guarded))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), around))
         .with_state(app)
 }
 
+/// What is around every request, from the outside in. One layer of the router, as every layer copies all within it for
+/// every request.
+async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let challenged = |request| challenge::challenged(&app, request, |request| next.run(request));
+    let limited = |request| rates::limited(&app, request, challenged);
+    // Around what refuses, so that a page can read why.
+    let allowed = |request| cross_origin::allowed(&app, request, limited);
+    guarded(request, |request| counted(&app, request, allowed)).await
+}
+
 /// Counts every answer by its route and status class.
-pub(crate) async fn counted(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+pub(crate) async fn counted<F: Future<Output = Response>>(
+    app: &App,
+    request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response {
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let method = match request.method().as_str() {
         known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS") => known,
         _ => "other",
     }
     .to_owned();
-    let response = next.run(request).await;
+    let response = next(request).await;
     let class = match response.status().as_u16() / 100 {
         1 => "1xx",
         2 => "2xx",
@@ -231,19 +240,22 @@ pub(crate) async fn counted(State(app): State<Arc<App>>, request: Request, next:
     };
     let route = matched.as_ref().map_or("none", MatchedPath::as_str);
     app.operations.metrics.requests.add(&[("method", &method), ("route", route), ("status", class)]);
-    operations::failures::count(&app, &response);
+    operations::failures::count(app, &response);
     response
 }
 
 /// Headers that every answer of the doors' listener carries, so that a browser that ends up here runs nothing.
-async fn guarded(request: Request, next: Next) -> Response {
+async fn guarded<F: Future<Output = Response>>(
+    request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response {
     // Nothing has a name that is not UTF-8; asked further in, it would be told in another form. The proxy door reads
     // the path as it came.
     let readable = request.uri().path().starts_with("/proxy/")
         || form_urlencoded::parse(request.uri().path().as_bytes())
             .all(|(name, value)| !name.contains('\u{fffd}') && !value.contains('\u{fffd}'));
     let mut response = if readable {
-        next.run(request).await
+        next(request).await
     } else {
         Problem::of(Code::NotFound, "the path is not UTF-8").into_response()
     };

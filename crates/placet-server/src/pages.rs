@@ -26,7 +26,7 @@ use crate::{
 };
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, Request},
+    extract::{DefaultBodyLimit, Request, State},
     http::{HeaderName, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
@@ -72,16 +72,19 @@ pub fn router(app: Arc<App>) -> Router {
             Page::problem(StatusCode::METHOD_NOT_ALLOWED, "This page can't be asked for in this way.")
                 .into_response()
         })
-        .layer(middleware::from_fn_with_state(Arc::clone(&app), rates::limited))
-        .layer(middleware::from_fn_with_state(Arc::clone(&app), counted))
         .layer(DefaultBodyLimit::disable())
-        .layer(middleware::from_fn(guarded))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), around))
         .with_state(app)
 }
 
+/// What is around every request.
+async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let limited = |request| rates::limited(&app, request, |request| next.run(request));
+    guarded(counted(&app, request, limited).await)
+}
+
 /// Headers that every answer carries. A page states its own policy, which is as narrow.
-async fn guarded(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
+fn guarded(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(
         "default-src 'none'; frame-ancestors 'none'; form-action 'none'",

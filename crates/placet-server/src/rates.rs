@@ -18,9 +18,8 @@
 use crate::{app::App, caller::Source, gcra, operations::failures::RefusedWith, problem::Problem};
 use axum::{
     Json,
-    extract::{ConnectInfo, Request, State},
+    extract::{ConnectInfo, Request},
     http::{HeaderMap, HeaderValue, StatusCode, header},
-    middleware::Next,
     response::{IntoResponse as _, Response},
 };
 use placet_core::{refusal::Code, secret::sha256, time::Timestamp, user::BeganWith};
@@ -349,14 +348,18 @@ fn seconds(wait: Duration) -> u64 {
 
 /// The layer: who comes through a proxy that is known is known by its own address, and who fails too often to say who it
 /// is at an OAuth endpoint is told to wait.
-pub(crate) async fn limited(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn limited<F: Future<Output = Response>>(
+    app: &App,
+    mut request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
     let from = peer.map(|peer| forwarded(&app.forwarded_by, peer, request.headers()));
     if let Some(from) = from.filter(|from| Some(*from) != peer) {
         request.extensions_mut().insert(ConnectInfo(from));
     }
     let is_oauth = request.uri().path().contains("/oauth/") && !request.uri().path().starts_with("/proxy/");
-    let response = next.run(request).await;
+    let response = next(request).await;
     if !is_oauth || response.status() != StatusCode::UNAUTHORIZED {
         return response;
     }
