@@ -127,7 +127,15 @@ pub(crate) async fn find(app: &App, person: &SignedIn, id: RequestId) -> Result<
 async fn sought(app: &App, waiting: &Waiting) -> Result<Sought, Failing> {
     let gone =
         || Problem::of(Code::Conflict, "The program that asked is not there, or not active, any more.");
-    let client = client::named(app, &waiting.asked.client_id).await.map_err(|_| gone())?.ok_or_else(gone)?;
+    let client = match client::named(app, &waiting.asked.client_id).await {
+        Ok(found) => found.ok_or_else(gone)?,
+        // It may be there again in a moment.
+        Err(error) if error.status.is_server_error() => {
+            let text = "The program that asked can't be looked up just now: try again.";
+            return Err(Problem::of(Code::Unavailable, text).into());
+        }
+        Err(_) => return Err(gone().into()),
+    };
     let asked = OAuthParams::form(waiting.asked.query.as_bytes());
     let asked = asked.map_err(|error| Refusal::new(error.error, &error.description))?;
     Ok(authorize::sought(app, &client, &asked).await?)

@@ -212,7 +212,7 @@ pub async fn verify(app: &App, presented: &Presented) -> Result<Arc<Client>, OAu
 }
 
 /// The client that a request authenticates as, also where it is one that nobody has confirmed yet: for what a person will be
-/// asked about, and nothing else. Whoever could be anybody is counted by where it comes from.
+/// asked about, and nothing else. Whoever could be anybody is counted by where it comes from, every other client by itself.
 ///
 /// # Errors
 /// As [`authenticate`]; 429 where too many come from there; 503 where a client's document or keys can't be read.
@@ -225,15 +225,23 @@ pub async fn authenticate_to_ask(
     let presented = presented(headers, params)?;
     let refused = match verify(app, &presented).await {
         Ok(client) => {
+            let now = app.clock.now();
+            // Anybody could use up what is one client's that only names itself.
             if client.metadata.is_public() {
-                app.rates.public(source, app.clock.now())?;
+                app.rates.public(source, now)?;
+            } else {
+                app.rates.known(&client.agent.id.to_string(), now)?;
             }
             return Ok(Named::from(&*client));
         }
         Err(refused) if refused.error == "invalid_client" => refused,
         Err(other) => return Err(other),
     };
-    unconfirmed(app, &presented, source).await?.ok_or(refused)
+    let client = unconfirmed(app, &presented, source).await?.ok_or(refused)?;
+    if !client.metadata.is_public() {
+        app.rates.known(&client.agent.id.to_string(), app.clock.now())?;
+    }
+    Ok(client)
 }
 
 /// The client that waits to be confirmed and that these credentials are of.

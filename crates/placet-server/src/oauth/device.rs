@@ -36,10 +36,6 @@ pub async fn post(
 ) -> Result<Response, OAuthError> {
     app.operations.space.may_begin()?;
     let client = client::authenticate_to_ask(&app, &headers, &params, source).await?;
-    // Anybody could use up what is one client's that only names itself.
-    if !client.metadata.is_public() {
-        app.rates.known(&client.agent.id.to_string(), app.clock.now())?;
-    }
     client.must_use(GrantType::DeviceCode)?;
     let whom = (Whom::WhoeverHasTheCode, LIFETIME);
     let begun = waiting::begin(&app, &client, whom, &params, (&sender, source)).await?;

@@ -57,8 +57,6 @@ pub async fn post(
 ) -> Result<Response, OAuthError> {
     app.operations.space.may_begin()?;
     let client = client::authenticate_to_ask(&app, &headers, &params, source).await?;
-    let now = app.clock.now();
-    app.rates.known(&client.agent.id.to_string(), now)?;
     client.must_use(GrantType::AuthorizationCode)?;
     if params.has("request_uri") {
         return Err(OAuthError::new(
@@ -90,6 +88,7 @@ pub async fn post(
         }
         Err(Refused::Failed(problem)) => return Err(problem.into()),
     }
+    let now = app.clock.now();
     let name = Secret::generated(PREFIX, clock::entropy());
     let hash = app.secrets.hashing.hash(PURPOSE, name.expose());
     let request = PushedRequest { agent: id, query, pushed: now, expires: now.plus(LIFETIME), decided: None };
