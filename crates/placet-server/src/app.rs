@@ -8,7 +8,7 @@ use crate::{
     clock::Clock,
     connections::Connections,
     keys::LookUps,
-    oauth::client::Clients,
+    oauth::{client::Clients, resource_server::ResourceServers},
     operations::Operations,
     rates::Rates,
     rules::{self, Rules},
@@ -141,6 +141,8 @@ pub struct App {
     pub proofs: Proofs,
     /// Clients that authenticated.
     pub clients: Clients,
+    /// Resource servers that authenticated.
+    pub resource_servers: ResourceServers,
     /// Connections that were looked up.
     pub connections: Connections,
     /// How the server is: what it counts, whether it is ready.
@@ -189,6 +191,7 @@ impl App {
             key_trouble: ArcSwapOption::empty(),
             bearers: Bearers::default(),
             clients: Clients::default(),
+            resource_servers: ResourceServers::default(),
             connections: Connections::default(),
             operations: Operations::default(),
             advice: Advice::default(),

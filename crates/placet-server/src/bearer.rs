@@ -8,6 +8,7 @@
 //! Invariant: what is handed out was alive when it was last read, and the token itself has not expired.
 
 use crate::{app::App, problem::Problem, rules::Rules, sender::Held};
+use bytes::Bytes;
 use placet_core::{
     chain::Chain,
     id::GrantId,
@@ -21,7 +22,7 @@ use quick_cache::sync::Cache;
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -35,6 +36,8 @@ pub struct Bearer {
     pub chain: Chain,
     /// The policies that apply to the chain, templates filled.
     pub policies: BoundPolicies,
+    /// What introspection tells of it, once that was asked: it follows from the claims and the chain alone.
+    pub told: OnceLock<Bytes>,
     authority_generation: u64,
     rules_generation: u64,
 }
@@ -107,14 +110,17 @@ pub enum Meant<'a> {
     Placet,
     /// The resource server with this audience.
     Audience(&'a str),
+    /// Whoever it is: who asks about it may be somebody else.
+    Anybody,
 }
 
 impl Meant<'_> {
     fn is_among(self, audiences: &[String], issuers: &[String]) -> bool {
-        audiences.iter().any(|audience| match self {
-            Self::Placet => issuers.contains(audience),
-            Self::Audience(meant) => audience == meant,
-        })
+        match self {
+            Self::Placet => audiences.iter().any(|audience| issuers.contains(audience)),
+            Self::Audience(meant) => audiences.iter().any(|audience| audience == meant),
+            Self::Anybody => true,
+        }
     }
 }
 
@@ -152,6 +158,7 @@ pub async fn live_for(app: &App, token: &str, meant: Meant<'_>) -> Result<Arc<Be
         claims,
         chain,
         policies,
+        told: OnceLock::new(),
         authority_generation: generation,
         rules_generation: rules.generation,
     });

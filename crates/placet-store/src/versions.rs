@@ -67,6 +67,8 @@ pub enum Version {
     Scopes,
     /// The types of authorization details that are declared; the commit point does not compare it.
     DetailTypes,
+    /// The resource servers; the commit point does not compare it.
+    ResourceServers,
 }
 
 impl From<Stamp> for Version {
@@ -91,6 +93,7 @@ impl fmt::Display for Version {
             Self::Permit(permit) => write!(f, "permit/{permit}"),
             Self::Scopes => f.write_str("scopes"),
             Self::DetailTypes => f.write_str("detail-types"),
+            Self::ResourceServers => f.write_str("resource-servers"),
         }
     }
 }

@@ -27,7 +27,7 @@ use placet_core::{
     time::Timestamp,
 };
 use placet_store::{
-    Fault, Tx,
+    Fault, Tx, Version,
     resource_servers::{self, ResourceServer},
 };
 use serde::Deserialize;
@@ -153,6 +153,7 @@ pub(crate) async fn renew(
             record(&inner, tx, EntryType::ResourceServerChanged, &server, &by, (source, now))
         })
         .await?;
+    app.bearers.authority_changed();
     Ok(Json(Value::Object(answer)))
 }
 
@@ -175,6 +176,7 @@ pub(crate) async fn end(
             record(&inner, tx, EntryType::ResourceServerEnded, &server, &by, (source, now))
         })
         .await?;
+    app.bearers.authority_changed();
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -189,6 +191,8 @@ fn record(
     let envelope =
         Envelope { source: recording::source(source.0), ..recording::by(entry_type, now, by.to_owned()) };
     let body = json!({"id": server.id, "name": server.name, "audience": server.audience});
+    // Every node looks at it anew.
+    tx.bump(Version::ResourceServers)?;
     Ok(tx.record(app.prepare(envelope, Some(&body))?)?)
 }
 

@@ -67,14 +67,15 @@ pub(crate) async fn verify(
     let tools = parsed(question.required_tools.as_ref(), "required_tools", ActionPattern::parse)?;
     let mut findings = Findings::default();
     let live = introspect::live(&app, &question.token).await.map_err(failed)?;
-    let Some((_, chain)) = live.filter(|(claims, chain)| asker.may_know(claims, chain)) else {
+    let Some(bearer) = live.filter(|bearer| asker.may_know(bearer)) else {
         findings.add("is_valid", Code::TokenInvalid.as_str(), "no live token that the caller may know of");
         return Ok(Json(json!({"is_valid": false, "scope": null, "task_context_valid": null,
             "historical_pattern_match": null, "reasons": findings.with_history()})));
     };
+    let chain = &bearer.chain;
     let effective = chain.effective();
     let reaches = reaches(&effective, &scope, &tools, &mut findings);
-    let context = context(&chain, &question, &mut findings);
+    let context = context(chain, &question, &mut findings);
     Ok(Json(json!({
         "is_valid": reaches && context != Some(false),
         "scope": scope_text(&effective),

@@ -12,7 +12,7 @@
 use super::{client, history, issue::scope_text, refresh, resource_server};
 use crate::{
     app::App,
-    bearer,
+    bearer::{self, Bearer, Meant},
     body::OAuthParams,
     caller::{self, Caller},
     problem::{OAuthError, Problem},
@@ -20,6 +20,7 @@ use crate::{
 };
 use axum::{
     Json,
+    body::Bytes,
     extract::State,
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
@@ -37,6 +38,8 @@ use std::sync::Arc;
 
 /// The media type of an answer that is signed (RFC 9701 §5).
 const STATEMENT: &str = "application/token-introspection+jwt";
+const NO_STORE: [(header::HeaderName, &str); 1] = [(header::CACHE_CONTROL, "no-store")];
+const JSON: [(header::HeaderName, &str); 1] = [(header::CONTENT_TYPE, "application/json")];
 
 /// The endpoint.
 ///
@@ -52,11 +55,15 @@ pub async fn post(
     let token = params.required("token")?;
     params.text("token_type_hint")?;
     let with_history = params.flag("include_task_history")?;
+    let signed = wants_statement(&headers);
     let answer = match live(&app, token).await? {
-        Some((claims, chain)) if asker.may_know(&claims, &chain) => {
-            let mut answer = described(&claims, &chain);
+        Some(bearer) if asker.may_know(&bearer) => {
+            if !with_history && !signed {
+                return Ok((NO_STORE, JSON, told(&bearer)?).into_response());
+            }
+            let mut answer = described(&bearer.claims, &bearer.chain);
             if with_history {
-                answer.insert("task_history".into(), history::of(&app, &chain).await?);
+                answer.insert("task_history".into(), history::of(&app, &bearer.chain).await?);
             }
             Value::Object(answer)
         }
@@ -65,15 +72,25 @@ pub async fn post(
             None => json!({"active": false}),
         },
     };
-    let no_store = [(header::CACHE_CONTROL, "no-store")];
-    if !wants_statement(&headers) {
-        return Ok((no_store, Json(answer)).into_response());
+    if !signed {
+        return Ok((NO_STORE, Json(answer)).into_response());
     }
     // RFC 9701 §5: for whoever asks, and no token by itself.
     let claims = json!({"iss": app.issuer, "aud": asker.by(), "iat": app.clock.now().as_seconds(),
         "token_introspection": answer});
     let statement = sign_statement(&app.secrets.tokens.load(), Statement::Introspection, &claims)?;
-    Ok((no_store, [(header::CONTENT_TYPE, STATEMENT)], statement).into_response())
+    Ok((NO_STORE, [(header::CONTENT_TYPE, STATEMENT)], statement).into_response())
+}
+
+/// What is told of a live access token, written once.
+fn told(bearer: &Bearer) -> Result<Bytes, OAuthError> {
+    if let Some(told) = bearer.told.get() {
+        return Ok(told.clone());
+    }
+    let text = serde_json::to_vec(&described(&bearer.claims, &bearer.chain)).map_err(|_| {
+        OAuthError::from(Problem::of(Code::Internal, "what is told of the token could not be written"))
+    })?;
+    Ok(bearer.told.get_or_init(|| text.into()).clone())
 }
 
 /// Whether the answer is to be a signed statement (RFC 9701 §4).
@@ -103,7 +120,7 @@ pub enum Asker {
     /// The administrator token.
     AdminToken,
     /// A resource server, by client authentication.
-    ResourceServer(ResourceServer),
+    ResourceServer(Arc<ResourceServer>),
 }
 
 impl Asker {
@@ -117,11 +134,11 @@ impl Asker {
         }
     }
 
-    /// Whether it may be told about a token of these claims, which stands for this chain.
-    pub fn may_know(&self, claims: &AccessClaims, chain: &Chain) -> bool {
+    /// Whether it may be told about a token.
+    pub fn may_know(&self, bearer: &Bearer) -> bool {
         match self {
-            Self::Agent(id) => chain.links().iter().any(|link| link.agent.id == *id),
-            Self::ResourceServer(server) => claims.aud.contains(&server.audience),
+            Self::Agent(id) => bearer.chain.links().iter().any(|link| link.agent.id == *id),
+            Self::ResourceServer(server) => bearer.claims.aud.contains(&server.audience),
             Self::Person { administrator, auditor, .. } => *administrator || *auditor,
             Self::AdminToken => true,
         }
@@ -232,14 +249,10 @@ async fn live_refresh(app: &App, token: &str, asker: &Asker) -> Result<Option<Va
     })))
 }
 
-/// The claims and the chain of a live access token.
-pub(crate) async fn live(app: &App, token: &str) -> Result<Option<(AccessClaims, Chain)>, OAuthError> {
-    let now = app.clock.now();
-    let Ok(claims) = app.verifier(token).await.access(token, now) else {
-        return Ok(None);
-    };
-    match bearer::chain(app, claims.grant.id, now).await {
-        Ok(chain) => Ok(Some((claims, chain))),
+/// A live access token, whoever it is for. As every node knows it within a second of a change anywhere.
+pub(crate) async fn live(app: &App, token: &str) -> Result<Option<Arc<Bearer>>, OAuthError> {
+    match bearer::live_for(app, token, Meant::Anybody).await {
+        Ok(bearer) => Ok(Some(bearer)),
         Err(problem) if problem.code().status() == 401 => Ok(None),
         Err(problem) => Err(problem.into()),
     }

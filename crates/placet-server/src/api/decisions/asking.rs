@@ -19,7 +19,7 @@ pub(crate) enum Asking {
     /// An agent, a person or the administrator token, by a bearer token.
     Caller(Caller),
     /// A resource server, by `client_secret_basic`.
-    ResourceServer(ResourceServer),
+    ResourceServer(Arc<ResourceServer>),
 }
 
 impl axum::extract::FromRequestParts<Arc<App>> for Asking {
@@ -34,7 +34,7 @@ impl axum::extract::FromRequestParts<Arc<App>> for Asking {
 }
 
 /// The resource server that the request authenticates as; `None` where it authenticates in another way.
-async fn resource_server(app: &App, parts: &Parts) -> Result<Option<ResourceServer>, Problem> {
+async fn resource_server(app: &App, parts: &Parts) -> Result<Option<Arc<ResourceServer>>, Problem> {
     let is_basic =
         parts.headers.get_all(header::AUTHORIZATION).iter().any(|value| {
             value.as_bytes().get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic "))
@@ -56,7 +56,7 @@ async fn resource_server(app: &App, parts: &Parts) -> Result<Option<ResourceServ
 
 /// As an extractor for what only resource servers do.
 #[derive(Debug)]
-pub(crate) struct OnlyResourceServer(pub(crate) ResourceServer);
+pub(crate) struct OnlyResourceServer(pub(crate) Arc<ResourceServer>);
 
 impl axum::extract::FromRequestParts<Arc<App>> for OnlyResourceServer {
     type Rejection = Problem;

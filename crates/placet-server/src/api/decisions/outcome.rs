@@ -67,11 +67,12 @@ pub(crate) async fn outcome(
     let unknown = || Problem::of(Code::NotFound, "there is no such decision, or it is not yours to close");
     let decision: DecisionId = id.parse().map_err(|_| unknown())?;
     let action: ActionId = decision.as_kind();
+    let closes = server.id;
     let found = app
         .store
         .read(move |q| {
             let by = decisions::performed_by(q, action)?;
-            Ok::<_, Fault>(actions::find(q, action)?.filter(|_| by == Some(server.id)))
+            Ok::<_, Fault>(actions::find(q, action)?.filter(|_| by == Some(closes)))
         })
         .await?;
     let stored = found.ok_or_else(unknown)?;
