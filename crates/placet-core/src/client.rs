@@ -8,11 +8,13 @@
 //! only grants in which a person has just taken part.
 
 pub mod assertion;
+mod certificate;
 pub mod document;
 mod redirect;
 mod template;
 mod uri;
 
+pub use certificate::{CertifiedName, DistinguishedName};
 pub use redirect::{RedirectKind, RedirectUri};
 pub use template::Template;
 pub use uri::{Authority as UriAuthority, Uri};
@@ -28,7 +30,7 @@ pub const MAX_NAME: usize = 200;
 /// The largest key set, in bytes of JSON.
 pub const MAX_JWKS: usize = 16 * 1024;
 
-/// Every member that is read, as RFC 7591 §2 and RFC 9449 §5.2 name them.
+/// Every member that is read, as RFC 7591 §2, RFC 8705 §2.1.2 and §3.4, and RFC 9449 §5.2 name them.
 pub const MEMBERS: &[&str] = &[
     "redirect_uris",
     "token_endpoint_auth_method",
@@ -44,6 +46,12 @@ pub const MEMBERS: &[&str] = &[
     "contacts",
     "application_type",
     "dpop_bound_access_tokens",
+    "tls_client_auth_subject_dn",
+    "tls_client_auth_san_dns",
+    "tls_client_auth_san_uri",
+    "tls_client_auth_san_ip",
+    "tls_client_auth_san_email",
+    "tls_client_certificate_bound_access_tokens",
     "software_id",
     "software_version",
 ];
@@ -59,6 +67,10 @@ pub enum AuthMethod {
     ClientSecretPost,
     /// An assertion signed with a key of its own (RFC 7523 §2.2).
     PrivateKeyJwt,
+    /// A certificate of an authority that is trusted here, with a name that it registered (RFC 8705 §2.1).
+    TlsClientAuth,
+    /// A certificate with a key of its own (RFC 8705 §2.2).
+    SelfSignedTlsClientAuth,
     /// Not at all: a public client (RFC 6749 §2.1).
     None,
 }
@@ -67,6 +79,11 @@ impl AuthMethod {
     /// Whether the client shares a secret with this server.
     pub const fn is_secret(self) -> bool {
         matches!(self, Self::ClientSecretBasic | Self::ClientSecretPost)
+    }
+
+    /// Whether the client shows a certificate (RFC 8705 §2).
+    pub const fn is_mutual_tls(self) -> bool {
+        matches!(self, Self::TlsClientAuth | Self::SelfSignedTlsClientAuth)
     }
 }
 
@@ -193,6 +210,24 @@ pub struct Metadata {
     /// Whether every token of it is bound to a key of its own (RFC 9449 §5.2).
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub dpop_bound_access_tokens: bool,
+    /// The name that its certificate has, where it authenticates by that (RFC 8705 §2.1.2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_client_auth_subject_dn: Option<String>,
+    /// The same, a DNS name among the certificate's alternative ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_client_auth_san_dns: Option<String>,
+    /// The same, a URI; that of a workload (SPIFFE) is the only one of its certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_client_auth_san_uri: Option<String>,
+    /// The same, an IP address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_client_auth_san_ip: Option<String>,
+    /// The same, an e-mail address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_client_auth_san_email: Option<String>,
+    /// Whether every token of it is bound to its certificate (RFC 8705 §3.4).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tls_client_certificate_bound_access_tokens: bool,
     /// Which software it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub software_id: Option<String>,
@@ -219,6 +254,12 @@ impl Default for Metadata {
             contacts: Vec::new(),
             application_type: None,
             dpop_bound_access_tokens: false,
+            tls_client_auth_subject_dn: None,
+            tls_client_auth_san_dns: None,
+            tls_client_auth_san_uri: None,
+            tls_client_auth_san_ip: None,
+            tls_client_auth_san_email: None,
+            tls_client_certificate_bound_access_tokens: false,
             software_id: None,
             software_version: None,
         }
@@ -289,6 +330,12 @@ impl Metadata {
         if method == AuthMethod::PrivateKeyJwt && !has_keys {
             return Err(wrong("`private_key_jwt` needs the client's public keys: send `jwks` or `jwks_uri`"));
         }
+        if method == AuthMethod::SelfSignedTlsClientAuth && !has_keys {
+            return Err(wrong(
+                "`self_signed_tls_client_auth` needs the public keys of the client's certificates: send `jwks` or `jwks_uri`",
+            ));
+        }
+        let [subject_dn, san_dns, san_uri, san_ip, san_email] = certificate::members(members, method)?;
         let grant_types = grant_types(members, author, method, !redirect_uris.is_empty())?;
         let code = grant_types.contains(&GrantType::AuthorizationCode);
         if code && redirect_uris.is_empty() {
@@ -320,6 +367,15 @@ impl Metadata {
             contacts: contacts(members)?,
             application_type,
             dpop_bound_access_tokens: flag(members, "dpop_bound_access_tokens")?,
+            tls_client_auth_subject_dn: subject_dn,
+            tls_client_auth_san_dns: san_dns,
+            tls_client_auth_san_uri: san_uri,
+            tls_client_auth_san_ip: san_ip,
+            tls_client_auth_san_email: san_email,
+            tls_client_certificate_bound_access_tokens: flag(
+                members,
+                "tls_client_certificate_bound_access_tokens",
+            )?,
             software_id: text(members, "software_id")?,
             software_version: text(members, "software_version")?,
         })
@@ -337,6 +393,12 @@ impl Metadata {
             all.remove("grant_types");
         }
         all.remove("response_types");
+        // A name in the place of another, or of none.
+        if members.contains_key("token_endpoint_auth_method")
+            || certificate::MEMBERS.iter().any(|name| members.contains_key(*name))
+        {
+            all.retain(|name, _| !certificate::MEMBERS.contains(&name.as_str()));
+        }
         all.extend(members.iter().map(|(name, value)| (name.clone(), value.clone())));
         Self::read(&all, author)
     }
@@ -352,6 +414,11 @@ impl Metadata {
     /// Whether it can't prove who it is.
     pub fn is_public(&self) -> bool {
         self.token_endpoint_auth_method == AuthMethod::None
+    }
+
+    /// The name that its certificate has to have (RFC 8705 §2.1.2).
+    pub fn certified_as(&self) -> Option<CertifiedName> {
+        certificate::CertifiedName::of(self)
     }
 
     /// Whether it registered this grant type.

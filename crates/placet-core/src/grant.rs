@@ -17,6 +17,7 @@ use crate::{
     pattern::{ActionPattern, ResourcePattern},
     scope::Scope,
     time::Timestamp,
+    token::Confirmation,
 };
 use cover::{AuthorizationDetail, beyond, reduce, uncovered};
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,9 @@ pub struct Authority {
     /// The key that whoever uses it has to prove to hold; none: its tokens may be bound or not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Thumbprint>,
+    /// The certificate that whoever uses it has to show (RFC 8705); as for the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Thumbprint>,
 }
 
 /// A part of an authority that is asked for; what is left out is copied from the parent.
@@ -71,8 +75,8 @@ pub struct Request {
     pub audience: Option<Vec<String>>,
     /// Asked end.
     pub expires: Option<Timestamp>,
-    /// The key that it shall be bound to.
-    pub key: Option<Thumbprint>,
+    /// What it shall be bound to.
+    pub bound: Confirmation,
 }
 
 /// What a request asked beyond its parent, by dimension, with the entries that exceed.
@@ -112,6 +116,9 @@ pub enum Exceeds {
     /// The parent is bound to a key, and the child would not be, or to another (`invalid_grant`).
     #[error("the parent is bound to a key: send a DPoP proof with it")]
     Key,
+    /// The same with a certificate.
+    #[error("the parent is bound to a certificate: send the request with it, over mutual TLS")]
+    Certificate,
 }
 
 impl Exceeds {
@@ -121,7 +128,7 @@ impl Exceeds {
             Self::Scope { .. } => "invalid_scope",
             Self::Target { .. } => "invalid_target",
             Self::Details { .. } | Self::DetailTypes { .. } => "invalid_authorization_details",
-            Self::Depth(_) | Self::Key => "invalid_grant",
+            Self::Depth(_) | Self::Key | Self::Certificate => "invalid_grant",
         }
     }
 }
@@ -177,11 +184,17 @@ impl Authority {
         if let Some(asked) = request.expires {
             child.expires = asked.min(self.expires);
         }
-        if let Some(asked) = request.key {
+        if let Some(asked) = request.bound.jkt {
             if self.key.is_some_and(|own| own != asked) {
                 return Err(Exceeds::Key);
             }
             child.key = Some(asked);
+        }
+        if let Some(asked) = request.bound.certificate {
+            if self.certificate.is_some_and(|own| own != asked) {
+                return Err(Exceeds::Certificate);
+            }
+            child.certificate = Some(asked);
         }
         Ok(child)
     }
@@ -228,16 +241,36 @@ impl Authority {
         self.detail_types.iter().any(|own| own == kind)
     }
 
-    /// The same authority in the hands of another holder, who has proved to hold `key`: what is bound stays bound, to
-    /// the new holder's key. Only for what the old holder has handed on with its own proof.
+    /// What whoever uses it has to prove to hold.
+    pub fn bound(&self) -> Confirmation {
+        Confirmation { jkt: self.key, certificate: self.certificate }
+    }
+
+    /// The same authority in the hands of another holder, who has proved to hold what is in `shown`: what is bound stays
+    /// bound, to the new holder's. Only for what the old holder has handed on with its own proof.
     ///
     /// # Errors
-    /// [`Exceeds::Key`] where it is bound and the new holder proves no key.
-    pub fn handed_on(&self, key: Option<Thumbprint>) -> Result<Self, Exceeds> {
-        if self.key.is_some() && key.is_none() {
+    /// [`Exceeds::Key`] and [`Exceeds::Certificate`] where it is bound and the new holder proves nothing.
+    pub fn handed_on(&self, shown: Confirmation) -> Result<Self, Exceeds> {
+        let Some(bound) = self.bound().claim() else { return Ok(self.clone()) };
+        if shown.claim().is_none() {
+            return Err(if bound.jkt.is_some() { Exceeds::Key } else { Exceeds::Certificate });
+        }
+        Ok(Self { key: shown.jkt, certificate: shown.certificate, ..self.clone() })
+    }
+
+    /// Whether `shown` is enough to use it.
+    ///
+    /// # Errors
+    /// [`Exceeds::Key`] and [`Exceeds::Certificate`].
+    pub fn must_be_shown(&self, shown: Confirmation) -> Result<(), Exceeds> {
+        if self.key.is_some() && self.key != shown.jkt {
             return Err(Exceeds::Key);
         }
-        Ok(Self { key: self.key.and(key), ..self.clone() })
+        if self.certificate.is_some() && self.certificate != shown.certificate {
+            return Err(Exceeds::Certificate);
+        }
+        Ok(())
     }
 
     /// What is left of this authority below `above`, which may have been narrowed since this one was derived from it:
@@ -262,12 +295,13 @@ impl Authority {
             authorization_details: Some(other.authorization_details.clone()),
             audience: Some(other.audience.clone()),
             expires: None,
-            key: other.key,
+            bound: other.bound(),
         };
         // A list that the other leaves open is wider than any list of this one; so is no key at all.
         self.connections.is_some() <= other.connections.is_some()
             && uncovered(&other.detail_types, &self.detail_types, PartialEq::eq).is_empty()
             && self.key.is_some() <= other.key.is_some()
+            && self.certificate.is_some() <= other.certificate.is_some()
             && self.narrow(&all).is_ok()
     }
 

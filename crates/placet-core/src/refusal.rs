@@ -40,6 +40,8 @@ codes! {
     TokenRevoked = "token_revoked", 401, "invalid_token", "The token's grant was revoked";
     /// The token is bound to a key, and the request does not prove that its sender holds it; or the other way round.
     ProofRequired = "proof_required", 401, "invalid_token", "The access token has to come with a DPoP proof of its key, and only such a token may";
+    /// The token is bound to a certificate that the request did not come with.
+    CertificateRequired = "certificate_required", 401, "invalid_token", "The access token has to come with the certificate that it is bound to, over mutual TLS";
     /// The DPoP proof is malformed, for another request, or was used before.
     ProofInvalid = "proof_invalid", 401, "invalid_dpop_proof", "The DPoP proof is not valid for this request";
     /// The DPoP proof has no nonce of the server's, or an old one.

@@ -82,11 +82,22 @@ pub struct GrantClaim {
     pub depth: u8,
 }
 
-/// The `cnf` claim (RFC 7800 §3.1): the key that whoever presents the token has to prove to hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// The `cnf` claim (RFC 7800 §3.1): what whoever presents the token has to prove to hold. Where it names both, both.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confirmation {
-    /// Its thumbprint (RFC 9449 §6.1).
-    pub jkt: Thumbprint,
+    /// The thumbprint of a key, proved with DPoP (RFC 9449 §6.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jkt: Option<Thumbprint>,
+    /// The thumbprint of a certificate, proved by mutual TLS (RFC 8705 §3.1).
+    #[serde(rename = "x5t#S256", default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Thumbprint>,
+}
+
+impl Confirmation {
+    /// As a claim: none where nothing is bound.
+    pub fn claim(self) -> Option<Self> {
+        (self != Self::default()).then_some(self)
+    }
 }
 
 /// The claims of an access token (RFC 9068 §2.2).
@@ -117,15 +128,21 @@ pub struct AccessClaims {
     pub task: TaskClaim,
     /// The grant it represents.
     pub grant: GrantClaim,
-    /// The key that it is bound to; without it the token is a bearer token.
+    /// What it is bound to; without it the token is a bearer token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cnf: Option<Confirmation>,
 }
 
 impl AccessClaims {
     /// How it is presented: `DPoP` or `Bearer`.
-    pub const fn token_type(&self) -> &'static str {
-        if self.cnf.is_some() { "DPoP" } else { "Bearer" }
+    pub fn token_type(&self) -> &'static str {
+        // One that is bound to a certificate alone is presented as any other (RFC 8705 §3).
+        if self.bound().jkt.is_some() { "DPoP" } else { "Bearer" }
+    }
+
+    /// What it is bound to.
+    pub fn bound(&self) -> Confirmation {
+        self.cnf.unwrap_or_default()
     }
 }
 

@@ -1,5 +1,5 @@
-//! Believes foreign proofs: what a client, a workload or an identity provider says of itself at a URL, and what it has
-//! signed with the keys that it publishes there.
+//! Believes foreign proofs: what a client, a workload or an identity provider says of itself at a URL, what it has signed
+//! with the keys that it publishes there, and the certificates of authorities that are trusted here.
 //!
 //! It reads and checks; what follows from that, others decide. The time is an argument; the network is the gateway's
 //! [`Fetcher`], which dials public addresses only.
@@ -7,16 +7,18 @@
 //! Invariant: no storage and no policy. What could not be read is never remembered as if it were an answer, and
 //! nothing is kept for longer than its publisher and [`LONGEST_KEPT`] allow.
 
+mod certificate;
 mod freshness;
 mod pace;
 
+pub use certificate::{Authorities, Certificate, CertificateError, Unfit};
 pub use freshness::LONGEST_KEPT;
 
 use freshness::kept_until;
 use pace::Pace;
 use placet_core::{
     client::{Metadata, MetadataError, Uri, document},
-    jose::{JwkError, Jws, JwsError, KeySet},
+    jose::{JwkError, Jws, JwsError, KeySet, Thumbprint},
     json,
     time::Timestamp,
 };
@@ -144,6 +146,28 @@ impl Foreign {
         }
         let keys = self.read_keys(jwks_uri, now).await?;
         keys.verify(jws).map(|_| ()).map_err(ForeignError::Signature)
+    }
+
+    /// Whether a certificate with this key is one of those whose keys are published at `jwks_uri` (RFC 8705 §2.2). One that
+    /// is not in the set as it was read last is looked for once more, as in [`Foreign::verify`].
+    ///
+    /// # Errors
+    /// [`ForeignError`].
+    pub async fn certifies(
+        &self,
+        jwks_uri: &str,
+        key: Thumbprint,
+        certificate: Thumbprint,
+        now: Timestamp,
+    ) -> Result<bool, ForeignError> {
+        let held = self.keys.get(jwks_uri).filter(|held| now < held.until);
+        if let Some(held) = held {
+            let certifies = held.what.certifies(key, certificate);
+            if certifies || now < held.read.plus(AGAIN) {
+                return Ok(certifies);
+            }
+        }
+        Ok(self.read_keys(jwks_uri, now).await?.certifies(key, certificate))
     }
 
     async fn read_keys(&self, url: &str, now: Timestamp) -> Result<Arc<KeySet>, ForeignError> {

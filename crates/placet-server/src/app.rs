@@ -8,6 +8,7 @@ use crate::{
     clock::Clock,
     connections::Connections,
     keys::LookUps,
+    mtls::MutualTls,
     oauth::{client::Clients, resource_server::ResourceServers},
     operations::Operations,
     rates::Rates,
@@ -73,6 +74,8 @@ pub struct Config {
     pub base_url: String,
     /// Proxies in front of this node, which say by `X-Forwarded-For` whom they pass on.
     pub forwarded_by: Vec<IpAddr>,
+    /// How clients show certificates, if they do.
+    pub mutual_tls: Option<MutualTls>,
     /// How often a second a client may ask the OAuth endpoints.
     pub client_rate: u32,
     /// The secrets.
@@ -97,7 +100,7 @@ pub struct App {
     pub pages: String,
     /// Every issuer whose tokens are valid.
     pub issuers: ArcSwap<Vec<String>>,
-    /// The base URLs that requests to this node are made for: its issuer's, and its own.
+    /// The base URLs that requests to this node are made for: its issuer's, its own, and that for mutual TLS.
     pub bases: Vec<String>,
     /// The secrets.
     pub secrets: Secrets,
@@ -131,6 +134,8 @@ pub struct App {
     pub bearers: Bearers,
     /// The addresses of proxies in front of this node.
     pub forwarded_by: Vec<IpAddr>,
+    /// How clients show certificates, if they do.
+    pub mutual_tls: Option<MutualTls>,
     /// How often the OAuth and session endpoints were asked lately.
     pub rates: Rates,
     /// What scopes mean, as it was last read.
@@ -164,12 +169,14 @@ impl App {
         let rules = Rules::load(&store, None).await?;
         let began = config.clock.now();
         let mut bases = vec![config.issuer.clone(), config.base_url];
+        bases.extend(config.mutual_tls.iter().filter_map(|here| here.url.clone()));
         bases.dedup();
         Ok(Arc::new(Self {
             issuer: config.issuer,
             pages: config.pages,
             bases,
             forwarded_by: config.forwarded_by,
+            mutual_tls: config.mutual_tls,
             rates: Rates::new(config.client_rate),
             scopes: ArcSwapOption::empty(),
             detail_types: ArcSwapOption::empty(),

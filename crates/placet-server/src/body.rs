@@ -3,6 +3,7 @@
 //! Invariant: no handler reads a body any other way.
 
 use crate::{
+    mtls::ClientCertificate,
     oauth::federation::Word,
     problem::{OAuthError, Problem},
     sender::Held,
@@ -14,7 +15,7 @@ use axum::{
 };
 use bytes::BytesMut;
 use http_body_util::BodyExt as _;
-use placet_core::{jose::Thumbprint, json, refusal::Code};
+use placet_core::{jose::Thumbprint, json, refusal::Code, token::Confirmation};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::{
@@ -122,12 +123,14 @@ pub fn expect_media_type(headers: &HeaderMap, known: &[&str]) -> Result<(), Prob
 }
 
 /// What an OAuth request says. Its parameters: a form (RFC 6749 §3.2), or a JSON object with the same names; one that
-/// stands twice is an error, but for `REPEATABLE` ones, which become a list. And the key that its sender has proved to
-/// hold, and on whose word besides its own it is to be believed, once those are verified.
+/// stands twice is an error, but for `REPEATABLE` ones, which become a list. And what its sender has proved to hold: a
+/// certificate, and once that is verified a key; and on whose word besides its own it is to be believed.
 #[derive(Debug, Default)]
 pub struct OAuthParams {
     members: BTreeMap<String, Value>,
     key: Option<Thumbprint>,
+    certificate: Option<ClientCertificate>,
+    binds_certificate: bool,
     word: Option<Word>,
 }
 
@@ -139,8 +142,9 @@ impl<S: Send + Sync> FromRequest<S> for OAuthParams {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, OAuthError> {
         let kind = media_type(request.headers());
+        let certificate = request.extensions().get::<ClientCertificate>().cloned();
         let bytes = whole(request).await?;
-        match kind.as_deref() {
+        let params = match kind.as_deref() {
             Some("application/x-www-form-urlencoded") => Self::form(&bytes),
             Some("application/json") => {
                 let value = json::parse(&bytes)
@@ -149,7 +153,8 @@ impl<S: Send + Sync> FromRequest<S> for OAuthParams {
                 Ok(Self::of(map.into_iter().filter(|(_, value)| !value.is_null()).collect()))
             }
             _ => Err(invalid("send `Content-Type: application/x-www-form-urlencoded`")),
-        }
+        };
+        params.map(|params| Self { certificate, ..params })
     }
 }
 
@@ -191,7 +196,7 @@ impl OAuthParams {
     }
 
     fn of(members: BTreeMap<String, Value>) -> Self {
-        Self { members, key: None, word: None }
+        Self { members, ..Self::default() }
     }
 
     /// The same from a sender that has proved to hold `key` (RFC 9449 §5).
@@ -216,9 +221,39 @@ impl OAuthParams {
         self.key
     }
 
+    /// The certificate that the sender has proved to hold, which is within its time.
+    pub fn certificate(&self) -> Option<&ClientCertificate> {
+        self.certificate.as_ref()
+    }
+
+    /// The same from a client whose tokens are bound to its certificate (RFC 8705 §3).
+    #[must_use]
+    pub fn binding_certificate(self, binds_certificate: bool) -> Self {
+        Self { binds_certificate, ..self }
+    }
+
+    /// All that the sender has proved to hold.
+    pub fn shown(&self) -> Confirmation {
+        Confirmation {
+            jkt: self.key,
+            certificate: self.certificate.as_ref().map(ClientCertificate::thumbprint),
+        }
+    }
+
+    /// What of it the client's tokens are bound to.
+    pub fn bound(&self) -> Confirmation {
+        let shown = self.shown();
+        Confirmation { certificate: shown.certificate.filter(|_| self.binds_certificate), ..shown }
+    }
+
+    /// What of it something is bound to that has to be bound: where there is nothing else, to any certificate.
+    pub fn offered(&self) -> Confirmation {
+        self.bound().claim().unwrap_or_else(|| self.shown())
+    }
+
     /// A token among the parameters, with what its sender has proved.
     pub fn held(&self, token: &str) -> Held {
-        Held::beside(token, self.key)
+        Held::beside(token, self.shown())
     }
 
     /// The parameters but these as a query; what is no text is written as JSON.

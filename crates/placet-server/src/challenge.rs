@@ -50,6 +50,10 @@ pub(crate) async fn challenged<F: Future<Output = Response>>(
         (StatusCode::UNAUTHORIZED, Code::ProofRequired | Code::ProofInvalid | Code::NonceRequired) => {
             challenges.push(dpop(refused.code, &metadata));
         }
+        // Bound to a certificate alone it is presented as any other (RFC 8705 §3).
+        (StatusCode::UNAUTHORIZED, code @ Code::CertificateRequired) => {
+            challenges.push(if with_dpop { dpop(code, &metadata) } else { bearer(code, &metadata) });
+        }
         (StatusCode::UNAUTHORIZED, code) => {
             let (bearer, dpop) = (bearer(code, &metadata), dpop(code, &metadata));
             challenges = if with_dpop { vec![dpop] } else { vec![bearer, dpop] };

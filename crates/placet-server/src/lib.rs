@@ -19,6 +19,7 @@ mod gcra;
 pub mod jobs;
 pub mod keys;
 pub mod liveness;
+pub mod mtls;
 pub mod oauth;
 pub mod openapi;
 pub mod operations;
@@ -297,7 +298,8 @@ pub async fn serve(
             ending.streams.cut_all();
         });
     };
-    let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
+    let named = middleware::from_fn_with_state(Arc::clone(&app), mtls::header::named);
+    let service = router(app).layer(named).into_make_service_with_connect_info::<SocketAddr>();
     let listener = axum::serve::ListenerExt::tap_io(listener, |stream| _ = stream.set_nodelay(true));
     axum::serve(listener, service).with_graceful_shutdown(shutdown).await
 }

@@ -1,16 +1,17 @@
 //! Who sends a request: the credential of its `Authorization` header, and the proof that goes with it where it is bound to
-//! a key (DPoP, RFC 9449 §7).
+//! a key (DPoP, RFC 9449 §7) or to a certificate (mutual TLS, RFC 8705 §3).
 //!
 //! A token is presented in one of three ways, and each fits one kind of token only ([`Held::fits`]): as a bearer token;
 //! with a proof at a door; in a body at the token endpoint, beside a proof that is for the whole request. A proof is
 //! verified once for a request, however often its token is looked up anew on the way.
 //!
 //! Invariant: a token that is bound to a key is of no use without a proof of that key, for this request and never used
-//! before; and a proof never lends its key to a token that isn't bound to it.
+//! before; and a proof never lends its key to a token that isn't bound to it. One that is bound to a certificate is of no
+//! use on a connection that doesn't show it; one that is bound to both needs both.
 
 pub mod proofs;
 
-use crate::{app::App, bearer, problem::Problem};
+use crate::{app::App, bearer, mtls::ClientCertificate, problem::Problem};
 use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, HeaderName, header, request::Parts},
@@ -19,7 +20,7 @@ use placet_core::{
     dpop::{self, Expected, Proof},
     jose::Thumbprint,
     refusal::Code,
-    token::AccessClaims,
+    token::{AccessClaims, Confirmation},
 };
 use std::convert::Infallible;
 
@@ -32,6 +33,7 @@ pub struct Sender {
     method: String,
     path: String,
     headers: HeaderMap,
+    certificate: Option<Thumbprint>,
 }
 
 /// The scheme of a credential.
@@ -86,6 +88,8 @@ impl<'h> Credential<'h> {
 pub struct Held {
     token: String,
     shown: Shown,
+    /// The certificate that its sender has shown.
+    certificate: Option<Thumbprint>,
 }
 
 /// How a token was presented.
@@ -100,9 +104,9 @@ enum Shown {
 }
 
 impl Held {
-    /// A token in the body of a request whose sender has proved to hold `key`, if any.
-    pub fn beside(token: &str, key: Option<Thumbprint>) -> Self {
-        Self { token: token.to_owned(), shown: Shown::Beside(key) }
+    /// A token in the body of a request whose sender has proved to hold what is in `shown`.
+    pub fn beside(token: &str, shown: Confirmation) -> Self {
+        Self { token: token.to_owned(), shown: Shown::Beside(shown.jkt), certificate: shown.certificate }
     }
 
     /// The token.
@@ -113,9 +117,21 @@ impl Held {
     /// Whether a token of these claims may be presented so.
     ///
     /// # Errors
-    /// `proof_required` and `proof_invalid`.
+    /// `certificate_required`, `proof_required` and `proof_invalid`.
     pub fn fits(&self, claims: &AccessClaims) -> Result<(), Problem> {
-        let bound = claims.cnf.map(|cnf| cnf.jkt);
+        let bound = claims.bound();
+        if let Some(certificate) = bound.certificate
+            && self.certificate != Some(certificate)
+        {
+            let detail = match self.certificate {
+                None => "the token is bound to a certificate: send it with that, over mutual TLS",
+                Some(_) => {
+                    "the token is bound to another certificate than the one that came with the request"
+                }
+            };
+            return Err(Problem::of(Code::CertificateRequired, detail));
+        }
+        let bound = bound.jkt;
         match (self.shown, bound) {
             (Shown::Bearer | Shown::Beside(_), None) => Ok(()),
             (Shown::With(key) | Shown::Beside(Some(key)), Some(bound)) if key == bound => Ok(()),
@@ -150,7 +166,12 @@ impl Sender {
                 headers.append(name.clone(), value.clone());
             }
         }
-        Self { method: parts.method.as_str().to_owned(), path: parts.uri.path().to_owned(), headers }
+        Self {
+            method: parts.method.as_str().to_owned(),
+            path: parts.uri.path().to_owned(),
+            headers,
+            certificate: parts.extensions.get().map(ClientCertificate::thumbprint),
+        }
     }
 
     /// The credential of its `Authorization` header.
@@ -166,14 +187,14 @@ impl Sender {
     /// # Errors
     /// A 401 of the table.
     pub async fn agent(&self, app: &App, credential: Credential<'_>) -> Result<Held, Problem> {
+        let held = |shown| Held { token: credential.token.to_owned(), shown, certificate: self.certificate };
         if credential.scheme == Scheme::Bearer {
-            let held = Held { token: credential.token.to_owned(), shown: Shown::Bearer };
-            return Ok(held);
+            return Ok(held(Shown::Bearer));
         }
         let proof = self.proof(app, Some(credential.token))?.ok_or_else(|| {
             Problem::of(Code::ProofRequired, "send a `DPoP` header with `Authorization: DPoP …`")
         })?;
-        let held = Held { token: credential.token.to_owned(), shown: Shown::With(proof.key) };
+        let held = held(Shown::With(proof.key));
         // Before the proof is remembered: only who holds a live token and its key takes up room.
         bearer::live(app, &held).await?;
         proofs::take(app, &proof).await?;

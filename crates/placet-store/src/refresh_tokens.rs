@@ -19,10 +19,10 @@ use placet_core::{
 
 statements! {
     /// A new one.
-    INSERT = "INSERT INTO refresh_tokens (hash, agent, grant_id, issued, expires, key)
-              VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    INSERT = "INSERT INTO refresh_tokens (hash, agent, grant_id, issued, expires, key, certificate)
+              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     /// One, with whether its successor was used.
-    FIND = "SELECT t.agent, t.grant_id, t.issued, t.expires, t.used, t.salt, s.used, t.key
+    FIND = "SELECT t.agent, t.grant_id, t.issued, t.expires, t.used, t.salt, s.used, t.key, t.certificate
             FROM refresh_tokens t LEFT JOIN refresh_tokens s ON s.hash = t.successor WHERE t.hash = ?1";
     /// Uses one that was not used.
     USE = "UPDATE refresh_tokens SET used = ?2, salt = ?3, successor = ?4 WHERE hash = ?1 AND used IS NULL";
@@ -44,6 +44,8 @@ pub struct RefreshToken {
     pub expires: Timestamp,
     /// The key that whoever uses it has to prove to hold.
     pub key: Option<Thumbprint>,
+    /// The certificate that whoever uses it has to show (RFC 8705 §4).
+    pub certificate: Option<Thumbprint>,
     /// When and how it was used.
     pub used: Option<Used>,
 }
@@ -64,8 +66,9 @@ pub struct Used {
 /// # Errors
 /// [`Fault::Conflict`] where there is no such agent or grant, or the hash is known.
 pub fn insert(tx: &mut Tx<'_>, hash: KeyedHash, token: &RefreshToken) -> Result<(), Fault> {
-    let key = token.key.map(|key| key.to_string());
-    let row = params![hash.as_bytes(), token.agent, token.grant, token.issued, token.expires, key];
+    let [key, certificate] = [token.key, token.certificate].map(|it| it.map(|it| it.to_string()));
+    let row =
+        params![hash.as_bytes(), token.agent, token.grant, token.issued, token.expires, key, certificate];
     tx.execute(&INSERT, &row).map(|_| ())
 }
 
@@ -87,13 +90,16 @@ pub fn find(q: &mut impl Query, hash: KeyedHash) -> Result<Option<RefreshToken>,
             grant: row.id(1)?,
             issued: row.time(2)?,
             expires: row.time(3)?,
-            key: match row.optional_text(7)? {
-                Some(key) => Some(key.parse().map_err(|_| Fault::Unreadable("a refresh token's key"))?),
-                None => None,
-            },
+            key: thumbprint(row.optional_text(7)?.as_deref())?,
+            certificate: thumbprint(row.optional_text(8)?.as_deref())?,
             used,
         })
     })
+}
+
+fn thumbprint(text: Option<&str>) -> Result<Option<Thumbprint>, Fault> {
+    let parsed = text.map(str::parse).transpose();
+    parsed.map_err(|_| Fault::Unreadable("what a refresh token is bound to"))
 }
 
 /// Uses a token, once: `false` where it was used before. The successor is to be inserted in the same transaction.

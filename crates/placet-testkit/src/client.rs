@@ -8,14 +8,16 @@ use reqwest::{
     header::{HeaderMap, HeaderName, HeaderValue},
 };
 use serde_json::Value;
-use std::{sync::LazyLock, time::Duration};
+use std::{net::IpAddr, sync::LazyLock, time::Duration};
 
 /// One for all: setting up TLS, which is never used, takes longer than a request.
-static HTTP: LazyLock<reqwest::Client> = LazyLock::new(|| {
+static HTTP: LazyLock<reqwest::Client> = LazyLock::new(|| builder().build().unwrap());
+
+fn builder() -> reqwest::ClientBuilder {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
-    builder.no_proxy().timeout(Duration::from_secs(60)).build().unwrap()
-});
+    builder.no_proxy().timeout(Duration::from_secs(60))
+}
 
 /// A server and the bearer token that is sent to it, if any.
 #[derive(Debug, Clone)]
@@ -49,6 +51,28 @@ impl Client {
     /// A client of the server at `base`, without a token.
     pub fn new(base: &str) -> Self {
         Self { http: HTTP.clone(), base: base.trim_end_matches('/').to_owned(), bearer: None }
+    }
+
+    /// The same over TLS: with a certificate and its key, if any, and with the authority that has certified the server (PEM).
+    ///
+    /// # Panics
+    /// Where they can't be used.
+    pub fn over_tls(base: &str, identity: Option<&str>, authority: &str) -> Self {
+        let authority = reqwest::Certificate::from_pem(authority.as_bytes()).unwrap();
+        let builder = builder().tls_certs_only([authority]);
+        let builder = match identity {
+            Some(pem) => builder.identity(reqwest::Identity::from_pem(pem.as_bytes()).unwrap()),
+            None => builder,
+        };
+        Self { http: builder.build().unwrap(), ..Self::new(base) }
+    }
+
+    /// The same from another address of this machine.
+    ///
+    /// # Panics
+    /// Never in practice.
+    pub fn from_address(base: &str, address: IpAddr) -> Self {
+        Self { http: builder().local_address(address).build().unwrap(), ..Self::new(base) }
     }
 
     /// The same server with a token that every request carries.

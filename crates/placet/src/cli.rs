@@ -272,6 +272,27 @@ impl Context {
         Client::new(&address(Path::new(data::DEFAULT)).map_err(|_| nowhere())?, None)
     }
 
+    /// Where certificates are shown, for whoever has not named a URL: the listener for that of the data directory's server.
+    /// `None` where a URL is named.
+    ///
+    /// # Errors
+    /// A sentence, where there is none.
+    pub(crate) fn mutual_tls(&self) -> Result<Option<String>, Failure> {
+        if self.url().is_some() {
+            return Ok(None);
+        }
+        let directory = self.global.data.as_deref().unwrap_or(Path::new(data::DEFAULT));
+        let path = directory.join(data::MTLS_ADDRESS);
+        let absent = |_| {
+            Failure::unreadable(format!(
+                "no listener for mutual TLS runs on `{}` (there is no `{}`): start it with `placet serve --mtls-listen`, or name its URL with --url",
+                directory.display(),
+                data::MTLS_ADDRESS
+            ))
+        };
+        Ok(Some(std::fs::read_to_string(path).map_err(absent)?.trim().to_owned()))
+    }
+
     /// The server with a person's session: what `placet login` keeps, or a session token in `PLACET_TOKEN`.
     ///
     /// # Errors

@@ -87,17 +87,43 @@ impl Client {
     pub(crate) fn new(base: &str, token: Option<Secret>) -> Result<Self, Failure> {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let base = base.trim_end_matches('/').to_owned();
-        let url: reqwest::Url = base
-            .parse()
-            .map_err(|error| Failure::unreadable(format!("`{}` is no URL: {error}", escaped(&base))))?;
-        let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(TIMEOUT);
-        // A proxy of the environment can't reach this machine's loopback.
-        let local = matches!(url.host_str(), Some("127.0.0.1" | "localhost" | "[::1]"));
-        let builder = if local { builder.no_proxy() } else { builder };
-        let http = builder
-            .build()
-            .map_err(|error| Failure::unreadable(format!("no HTTP client can be made: {error}")))?;
+        let http = built(builder(&base)?)?;
         Ok(Self { http, base, token, holder: None })
+    }
+
+    /// The same with another base URL.
+    ///
+    /// # Errors
+    /// As [`Client::new`].
+    pub(crate) fn at(self, base: &str) -> Result<Self, Failure> {
+        Ok(Self { holder: self.holder, ..Self::new(base, self.token)? })
+    }
+
+    /// The same, which shows a certificate (PEM, with its key) and believes a server that these authorities have certified
+    /// (PEM), else those of the system.
+    ///
+    /// # Errors
+    /// A sentence, where they can't be used.
+    pub(crate) fn over_tls(self, identity: Option<&Secret>, roots: Option<&[u8]>) -> Result<Self, Failure> {
+        let wrong =
+            |what: &str, error: reqwest::Error| Failure::unreadable(format!("{what} can't be used: {error}"));
+        if !self.base.starts_with("https://") {
+            return Err(Failure::unreadable(format!(
+                "{} is not https: a certificate is shown over TLS only; name the place for that with --url",
+                self.base
+            )));
+        }
+        let mut builder = builder(&self.base)?;
+        if let Some(identity) = identity {
+            let identity = reqwest::Identity::from_pem(identity.expose());
+            builder =
+                builder.identity(identity.map_err(|error| wrong("the certificate with its key", error))?);
+        }
+        if let Some(roots) = roots {
+            let roots = reqwest::Certificate::from_pem_bundle(roots);
+            builder = builder.tls_certs_only(roots.map_err(|error| wrong("--server-ca", error))?);
+        }
+        Ok(Self { http: built(builder)?, ..self })
     }
 
     /// The same server with another token.
@@ -217,6 +243,20 @@ impl Client {
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
         self.send(Method::POST, path, &[], Body::Json(body)).await?.success()
     }
+}
+
+fn builder(base: &str) -> Result<reqwest::ClientBuilder, Failure> {
+    let url: reqwest::Url = base
+        .parse()
+        .map_err(|error| Failure::unreadable(format!("`{}` is no URL: {error}", escaped(base))))?;
+    let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(TIMEOUT);
+    // A proxy of the environment can't reach this machine's loopback.
+    let local = matches!(url.host_str(), Some("127.0.0.1" | "localhost" | "[::1]"));
+    Ok(if local { builder.no_proxy() } else { builder })
+}
+
+fn built(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, Failure> {
+    builder.build().map_err(|error| Failure::unreadable(format!("no HTTP client can be made: {error}")))
 }
 
 /// A path's segment or a query's value: everything but unreserved characters is percent-encoded (RFC 3986 §2.3).

@@ -31,6 +31,8 @@ pub(crate) const DEFAULT: &str = "./placet-data";
 pub(crate) const ADDRESS: &str = "address";
 /// Holds the origin of the pages for people while the server is ready.
 pub(crate) const PAGES_ADDRESS: &str = "pages-address";
+/// Holds the URL for mutual TLS while the server is ready, where it has a listener for that.
+pub(crate) const MTLS_ADDRESS: &str = "mtls-address";
 /// Holds the administrator token.
 pub(crate) const ADMIN_TOKEN: &str = "admin.token";
 /// Holds the vault keys, unless they are kept elsewhere.
@@ -92,6 +94,7 @@ impl DataDir {
         // Where a server was killed, this says that it is gone.
         directory.remove(ADDRESS).map_err(unusable)?;
         directory.remove(PAGES_ADDRESS).map_err(unusable)?;
+        directory.remove(MTLS_ADDRESS).map_err(unusable)?;
         Ok(directory)
     }
 
@@ -105,18 +108,23 @@ impl DataDir {
         self.path.join(DATABASE)
     }
 
-    /// Says where the server answers, and where its pages are, now that it does.
+    /// Says where the server answers, where its pages are, and where certificates are shown if they are, now that it does.
     ///
     /// # Errors
     /// A sentence, where a file can't be written.
-    pub(crate) fn announce(&self, base_url: &str, pages: &str) -> Result<(), Failure> {
+    pub(crate) fn announce(&self, base_url: &str, pages: &str, mtls: Option<&str>) -> Result<(), Failure> {
+        if let Some(mtls) = mtls {
+            self.write(MTLS_ADDRESS, format!("{mtls}\n").as_bytes())?;
+        }
         self.write(PAGES_ADDRESS, format!("{pages}\n").as_bytes())?;
         self.write(ADDRESS, format!("{base_url}\n").as_bytes())
     }
 
     /// Takes the announcement back.
     pub(crate) fn withdraw(&self) {
-        if let Err(error) = self.remove(ADDRESS).and_then(|()| self.remove(PAGES_ADDRESS)) {
+        if let Err(error) =
+            [ADDRESS, PAGES_ADDRESS, MTLS_ADDRESS].into_iter().try_for_each(|name| self.remove(name))
+        {
             tracing::warn!(%error, "the address file could not be removed");
         }
     }

@@ -3,6 +3,7 @@
 //! Invariant: no rules here. What a policy permits, what a token is worth, what an upstream is sent is decided in the
 //! libraries.
 
+mod certificate;
 mod cli;
 mod client;
 mod commands;

@@ -10,11 +10,12 @@ use crate::{
 };
 use placet_core::time::Timestamp;
 use placet_gateway::{FetchConfig, Gateway, GatewayConfig, GatewayError};
-use placet_identity::Foreign;
+use placet_identity::{Authorities, Foreign};
 use placet_server::{
     app::{App, Config},
     clock::Clock,
     jobs::{self, Jobs},
+    mtls::{self, listener::Identity},
     vault::rotation::GONE,
 };
 use placet_store::{Fault, Store};
@@ -24,7 +25,11 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::oneshot,
+    task::{JoinError, JoinHandle},
+};
 
 /// Where people's pages are answered.
 #[derive(Debug)]
@@ -54,9 +59,10 @@ pub(crate) struct Running {
     jobs: Jobs,
     monitoring: Option<JoinHandle<io::Result<()>>>,
     reserving: Option<JoinHandle<()>>,
-    stopping: [oneshot::Sender<()>; 2],
+    stopping: [oneshot::Sender<()>; 3],
     serving: JoinHandle<io::Result<()>>,
     pages: JoinHandle<io::Result<()>>,
+    mtls: Option<JoinHandle<io::Result<()>>>,
     // Last: the lock is given up when all else is gone.
     directory: DataDir,
 }
@@ -68,13 +74,28 @@ pub(crate) struct Front {
     pub(crate) issuer: Option<String>,
     /// Proxies in front of it.
     pub(crate) forwarded_by: Vec<IpAddr>,
+    /// How clients show certificates, if they do.
+    pub(crate) mutual_tls: Option<MutualTls>,
     /// How often a second a client may ask the OAuth endpoints.
     pub(crate) client_rate: u32,
 }
 
+/// Where clients show certificates.
+#[derive(Debug)]
+pub(crate) struct MutualTls {
+    /// The bound listener that is for that, and what it presents itself with; `None` where only a proxy says it.
+    pub(crate) listener: Option<(TcpListener, Identity)>,
+    /// Its URL, where it is not the bound address.
+    pub(crate) url: Option<String>,
+    /// Who certifies clients.
+    pub(crate) authorities: Option<Authorities>,
+    /// Whether the proxies in front say it in a header.
+    pub(crate) header: bool,
+}
+
 impl Default for Front {
     fn default() -> Self {
-        Self { issuer: None, forwarded_by: Vec::new(), client_rate: 10_000 }
+        Self { issuer: None, forwarded_by: Vec::new(), mutual_tls: None, client_rate: 10_000 }
     }
 }
 
@@ -94,7 +115,16 @@ pub(crate) async fn start(
 ) -> Result<Running, Failure> {
     let address = listener.local_addr().map_err(|error| Failure::start(error.to_string()))?;
     let base_url = base_url(address);
-    let Front { issuer, forwarded_by, client_rate } = front;
+    let Front { issuer, forwarded_by, mutual_tls, client_rate } = front;
+    let (mtls_listener, mutual_tls) = match mutual_tls {
+        Some(MutualTls { listener, url, authorities, header }) => {
+            let bound = listener.as_ref().map(|(listener, _)| listener.local_addr()).transpose();
+            let bound = bound.map_err(|error| Failure::start(error.to_string()))?;
+            let url = url.or_else(|| bound.map(|bound| format!("https://{}", reachable(bound))));
+            (listener, Some(mtls::MutualTls { url, authorities, header }))
+        }
+        None => (None, None),
+    };
     let issuer = issuer.unwrap_or_else(|| base_url.clone());
     let pages_address = pages.listener.local_addr().map_err(|error| Failure::start(error.to_string()))?;
     let pages_url = pages.url.unwrap_or_else(|| self::base_url(pages_address));
@@ -117,6 +147,7 @@ pub(crate) async fn start(
         issuers,
         base_url: base_url.clone(),
         forwarded_by,
+        mutual_tls,
         client_rate,
         secrets,
         clock,
@@ -141,7 +172,13 @@ pub(crate) async fn start(
     let (stopping_pages, stop_pages) = oneshot::channel();
     let pages = placet_server::pages::serve(pages.listener, Arc::clone(&app), async { _ = stop_pages.await });
     let pages = tokio::spawn(pages);
-    directory.announce(&base_url, &pages_url)?;
+    let (stopping_mtls, stop_mtls) = oneshot::channel();
+    let mtls = mtls_listener.map(|(listener, identity)| {
+        let stop = async { _ = stop_mtls.await };
+        tokio::spawn(mtls::listener::serve(listener, identity, Arc::clone(&app), stop))
+    });
+    let url = app.mutual_tls.as_ref().and_then(|here| here.url.as_deref());
+    directory.announce(&base_url, &pages_url, url.filter(|_| mtls.is_some()))?;
     Ok(Running {
         address,
         base_url,
@@ -150,9 +187,10 @@ pub(crate) async fn start(
         jobs,
         monitoring: None,
         reserving,
-        stopping: [stopping, stopping_pages],
+        stopping: [stopping, stopping_pages, stopping_mtls],
         serving,
         pages,
+        mtls,
         directory,
     })
 }
@@ -178,6 +216,11 @@ impl Running {
         &self.app.pages
     }
 
+    /// Where clients show certificates, if that is a listener of its own or a proxy's.
+    pub(crate) fn mtls_url(&self) -> Option<&str> {
+        self.app.mutual_tls.as_ref().and_then(|here| here.url.as_deref())
+    }
+
     /// Also answers `/healthz`, `/readyz` and `/metrics` on this listener, to anybody who reaches it.
     pub(crate) fn monitor(&mut self, listener: TcpListener) {
         let app = Arc::clone(&self.app);
@@ -190,6 +233,7 @@ impl Running {
         let ended = tokio::select! {
             ended = &mut self.serving => ended,
             ended = &mut self.pages => ended,
+            ended = either(&mut self.mtls) => ended,
         };
         match ended {
             Ok(Ok(())) => "it ended".to_owned(),
@@ -200,18 +244,36 @@ impl Running {
 
     /// Takes no more requests, answers those that are under way for at most `grace`, and closes the store.
     pub(crate) async fn stop(self, grace: Duration) {
-        let Self { app, jobs, monitoring, reserving, stopping, mut serving, mut pages, directory, .. } = self;
+        let Self {
+            app,
+            jobs,
+            monitoring,
+            reserving,
+            stopping,
+            mut serving,
+            mut pages,
+            mut mtls,
+            directory,
+            ..
+        } = self;
         app.operations.readiness.stop();
         directory.withdraw();
         for stopping in stopping {
             let _ = stopping.send(());
         }
-        let both = async { _ = tokio::join!(&mut serving, &mut pages) };
-        if tokio::time::timeout(grace, both).await.is_err() {
+        let all = async {
+            _ = tokio::join!(&mut serving, &mut pages);
+            if let Some(mtls) = &mut mtls {
+                _ = mtls.await;
+            }
+        };
+        if tokio::time::timeout(grace, all).await.is_err() {
             tracing::warn!("some requests were not answered in time and are cut off");
-            for listener in [serving, pages] {
-                listener.abort();
-                let _ = listener.await;
+            for listener in [serving, pages].into_iter().chain(mtls) {
+                if !listener.is_finished() {
+                    listener.abort();
+                    let _ = listener.await;
+                }
             }
         }
         // Until here it says that the server is stopping.
@@ -252,8 +314,20 @@ async fn compare_issuers(app: &App, now: Timestamp) {
     }
 }
 
+/// The end of a listener that may not be there.
+async fn either(listener: &mut Option<JoinHandle<io::Result<()>>>) -> Result<io::Result<()>, JoinError> {
+    match listener {
+        Some(listener) => listener.await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Where clients on this machine reach the address.
 fn base_url(address: SocketAddr) -> String {
+    format!("http://{}", reachable(address))
+}
+
+fn reachable(address: SocketAddr) -> SocketAddr {
     let mut reachable = address;
     if address.ip().is_unspecified() {
         reachable.set_ip(match address {
@@ -261,5 +335,5 @@ fn base_url(address: SocketAddr) -> String {
             SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
         });
     }
-    format!("http://{reachable}")
+    reachable
 }

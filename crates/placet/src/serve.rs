@@ -4,6 +4,8 @@
 //!
 //! Invariant: what was answered is on the disk, and a stop loses nothing that is under way within [`GRACE`].
 
+mod mutual_tls;
+
 use crate::{
     cli::Context,
     data::{self, DataDir},
@@ -14,6 +16,7 @@ use crate::{
     running::{self, Outside, Pages, Running},
 };
 use clap::Args;
+use mutual_tls::MutualTls;
 use placet_gateway::{CertificateDer, FetchConfig, GatewayConfig};
 use serde_json::json;
 use std::{
@@ -89,6 +92,8 @@ pub(crate) struct Serve {
     /// The address of a proxy in front, which says by X-Forwarded-For whom it passes on; can be repeated
     #[arg(long, value_name = "ADDRESS")]
     forwarded_by: Vec<IpAddr>,
+    #[command(flatten)]
+    mutual_tls: MutualTls,
     /// How often a second one client may ask the OAuth endpoints of this node
     #[arg(long, value_name = "NUMBER", default_value_t = 10_000)]
     client_rate: u32,
@@ -129,6 +134,7 @@ impl Serve {
         let asked = running::Front {
             issuer: self.issuer.as_deref().map(checked_issuer).transpose()?,
             forwarded_by: self.forwarded_by.iter().map(IpAddr::to_canonical).collect(),
+            mutual_tls: self.mutual_tls.open().await?,
             client_rate: self.client_rate,
         };
         let pages_url = self.pages_url.as_deref().map(checked_origin).transpose()?;
@@ -171,7 +177,11 @@ impl Serve {
         let base = running.base_url().to_owned();
         let token = Some(path.join(data::ADMIN_TOKEN)).filter(|path| path.is_file());
         if context.global.json {
-            line(&json!({"address": base, "pages": running.pages_url(), "admin_token": token}).to_string());
+            line(
+                &json!({"address": base, "pages": running.pages_url(), "mtls": running.mtls_url(),
+                "admin_token": token})
+                .to_string(),
+            );
         } else if let Some(token) = token {
             line(&format!("Placet answers at {base}; the administrator token is in {}", token.display()));
         } else {
@@ -179,6 +189,9 @@ impl Serve {
         }
         if !context.global.json {
             line(&format!("People's pages are at {}", running.pages_url()));
+            if let Some(url) = running.mtls_url() {
+                line(&format!("Clients show certificates at {url}"));
+            }
         }
         serve_until_stopped(running, &mut signals).await
     }

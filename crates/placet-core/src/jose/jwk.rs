@@ -11,7 +11,10 @@ use aws_lc_rs::{
         RSA_PSS_2048_8192_SHA256,
     },
 };
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use serde_json::{Map, Value};
 use std::fmt;
 
@@ -46,6 +49,8 @@ pub struct PublicKey {
     only: Option<Algorithm>,
     material: Material,
     thumbprint: Thumbprint,
+    /// The certificate that it is published with (`x5c`, RFC 7517 §4.7), which says of nobody who signed.
+    certificate: Option<Thumbprint>,
 }
 
 enum Material {
@@ -115,7 +120,15 @@ impl PublicKey {
             }
             _ => return Err(JwkError::Unsupported),
         };
-        let key = Self { kid, only: None, material, thumbprint: Thumbprint::of(&members) };
+        let certificate = match jwk.get("x5c") {
+            None => None,
+            Some(chain) => {
+                let first = chain.as_array().and_then(|chain| chain.first()).and_then(Value::as_str);
+                let der = STANDARD.decode(first.ok_or(JwkError::Invalid)?).map_err(|_| JwkError::Invalid)?;
+                Some(Thumbprint::of_certificate(&der))
+            }
+        };
+        let key = Self { kid, only: None, material, thumbprint: Thumbprint::of(&members), certificate };
         match only {
             Some(alg) if !key.signs_with(alg) => Err(JwkError::Invalid),
             only => Ok(Self { only, ..key }),
@@ -198,6 +211,15 @@ impl KeySet {
     /// The keys.
     pub fn keys(&self) -> &[PublicKey] {
         &self.0
+    }
+
+    /// Whether a certificate is one of these keys' (RFC 8705 §2.2): it has the key, and where that is published with a
+    /// certificate (`x5c`) is that one.
+    pub fn certifies(&self, key: Thumbprint, certificate: Thumbprint) -> bool {
+        let is_it = |own: &PublicKey| {
+            own.thumbprint == key && own.certificate.is_none_or(|published| published == certificate)
+        };
+        self.0.iter().any(is_it)
     }
 
     /// The claims, where one of these keys signed them: the one that the header names, else any of the right kind.

@@ -7,7 +7,8 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{fmt, str::FromStr};
 
-/// The SHA-256 thumbprint of a public key (RFC 7638): its name wherever something is bound to it (`jkt`).
+/// The SHA-256 thumbprint of a public key (RFC 7638): its name wherever something is bound to it (`jkt`). Or that of a
+/// certificate (RFC 8705 §3.1: `x5t#S256`).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Thumbprint([u8; 32]);
 
@@ -15,6 +16,11 @@ impl Thumbprint {
     /// Of the required members of a JWK, in lexicographic order without white space (RFC 7638 §3.2, RFC 8037 §2).
     pub(crate) fn of(members: &str) -> Self {
         Self(sha256(&[members.as_bytes()]))
+    }
+
+    /// Of a certificate, in DER (RFC 8705 §3.1).
+    pub fn of_certificate(der: &[u8]) -> Self {
+        Self(sha256(&[der]))
     }
 
     /// The hash.

@@ -59,6 +59,7 @@ pub(crate) fn everything() -> Authority {
         expires: Timestamp::MAX,
         max_depth: 8,
         key: None,
+        certificate: None,
     }
 }
 

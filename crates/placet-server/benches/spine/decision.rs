@@ -107,6 +107,7 @@ fn chain() -> Chain {
         expires: Timestamp::MAX,
         max_depth: MAX_DEPTH,
         key: None,
+        certificate: None,
     };
     let root = Arc::new(Grant {
         id: registration,

@@ -105,6 +105,7 @@ fn agent(number: u64, issuer: &str) -> (Agent, Grant) {
             expires: Timestamp::MAX,
             max_depth: MAX_DEPTH,
             key: None,
+            certificate: None,
         },
         limits: Vec::new(),
         origin: Origin::Registration,

@@ -194,6 +194,7 @@ async fn serve(directory: &Path) -> Served {
         pages: issuer.clone(),
         base_url: issuer.clone(),
         forwarded_by: Vec::new(),
+        mutual_tls: None,
         client_rate: u32::MAX,
         issuer,
         secrets,

@@ -190,6 +190,7 @@ pub(crate) fn registration(
         expires: Timestamp::MAX,
         max_depth: MAX_DEPTH,
         key: None,
+        certificate: None,
     };
     Grant::root(agent.registration, agent.id, None, authority, Origin::Registration, now)
 }
@@ -289,7 +290,7 @@ pub async fn change(
             if !agents::update(tx, &agent)? {
                 return Err(Problem::of(Code::Conflict, "the agent has ended"));
             }
-            let changed = client::change(tx, id, &members, change.acts_alone)?;
+            let changed = client::change(tx, id, &members, change.acts_alone, inner.mutual_tls.as_ref())?;
             if let Some(types) = &detail_types {
                 grant.authority.detail_types.clone_from(types);
                 if !grants::narrow(tx, &grant)? {

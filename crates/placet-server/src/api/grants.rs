@@ -312,6 +312,7 @@ fn shown(grant: &Grant) -> Map<String, Value> {
     shown.insert("expires".into(), json!(end(authority.expires)));
     shown.insert("max_depth".into(), authority.max_depth.into());
     shown.insert("key".into(), json!(authority.key));
+    shown.insert("certificate".into(), json!(authority.certificate));
     shown.insert("origin".into(), json!(grant.origin));
     shown.insert("created".into(), json!(grant.created));
     shown.insert("revoked".into(), json!(grant.revoked));

@@ -25,6 +25,7 @@ use placet_core::{
     scope::{Scope, registry::Registry},
     task::{Task, TaskOrigin, TaskState},
     time::Timestamp,
+    token::Confirmation,
 };
 use placet_store::{Fault, Query, Tx, agents, connections, grants, scopes, users};
 use serde_json::json;
@@ -314,7 +315,7 @@ pub(crate) fn granted(
         authorization_details: new.authorization_details.clone(),
         audience: None,
         expires: Some(new.expires.unwrap_or_else(|| now.plus(LIFETIME))),
-        key: None,
+        bound: Confirmation::default(),
     };
     let mut authority = Authority { not_before: now, ..registration.narrow(&request)? };
     if let Some(audience) = &new.audience {

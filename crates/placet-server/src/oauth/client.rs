@@ -1,5 +1,6 @@
 //! Client authentication at the OAuth endpoints: `client_secret_basic` and `client_secret_post` (RFC 6749 §2.3.1),
-//! `private_key_jwt` (RFC 7523), and `none` for public clients, which only name themselves.
+//! `private_key_jwt` (RFC 7523), `tls_client_auth` and `self_signed_tls_client_auth` (RFC 8705), and `none` for public
+//! clients, which only name themselves.
 //!
 //! Unknown clients, inactive ones, wrong secrets and other methods than the registered one are refused in the same
 //! words and the same time.
@@ -8,13 +9,16 @@
 //! either will do).
 
 mod assertion;
+mod certified;
 mod document;
 mod named;
 
 pub(crate) use named::would_be;
 pub use named::{By, Named, confirm, named};
 
-use crate::{app::App, bearer, body::OAuthParams, caller::Source, problem::OAuthError};
+use crate::{
+    app::App, bearer, body::OAuthParams, caller::Source, mtls::ClientCertificate, problem::OAuthError,
+};
 use axum::http::{HeaderMap, header};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use placet_core::{
@@ -139,10 +143,12 @@ pub enum Presented {
         /// The JWT.
         text: String,
     },
-    /// An id alone.
+    /// An id alone, on a connection that may say more.
     Name {
         /// The `client_id`.
         id: String,
+        /// The certificate that its sender holds (RFC 8705 §2).
+        certificate: Option<ClientCertificate>,
     },
 }
 
@@ -178,7 +184,7 @@ pub fn presented(headers: &HeaderMap, params: &OAuthParams) -> Result<Presented,
             None => Err(OAuthError::new("invalid_request", "`client_secret` comes with `client_id`")),
         },
         (None, None) => match named {
-            Some(id) => Ok(Presented::Name { id: id.to_owned() }),
+            Some(id) => Ok(Presented::Name { id: id.to_owned(), certificate: params.certificate().cloned() }),
             None => Err(OAuthError::invalid_client()),
         },
     }
@@ -206,9 +212,32 @@ pub async fn verify(app: &App, presented: &Presented) -> Result<Arc<Client>, OAu
             }
             client
         }
-        Presented::Name { id } => known(app, id).await?.filter(|client| client.metadata.is_public()),
+        Presented::Name { id, certificate } => match known(app, id).await? {
+            Some(client)
+                if names_itself(app, &client.metadata, client.keys.as_ref(), certificate).await? =>
+            {
+                Some(client)
+            }
+            _ => None,
+        },
     };
     client.ok_or_else(OAuthError::invalid_client)
+}
+
+/// Whether a client may come with its id and this certificate: a public one with whatever, one that authenticates by it with
+/// its own.
+async fn names_itself(
+    app: &App,
+    metadata: &Metadata,
+    keys: Option<&KeySet>,
+    certificate: &Option<ClientCertificate>,
+) -> Result<bool, OAuthError> {
+    match certificate {
+        Some(certificate) if !metadata.is_public() => {
+            certified::is_of(app, metadata, keys, certificate).await
+        }
+        _ => Ok(metadata.is_public()),
+    }
 }
 
 /// The client that a request authenticates as, also where it is one that nobody has confirmed yet: for what a person will be
@@ -246,7 +275,8 @@ pub async fn authenticate_to_ask(
 
 /// The client that waits to be confirmed and that these credentials are of.
 async fn unconfirmed(app: &App, presented: &Presented, source: Source) -> Result<Option<Named>, OAuthError> {
-    let (Presented::Secret { id, .. } | Presented::Assertion { id, .. } | Presented::Name { id }) = presented;
+    let (Presented::Secret { id, .. } | Presented::Assertion { id, .. } | Presented::Name { id, .. }) =
+        presented;
     // Before a document is read for somebody.
     let is_url = is_url(id);
     if is_url {
@@ -260,7 +290,10 @@ async fn unconfirmed(app: &App, presented: &Presented, source: Source) -> Result
     }
     let metadata = &client.metadata;
     let is_it = match presented {
-        Presented::Name { .. } => metadata.is_public(),
+        Presented::Name { certificate, .. } => {
+            let keys = metadata.jwks.as_ref().and_then(|set| KeySet::parse(set).ok());
+            names_itself(app, metadata, keys.as_ref(), certificate).await?
+        }
         Presented::Secret { secret, .. } => {
             let offered = app.secrets.hashing.hash(CLIENT_SECRET, secret.expose());
             let agent = client.agent.id;

@@ -117,13 +117,14 @@ pub async fn issue(
     for _ in 0..ATTEMPTS {
         let now = app.clock.now();
         let found = base::find(app, client, presented, params, now).await?;
-        let authority = reach::authority(app, client, &found, &request, params.key(), now)?;
+        let authority = reach::authority(app, client, &found, &request, params, now)?;
         let plan = plan(app, client, &found, authority, params, now).await?;
         let jti = clock::fresh(now);
         match commit(app, &found, &plan, params, jti, source, now).await? {
             Committed::Done(salt) => {
                 let (ends, is_child) = (found.base.ends, found.is_child);
-                let given = Given { chain: &plan.chain, jti, ends, is_child, now };
+                let stays_bound = found.base.stays_bound;
+                let given = Given { chain: &plan.chain, jti, ends, is_child, stays_bound, now };
                 let mut answer = answer(app, &given, params)?;
                 if let (Presented::Refresh(token), Some(salt)) = (presented, salt) {
                     answer.insert("refresh_token".into(), refresh::successor(app, token, &salt)?.into());

@@ -9,6 +9,7 @@ use super::{federation::JWT_BEARER, register, token::TOKEN_EXCHANGE};
 use crate::{
     api::{detail_types, scopes},
     app::App,
+    mtls,
     problem::Problem,
 };
 use axum::{
@@ -96,6 +97,9 @@ async fn document(app: &App) -> Result<Value, Problem> {
         "dpop_signing_alg_values_supported": ALGORITHMS,
         "protected_resources": [issuer],
     });
+    if let Some(document) = document.as_object_mut() {
+        mtls::describe(app, document);
+    }
     // Clients that nobody registered by hand find a way in where there is one.
     if app.store.read(|q| registrations::template(q)).await?.open
         && let Some(document) = document.as_object_mut()

@@ -81,6 +81,9 @@ async fn document(app: &App, door: &str) -> Result<Response, Problem> {
         "authorization_details_types_supported": [PLACET_ACTION],
         "dpop_signing_alg_values_supported": ALGORITHMS,
     });
+    if let (Some(_), Some(document)) = (&app.mutual_tls, document.as_object_mut()) {
+        document.insert("tls_client_certificate_bound_access_tokens".into(), true.into());
+    }
     with_scopes(app, &mut document).await?;
     let document = signed(app, Statement::ResourceMetadata, document)?;
     Ok(([(header::CACHE_CONTROL, KEPT)], Json(document)).into_response())

@@ -22,11 +22,11 @@ use crate::{
 use placet_core::{
     grant::Grant,
     id::GrantId,
-    jose::Thumbprint,
     record::{EntryType, Envelope},
     refusal::{Code, Reason},
     secret::{KeyedHash, Secret},
     time::Timestamp,
+    token::Confirmation,
 };
 use placet_store::{Fault, Tx, lineage, refresh_tokens};
 use refresh_tokens::RefreshToken;
@@ -47,15 +47,15 @@ const PURPOSE: &str = "refresh_token";
 /// The purpose under which a successor is derived.
 const SUCCESSOR: &str = "refresh_token_successor";
 
-/// A first refresh token for the grant of a live access token that the client presented as its own. One that is bound to
-/// `key` is of use with a proof of that key only; a client that authenticates by itself needs none (RFC 9449 §5).
+/// A first refresh token for the grant of a live access token that the client presented as its own. What it is bound to has
+/// to be shown with it; a client that authenticates by itself needs no binding (RFC 9449 §5, RFC 8705 §4).
 ///
 /// # Errors
 /// `temporarily_unavailable` where authority keeps changing.
 pub async fn first(
     app: &App,
     bearer: &Bearer,
-    key: Option<Thumbprint>,
+    bound: Confirmation,
     source: Source,
 ) -> Result<Map<String, Value>, OAuthError> {
     let now = app.clock.now();
@@ -66,7 +66,8 @@ pub async fn first(
         grant: grant.id,
         issued: now,
         expires: now.plus(LIFETIME).min(bearer.chain.expires()),
-        key,
+        key: bound.jkt,
+        certificate: bound.certificate,
         used: None,
     };
     let envelope = Envelope {
@@ -110,12 +111,19 @@ pub(super) struct First {
 
 impl First {
     /// One for a grant that is about to be made.
-    pub(super) fn of(app: &App, grant: &Grant, key: Option<Thumbprint>, now: Timestamp) -> Self {
+    pub(super) fn of(app: &App, grant: &Grant, bound: Confirmation, now: Timestamp) -> Self {
         let token = Secret::generated(PREFIX, clock::entropy());
         let hash = hash(app, token.expose());
         let expires = now.plus(LIFETIME).min(grant.authority.expires);
-        let stored =
-            RefreshToken { agent: grant.agent, grant: grant.id, issued: now, expires, key, used: None };
+        let stored = RefreshToken {
+            agent: grant.agent,
+            grant: grant.id,
+            issued: now,
+            expires,
+            key: bound.jkt,
+            certificate: bound.certificate,
+            used: None,
+        };
         Self { token, hash, stored }
     }
 
@@ -130,10 +138,10 @@ impl First {
     }
 }
 
-/// The key that a refresh token of this client is bound to: a public client's, as it has nothing else to show (RFC 9449
-/// §5).
-pub(super) fn bound_to(client: &Client, params: &OAuthParams) -> Option<Thumbprint> {
-    params.key().filter(|_| client.metadata.is_public())
+/// What a refresh token of this client is bound to: a public client's, as it has nothing else to show (RFC 9449 §5, RFC 8705
+/// §4).
+pub(super) fn bound_to(client: &Client, params: &OAuthParams) -> Confirmation {
+    if client.metadata.is_public() { params.bound() } else { Confirmation::default() }
 }
 
 /// `grant_type=refresh_token` (RFC 6749 §6): an access token of the grant, or of less where less is asked for, and the
@@ -199,7 +207,7 @@ impl Rotation {
     }
 }
 
-/// The rotation of a token that the client presents, and the grant that it is for.
+/// The rotation of a token that the client presents, and what is stored of it.
 ///
 /// # Errors
 /// `invalid_grant`, in the same words for a token of somebody else and for one that never was.
@@ -207,26 +215,32 @@ pub(super) async fn presented(
     app: &App,
     client: &Client,
     token: &str,
-    key: Option<Thumbprint>,
+    shown: Confirmation,
     now: Timestamp,
-) -> Result<(Rotation, GrantId), OAuthError> {
+) -> Result<(Rotation, RefreshToken), OAuthError> {
     let unusable = || OAuthError::new("invalid_grant", "the refresh token is unknown or has expired");
     let found =
         find(app, token).await?.filter(|found| found.agent == client.agent.id).ok_or_else(unusable)?;
     if found.expires <= now {
         return Err(unusable());
     }
-    if found.key.is_some() && found.key != key {
+    if found.key.is_some() && found.key != shown.jkt {
         return Err(OAuthError::new(
             "invalid_grant",
             "the refresh token is bound to a key: send a DPoP proof of it",
+        ));
+    }
+    if found.certificate.is_some() && found.certificate != shown.certificate {
+        return Err(OAuthError::new(
+            "invalid_grant",
+            "the refresh token is bound to a certificate: send it with that, over mutual TLS",
         ));
     }
     let salt = clock::entropy();
     let successor = hash(app, derived(app, token, &salt).expose());
     let rotation =
         Rotation { hash: hash(app, token.as_bytes()), salt, successor, expires: now.plus(LIFETIME) };
-    Ok((rotation, found.grant))
+    Ok((rotation, found))
 }
 
 /// The text of the successor of `token` that was derived with `salt`.

@@ -14,6 +14,7 @@ use crate::{
     body::JsonBody,
     caller::Source,
     clock,
+    mtls::MutualTls,
     problem::{OAuthError, Problem},
     rates, recording,
     revocation::{self, Ending, What},
@@ -76,7 +77,7 @@ pub async fn create(
             )
         });
     }
-    let metadata = Metadata::read(&members, Author::Client).map_err(refused)?;
+    let metadata = read(&app, &members)?;
     let now = app.clock.now();
     let secret = Secret::generated("pcs_", clock::entropy());
     let access = Secret::generated("pra_", clock::entropy());
@@ -156,7 +157,7 @@ pub async fn replace(
             return Err(OAuthError::new("invalid_client_metadata", format!("leave `{not}` out")));
         }
     }
-    let metadata = Metadata::read(&members, Author::Client).map_err(refused)?;
+    let metadata = read(&app, &members)?;
     let claimed = match members.get("client_secret") {
         None => None,
         Some(Value::String(secret)) => Some(app.secrets.hashing.hash(CLIENT_SECRET, secret.as_bytes())),
@@ -342,6 +343,15 @@ fn tell(answer: &mut Map<String, Value>, name: &str, secret: &Secret) -> Result<
 
 fn answer(members: Map<String, Value>) -> Response {
     ([(header::CACHE_CONTROL, "no-store")], Json(members)).into_response()
+}
+
+/// What a client says of itself, where it could do that here.
+fn read(app: &App, members: &Map<String, Value>) -> Result<Metadata, OAuthError> {
+    let metadata = Metadata::read(members, Author::Client).map_err(refused)?;
+    match MutualTls::refuses(app.mutual_tls.as_ref(), &metadata) {
+        Some(what) => Err(OAuthError::new("invalid_client_metadata", what)),
+        None => Ok(metadata),
+    }
 }
 
 fn refused(error: MetadataError) -> OAuthError {

@@ -45,7 +45,7 @@ pub async fn authenticate(
 ) -> Result<Option<Arc<ResourceServer>>, OAuthError> {
     let (id, secret) = match presented {
         Presented::Secret { id, secret } => (id, Some(secret)),
-        Presented::Assertion { id, .. } | Presented::Name { id } => (id, None),
+        Presented::Assertion { id, .. } | Presented::Name { id, .. } => (id, None),
     };
     let Ok(id) = id.parse::<ResourceServerId>() else { return Ok(None) };
     // A resource server always authenticates.

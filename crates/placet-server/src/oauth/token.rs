@@ -63,8 +63,7 @@ pub async fn post(
         }
     };
     app.rates.known(&client.agent.id.to_string(), app.clock.now())?;
-    let key = bound(&app, &client, &sender).await?;
-    let params = params.proved(key);
+    let params = bound(&app, &client, &sender, params).await?;
     let grant_type = params.required("grant_type")?;
     if let Some(known) = GrantType::from_name(grant_type) {
         client.must_use(known)?;
@@ -97,20 +96,33 @@ async fn on_word(
     params: OAuthParams,
 ) -> Result<Response, OAuthError> {
     let asserted = federation::asserted(app, headers, &params, source).await?;
-    let key = bound(app, &asserted.client, sender).await?;
-    let answer = federation::exchange(app, &asserted, params.proved(key), source).await?;
+    let params = bound(app, &asserted.client, sender, params).await?;
+    let answer = federation::exchange(app, &asserted, params, source).await?;
     app.operations.metrics.tokens.add(&[("grant_type", federation::JWT_BEARER)]);
     Ok(no_store(answer))
 }
 
-/// The key that what the client is given will be bound to (RFC 9449 §5).
-async fn bound(app: &App, client: &Client, sender: &Sender) -> Result<Option<Thumbprint>, OAuthError> {
+/// The parameters with what the client is given will be bound to: the key that it proves to hold (RFC 9449 §5), and its
+/// certificate where it authenticates by that or is registered so (RFC 8705 §3).
+async fn bound(
+    app: &App,
+    client: &Client,
+    sender: &Sender,
+    params: OAuthParams,
+) -> Result<OAuthParams, OAuthError> {
     let key = proved(app, sender).await?;
-    if key.is_none() && client.metadata.dpop_bound_access_tokens {
+    let metadata = &client.metadata;
+    if key.is_none() && metadata.dpop_bound_access_tokens {
         let description = "the client is registered for bound tokens only: send a `DPoP` header with a proof";
         return Err(OAuthError::new("invalid_dpop_proof", description));
     }
-    Ok(key)
+    let always = metadata.tls_client_certificate_bound_access_tokens;
+    let binds = always || metadata.token_endpoint_auth_method.is_mutual_tls();
+    if always && params.certificate().is_none() {
+        let description = "the client's tokens are bound to a certificate: ask over mutual TLS, at the `token_endpoint` of `mtls_endpoint_aliases`";
+        return Err(OAuthError::new("invalid_request", description));
+    }
+    Ok(params.proved(key).binding_certificate(binds))
 }
 
 /// The key that the client proves to hold, if it does.

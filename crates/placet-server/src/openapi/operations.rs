@@ -49,7 +49,7 @@ const SOURCE: &[(u16, Gives)] = &[(
 /// What an agent is as a client (RFC 7591 §2), as far as it is said.
 macro_rules! client {
     () => {
-        "redirect_uris: [text]?, token_endpoint_auth_method: 'client_secret_basic'|'client_secret_post'|'private_key_jwt'|'none', grant_types: [text]?, response_types: [text]?, jwks: object?, jwks_uri: text?, client_name: text?, client_uri: text?, logo_uri: text?, tos_uri: text?, policy_uri: text?, contacts: [text]?, application_type: text?, dpop_bound_access_tokens: flag, software_id: text?, software_version: text?"
+        "redirect_uris: [text]?, token_endpoint_auth_method: 'client_secret_basic'|'client_secret_post'|'private_key_jwt'|'tls_client_auth'|'self_signed_tls_client_auth'|'none', grant_types: [text]?, response_types: [text]?, jwks: object?, jwks_uri: text?, client_name: text?, client_uri: text?, logo_uri: text?, tos_uri: text?, policy_uri: text?, contacts: [text]?, application_type: text?, dpop_bound_access_tokens: flag, tls_client_auth_subject_dn: text?, tls_client_auth_san_dns: text?, tls_client_auth_san_uri: text?, tls_client_auth_san_ip: text?, tls_client_auth_san_email: text?, tls_client_certificate_bound_access_tokens: flag, software_id: text?, software_version: text?"
     };
 }
 

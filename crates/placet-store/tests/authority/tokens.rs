@@ -2,6 +2,7 @@
 
 use crate::world::{NOW, World, hash, minutes, on_both_engines};
 use placet_core::grant::{Origin, Request};
+use placet_core::jose::Thumbprint;
 use placet_core::scope::Scope;
 use placet_store::{
     Fault, Version, grants, lineage,
@@ -25,6 +26,7 @@ fn token(world: &World, handle: &str) -> RefreshToken {
         issued: NOW,
         expires: minutes(60),
         key: None,
+        certificate: None,
         used: None,
     }
 }
@@ -51,7 +53,8 @@ fn of_many_that_use_a_refresh_token_at_once_one_does(world: &World) {
 
 fn a_used_token_is_known_until_it_expires(world: &World) {
     let token = token(world, "bot");
-    let other = RefreshToken { expires: minutes(90), ..token };
+    let [key, certificate] = [[1; 4], [2; 4]].map(|der| Some(Thumbprint::of_certificate(&der)));
+    let other = RefreshToken { expires: minutes(90), key, certificate, ..token };
     world
         .write(move |tx| {
             refresh_tokens::insert(tx, hash("a"), &token)?;

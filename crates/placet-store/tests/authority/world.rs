@@ -270,6 +270,7 @@ pub(crate) fn authority() -> Authority {
         expires: minutes(30),
         max_depth: MAX_DEPTH,
         key: None,
+        certificate: None,
     }
 }
 

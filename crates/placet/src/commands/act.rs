@@ -2,6 +2,7 @@
 
 use super::{Members, object};
 use crate::{
+    certificate::CertificateFile,
     cli::Context,
     client::{Answer, Body},
     exit::{Exit, Failure},
@@ -52,6 +53,8 @@ pub(crate) struct Act {
     wait: Option<u64>,
     #[command(flatten)]
     key: KeyFile,
+    #[command(flatten)]
+    certificate: CertificateFile,
 }
 
 /// Ask for a decision.
@@ -83,6 +86,8 @@ pub(crate) struct Decide {
     user: Option<String>,
     #[command(flatten)]
     key: KeyFile,
+    #[command(flatten)]
+    certificate: CertificateFile,
 }
 
 impl Act {
@@ -98,7 +103,7 @@ impl Act {
         let prefer = self.wait.map(|seconds| format!("wait={seconds}"));
         let prefer = prefer.as_deref().map(|prefer| ("prefer", prefer));
         let headers: Vec<(&str, &str)> = key.into_iter().chain(approval).chain(prefer).collect();
-        let client = context.client()?.holding(self.key.open()?);
+        let client = self.certificate.shown_by(context, context.client()?)?.holding(self.key.open()?);
         let answer = client.send(Method::POST, "/v1/actions", &headers, Body::Json(&body)).await?;
         Ok(shown(context, &answer, "status", "executed"))
     }
@@ -117,7 +122,7 @@ impl Decide {
             .maybe("task", self.task)
             .maybe("user", user)
             .done();
-        let client = context.client()?.holding(self.key.open()?);
+        let client = self.certificate.shown_by(context, context.client()?)?.holding(self.key.open()?);
         let answer = client.send(Method::POST, "/v1/decisions", &[], Body::Json(&body)).await?;
         Ok(shown(context, &answer, "decision", "allow"))
     }

@@ -20,13 +20,15 @@ use std::path::PathBuf;
 
 const AFTER: &str = "\
 The client secret is read from PLACET_CLIENT_SECRET, else from standard input. With --key the agent proves who it is
-with an assertion that its key signs, and there is no secret (`placet agent keygen` makes such a key). With --assertion and
+with an assertion that its key signs, and there is no secret (`placet agent keygen` makes such a key). With --certificate it
+shows that instead of a secret, over mutual TLS, and the token is bound to it. With --assertion and
 no --client-id a trusted issuer says which agent it is (`placet issuer add`), and there is no secret either.
 
 Examples:
   placet token --client-id agt_01k… --scope 'orders.read refunds.create' --task ticket-118 < client-secret
   placet token --client-id agt_01k… --key agent.pem --scope orders.read
   placet token --client-id agt_01k… --scope orders.read --dpop-key key.pem < client-secret
+  placet token --client-id agt_01k… --scope orders.read --certificate agent.crt --certificate-key agent.key
   placet token --assertion workload.jwt --scope orders.read
   placet token introspect < access-token";
 

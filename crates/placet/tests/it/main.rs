@@ -78,6 +78,8 @@ mod metadata;
 #[cfg(test)]
 mod metrics;
 #[cfg(test)]
+mod mtls;
+#[cfg(test)]
 mod nodes;
 #[cfg(test)]
 mod openapi;

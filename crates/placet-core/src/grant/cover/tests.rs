@@ -5,6 +5,7 @@ use crate::{
     jose::Thumbprint,
     scope::Scope,
     time::Timestamp,
+    token::Confirmation,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -269,26 +270,53 @@ fn authority() -> impl Strategy<Value = Authority> {
         expires: Timestamp::MAX,
         max_depth: 8,
         key: None,
+        certificate: None,
     })
 }
 
 #[test]
-fn a_bound_authority_is_narrowed_and_handed_on_only_with_a_key() {
+fn a_bound_authority_is_narrowed_and_handed_on_only_with_what_it_is_bound_to() {
     let [one, another] = ["one", "another"].map(Thumbprint::of);
     let unbound = crate::policy::fixture::everything();
-    let asking = |key| Request { key, ..Request::default() };
-    let bound = unbound.narrow(&asking(Some(one))).unwrap();
-    assert_eq!(bound.key, Some(one));
-    assert_eq!(bound.narrow(&asking(None)).unwrap().key, Some(one));
-    assert_eq!(bound.narrow(&asking(Some(one))).unwrap(), bound);
-    assert_eq!(bound.narrow(&asking(Some(another))).unwrap_err(), Exceeds::Key);
-    assert!(unbound.covers(&bound) && bound.covers(&bound));
-    assert!(!bound.covers(&unbound) && !bound.covers(&Authority { key: Some(another), ..bound.clone() }));
-    assert_eq!(bound.handed_on(None).unwrap_err(), Exceeds::Key);
-    assert_eq!(bound.handed_on(Some(another)).unwrap().key, Some(another));
-    // What was never bound is handed on as it is: its tokens are bound by whoever asks for them so.
-    assert_eq!(unbound.handed_on(Some(one)).unwrap(), unbound);
-    assert_eq!(bound.clone().within(&unbound), bound);
+    let asking = |bound| Request { bound, ..Request::default() };
+    let nothing = Confirmation::default();
+    let key = |key| Confirmation { jkt: Some(key), certificate: None };
+    let certificate = |certificate| Confirmation { jkt: None, certificate: Some(certificate) };
+    let kinds: [(fn(&_) -> _, Exceeds); 2] = [
+        (|key: &Thumbprint| Confirmation { jkt: Some(*key), certificate: None }, Exceeds::Key),
+        (|it: &Thumbprint| Confirmation { jkt: None, certificate: Some(*it) }, Exceeds::Certificate),
+    ];
+    for (kind, refused) in kinds {
+        let bound = unbound.narrow(&asking(kind(&one))).unwrap();
+        assert_eq!(bound.bound(), kind(&one));
+        assert_eq!(bound.narrow(&asking(nothing)).unwrap().bound(), kind(&one));
+        assert_eq!(bound.narrow(&asking(kind(&one))).unwrap(), bound);
+        assert_eq!(bound.narrow(&asking(kind(&another))).unwrap_err(), refused);
+        assert!(unbound.covers(&bound) && bound.covers(&bound));
+        assert!(!bound.covers(&unbound));
+        assert!(!bound.covers(&unbound.narrow(&asking(kind(&another))).unwrap()));
+        assert_eq!(bound.handed_on(nothing).unwrap_err(), refused);
+        // To whatever the new holder has.
+        assert_eq!(bound.handed_on(key(another)).unwrap().bound(), key(another));
+        assert_eq!(bound.handed_on(certificate(another)).unwrap().bound(), certificate(another));
+        // What was never bound is handed on as it is: its tokens are bound by whoever asks for them so.
+        assert_eq!(unbound.handed_on(kind(&one)).unwrap(), unbound);
+        assert_eq!(bound.clone().within(&unbound), bound);
+        // The one does not stand for the other.
+        let both = Confirmation { jkt: Some(one), certificate: Some(one) };
+        bound.must_be_shown(kind(&one)).unwrap();
+        bound.must_be_shown(both).unwrap();
+        for other in
+            [nothing, kind(&another), Confirmation { jkt: Some(another), certificate: Some(another) }]
+        {
+            assert_eq!(bound.must_be_shown(other).unwrap_err(), refused);
+        }
+        unbound.must_be_shown(nothing).unwrap();
+        let twice = bound.narrow(&asking(both)).unwrap();
+        assert_eq!(twice.bound(), both);
+        assert!(bound.covers(&twice) && !twice.covers(&bound));
+        assert!(twice.must_be_shown(kind(&one)).is_err());
+    }
 }
 
 /// Everything that an authority permits, of all there is in the small world.

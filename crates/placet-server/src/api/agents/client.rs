@@ -3,7 +3,7 @@
 //! Invariant: a document that a client publishes about itself is not written over.
 
 use super::invalid;
-use crate::{app::App, problem::Problem};
+use crate::{app::App, mtls::MutualTls, problem::Problem};
 use placet_core::{
     client::{Author, MEMBERS, Metadata},
     id::AgentId,
@@ -48,6 +48,7 @@ pub(super) async fn new(
     let Some(url) = url else {
         let metadata = Metadata::read(members, Author::Administrator);
         let metadata = metadata.map_err(|error| invalid(error.to_string()))?;
+        has_its_place(app.mutual_tls.as_ref(), &metadata)?;
         return Ok(StoredClient { metadata, ..StoredClient::default() });
     };
     if let Some((name, _)) = members.iter().next() {
@@ -61,6 +62,11 @@ pub(super) async fn new(
         metadata: (*metadata).clone(),
         acts_alone: true,
     })
+}
+
+/// Refuses a client that could not do here what it is registered to do.
+fn has_its_place(mutual_tls: Option<&MutualTls>, metadata: &Metadata) -> Result<(), Problem> {
+    MutualTls::refuses(mutual_tls, metadata).map_or(Ok(()), |what| Err(invalid(what)))
 }
 
 /// What a change of a client came to.
@@ -80,6 +86,7 @@ pub(super) fn change(
     id: AgentId,
     members: &Map<String, Value>,
     acts_alone: Option<bool>,
+    mutual_tls: Option<&MutualTls>,
 ) -> Result<Changed, Problem> {
     let mut before = clients::find(tx, id)?;
     if let Some(acts_alone) = acts_alone {
@@ -95,6 +102,7 @@ pub(super) fn change(
     }
     let metadata = before.metadata.changed(members, Author::Administrator);
     let metadata = metadata.map_err(|error| invalid(error.to_string()))?;
+    has_its_place(mutual_tls, &metadata)?;
     let has_secret = |metadata: &Metadata| metadata.token_endpoint_auth_method.is_secret();
     let needs_secret = has_secret(&metadata) && !has_secret(&before.metadata);
     clients::put(tx, id, &metadata)?;

@@ -117,7 +117,7 @@ fn narrowed(bearer: &Bearer, mut request: Request, now: Timestamp) -> Result<Gra
     }
     request.expires = Some(now.plus(DELEGATED_LIFETIME).min(chain.expires()));
     // What is handed on of a bound token stays bound.
-    request.key = bearer.claims.cnf.map(|cnf| cnf.jkt);
+    request.bound = bearer.claims.bound();
     let authority = chain.effective().narrow(&request).map_err(exceeds)?;
     Ok(Grant {
         id: clock::fresh(now),

@@ -9,7 +9,7 @@ use placet_core::{
     grant::Authority,
     id::TokenId,
     time::Timestamp,
-    token::{ACCESS_LIFETIME, AccessClaims, Actor, Confirmation, GrantClaim, TaskClaim, sign_access},
+    token::{ACCESS_LIFETIME, AccessClaims, Actor, GrantClaim, TaskClaim, sign_access},
     user::User,
 };
 use serde_json::{Map, Value, json};
@@ -21,6 +21,8 @@ pub(super) struct Given<'a> {
     /// When the token ends at the latest, whatever its chain says.
     pub(super) ends: Option<Timestamp>,
     pub(super) is_child: bool,
+    /// Whether it is bound to the certificate, whatever its client is registered for.
+    pub(super) stays_bound: bool,
     pub(super) now: Timestamp,
 }
 
@@ -30,11 +32,15 @@ pub(super) fn answer(
     given: &Given<'_>,
     params: &OAuthParams,
 ) -> Result<Map<String, Value>, OAuthError> {
-    let Given { chain, jti, ends, is_child, now } = *given;
+    let Given { chain, jti, ends, is_child, stays_bound, now } = *given;
     let (leaf, effective) = (chain.leaf(), chain.effective());
     let end = now.plus(ACCESS_LIFETIME).min(chain.expires()).min(ends.unwrap_or(Timestamp::MAX));
     let mut claims = claims(app, chain, &effective, jti, end, now);
-    claims.cnf = params.key().map(|jkt| Confirmation { jkt });
+    let mut bound = params.bound();
+    if stays_bound || leaf.grant.authority.certificate.is_some() {
+        bound.certificate = params.shown().certificate;
+    }
+    claims.cnf = bound.claim();
     let token = sign_access(&app.secrets.tokens.load(), &claims)?;
     let mut answer = Map::new();
     answer.insert("access_token".into(), token.into());

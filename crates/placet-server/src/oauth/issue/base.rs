@@ -20,10 +20,10 @@ use placet_core::{
     chain::Chain,
     grant::{Grant, Origin},
     id::{GrantId, TokenId, UserId},
-    jose::Thumbprint,
     refusal::{Code, Reason},
     task::{self, Task, TaskOrigin, TaskState},
     time::Timestamp,
+    token::Confirmation,
     waiting::Through,
 };
 use placet_store::{grants, tasks};
@@ -63,8 +63,24 @@ pub(super) struct Base {
     pub(super) ends: Option<Timestamp>,
     /// What is used up with it.
     pub(super) spends: Spend,
-    /// The key that what hangs below has to be bound to: the one of the parent's token.
-    pub(super) key: Option<Thumbprint>,
+    /// What all that hangs below has to be bound to: what the parent's token is bound to.
+    pub(super) bound: Confirmation,
+    /// Whether what was presented is bound to the certificate that came with it: then so is what is given for it.
+    pub(super) stays_bound: bool,
+}
+
+impl Base {
+    /// One that uses nothing up and binds to nothing.
+    fn of(chain: Chain, origin: Origin) -> Self {
+        Self {
+            chain,
+            origin,
+            ends: None,
+            spends: Spend::Nothing,
+            bound: Confirmation::default(),
+            stays_bound: false,
+        }
+    }
 }
 
 /// What is used up in the transaction that makes the grant.
@@ -115,15 +131,17 @@ pub(super) async fn find(
         }
         Presented::Own(token) => {
             let bearer = bearer::live(app, &params.held(token)).await?;
-            let base = own(client, bearer.chain.clone(), Spend::Nothing)?;
+            let mut base = own(client, bearer.chain.clone(), Spend::Nothing)?;
+            base.stays_bound = bearer.claims.bound().certificate.is_some();
             same_task(params, &base.chain)?;
             again(app, client, base, false, now).await
         }
         Presented::Refresh(token) => {
-            let (rotation, grant) = refresh::presented(app, client, token, params.key(), now).await?;
-            let chain = bearer::chain(app, grant, now).await?;
+            let (rotation, found) = refresh::presented(app, client, token, params.shown(), now).await?;
+            let chain = bearer::chain(app, found.grant, now).await?;
             let rotation = rotation.ending_by(chain.expires());
-            let base = own(client, chain, Spend::Refresh(rotation))?;
+            let mut base = own(client, chain, Spend::Refresh(rotation))?;
+            base.stays_bound = found.certificate.is_some();
             same_task(params, &base.chain)?;
             again(app, client, base, false, now).await
         }
@@ -166,7 +184,7 @@ fn own(client: &Client, chain: Chain, spends: Spend) -> Result<Base, OAuthError>
     if chain.agent().id != client.agent.id {
         return Err(invalid("the token is of another agent"));
     }
-    Ok(Base { chain, origin: Origin::Agent, ends: None, spends, key: None })
+    Ok(Base { spends, ..Base::of(chain, Origin::Agent) })
 }
 
 /// A token of the client's own stays with its task.
@@ -216,8 +234,8 @@ async fn by_task(
                 return Err(other_authority());
             }
             let base = match above {
-                Some(above) => Base { chain, key: None, ..above },
-                None => Base { chain, origin: Origin::Agent, ends: None, spends: Spend::Nothing, key: None },
+                Some(above) => Base { chain, bound: Confirmation::default(), ..above },
+                None => Base::of(chain, Origin::Agent),
             };
             let leaf = base.chain.leaf().grant.id;
             let narrowings = held.into_iter().filter(|grant| grant.parent == Some(leaf)).collect();
@@ -228,13 +246,7 @@ async fn by_task(
         let what = "the client acts for people who asked it to: an administrator has not said that it acts for itself";
         return Err(OAuthError::new("unauthorized_client", what));
     }
-    let base = above.unwrap_or_else(|| Base {
-        chain: client.registration.clone(),
-        origin: Origin::Agent,
-        ends: None,
-        spends: Spend::Nothing,
-        key: None,
-    });
+    let base = above.unwrap_or_else(|| Base::of(client.registration.clone(), Origin::Agent));
     Ok(Found { base, again: false, is_child, task, narrowings: Vec::new() })
 }
 
@@ -278,14 +290,14 @@ async fn parent(
             }
             let chain = bearer::chain(app, claims.grant, now).await?;
             let spends = Spend::Delegation(claims.jti, Timestamp::from_seconds(claims.exp));
-            Base { chain, origin: Origin::Delegation, ends: None, spends, key: None }
+            Base { spends, ..Base::of(chain, Origin::Delegation) }
         }
         Err(reason) if reason.code == Code::TokenExpired => return Err(reason.into()),
         Err(_) => {
             let bearer = bearer::live(app, &params.held(token)).await?;
             let ends = Some(Timestamp::from_seconds(bearer.claims.exp));
-            let (chain, key) = (bearer.chain.clone(), bearer.claims.cnf.map(|cnf| cnf.jkt));
-            Base { chain, origin: Origin::ParentToken, ends, spends: Spend::Nothing, key }
+            let base = Base::of(bearer.chain.clone(), Origin::ParentToken);
+            Base { ends, bound: bearer.claims.bound(), ..base }
         }
     };
     let task = base.chain.leaf().task.as_deref();
@@ -310,7 +322,7 @@ async fn granted(app: &App, client: &Client, id: &str, now: Timestamp) -> Result
         })
         .ok_or_else(unknown)?;
     let chain = bearer::chain(app, grant.id, now).await?;
-    Ok(Base { chain, origin: Origin::Agent, ends: None, spends: Spend::Nothing, key: None })
+    Ok(Base::of(chain, Origin::Agent))
 }
 
 /// The task that `label` names for this client, if there is one: by its id, or by its label under the same user.

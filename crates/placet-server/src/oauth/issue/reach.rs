@@ -10,7 +10,6 @@ use super::{
 use crate::{app::App, body::OAuthParams, problem::OAuthError, rules::Rules};
 use placet_core::{
     grant::{Authority, Exceeds, Origin, Request, cover::meet},
-    jose::Thumbprint,
     pattern::{ActionPattern, ResourcePattern},
     scope::Scope,
     time::Timestamp,
@@ -23,18 +22,18 @@ pub(super) fn authority(
     client: &Client,
     found: &Found,
     request: &Request,
-    key: Option<Thumbprint>,
+    params: &OAuthParams,
     now: Timestamp,
 ) -> Result<Authority, OAuthError> {
     let leaf = &found.base.chain.leaf().grant;
     let mut above = found.base.chain.effective();
     if found.base.origin == Origin::Delegation && !found.again {
         // The parent has shown its key when it handed this on; from here on it is the child's.
-        above = above.handed_on(key).map_err(exceeds)?;
+        above = above.handed_on(params.offered()).map_err(exceeds)?;
     }
     let registration = &client.registration.leaf().grant.authority;
     let mut request = request.clone();
-    request.key = found.base.key;
+    request.bound = found.base.bound;
     let audience = request.audience.take().map(|asked| of_placet_as(app, &above, asked));
     if leaf.origin == Origin::Registration {
         // A missing scope grants only the agent's defaults.
@@ -67,9 +66,7 @@ pub(super) fn authority(
         child.audience = audience;
     }
     within_level(&app.rules.load(), client, &request)?;
-    if child.key.is_some_and(|bound| key != Some(bound)) {
-        return Err(exceeds(Exceeds::Key));
-    }
+    child.must_be_shown(params.shown()).map_err(exceeds)?;
     Ok(child)
 }
 

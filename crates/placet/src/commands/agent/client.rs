@@ -36,6 +36,24 @@ pub(super) struct Client {
     /// Every token of it is bound to a key of its own (DPoP)
     #[arg(long)]
     dpop_bound: bool,
+    /// Its certificate has this subject, like `CN=agent,O=Example`
+    #[arg(long, value_name = "DN", group = "certified")]
+    tls_subject: Option<String>,
+    /// Its certificate has this DNS name
+    #[arg(long, value_name = "NAME", group = "certified")]
+    tls_dns: Option<String>,
+    /// Its certificate has this URI, like a SPIFFE ID
+    #[arg(long, value_name = "URI", group = "certified")]
+    tls_uri: Option<String>,
+    /// Its certificate has this IP address
+    #[arg(long, value_name = "ADDRESS", group = "certified")]
+    tls_ip: Option<String>,
+    /// Its certificate has this e-mail address
+    #[arg(long, value_name = "ADDRESS", group = "certified")]
+    tls_email: Option<String>,
+    /// Every token of it is bound to its certificate (mutual TLS)
+    #[arg(long)]
+    certificate_bound: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -47,6 +65,10 @@ enum Method {
     ClientSecretPost,
     /// An assertion signed with a key of its own
     PrivateKeyJwt,
+    /// A certificate of an authority that the server trusts, with the name that is given
+    TlsClientAuth,
+    /// A certificate with one of its public keys
+    SelfSignedTlsClientAuth,
     /// Not at all: a public client
     None,
 }
@@ -72,7 +94,13 @@ impl Client {
             .maybe("client_name", self.client_name)
             .maybe("client_uri", self.client_uri)
             .maybe("application_type", word(self.application_type))
-            .maybe("dpop_bound_access_tokens", self.dpop_bound.then_some(true)))
+            .maybe("dpop_bound_access_tokens", self.dpop_bound.then_some(true))
+            .maybe("tls_client_auth_subject_dn", self.tls_subject)
+            .maybe("tls_client_auth_san_dns", self.tls_dns)
+            .maybe("tls_client_auth_san_uri", self.tls_uri)
+            .maybe("tls_client_auth_san_ip", self.tls_ip)
+            .maybe("tls_client_auth_san_email", self.tls_email)
+            .maybe("tls_client_certificate_bound_access_tokens", self.certificate_bound.then_some(true)))
     }
 }
 

@@ -4,6 +4,7 @@
 
 use super::super::{Members, key};
 use crate::{
+    certificate::CertificateFile,
     cli::Context,
     client::{Answer, Body, Client},
     exit::Failure,
@@ -28,6 +29,11 @@ pub(super) struct Asker {
     key_id: Option<String>,
     #[command(flatten)]
     dpop: KeyFile,
+    #[command(flatten)]
+    certificate: CertificateFile,
+    /// The client secret is used though a certificate is shown, which the token is bound to
+    #[arg(long, requires = "certificate")]
+    with_secret: bool,
 }
 
 /// Where a client's secret comes from.
@@ -69,6 +75,8 @@ impl Asker {
         let proof = match (self.key, from, given) {
             (Some(path), ..) => Proof::Key { path, kid: self.key_id },
             (None, SecretFrom::Nowhere, _) => Proof::None,
+            // The certificate says who it is.
+            (None, ..) if self.certificate.is_given() && !self.with_secret => Proof::None,
             (None, _, Some(secret)) => Proof::Secret(input::text_of(secret, "client secret")?),
             (None, SecretFrom::EnvironmentOnly, None) => {
                 return Err(Failure::unreadable(
@@ -77,7 +85,8 @@ impl Asker {
             }
             (None, SecretFrom::Anywhere, None) => Proof::Secret(input::secret_text("Client secret")?),
         };
-        let server = context.server()?.holding(self.dpop.open_or_make()?);
+        let server =
+            self.certificate.shown_by(context, context.server()?)?.holding(self.dpop.open_or_make()?);
         Ok(Asking { server, client_id: client_id.unwrap_or_default(), proof })
     }
 }

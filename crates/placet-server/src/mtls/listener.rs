@@ -1,0 +1,280 @@
+//! The listener for mutual TLS: it asks every client for a certificate, and serves those that have none as well.
+//!
+//! Here nobody is refused for who certified them: that is looked at where a client says who it is. What is proved on the
+//! connection is that its other end holds the certificate's key. Each connection proves that anew: none is resumed.
+//!
+//! Invariant: handshakes go on beside each other, at most [`HANDSHAKES`] and each for at most [`HANDSHAKE_TIME`]; whoever
+//! doesn't finish one keeps nobody else waiting.
+
+use super::ClientCertificate;
+use crate::{app::App, router};
+use axum::{
+    extract::{ConnectInfo, Request, State},
+    middleware::{self, Next},
+    response::Response,
+    serve::{IncomingStream, Listener},
+};
+use placet_identity::Certificate;
+use rustls::{
+    DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme,
+    client::danger::HandshakeSignatureValid,
+    crypto::{WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject as _},
+    server::{
+        NoServerSessionStorage,
+        danger::{ClientCertVerified, ClientCertVerifier},
+    },
+};
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    task::JoinHandle,
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+/// How long a handshake may take.
+pub const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+/// How many handshakes go on at once.
+pub const HANDSHAKES: usize = 256;
+/// How many connections are open at once.
+pub const CONNECTIONS: usize = 8192;
+/// How long to wait where the system has no room for another connection.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What the listener presents itself with.
+#[derive(Debug, Clone)]
+pub struct Identity(Arc<ServerConfig>);
+
+impl Identity {
+    /// A certificate with those behind it, and its key, in PEM.
+    ///
+    /// # Errors
+    /// A sentence, where they can't be used.
+    pub fn from_pem(certificates: &[u8], key: &[u8]) -> Result<Self, String> {
+        let chain = CertificateDer::pem_slice_iter(certificates)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| format!("the certificate can't be read: {error}"))?;
+        if chain.is_empty() {
+            return Err("there is no certificate (PEM)".to_owned());
+        }
+        let key =
+            PrivateKeyDer::from_pem_slice(key).map_err(|error| format!("the key can't be read: {error}"))?;
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let verifier = AnyCertificate(provider.signature_verification_algorithms);
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .with_client_cert_verifier(Arc::new(verifier))
+            .with_single_cert(chain, key)
+            .map_err(|error| format!("the certificate and the key can't be used together: {error}"))?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        Ok(Self(Arc::new(config)))
+    }
+}
+
+/// Takes any certificate whose key signs the handshake.
+#[derive(Debug)]
+struct AnyCertificate(WebPkiSupportedAlgorithms);
+
+impl ClientCertVerifier for AnyCertificate {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        // None are named: a client whose certificate is its own has to send it too.
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_schemes()
+    }
+}
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone)]
+struct Peer {
+    address: SocketAddr,
+    certificate: Option<Arc<Certificate>>,
+}
+
+impl axum::extract::connect_info::Connected<IncomingStream<'_, Handshaken>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Handshaken>) -> Self {
+        stream.remote_addr().clone()
+    }
+}
+
+/// A connection after its handshake.
+struct Connection {
+    stream: TlsStream<TcpStream>,
+    _open: OwnedSemaphorePermit,
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+/// Connections as their handshakes end.
+struct Handshaken {
+    ready: mpsc::Receiver<(Connection, Peer)>,
+    address: SocketAddr,
+    accepting: JoinHandle<()>,
+}
+
+impl Drop for Handshaken {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+impl Listener for Handshaken {
+    type Io = Connection;
+    type Addr = Peer;
+
+    async fn accept(&mut self) -> (Connection, Peer) {
+        match self.ready.recv().await {
+            Some(ready) => ready,
+            // Whoever accepts goes on for as long as this is here.
+            None => std::future::pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Peer> {
+        Ok(Peer { address: self.address, certificate: None })
+    }
+}
+
+async fn accept(listener: TcpListener, acceptor: TlsAcceptor, ready: mpsc::Sender<(Connection, Peer)>) {
+    let (handshakes, connections) =
+        (Arc::new(Semaphore::new(HANDSHAKES)), Arc::new(Semaphore::new(CONNECTIONS)));
+    loop {
+        let Ok(open) = Arc::clone(&connections).acquire_owned().await else { return };
+        let Ok(turn) = Arc::clone(&handshakes).acquire_owned().await else { return };
+        let (stream, address) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "a connection for mutual TLS can't be accepted");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let (acceptor, ready) = (acceptor.clone(), ready.clone());
+        tokio::spawn(async move {
+            _ = stream.set_nodelay(true);
+            let shaken = tokio::time::timeout(HANDSHAKE_TIME, acceptor.accept(stream)).await;
+            drop(turn);
+            let Ok(Ok(stream)) = shaken else { return };
+            let Ok(certificate) = shown(&stream) else { return };
+            _ = ready.send((Connection { stream, _open: open }, Peer { address, certificate })).await;
+        });
+    }
+}
+
+/// The certificate of a connection.
+fn shown(stream: &TlsStream<TcpStream>) -> Result<Option<Arc<Certificate>>, ()> {
+    let (_, session) = stream.get_ref();
+    let Some((first, behind)) = session.peer_certificates().and_then(<[_]>::split_first) else {
+        return Ok(None);
+    };
+    match Certificate::parse(first.clone(), behind.to_vec()) {
+        Ok(certificate) => Ok(Some(Arc::new(certificate))),
+        Err(error) => {
+            tracing::info!(%error, "a client's certificate can't be used");
+            Err(())
+        }
+    }
+}
+
+/// The layer: what is known of the connection, as the other listeners have it, and its certificate where that holds now.
+async fn arrived(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    if let Some(ConnectInfo(peer)) = request.extensions_mut().remove::<ConnectInfo<Peer>>() {
+        request.extensions_mut().insert(ConnectInfo(peer.address));
+        if let Some(certificate) = peer.certificate.filter(|it| it.is_current(app.clock.now())) {
+            request.extensions_mut().insert(ClientCertificate(certificate));
+        }
+    }
+    next.run(request).await
+}
+
+/// Serves what the doors' listener serves, over mutual TLS, until `shutdown` is done; requests that are under way are
+/// answered first.
+///
+/// # Errors
+/// What the listener met.
+pub async fn serve(
+    listener: TcpListener,
+    identity: Identity,
+    app: Arc<App>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let address = listener.local_addr()?;
+    let (sender, ready) = mpsc::channel(HANDSHAKES);
+    let accepting = tokio::spawn(accept(listener, TlsAcceptor::from(identity.0), sender));
+    let handshaken = Handshaken { ready, address, accepting };
+    let router = router(Arc::clone(&app)).layer(middleware::from_fn_with_state(app, arrived));
+    let service = router.into_make_service_with_connect_info::<Peer>();
+    axum::serve(handshaken, service).with_graceful_shutdown(shutdown).await
+}

@@ -1,0 +1,90 @@
+//! The flags of `placet serve` about clients' certificates (RFC 8705).
+//!
+//! Invariant: none is taken unless a flag says where from.
+
+use super::bind;
+use crate::{exit::Failure, running};
+use clap::Args;
+use placet_identity::Authorities;
+use placet_server::mtls::listener::Identity;
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+/// Where clients show certificates.
+#[derive(Debug, Args)]
+pub(super) struct MutualTls {
+    /// Where clients may show certificates: a listener with TLS that answers what --listen does
+    #[arg(long, value_name = "ADDRESS", requires_all = ["mtls_certificate", "mtls_key"])]
+    mtls_listen: Option<SocketAddr>,
+    /// The certificate of that listener, with those behind it, is in this file (PEM); a new one needs a restart
+    #[arg(long, value_name = "FILE", requires = "mtls_listen")]
+    mtls_certificate: Option<PathBuf>,
+    /// Its private key is in this file (PEM)
+    #[arg(long, value_name = "FILE", requires = "mtls_listen")]
+    mtls_key: Option<PathBuf>,
+    /// The authorities that certify clients (`tls_client_auth`) are in this file (PEM); a new one needs a restart
+    #[arg(long, value_name = "FILE")]
+    mtls_client_ca: Option<PathBuf>,
+    /// The URL by which clients reach that listener, or the proxy that asks for their certificates
+    /// [default: https:// and the bound address]
+    #[arg(long, value_name = "URL")]
+    mtls_url: Option<String>,
+    /// Take the certificates that the proxies of --forwarded-by name in `Client-Cert` (RFC 9440). Only where they remove
+    /// what clients send under that name: anybody could be anybody else
+    #[arg(long, requires = "forwarded_by")]
+    client_cert_header: bool,
+}
+
+impl MutualTls {
+    /// Reads the files and binds the address.
+    ///
+    /// # Errors
+    /// A sentence saying what can't be used.
+    pub(super) async fn open(&self) -> Result<Option<running::MutualTls>, Failure> {
+        let listener = match (self.mtls_listen, &self.mtls_certificate, &self.mtls_key) {
+            (Some(address), Some(certificate), Some(key)) => {
+                let identity = Identity::from_pem(&read(certificate)?, &read(key)?)
+                    .map_err(|error| Failure::start(format!("`{}`: {error}", certificate.display())))?;
+                Some((bind(address, "--mtls-listen").await?, identity))
+            }
+            _ => None,
+        };
+        if listener.is_none() && !self.client_cert_header {
+            let stray = [
+                (self.mtls_client_ca.is_some(), "--mtls-client-ca"),
+                (self.mtls_url.is_some(), "--mtls-url"),
+            ];
+            if let Some((_, flag)) = stray.into_iter().find(|(given, _)| *given) {
+                return Err(Failure::unreadable(format!(
+                    "{flag} says nothing without --mtls-listen or --client-cert-header"
+                )));
+            }
+            return Ok(None);
+        }
+        let authorities = match &self.mtls_client_ca {
+            Some(path) => {
+                let wrong = |why| Failure::start(format!("`{}` can't be used: {why}", path.display()));
+                let certificates = placet_gateway::roots_from_pem(&read(path)?).map_err(wrong)?;
+                Some(Authorities::new(certificates).map_err(wrong)?)
+            }
+            None => None,
+        };
+        let url = self.mtls_url.as_deref().map(checked).transpose()?;
+        Ok(Some(running::MutualTls { listener, url, authorities, header: self.client_cert_header }))
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    fs::read(path).map_err(|error| Failure::start(format!("`{}` can't be read: {error}", path.display())))
+}
+
+fn checked(text: &str) -> Result<String, Failure> {
+    let url = super::checked_issuer(text)?;
+    if url.starts_with("https://") {
+        return Ok(url);
+    }
+    Err(Failure::unreadable(format!("`{text}` can't be the URL for mutual TLS: it is not https")))
+}
