@@ -3,8 +3,8 @@
 //! Here nobody is refused for who certified them: that is looked at where a client says who it is. What is proved on the
 //! connection is that its other end holds the certificate's key. Each connection proves that anew: none is resumed.
 //!
-//! Invariant: handshakes go on beside each other, at most [`HANDSHAKES`] and each for at most [`HANDSHAKE_TIME`]; whoever
-//! doesn't finish one keeps nobody else waiting.
+//! Invariant: handshakes go on beside each other, at most [`HANDSHAKES`] and each for at most [`HANDSHAKE_TIME`]: whoever
+//! doesn't finish one keeps nobody else waiting while there is room, and is cut off.
 
 use super::ClientCertificate;
 use crate::{app::App, router};
@@ -43,9 +43,9 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 /// How long a handshake may take.
-pub const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+pub const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
 /// How many handshakes go on at once.
-pub const HANDSHAKES: usize = 256;
+pub const HANDSHAKES: usize = 1024;
 /// How many connections are open at once.
 pub const CONNECTIONS: usize = 8192;
 /// How long to wait where the system has no room for another connection.

@@ -6,7 +6,9 @@
 //!
 //! Invariant: nothing is made or changed here.
 
-use super::{ADDRESS, DATABASE, LOCK, PAGES_ADDRESS, RECORD_KEY, RESERVE_FILE, VAULT_KEY, VaultKeys};
+use super::{
+    ADDRESS, DATABASE, LOCK, MTLS_ADDRESS, PAGES_ADDRESS, RECORD_KEY, RESERVE_FILE, VAULT_KEY, VaultKeys,
+};
 use crate::exit::Failure;
 use fs4::TryLockError;
 use placet_core::{
@@ -26,7 +28,8 @@ use std::{
 };
 
 /// Names of files that belong to a running server or its database, and not to what has to be kept.
-pub(crate) const FILES_OF_A_RUN: &[&str] = &[LOCK, ADDRESS, PAGES_ADDRESS, DATABASE, RESERVE_FILE];
+pub(crate) const FILES_OF_A_RUN: &[&str] =
+    &[LOCK, ADDRESS, PAGES_ADDRESS, MTLS_ADDRESS, DATABASE, RESERVE_FILE];
 
 /// Files that are there once a server has run on the directory.
 pub(crate) const ALWAYS_THERE: &[&str] = &[super::NODE, RECORD_KEY];

@@ -106,6 +106,23 @@ fn the_page_on_people_works_as_it_is_printed() {
 }
 
 #[test]
+fn the_page_on_mutual_tls_works_as_it_is_printed() {
+    goes_on(
+        "docs/mtls.md",
+        &[
+            "https://127.0.0.1:",
+            "\"status\": \"executed\"",
+            "x5t#S256",
+            "certificate_required: the token is bound to a certificate",
+            "certificate_required: the token is bound to another certificate",
+            "refused, as it should be",
+            "another name is nobody",
+            "\nBearer\n",
+        ],
+    );
+}
+
+#[test]
 fn the_page_on_authorization_details_works_as_it_is_printed() {
     goes_on(
         "docs/authorization-details.md",

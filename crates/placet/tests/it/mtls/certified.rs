@@ -6,9 +6,15 @@ use super::{
 };
 use crate::parties::read;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use placet_server::mtls::listener::HANDSHAKE_TIME;
 use placet_testkit::fresh;
 use rcgen::{DnType, SanType};
 use serde_json::json;
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    time::{Duration, Instant},
+};
 
 const ID: &str = "spiffe://example.com/agent";
 
@@ -233,4 +239,20 @@ fn it_is_offered_where_there_is_a_place_for_it_only() {
         let refused = registering.send().refused(400, "request_invalid");
         assert!(refused.text("/detail").contains("--mtls-listen"), "{:?}", refused.body);
     }
+}
+
+#[test]
+fn whoever_finishes_no_handshake_keeps_nobody_else_waiting() {
+    let world = world();
+    let address = world.url.strip_prefix("https://").unwrap();
+    let mut silent: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(address).unwrap()).collect();
+    silent[0].write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    silent[1].write_all(&[22, 3, 1]).unwrap();
+    let began = Instant::now();
+    world.bare().get("/healthz").send().expect(200);
+    assert!(began.elapsed() < HANDSHAKE_TIME, "{:?}", began.elapsed());
+    // What never speaks is cut off.
+    let last = silent.last_mut().unwrap();
+    last.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    assert_eq!(last.read(&mut [0; 16]).unwrap(), 0);
 }
