@@ -12,6 +12,7 @@ import { setTimeout as later } from "node:timers/promises";
 import * as browser from "./flows/browser.mjs";
 import * as conformance from "./flows/conformance.mjs";
 import * as mcp from "./flows/mcp_typescript.mjs";
+import * as mutualTls from "./flows/mutual_tls.mjs";
 import * as oauth4webapi from "./flows/oauth4webapi.mjs";
 import * as openidClient from "./flows/openid_client.mjs";
 import { Person } from "./person.mjs";
@@ -87,7 +88,8 @@ async function staged(directory, closing) {
     closing.push(() => notes.stop());
     const shelf = await upstream();
     closing.push(() => shelf.close());
-    const placet = await Placet.start(program, ["--loopback-documents", "--upstream-ca", documents.authority]);
+    const placet = await Placet.start(program, ["--loopback-documents", "--upstream-ca", documents.authority,
+        "--mtls-listen", "127.0.0.1:0", "--mtls-certificate", documents.certificate, "--mtls-key", documents.key]);
     closing.push(() => placet.stop());
     await placet.admin("POST", "/v1/users", { name: "robin", password: PASSWORD, roles: [] });
     await placet.admin("PUT", "/v1/services/notes", SERVICE(origin(shelf)), "application/yaml");
@@ -190,7 +192,7 @@ for (const event of ["SIGINT", "SIGTERM", "SIGHUP", "uncaughtException", "unhand
 }
 try {
     const stage = await staged(directory, closing);
-    const all = [conformance, oauth4webapi, openidClient, mcp, browser];
+    const all = [conformance, oauth4webapi, openidClient, mutualTls, mcp, browser];
     await each(all.flatMap(({ flows }) => flows), stage);
     await eachOfPython(stage, closing);
     if (failed > 0 && stage.placet.log !== "") console.log(`the server's log:\n${stage.placet.log}`);

@@ -110,7 +110,7 @@ export class Documents {
             "-CA", at("ca.pem"), "-CAkey", at("ca.key"),
             "-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE");
         const own = new Documents();
-        own.authority = at("ca.pem");
+        [own.authority, own.certificate, own.key] = ["ca.pem", "own.pem", "own.key"].map(at);
         own.published = new Map();
         const tls = { key: readFileSync(at("own.key")), cert: readFileSync(at("own.pem")) };
         own.server = createHttps(tls, (request, response) => {

@@ -298,8 +298,13 @@ pub async fn serve(
             ending.streams.cut_all();
         });
     };
-    let named = middleware::from_fn_with_state(Arc::clone(&app), mtls::header::named);
-    let service = router(app).layer(named).into_make_service_with_connect_info::<SocketAddr>();
+    let routed = router(Arc::clone(&app));
+    let routed = if app.mutual_tls.as_ref().is_some_and(|here| here.header) {
+        routed.layer(middleware::from_fn_with_state(app, mtls::header::named))
+    } else {
+        routed
+    };
+    let service = routed.into_make_service_with_connect_info::<SocketAddr>();
     let listener = axum::serve::ListenerExt::tap_io(listener, |stream| _ = stream.set_nodelay(true));
     axum::serve(listener, service).with_graceful_shutdown(shutdown).await
 }

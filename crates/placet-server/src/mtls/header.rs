@@ -5,7 +5,7 @@
 //! anybody else it is as if it were not there.
 
 use super::ClientCertificate;
-use crate::app::App;
+use crate::{app::App, problem::Problem};
 use axum::{
     extract::{ConnectInfo, Request, State},
     http::HeaderMap,
@@ -18,18 +18,15 @@ use placet_identity::Certificate;
 use rustls::pki_types::CertificateDer;
 use std::{net::SocketAddr, sync::Arc};
 
-use crate::problem::Problem;
-
 const CERTIFICATE: &str = "client-cert";
 const CHAIN: &str = "client-cert-chain";
 /// The most bytes of either header that are looked at.
 const MAX_BYTES: usize = 64 * 1024;
 
-/// The layer: the certificate that a known proxy names.
+/// The layer, which is there where an administrator has said so: the certificate that a known proxy names.
 pub(crate) async fn named(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
-    let counts = app.mutual_tls.as_ref().is_some_and(|here| here.header);
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical());
-    if !counts || !peer.is_some_and(|peer| app.forwarded_by.contains(&peer)) {
+    if !peer.is_some_and(|peer| app.forwarded_by.contains(&peer)) {
         return next.run(request).await;
     }
     match read(request.headers()) {

@@ -5,6 +5,7 @@ use super::{
     world::{Certified, World, own, world},
 };
 use crate::{
+    authorize::browser::{App, Browser},
     dpop::{Key, nonce, with},
     parties::{ACCESS_TOKEN, DELEGATION, TOKEN_EXCHANGE, introspect, read},
     refresh::REFRESH_TOKEN,
@@ -224,4 +225,35 @@ fn a_client_that_is_registered_so_gets_bound_tokens_however_it_says_who_it_is() 
     mine.with(&token).get("/v1/grants").send().refused(401, "proof_required");
     let plain = world.plain();
     with(plain.get("/v1/grants"), &token, &proof(plain.base())).send().refused(401, "certificate_required");
+}
+
+#[test]
+fn the_refresh_token_of_a_public_client_is_bound_to_its_certificate() {
+    let world = world();
+    let app = App::on(
+        &world.story,
+        &json!({"redirect_uris": ["http://127.0.0.1/cb"], "token_endpoint_auth_method": "none",
+            "tls_client_certificate_bound_access_tokens": true}),
+    );
+    let certificate = own();
+    let (mine, other) = (world.showing(&certificate), world.showing(&own()));
+    let mut browser = Browser::at(&world.story.server.pages());
+    browser.sign_in("lee");
+    let code = browser.code(&app.asking());
+    app.exchange(&code).refused(400, "invalid_request");
+    let given = app.at(&mine).exchange(&code).expect(200);
+    let cnf = json!({"x5t#S256": certificate.thumbprint()});
+    assert_eq!(read(&given.text("/access_token")).1["cnf"], cnf);
+    let refresh = given.text("/refresh_token");
+    app.at(&other).refresh(&refresh).refused(400, "invalid_grant");
+    let again = app.at(&mine).refresh(&refresh).expect(200);
+    assert_eq!(read(&again.text("/access_token")).1["cnf"], cnf);
+    // Nor is it of use when the client need not be bound any more; and what it gives is bound still.
+    let path = format!("/v1/agents/{}", app.id);
+    let change = json!({"tls_client_certificate_bound_access_tokens": false});
+    world.story.admin().patch(&path).json(&change).send().expect(200);
+    let refresh = again.text("/refresh_token");
+    app.refresh(&refresh).refused(400, "invalid_grant");
+    let again = app.at(&mine).refresh(&refresh).expect(200);
+    assert_eq!(read(&again.text("/access_token")).1["cnf"], cnf);
 }
