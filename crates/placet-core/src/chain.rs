@@ -6,6 +6,8 @@
 //!
 //! Invariant: no chain has a revoked, expired or suspended link at the time it is assembled for.
 
+pub mod standing;
+
 use crate::{
     agent::{Agent, AgentState},
     grant::{Authority, Grant, Origin},

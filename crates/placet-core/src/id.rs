@@ -60,6 +60,8 @@ kinds! {
     ResourceServer, ResourceServerId, "rsv";
     /// An issuer whose assertions count here.
     TrustedIssuer, TrustedIssuerId, "tis";
+    /// A list of the statuses of tokens.
+    StatusList, StatusListId, "tsl";
     /// One running server process with its own line of record entries.
     Node, NodeId, "nod";
 }

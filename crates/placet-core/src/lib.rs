@@ -34,6 +34,7 @@ pub mod scope;
 pub mod seal;
 pub mod secret;
 pub mod service;
+pub mod status_list;
 pub mod task;
 pub mod time;
 pub mod token;

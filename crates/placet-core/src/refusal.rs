@@ -92,6 +92,10 @@ codes! {
     DocumentInvalid = "document_invalid", 422, "invalid_request", "The document has errors";
     /// The content type is not one the endpoint takes.
     MediaTypeUnsupported = "media_type_unsupported", 415, "invalid_request", "The content type is not supported";
+    /// The endpoint answers in none of the forms that were asked for.
+    NotAcceptable = "not_acceptable", 406, "invalid_request", "There is no such form of the answer";
+    /// The standard has it, and this server does not.
+    NotSupported = "not_supported", 501, "invalid_request", "This is not supported";
     /// The body is too large.
     BodyTooLarge = "body_too_large", 413, "invalid_request", "The body is too large";
     /// Something with this name or state exists already.

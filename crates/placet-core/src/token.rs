@@ -2,10 +2,12 @@
 //!
 //! Both are JWTs signed by the installation; they differ in `typ` and `aud`, and each endpoint takes one kind.
 //! Verification checks the signature, type, issuer, audience and time; whether the grant is alive is a question
-//! for [`crate::chain`].
+//! for [`crate::chain`]; whoever has only the published keys verifies with [`offline`].
 //!
 //! Invariant: a token is never the source of authority; nothing decides by its claims but which grant to look up,
 //! and until when.
+
+pub mod offline;
 
 use crate::{
     agent::Agent,
@@ -15,6 +17,7 @@ use crate::{
     jose::Thumbprint,
     keys::KeyRing,
     refusal::{Code, Reason},
+    status_list::StatusClaim,
     time::Timestamp,
 };
 use jsonwebtoken::{Header, Validation};
@@ -131,6 +134,9 @@ pub struct AccessClaims {
     /// What it is bound to; without it the token is a bearer token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cnf: Option<Confirmation>,
+    /// Where those read what became of it who don't ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<StatusClaim>,
 }
 
 impl AccessClaims {
@@ -200,6 +206,8 @@ pub enum Statement {
     ResourceMetadata,
     /// The answer of an introspection (RFC 9701 §5).
     Introspection,
+    /// A list of statuses (draft-ietf-oauth-status-list §5.1).
+    StatusList,
 }
 
 impl Statement {
@@ -209,6 +217,7 @@ impl Statement {
             Self::ServerMetadata => "oauth-authorization-server-metadata+jwt",
             Self::ResourceMetadata => "oauth-protected-resource-metadata+jwt",
             Self::Introspection => "token-introspection+jwt",
+            Self::StatusList => "statuslist+jwt",
         }
     }
 }

@@ -16,7 +16,7 @@ pub mod keys;
 pub mod operations;
 pub mod permits;
 pub mod policies;
-mod query;
+pub(crate) mod query;
 pub mod record;
 pub mod registrations;
 pub mod requests;

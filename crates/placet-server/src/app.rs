@@ -14,6 +14,7 @@ use crate::{
     rates::Rates,
     rules::{self, Rules},
     sender::proofs::Proofs,
+    status_lists::StatusLists,
     streams::Streams,
     vault::LiveVault,
     way::wait::Waiters,
@@ -142,6 +143,8 @@ pub struct App {
     pub scopes: ArcSwapOption<Known>,
     /// The types of authorization details that are declared, as they were last read.
     pub detail_types: ArcSwapOption<detail_types::Known>,
+    /// Lists of the statuses of tokens: the one that is filled, those that were read.
+    pub status_lists: StatusLists,
     /// DPoP proofs that were used here.
     pub proofs: Proofs,
     /// Clients that authenticated.
@@ -180,6 +183,7 @@ impl App {
             rates: Rates::new(config.client_rate),
             scopes: ArcSwapOption::empty(),
             detail_types: ArcSwapOption::empty(),
+            status_lists: StatusLists::default(),
             proofs: Proofs::new(began),
             issuers: ArcSwap::from_pointee(config.issuers),
             secrets: config.secrets,

@@ -15,7 +15,7 @@ use axum::{
 };
 
 /// The routes, with their methods.
-const OPEN: [(&str, &str); 11] = [
+const OPEN: [(&str, &str); 13] = [
     ("/.well-known/oauth-authorization-server", "GET"),
     ("/.well-known/oauth-authorization-server/{*path}", "GET"),
     ("/.well-known/openid-configuration", "GET"),
@@ -26,6 +26,8 @@ const OPEN: [(&str, &str); 11] = [
     ("/oauth/token", "POST"),
     ("/oauth/par", "POST"),
     ("/oauth/revoke", "POST"),
+    ("/oauth/status", "GET"),
+    ("/oauth/status/{list}", "GET"),
     ("/oauth/register", "POST"),
 ];
 /// A client's registration, which it manages with a token of its own (RFC 7592).

@@ -36,6 +36,7 @@ pub mod revocation;
 pub mod routes;
 pub mod rules;
 pub mod sender;
+pub mod status_lists;
 pub mod streams;
 pub mod vault;
 pub mod way;
@@ -74,6 +75,8 @@ pub fn routes() -> Routes {
         .route("/oauth/backchannel_authentication", post(oauth::backchannel::post))
         .route("/oauth/introspect", post(oauth::introspect::post))
         .route("/oauth/revoke", post(oauth::revoke::post))
+        .route("/oauth/status", get(oauth::status::list))
+        .route("/oauth/status/{list}", get(oauth::status::show))
         .route("/oauth/register", post(oauth::register::create))
         .route(
             "/oauth/register/{client_id}",

@@ -12,6 +12,7 @@ use crate::{
     grants,
     needs::Needs,
     record::PreparedEntry,
+    status_lists::{self, Place},
     store::Store,
     tasks,
     tx::{Tx, Value},
@@ -24,15 +25,15 @@ use placet_core::{chain::Chain, task::Task};
 #[derive(Debug)]
 pub struct Issue {
     versions: Vec<(Version, u64)>,
-    new: Option<New>,
+    new: New,
     entry: PreparedEntry,
 }
 
-/// The rows of a new grant and of its new task.
-#[derive(Debug)]
+/// The rows of a new grant and of its new task, and of the token's place in a list of statuses.
+#[derive(Debug, Clone, Default)]
 pub(crate) struct New {
-    task: [Value<'static>; tasks::ROW],
-    grant: [Value<'static>; grants::ROW],
+    grant: Option<([Value<'static>; tasks::ROW], [Value<'static>; grants::ROW])>,
+    place: Option<[Value<'static>; status_lists::ROW]>,
 }
 
 impl Issue {
@@ -40,7 +41,7 @@ impl Issue {
     pub fn again(chain: &Chain, entry: PreparedEntry) -> Self {
         let stamps = chain.stamps().iter();
         let versions = stamps.map(|(stamp, version)| (Version::from(*stamp), *version)).collect();
-        Self { versions, new: None, entry }
+        Self { versions, new: New::default(), entry }
     }
 
     /// The leaf of `chain`, a new grant for the new `task`, which has no label.
@@ -60,8 +61,15 @@ impl Issue {
         if task.label.is_some() {
             return Err(Fault::Conflict("label"));
         }
-        let new = New { task: tasks::row(task)?, grant: grants::row(grant)? };
-        Ok(Self { new: Some(new), ..Self::again(chain, entry) })
+        let new = New { grant: Some((tasks::row(task)?, grants::row(grant)?)), place: None };
+        Ok(Self { new, ..Self::again(chain, entry) })
+    }
+
+    /// The same for a token that stands in a list of statuses, where it does.
+    #[must_use]
+    pub fn at(mut self, place: Option<Place>) -> Self {
+        self.new.place = place.map(status_lists::row);
+        self
     }
 }
 
@@ -89,9 +97,9 @@ impl Operation for Issue {
         if !versions::unchanged(tx, &self.versions)? {
             return Ok(false);
         }
-        if let Some(New { task, grant }) = &self.new {
+        if self.new.grant.is_some() || self.new.place.is_some() {
             // Cloned, because it is run again where its transaction was lost.
-            tx.lease.issued.push(New { task: task.clone(), grant: grant.clone() });
+            tx.lease.issued.push(self.new.clone());
         }
         tx.record(self.entry.clone())?;
         Ok(true)
@@ -101,11 +109,15 @@ impl Operation for Issue {
 /// Writes what was staged.
 pub(crate) fn write(tx: &mut Tx<'_>) -> Result<(), Fault> {
     let issued = std::mem::take(&mut tx.lease.issued);
-    let (mut tasks, mut grants) = (Vec::new(), Vec::new());
-    for New { task, grant } in issued {
-        tasks.extend(task);
-        grants.extend(grant);
+    let (mut tasks, mut grants, mut places) = (Vec::new(), Vec::new(), Vec::new());
+    for New { grant, place } in issued {
+        if let Some((task, grant)) = grant {
+            tasks.extend(task);
+            grants.extend(grant);
+        }
+        places.extend(place.into_iter().flatten());
     }
     tx.insert(tasks::many(), &tasks)?;
-    tx.insert(grants::many(), &grants)
+    tx.insert(grants::many(), &grants)?;
+    tx.insert(status_lists::many(), &places)
 }

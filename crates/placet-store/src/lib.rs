@@ -59,6 +59,7 @@ pub mod second_factors;
 pub mod sessions;
 pub mod sql;
 mod sqlite;
+pub mod status_lists;
 mod store;
 pub mod tasks;
 pub mod trusted_issuers;
@@ -126,6 +127,7 @@ pub fn all_statements() -> Vec<(String, String)> {
         restored::STATEMENTS,
         retention::STATEMENTS,
         sessions::STATEMENTS,
+        status_lists::STATEMENTS,
         tasks::STATEMENTS,
         trusted_issuers::STATEMENTS,
         users::STATEMENTS,
@@ -133,7 +135,15 @@ pub fn all_statements() -> Vec<(String, String)> {
         waiting::STATEMENTS,
         writer::STATEMENTS,
     ];
-    let rows = [actions::ROWS, counters::ROWS, grants::ROWS, record::ROWS, tasks::ROWS, versions::ROWS];
+    let rows = [
+        actions::ROWS,
+        counters::ROWS,
+        grants::ROWS,
+        record::ROWS,
+        status_lists::ROWS,
+        tasks::ROWS,
+        versions::ROWS,
+    ];
     let keys = [
         actions::KEYS,
         admit::KEYS,

@@ -41,6 +41,7 @@ pub(crate) const MIGRATIONS: &[(i64, &str)] = &[
     (22, include_str!("../migrations/0022_requests_of_unconfirmed_clients.sql")),
     (23, include_str!("../migrations/0023_challenges.sql")),
     (24, include_str!("../migrations/0024_certificates.sql")),
+    (25, include_str!("../migrations/0025_status_lists.sql")),
 ];
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (

@@ -12,18 +12,18 @@ use placet_core::{id::ResourceServerId, secret::KeyedHash, time::Timestamp};
 
 statements! {
     /// A new one.
-    INSERT = "INSERT INTO resource_servers (id, name, audience, secret, made_by, created)
-              VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
+    INSERT = "INSERT INTO resource_servers (id, name, audience, secret, made_by, created, status_list)
+              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING";
     /// One by id, with its secret.
-    BY_ID = "SELECT id, name, audience, made_by, created, ended, secret FROM resource_servers WHERE id = ?1";
+    BY_ID = "SELECT id, name, audience, made_by, created, ended, status_list, secret FROM resource_servers WHERE id = ?1";
     /// A live one by name.
-    BY_NAME = "SELECT id, name, audience, made_by, created, ended FROM resource_servers
+    BY_NAME = "SELECT id, name, audience, made_by, created, ended, status_list FROM resource_servers
                WHERE name = ?1 AND ended IS NULL";
     /// A live one by audience.
-    BY_AUDIENCE = "SELECT id, name, audience, made_by, created, ended FROM resource_servers
+    BY_AUDIENCE = "SELECT id, name, audience, made_by, created, ended, status_list FROM resource_servers
                    WHERE audience = ?1 AND ended IS NULL";
     /// A page of the live ones.
-    PAGE = "SELECT id, name, audience, made_by, created, ended FROM resource_servers
+    PAGE = "SELECT id, name, audience, made_by, created, ended, status_list FROM resource_servers
             WHERE id > ?1 AND ended IS NULL ORDER BY id LIMIT ?2";
     /// A new secret.
     SET_SECRET = "UPDATE resource_servers SET secret = ?2 WHERE id = ?1 AND ended IS NULL";
@@ -46,6 +46,8 @@ pub struct ResourceServer {
     pub created: Timestamp,
     /// When it ended.
     pub ended: Option<Timestamp>,
+    /// Whether tokens for it say in which list of statuses they stand.
+    pub status_list: bool,
 }
 
 /// Stores a new one. `false` where a live one has its name or audience.
@@ -59,7 +61,8 @@ pub fn insert(tx: &mut Tx<'_>, server: &ResourceServer, secret: KeyedHash) -> Re
         &server.audience,
         secret.as_bytes(),
         &server.made_by,
-        server.created
+        server.created,
+        server.status_list
     ];
     Ok(tx.execute(&INSERT, &row)? > 0)
 }
@@ -73,7 +76,7 @@ pub fn credential(
     id: ResourceServerId,
 ) -> Result<Option<(ResourceServer, KeyedHash)>, Fault> {
     q.one(&BY_ID, &params![id], |row| {
-        let secret = KeyedHash::from_bytes(&row.blob(6)?).ok_or(Fault::Unreadable("a hash"))?;
+        let secret = KeyedHash::from_bytes(&row.blob(7)?).ok_or(Fault::Unreadable("a hash"))?;
         Ok((read(row)?, secret))
     })
 }
@@ -125,5 +128,6 @@ fn read(row: &Row<'_>) -> Result<ResourceServer, Fault> {
         made_by: row.text(3)?,
         created: row.time(4)?,
         ended: row.optional_time(5)?,
+        status_list: row.boolean(6)?,
     })
 }

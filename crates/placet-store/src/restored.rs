@@ -2,7 +2,7 @@
 //!
 //! Everything that ended after the backup is alive in it again: revoked grants, suspended agents, sessions that were
 //! signed out, passkeys and trusted issuers that were removed, approvals and delegation tokens that were used. Nobody knows
-//! which, so all of it ends.
+//! which, so all of it ends; and what was given since, nobody knows at all, so each place of each list of statuses is over.
 //!
 //! There may be millions of rows, and on a database server no transaction may take long; so each call ends some.
 //!
@@ -36,6 +36,9 @@ statements! {
     /// Issuers whose word counts: one that was removed since, because its keys got out, is trusted again.
     RESTORED_ISSUERS = "UPDATE trusted_issuers SET ended = ?1
               WHERE id IN (SELECT id FROM trusted_issuers WHERE ended IS NULL LIMIT ?2)";
+    /// Lists of statuses: who was given a place since then is not known, and reads as valid.
+    RESTORED_STATUS_LISTS = "UPDATE status_lists SET condemned = 1
+              WHERE id IN (SELECT id FROM status_lists WHERE condemned = 0 LIMIT ?1)";
     /// Nodes that ran when the backup was made.
     RESTORED_NODES = "DELETE FROM vault_holders";
     /// Whatever was decided before is stale.
@@ -61,6 +64,8 @@ pub struct Neutralised {
     pub passkeys: u64,
     /// Issuers that were trusted.
     pub issuers: u64,
+    /// Lists of statuses, whose tokens are all over.
+    pub status_lists: u64,
 }
 
 impl Neutralised {
@@ -74,6 +79,7 @@ impl Neutralised {
             + self.sessions
             + self.passkeys
             + self.issuers
+            + self.status_lists
     }
 
     /// With what was ended besides.
@@ -88,6 +94,7 @@ impl Neutralised {
             sessions: self.sessions + other.sessions,
             passkeys: self.passkeys + other.passkeys,
             issuers: self.issuers + other.issuers,
+            status_lists: self.status_lists + other.status_lists,
         }
     }
 }
@@ -106,6 +113,7 @@ pub fn end(tx: &mut Tx<'_>, now: Timestamp, limit: usize) -> Result<Neutralised,
         sessions: tx.execute(&RESTORED_SESSIONS, &params![now, limit])?,
         passkeys: tx.execute(&RESTORED_PASSKEYS, &params![limit])?,
         issuers: tx.execute(&RESTORED_ISSUERS, &params![now, limit])?,
+        status_lists: tx.execute(&RESTORED_STATUS_LISTS, &params![limit])?,
     })
 }
 

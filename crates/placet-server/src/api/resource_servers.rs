@@ -45,6 +45,9 @@ pub(crate) struct New {
     audience: String,
     #[serde(default)]
     auth: Auth,
+    /// Whether it checks tokens by itself, and they have to say in which list of statuses they stand.
+    #[serde(default)]
+    status_list: bool,
 }
 
 /// How it authenticates.
@@ -56,7 +59,7 @@ enum Auth {
     ClientSecret,
 }
 
-/// `POST /v1/resource-servers {name, audience, auth?}`
+/// `POST /v1/resource-servers {name, audience, auth?, status_list?}`
 pub(crate) async fn create(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -88,7 +91,9 @@ pub(crate) async fn create(
         made_by: caller.by(),
         created: now,
         ended: None,
+        status_list: new.status_list,
     };
+    let wants_status = server.status_list;
     let mut answer = shown(&server);
     answer.insert("client_secret".into(), told(&secret)?.into());
     let inner = Arc::clone(&app);
@@ -103,6 +108,10 @@ pub(crate) async fn create(
             record(&inner, tx, EntryType::ResourceServerAdded, &server, &server.made_by, (source, now))
         })
         .await?;
+    if wants_status {
+        // Its first token is to stand in a list already.
+        app.bearers.authority_changed();
+    }
     Ok((StatusCode::CREATED, Json(Value::Object(answer))).into_response())
 }
 
@@ -190,7 +199,8 @@ fn record(
 ) -> Result<(), Problem> {
     let envelope =
         Envelope { source: recording::source(source.0), ..recording::by(entry_type, now, by.to_owned()) };
-    let body = json!({"id": server.id, "name": server.name, "audience": server.audience});
+    let body = json!({"id": server.id, "name": server.name, "audience": server.audience,
+        "status_list": server.status_list});
     // Every node looks at it anew.
     tx.bump(Version::ResourceServers)?;
     Ok(tx.record(app.prepare(envelope, Some(&body))?)?)
@@ -216,6 +226,7 @@ fn shown(server: &ResourceServer) -> Map<String, Value> {
     shown.insert("name".into(), server.name.clone().into());
     shown.insert("audience".into(), server.audience.clone().into());
     shown.insert("auth".into(), json!({"type": "client_secret"}));
+    shown.insert("status_list".into(), server.status_list.into());
     shown.insert("created".into(), json!(server.created));
     shown
 }

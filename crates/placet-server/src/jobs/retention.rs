@@ -7,7 +7,7 @@
 use super::{Failure, Health, turn, turns};
 use crate::app::App;
 use placet_core::time::Timestamp;
-use placet_store::{Fault, Tx, retention, second_factors};
+use placet_store::{Fault, Tx, retention, second_factors, status_lists};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 
@@ -47,6 +47,7 @@ async fn once(app: &App, stopped: &watch::Receiver<bool>) -> Result<(), Failure>
         (retention::sessions, now.minus(SESSIONS)),
         (second_factors::forget_unconfirmed, now.minus(UNCONFIRMED)),
         (retention::actions, now.minus(ACTIONS)),
+        (status_lists::purge, now),
     ];
     if let Some(keep) = app.keep_record {
         kinds.push((retention::erase_bodies, now.minus(keep)));

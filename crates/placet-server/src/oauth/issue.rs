@@ -20,6 +20,7 @@ use crate::{
     clock,
     problem::{OAuthError, Problem},
     recording,
+    status_lists::filling::{self, Placed},
 };
 pub(crate) use answer::scope_text;
 use answer::{Given, answer};
@@ -35,7 +36,9 @@ use placet_core::{
     task::{Task, TaskOrigin, TaskState},
     time::Timestamp,
 };
-use placet_store::{Fault, Issue, PreparedEntry, delegations, grants, lineage, tasks, trusted_issuers};
+use placet_store::{
+    Fault, Issue, PreparedEntry, delegations, grants, lineage, status_lists, tasks, trusted_issuers,
+};
 pub(crate) use reach::named_audience;
 pub use reach::{audience, within_level};
 use serde_json::{Map, Value, json};
@@ -118,13 +121,15 @@ pub async fn issue(
         let now = app.clock.now();
         let found = base::find(app, client, presented, params, now).await?;
         let authority = reach::authority(app, client, &found, &request, params, now)?;
-        let plan = plan(app, client, &found, authority, params, now).await?;
+        let mut plan = plan(app, client, &found, authority, params, now).await?;
+        plan.placed = filling::place(app, &plan.chain, now).await?;
         let jti = clock::fresh(now);
         match commit(app, &found, &plan, params, jti, source, now).await? {
             Committed::Done(salt) => {
                 let (ends, is_child) = (found.base.ends, found.is_child);
                 let stays_bound = found.base.stays_bound;
-                let given = Given { chain: &plan.chain, jti, ends, is_child, stays_bound, now };
+                let status = plan.placed.as_ref().map(|placed| &placed.claim);
+                let given = Given { chain: &plan.chain, jti, ends, is_child, stays_bound, status, now };
                 let mut answer = answer(app, &given, params)?;
                 if let (Presented::Refresh(token), Some(salt)) = (presented, salt) {
                     answer.insert("refresh_token".into(), refresh::successor(app, token, &salt)?.into());
@@ -160,12 +165,14 @@ struct Plan {
     chain: Chain,
     task: Option<Task>,
     grant: Option<Grant>,
+    /// Where the token stands in a list of statuses, where it does.
+    placed: Option<Placed>,
 }
 
 impl Plan {
     /// Another token of what there is.
     fn of(chain: Chain) -> Self {
-        Self { chain, task: None, grant: None }
+        Self { chain, task: None, grant: None, placed: None }
     }
 }
 
@@ -236,6 +243,7 @@ async fn plan(
         chain: extended(link, &base.chain, &client.registration, now)?,
         task: new_task,
         grant: Some(grant),
+        placed: None,
     })
 }
 
@@ -265,10 +273,11 @@ fn on_its_own(found: &Found, plan: &Plan, entry: &PreparedEntry) -> Result<Optio
     if !matches!(found.base.spends, Spend::Nothing) {
         return Ok(None);
     }
+    let place = plan.placed.as_ref().map(|placed| placed.place);
     match (&plan.task, &plan.grant) {
-        (None, None) => Ok(Some(Issue::again(&plan.chain, entry.clone()))),
+        (None, None) => Ok(Some(Issue::again(&plan.chain, entry.clone()).at(place))),
         (Some(task), Some(_)) if task.label.is_none() => {
-            Issue::anew(&plan.chain, task, entry.clone()).map(Some)
+            Ok(Some(Issue::anew(&plan.chain, task, entry.clone())?.at(place)))
         }
         _ => Ok(None),
     }
@@ -310,6 +319,7 @@ async fn commit(
     let leaf = plan.chain.leaf().grant.id;
     let (task, grant, spends) = (plan.task.clone(), plan.grant.clone(), found.base.spends.clone());
     let narrows = found.again;
+    let place = plan.placed.as_ref().map(|placed| placed.place);
     let written = app
         .store
         .write(move |tx| {
@@ -366,6 +376,9 @@ async fn commit(
             }
             if let Some(grant) = &grant {
                 grants::insert(tx, grant)?;
+            }
+            if let Some(place) = place {
+                status_lists::take(tx, place)?;
             }
             if let Some(word) = &word {
                 trusted_issuers::note(tx, word.issuer(), leaf)?;

@@ -11,6 +11,7 @@ use crate::{
     app::App,
     mtls,
     problem::Problem,
+    status_lists,
 };
 use axum::{
     Json,
@@ -106,6 +107,12 @@ async fn document(app: &App) -> Result<Value, Problem> {
     {
         document.insert("registration_endpoint".into(), register::endpoint(app).into());
         document.insert("client_id_metadata_document_supported".into(), true.into());
+    }
+    // There where tokens say in which list they stand.
+    if !status_lists::audiences(app).await?.is_empty()
+        && let Some(document) = document.as_object_mut()
+    {
+        document.insert("status_list_aggregation_endpoint".into(), format!("{issuer}/oauth/status").into());
     }
     Ok(document)
 }

@@ -112,7 +112,7 @@ const GRANT: &[(u16, Gives)] = &[(
 const RESOURCE_SERVER: &[(u16, Gives)] = &[(
     200,
     Gives::Json(
-        "id!: text, client_id!: text, name!: text, audience!: text, auth!: object, created!: time, client_secret: text",
+        "id!: text, client_id!: text, name!: text, audience!: text, auth!: object, status_list!: flag, created!: time, client_secret: text",
     ),
 )];
 const KEYS: &[(u16, Gives)] = &[(
@@ -265,6 +265,8 @@ pub const OPERATIONS: &[Operation] = &[
     .takes(Form(
         "token!: text, token_type_hint: text, reason: text, affected_task_chain: text, client_id: text, client_secret: text, client_assertion: text, client_assertion_type: text",
     )),
+    op("GET /oauth/status", "Where lists of statuses are found (draft-ietf-oauth-status-list §9)", Anybody, &[(200, Gives::Json("status_lists!: [text]"))]),
+    op("GET /oauth/status/{list}", "What became of tokens, as a signed statement (draft-ietf-oauth-status-list §8)", Anybody, &[(200, Gives::Text("application/statuslist+jwt"))]),
     op(
         "POST /oauth/register",
         "A client introduces itself (RFC 7591); it is nobody until a person confirms it",
@@ -668,11 +670,11 @@ pub const OPERATIONS: &[Operation] = &[
         &[(
             201,
             Gives::Json(
-                "id!: text, client_id!: text, name!: text, audience!: text, auth!: object, created!: time, client_secret!: text",
+                "id!: text, client_id!: text, name!: text, audience!: text, auth!: object, status_list!: flag, created!: time, client_secret!: text",
             ),
         )],
     )
-    .takes(Json("name!: text, audience!: text, auth: {type!: 'client_secret'}")),
+    .takes(Json("name!: text, audience!: text, auth: {type!: 'client_secret'}, status_list: flag")),
     op(
         "GET /v1/resource-servers",
         "List resource servers",

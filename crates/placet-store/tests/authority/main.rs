@@ -17,6 +17,8 @@ mod people;
 #[cfg(test)]
 mod permits;
 #[cfg(test)]
+mod status;
+#[cfg(test)]
 mod tokens;
 #[cfg(test)]
 mod waiting;

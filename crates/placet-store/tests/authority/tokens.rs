@@ -112,6 +112,7 @@ fn a_resource_server_has_its_name_and_audience_while_it_lives(world: &World) {
         made_by: "admin-token".to_owned(),
         created: NOW,
         ended: None,
+        status_list: false,
     };
     let insert = |server: &ResourceServer| {
         let server = server.clone();

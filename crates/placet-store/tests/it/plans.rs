@@ -19,6 +19,8 @@ const MEANT: &[&str] = &[
     "SCAN detail_types USING COVERING INDEX sqlite_autoindex_detail_types_1",
     // Those that wait to be confirmed, counted up to their bound.
     "SCAN registrations USING COVERING INDEX sqlite_autoindex_registrations_1",
+    // Those whose tokens stand in lists of statuses.
+    "SCAN resource_servers USING INDEX resource_servers_with_status_list",
     "SCAN waiting",
     "SCAN asked",
     "SCAN record_heads",

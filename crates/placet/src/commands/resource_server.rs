@@ -14,7 +14,7 @@ use reqwest::Method;
 pub(crate) enum Command {
     /// Register a resource server; its secret is printed once
     #[command(
-        after_help = "Example:\n  placet resource-server create orders-api --audience https://orders.example"
+        after_help = "Examples:\n  placet resource-server create orders-api --audience https://orders.example\n  placet resource-server create orders-api --audience https://orders.example --status-list"
     )]
     Create {
         /// Its name
@@ -22,6 +22,9 @@ pub(crate) enum Command {
         /// What tokens for it have as audience: an absolute URI
         #[arg(long, value_name = "URI")]
         audience: String,
+        /// It checks tokens by itself: they say in which list of statuses they stand
+        #[arg(long)]
+        status_list: bool,
     },
     /// List resource servers
     #[command(after_help = "Example:\n  placet resource-server list")]
@@ -51,8 +54,10 @@ impl Command {
         let (client, out) = (context.client()?, context.out);
         let path = |server: &str| format!("/v1/resource-servers/{}", encoded(server));
         match self {
-            Self::Create { name, audience } => {
-                let body = Members::default().set("name", name).set("audience", audience).done();
+            Self::Create { name, audience, status_list } => {
+                let status_list = status_list.then_some(true);
+                let members = Members::default().set("name", name).set("audience", audience);
+                let body = members.maybe("status_list", status_list).done();
                 out.document(&client.post("/v1/resource-servers", &body).await?);
             }
             Self::List => {

@@ -2,6 +2,7 @@
 
 mod asker;
 mod elsewhere;
+mod status;
 
 use super::Members;
 use crate::{
@@ -46,7 +47,7 @@ The person finds the request at the pages, under /requests, or with `placet requ
 Example:
   placet token ask --client-id agt_01k… --user lee --scope orders.read --message 'ticket 118' < client-secret";
 
-/// Get a token, or introspect, verify or revoke one.
+/// Get a token, or introspect, verify, check or revoke one.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, after_help = AFTER)]
 pub(crate) struct Token {
@@ -119,6 +120,9 @@ enum Command {
         #[arg(long, value_name = "TEXT")]
         task_description: Option<String>,
     },
+    /// Check a token (from standard input) as its resource server would: by the published keys and its list of statuses
+    #[command(after_help = "Example:\n  placet token status < access-token")]
+    Status,
     /// Revoke a token (from standard input), its grant and all below it
     #[command(after_help = "Example:\n  placet token revoke --reason 'laptop lost' < access-token")]
     Revoke {
@@ -158,6 +162,7 @@ impl Token {
                 let valid = answer.get("is_valid").and_then(Value::as_bool) == Some(true);
                 Ok(if valid { Exit::Done } else { Exit::Negative })
             }
+            Some(Command::Status) => status::run(context).await,
             Some(Command::Revoke { reason }) => {
                 let token = input::secret_text("Token")?;
                 let reason = reason.as_deref().map(|reason| ("reason", reason));

@@ -128,6 +128,8 @@ mod serve;
 #[cfg(test)]
 mod stage;
 #[cfg(test)]
+mod status;
+#[cfg(test)]
 mod stored;
 #[cfg(test)]
 mod tasks;

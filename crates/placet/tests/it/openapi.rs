@@ -15,6 +15,7 @@ const OPEN: &[&str] = &[
     "GET /.well-known/oauth-protected-resource",
     "GET /.well-known/openid-configuration",
     "GET /healthz",
+    "GET /oauth/status",
     "GET /openapi.json",
     "GET /readyz",
 ];
@@ -24,6 +25,7 @@ const PROVEN_OTHERWISE: &[&str] = &[
     "GET /.well-known/oauth-authorization-server/{path}",
     "GET /.well-known/oauth-protected-resource/{path}",
     "GET /.well-known/openid-configuration/{path}",
+    "GET /oauth/status/{list}",
     // A client that introduces itself is nobody yet.
     "POST /oauth/register",
     "POST /v1/sessions",

@@ -93,6 +93,14 @@ fn the_page_on_scopes_works_as_it_is_printed() {
 }
 
 #[test]
+fn the_page_on_status_lists_works_as_it_is_printed() {
+    goes_on(
+        "docs/status-lists.md",
+        &["\"status\": \"valid\"", "over, as it should be", "{\"status_lists\":[\"http"],
+    );
+}
+
+#[test]
 fn the_page_on_people_works_as_it_is_printed() {
     goes_on(
         "docs/people.md",

@@ -8,6 +8,7 @@ use placet_core::{
     chain::Chain,
     grant::Authority,
     id::TokenId,
+    status_list::StatusClaim,
     time::Timestamp,
     token::{ACCESS_LIFETIME, AccessClaims, Actor, GrantClaim, TaskClaim, sign_access},
     user::User,
@@ -23,6 +24,8 @@ pub(super) struct Given<'a> {
     pub(super) is_child: bool,
     /// Whether it is bound to the certificate, whatever its client is registered for.
     pub(super) stays_bound: bool,
+    /// Where the token stands in a list of statuses, where it does.
+    pub(super) status: Option<&'a StatusClaim>,
     pub(super) now: Timestamp,
 }
 
@@ -32,7 +35,7 @@ pub(super) fn answer(
     given: &Given<'_>,
     params: &OAuthParams,
 ) -> Result<Map<String, Value>, OAuthError> {
-    let Given { chain, jti, ends, is_child, stays_bound, now } = *given;
+    let Given { chain, jti, ends, is_child, stays_bound, status, now } = *given;
     let (leaf, effective) = (chain.leaf(), chain.effective());
     let end = now.plus(ACCESS_LIFETIME).min(chain.expires()).min(ends.unwrap_or(Timestamp::MAX));
     let mut claims = claims(app, chain, &effective, jti, end, now);
@@ -41,6 +44,7 @@ pub(super) fn answer(
         bound.certificate = params.shown().certificate;
     }
     claims.cnf = bound.claim();
+    claims.status = status.cloned();
     let token = sign_access(&app.secrets.tokens.load(), &claims)?;
     let mut answer = Map::new();
     answer.insert("access_token".into(), token.into());
@@ -101,5 +105,6 @@ fn claims(
         },
         grant: GrantClaim { id: leaf.grant.id, root: leaf.grant.root, depth: leaf.grant.depth },
         cnf: None,
+        status: None,
     }
 }

@@ -128,6 +128,9 @@ pub(crate) async fn named_audience(
         } else {
             let sought = name.clone();
             let server = app.store.read(move |q| resource_servers::by_name_or_audience(q, &sought)).await?;
+            if let Some(server) = server.as_ref().filter(|server| server.status_list) {
+                app.status_lists.wanted_by(&server.audience);
+            }
             server.map(|server| server.audience)
         };
         let Some(found) = found else { return Ok(Err(format!("`{}`", name.escape_debug()))) };

@@ -185,6 +185,7 @@ pub(super) fn tell(context: &Context, mut document: Value, restored: &str, found
                 "agents_suspended": ended.agents, "tasks": ended.tasks, "grants": ended.grants,
                 "approvals": ended.approvals, "permits": ended.permits, "sessions": ended.sessions,
                 "passkeys": ended.passkeys, "trusted_issuers": ended.issuers,
+                "status_lists": ended.status_lists,
             }),
         );
     }
