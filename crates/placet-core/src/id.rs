@@ -62,6 +62,8 @@ kinds! {
     TrustedIssuer, TrustedIssuerId, "tis";
     /// A list of the statuses of tokens.
     StatusList, StatusListId, "tsl";
+    /// A provider that people sign in with.
+    Provider, ProviderId, "idp";
     /// One running server process with its own line of record entries.
     Node, NodeId, "nod";
 }

@@ -28,6 +28,7 @@ pub mod ledger;
 pub mod password;
 pub mod pattern;
 pub mod policy;
+pub mod provider;
 pub mod record;
 pub mod refusal;
 pub mod scope;

@@ -30,6 +30,12 @@ pub enum BeganWith {
     PasswordAndRecoveryCode,
     /// A passkey, which verified the person itself.
     Passkey,
+    /// The word of an identity provider.
+    Provider,
+    /// The word of an identity provider, and a code of their authenticator app.
+    ProviderAndTotp,
+    /// The word of an identity provider, and one of their recovery codes.
+    ProviderAndRecoveryCode,
 }
 
 impl BeganWith {
@@ -40,6 +46,9 @@ impl BeganWith {
             Self::PasswordAndTotp => "password_and_totp",
             Self::PasswordAndRecoveryCode => "password_and_recovery_code",
             Self::Passkey => "passkey",
+            Self::Provider => "provider",
+            Self::ProviderAndTotp => "provider_and_totp",
+            Self::ProviderAndRecoveryCode => "provider_and_recovery_code",
         }
     }
 }

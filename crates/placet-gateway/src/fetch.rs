@@ -1,7 +1,8 @@
-//! Reads a public document at an address that anybody may have named: a client's metadata, somebody's keys.
+//! Reads a public document at an address that anybody may have named: a client's metadata, somebody's keys; and sends a
+//! form to an address that an administrator has named.
 //!
-//! No credential goes out, no redirect is followed, nothing is kept; connections are not reused, so each document is
-//! read from an address that was checked for it.
+//! No credential goes out but the one that a form is sent with, no redirect is followed, nothing is kept or sent again;
+//! connections are not reused, so each document is read from an address that was checked for it.
 //!
 //! Invariant: only https to public addresses, whatever a name resolves to; http to this machine where the operator
 //! said so.
@@ -10,14 +11,18 @@ use crate::dial::{Connector, Dialer, Reach, Resolve, SystemResolver};
 use crate::failure::NotSent;
 use crate::gateway::{GatewayError, connect_failure, tls};
 use bytes::Bytes;
-use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, HeaderValue, USER_AGENT};
-use http::{Request, StatusCode};
-use http_body_util::{BodyExt as _, Empty};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue,
+    USER_AGENT,
+};
+use http::{Method, Request, Response, StatusCode, request::Builder, response::Parts};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use placet_core::client::Uri;
+use placet_core::secret::Secret;
 use rustls::pki_types::CertificateDer;
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,10 +90,21 @@ pub struct Fetched {
     pub headers: HeaderMap,
 }
 
+/// What was answered to a form.
+#[derive(Debug, Clone)]
+pub struct Answered {
+    /// 200, or a 4xx that says why not.
+    pub status: StatusCode,
+    /// The bytes of it.
+    pub body: Secret,
+    /// The headers that it came with.
+    pub headers: HeaderMap,
+}
+
 /// Reads documents. Cheap to clone. Lives within a tokio runtime.
 #[derive(Debug, Clone)]
 pub struct Fetcher {
-    client: Client<Connector, Empty<Bytes>>,
+    client: Client<Connector, Full<Bytes>>,
     total_timeout: Duration,
     loopback: bool,
 }
@@ -123,33 +139,83 @@ impl Fetcher {
     /// # Errors
     /// [`FetchError`].
     pub async fn get(&self, url: &str, accept: &'static str, limit: usize) -> Result<Fetched, FetchError> {
+        let mut request = self.request(url, accept)?.body(Full::default()).map_err(|_| FetchError::Url)?;
+        *request.method_mut() = Method::GET;
+        timeout(self.total_timeout, self.read(request, limit)).await.map_err(|_| FetchError::TimedOut)?
+    }
+
+    /// Sends a form to `url`, once, and reads the answer of at most `limit` bytes. `authorization` is the whole value of
+    /// that header.
+    ///
+    /// # Errors
+    /// [`FetchError`]; an answer that refuses the form (400, 401, 403) is none.
+    pub async fn post(
+        &self,
+        url: &str,
+        form: &Secret,
+        authorization: Option<&Secret>,
+        limit: usize,
+    ) -> Result<Answered, FetchError> {
+        let body = Full::new(Bytes::copy_from_slice(form.expose()));
+        let mut request = self.request(url, "application/json")?.body(body).map_err(|_| FetchError::Url)?;
+        *request.method_mut() = Method::POST;
+        let headers = request.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        if let Some(value) = authorization {
+            let mut value = HeaderValue::from_bytes(value.expose()).map_err(|_| FetchError::Url)?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        timeout(self.total_timeout, async {
+            let response = self.sent(request).await?;
+            let status = response.status();
+            if !matches!(status.as_u16(), 200 | 400 | 401 | 403) {
+                return Err(FetchError::Status(status.as_u16()));
+            }
+            let (parts, body) = uncompressed(response)?;
+            Ok(Answered { status, body: Secret::new(whole(body, limit).await?), headers: parts.headers })
+        })
+        .await
+        .map_err(|_| FetchError::TimedOut)?
+    }
+
+    /// A request to a place that may be asked.
+    fn request(&self, url: &str, accept: &'static str) -> Result<Builder, FetchError> {
         let uri = Uri::parse(url).map_err(|_| FetchError::Url)?;
         match (uri.scheme, uri.authority) {
             ("https", Some(_)) => {}
             ("http", Some(authority)) if self.loopback && authority.is_loopback() => {}
             _ => return Err(FetchError::Url),
         }
-        let mut request = Request::get(url).body(Empty::new()).map_err(|_| FetchError::Url)?;
-        let headers = request.headers_mut();
-        headers.insert(ACCEPT, HeaderValue::from_static(accept));
-        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("placet/", env!("CARGO_PKG_VERSION"))));
-        timeout(self.total_timeout, self.read(request, limit)).await.map_err(|_| FetchError::TimedOut)?
+        Ok(Request::builder()
+            .uri(url)
+            .header(ACCEPT, HeaderValue::from_static(accept))
+            .header(ACCEPT_ENCODING, HeaderValue::from_static("identity"))
+            .header(USER_AGENT, HeaderValue::from_static(concat!("placet/", env!("CARGO_PKG_VERSION")))))
     }
 
-    async fn read(&self, request: Request<Empty<Bytes>>, limit: usize) -> Result<Fetched, FetchError> {
-        let response = self.client.request(request).await.map_err(|error| {
-            if error.is_connect() { FetchError::NotSent(connect_failure(&error)) } else { FetchError::Broken }
-        })?;
+    async fn read(&self, request: Request<Full<Bytes>>, limit: usize) -> Result<Fetched, FetchError> {
+        let response = self.sent(request).await?;
         if response.status() != StatusCode::OK {
             return Err(FetchError::Status(response.status().as_u16()));
         }
-        let (parts, body) = response.into_parts();
-        if parts.headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
-            return Err(FetchError::Compressed);
-        }
+        let (parts, body) = uncompressed(response)?;
         Ok(Fetched { body: whole(body, limit).await?, headers: parts.headers })
     }
+
+    async fn sent(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, FetchError> {
+        self.client.request(request).await.map_err(|error| {
+            if error.is_connect() { FetchError::NotSent(connect_failure(&error)) } else { FetchError::Broken }
+        })
+    }
+}
+
+fn uncompressed(response: Response<Incoming>) -> Result<(Parts, Incoming), FetchError> {
+    let (parts, body) = response.into_parts();
+    if parts.headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+        return Err(FetchError::Compressed);
+    }
+    Ok((parts, body))
 }
 
 async fn whole(mut body: Incoming, limit: usize) -> Result<Vec<u8>, FetchError> {

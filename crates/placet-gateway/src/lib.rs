@@ -22,7 +22,7 @@ mod upload;
 pub use address::{AddressClass, classify};
 pub use dial::Resolve;
 pub use failure::{Happened, NotSent, Unknown, Unreadable, UpstreamFailure};
-pub use fetch::{FetchConfig, FetchError, Fetched, Fetcher};
+pub use fetch::{Answered, FetchConfig, FetchError, Fetched, Fetcher};
 pub use gateway::{Gateway, GatewayConfig, GatewayError, roots_from_pem};
 pub use inject::{Credential, CredentialError};
 pub use response::{ResponseBody, UpstreamResponse};

@@ -10,9 +10,11 @@
 mod certificate;
 mod freshness;
 mod pace;
+mod provider;
 
 pub use certificate::{Authorities, Certificate, CertificateError, Unfit};
 pub use freshness::LONGEST_KEPT;
+pub use provider::{ProviderError, Providers, Redeeming, Said};
 
 use freshness::kept_until;
 use pace::Pace;

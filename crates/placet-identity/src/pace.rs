@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How many are read at once.
 const AT_ONCE: usize = 32;
-/// How many from one host in a minute.
+/// How many from one host in a minute, where anybody may name it.
 const A_MINUTE: u32 = 60;
 /// How many hosts are counted.
 const HOSTS: usize = 4096;
@@ -21,15 +21,21 @@ const HOSTS: usize = 4096;
 pub(crate) struct Pace {
     at_once: Arc<Semaphore>,
     minute: Mutex<(i64, HashMap<String, u32>)>,
+    a_minute: u32,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { at_once: Arc::new(Semaphore::new(AT_ONCE)), minute: Mutex::default() }
+        Self::of(A_MINUTE)
     }
 }
 
 impl Pace {
+    /// None taken; so many from one host in a minute.
+    pub(crate) fn of(a_minute: u32) -> Self {
+        Self { at_once: Arc::new(Semaphore::new(AT_ONCE)), minute: Mutex::default(), a_minute }
+    }
+
     /// A turn to read from `host`; `None` where there have been too many.
     pub(crate) fn turn(&self, host: &str, now: Timestamp) -> Option<OwnedSemaphorePermit> {
         let turn = Arc::clone(&self.at_once).try_acquire_owned().ok()?;
@@ -40,7 +46,7 @@ impl Pace {
         }
         let known = counted.1.len();
         match counted.1.get_mut(host) {
-            Some(count) if *count >= A_MINUTE => return None,
+            Some(count) if *count >= self.a_minute => return None,
             Some(count) => *count += 1,
             None if known >= HOSTS => return None,
             None => _ = counted.1.insert(host.to_owned(), 1),

@@ -12,6 +12,7 @@ mod declared;
 pub mod detail_types;
 mod document;
 pub mod grants;
+pub mod identity_providers;
 pub mod keys;
 pub mod operations;
 pub mod permits;

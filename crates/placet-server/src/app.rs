@@ -30,7 +30,7 @@ use placet_core::{
     secret::{HashKey, KeyedHash},
 };
 use placet_gateway::Gateway;
-use placet_identity::Foreign;
+use placet_identity::{Foreign, Providers};
 use placet_store::Store;
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 use tokio::sync::Mutex;
@@ -91,6 +91,8 @@ pub struct Config {
     pub keep_record: Option<Duration>,
     /// Reads what clients and issuers publish about themselves.
     pub foreign: Foreign,
+    /// Asks identity providers.
+    pub providers: Providers,
 }
 
 /// A running server's parts.
@@ -119,6 +121,8 @@ pub struct App {
     pub gateway: Gateway,
     /// What others publish about themselves.
     pub foreign: Foreign,
+    /// Identity providers that people sign in with.
+    pub providers: Providers,
     /// Policies and services, compiled; swapped whole when one changes.
     pub rules: ArcSwap<Rules>,
     /// Held while policies or services change, so that the pair is always checked against what is live.
@@ -194,6 +198,7 @@ impl App {
             store,
             gateway,
             foreign: config.foreign,
+            providers: config.providers,
             rules: ArcSwap::from_pointee(rules),
             rules_change: Mutex::new(()),
             reloading: Mutex::new(()),

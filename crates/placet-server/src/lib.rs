@@ -149,6 +149,19 @@ pub fn routes() -> Routes {
             get(api::resource_servers::show).delete(api::resource_servers::end),
         )
         .route("/v1/resource-servers/{id}/secret", post(api::resource_servers::renew))
+        .route(
+            "/v1/identity-providers",
+            post(api::identity_providers::create).get(api::identity_providers::list),
+        )
+        .route(
+            "/v1/identity-providers/{id}",
+            get(api::identity_providers::show).delete(api::identity_providers::remove),
+        )
+        .route("/v1/identity-providers/{id}/secret", post(api::identity_providers::secret))
+        .route(
+            "/v1/identity-providers/{id}/subjects",
+            post(api::identity_providers::link).get(api::identity_providers::subjects),
+        )
         .route("/v1/trusted-issuers", post(api::trusted_issuers::create).get(api::trusted_issuers::list))
         .route(
             "/v1/trusted-issuers/{id}",

@@ -14,6 +14,7 @@ pub(crate) mod consent;
 mod cookies;
 mod form;
 mod html;
+pub(crate) mod provider;
 mod qr;
 pub(crate) mod requests;
 pub(crate) mod sign_in;
@@ -53,6 +54,11 @@ pub fn routes() -> Routes {
         .route("/account/passkeys/add", post(account::passkeys::add))
         .route("/account/passkeys/remove", post(account::passkeys::remove))
         .route("/account/recovery-codes", post(account::totp::recovery_codes))
+        .route("/sign-in/with/{provider}", post(provider::leave))
+        .route("/sign-in/with/{provider}/code", post(provider::submit_code))
+        .route("/sign-in/callback/{provider}", get(provider::callback))
+        .route("/account/providers", post(provider::leave_to_link))
+        .route("/account/providers/remove", post(provider::unlink))
         .route("/sign-out", post(sign_in::out))
         .route("/consent", post(consent::decide))
         .route("/device", get(requests::device).post(requests::entered))

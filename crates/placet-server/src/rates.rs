@@ -58,6 +58,8 @@ enum Of<'a> {
     OneTime(&'a str),
     /// Codes that shall confirm a person's new authenticator app, by whoever has a session of theirs, from wherever.
     Confirm(&'a str),
+    /// People who have left one address for an identity provider and have not come back.
+    Away(Network),
     /// Requests of nobody who is known.
     Strangers(Network),
     /// Requests of public clients that make something: whose they are, anybody can say.
@@ -177,10 +179,12 @@ impl Rates {
         }
         self.slots.remove(&key(of));
         self.seen.insert(key(of), ());
-        if began_with == BeganWith::Password {
+        // Whether a provider has asked for more than a password, it alone knows.
+        if matches!(began_with, BeganWith::Password | BeganWith::Provider) {
             return;
         }
-        if began_with == BeganWith::PasswordAndTotp && self.seen.get(&key(home)).is_none() {
+        let by_code = matches!(began_with, BeganWith::PasswordAndTotp | BeganWith::ProviderAndTotp);
+        if by_code && self.seen.get(&key(home)).is_none() {
             self.give_back(Of::OneTime(name));
         }
         self.seen.insert(key(home), ());
@@ -228,6 +232,24 @@ impl Rates {
         self.stranger(source, now).map_err(too_many)
     }
 
+    /// Counts that somebody leaves for an identity provider: each may make this server ask it something once.
+    ///
+    /// # Errors
+    /// `too_many_requests`.
+    pub fn left(&self, source: Source, now: Timestamp) -> Result<(), Problem> {
+        let (network, site) = networks(source);
+        self.take(Of::Away(network), now).map_err(too_many)?;
+        self.take(Of::Away(site), now).map_err(too_many)
+    }
+
+    /// Somebody came back and is known.
+    pub fn came_back(&self, source: Source) {
+        let (network, site) = networks(source);
+        for of in [Of::Away(network), Of::Away(site)] {
+            self.give_back(of);
+        }
+    }
+
     /// Counts a request whose sender could not say who it is.
     pub(crate) fn stranger(&self, source: Source, now: Timestamp) -> Result<(), Duration> {
         let (network, site) = networks(source);
@@ -272,7 +294,7 @@ impl Rates {
             Of::Polls(_) => (5, 1000, false),
             Of::Hints(_) => (10, 60_000, false),
             Of::Strangers(network) => (1000, 100, network.site),
-            Of::Public(network) => (100, 1000, network.site),
+            Of::Public(network) | Of::Away(network) => (100, 1000, network.site),
         };
         // A site has room for many networks, but not for all that it could make up.
         let room = if site { 16 } else { 1 };
@@ -299,6 +321,7 @@ fn key(of: Of<'_>) -> [u8; 16] {
         Of::Confirm(user) => ("confirm", user, None),
         Of::Strangers(network) => ("strangers", "", Some(network)),
         Of::Public(network) => ("public", "", Some(network)),
+        Of::Away(network) => ("away", "", Some(network)),
         Of::Known(id) => ("known", id, None),
     };
     let place = network.map(|network| network.to_string()).unwrap_or_default();

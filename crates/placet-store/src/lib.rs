@@ -45,6 +45,7 @@ pub mod permits;
 mod postgres;
 pub mod probe;
 pub mod proofs;
+pub mod providers;
 pub mod pushed_requests;
 mod reader;
 pub mod record;
@@ -100,6 +101,7 @@ pub fn all_statements() -> Vec<(String, String)> {
         decisions::STATEMENTS,
         delegations::STATEMENTS,
         proofs::STATEMENTS,
+        providers::STATEMENTS,
         denials::STATEMENTS,
         detail_types::STATEMENTS,
         documents::STATEMENTS,

@@ -1,8 +1,9 @@
 //! What a database that was put back from a backup must not still allow.
 //!
 //! Everything that ended after the backup is alive in it again: revoked grants, suspended agents, sessions that were
-//! signed out, passkeys and trusted issuers that were removed, approvals and delegation tokens that were used. Nobody knows
-//! which, so all of it ends; and what was given since, nobody knows at all, so each place of each list of statuses is over.
+//! signed out, passkeys, trusted issuers and identity providers that were removed, approvals and delegation tokens that were
+//! used. Nobody knows which, so all of it ends; and what was given since, nobody knows at all, so each place of each list of
+//! statuses is over.
 //!
 //! There may be millions of rows, and on a database server no transaction may take long; so each call ends some.
 //!
@@ -39,6 +40,9 @@ statements! {
     /// Lists of statuses: who was given a place since then is not known, and reads as valid.
     RESTORED_STATUS_LISTS = "UPDATE status_lists SET condemned = 1
               WHERE id IN (SELECT id FROM status_lists WHERE condemned = 0 LIMIT ?1)";
+    /// Providers that people sign in with: a link that was taken away since is back. There is a password beside each.
+    RESTORED_PROVIDERS = "UPDATE providers SET ended = ?1, sealed = NULL
+              WHERE id IN (SELECT id FROM providers WHERE ended IS NULL LIMIT ?2)";
     /// Nodes that ran when the backup was made.
     RESTORED_NODES = "DELETE FROM vault_holders";
     /// Whatever was decided before is stale.
@@ -66,6 +70,8 @@ pub struct Neutralised {
     pub issuers: u64,
     /// Lists of statuses, whose tokens are all over.
     pub status_lists: u64,
+    /// Providers that people signed in with.
+    pub providers: u64,
 }
 
 impl Neutralised {
@@ -80,6 +86,7 @@ impl Neutralised {
             + self.passkeys
             + self.issuers
             + self.status_lists
+            + self.providers
     }
 
     /// With what was ended besides.
@@ -95,6 +102,7 @@ impl Neutralised {
             passkeys: self.passkeys + other.passkeys,
             issuers: self.issuers + other.issuers,
             status_lists: self.status_lists + other.status_lists,
+            providers: self.providers + other.providers,
         }
     }
 }
@@ -114,6 +122,7 @@ pub fn end(tx: &mut Tx<'_>, now: Timestamp, limit: usize) -> Result<Neutralised,
         passkeys: tx.execute(&RESTORED_PASSKEYS, &params![limit])?,
         issuers: tx.execute(&RESTORED_ISSUERS, &params![now, limit])?,
         status_lists: tx.execute(&RESTORED_STATUS_LISTS, &params![limit])?,
+        providers: tx.execute(&RESTORED_PROVIDERS, &params![now, limit])?,
     })
 }
 

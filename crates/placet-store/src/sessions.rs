@@ -10,7 +10,7 @@ use crate::{
     users,
 };
 use placet_core::{
-    id::{SessionId, UserId},
+    id::{ProviderId, SessionId, UserId},
     secret::KeyedHash,
     time::Timestamp,
     user::{BeganWith, User},
@@ -19,14 +19,14 @@ use placet_core::{
 /// The columns that [`read`] takes.
 macro_rules! columns {
     () => {
-        "id, user_id, created, expires, ended, began_with"
+        "id, user_id, created, expires, ended, began_by, provider"
     };
 }
 
 statements! {
     /// A new session.
-    INSERT = "INSERT INTO sessions (id, user_id, token, created, expires, began_with)
-              VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    INSERT = "INSERT INTO sessions (id, user_id, token, created, expires, began_by, provider)
+              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     /// A live one by the hash of its token.
     BY_TOKEN = concat!("SELECT ", columns!(), " FROM sessions
                         WHERE token = ?1 AND ended IS NULL AND expires > ?2");
@@ -44,6 +44,11 @@ statements! {
     END = "UPDATE sessions SET ended = ?2 WHERE id = ?1 AND ended IS NULL";
     /// Ends all of one user but one.
     END_ALL = "UPDATE sessions SET ended = ?2 WHERE user_id = ?1 AND ended IS NULL AND expires > ?2 AND id <> ?3";
+    /// Ends all that began with a provider.
+    END_OF_PROVIDER = "UPDATE sessions SET ended = ?2 WHERE provider = ?1 AND ended IS NULL AND expires > ?2";
+    /// Ends those of one user.
+    END_OF_USER_AT = "UPDATE sessions SET ended = ?3
+              WHERE provider = ?1 AND user_id = ?2 AND ended IS NULL AND expires > ?3";
 }
 
 /// A session as it is listed.
@@ -61,6 +66,8 @@ pub struct Session {
     pub ended: Option<Timestamp>,
     /// With what they did; none where the session is older than that was kept.
     pub began_with: Option<BeganWith>,
+    /// The identity provider, where it began with one.
+    pub provider: Option<ProviderId>,
 }
 
 /// Stores a new session under the hash of its token.
@@ -72,11 +79,11 @@ pub fn insert(
     id: SessionId,
     user: UserId,
     token: KeyedHash,
-    began_with: BeganWith,
+    (began_with, provider): (BeganWith, Option<ProviderId>),
     created: Timestamp,
     expires: Timestamp,
 ) -> Result<(), Fault> {
-    let row = params![id, user, token.as_bytes(), created, expires, began_with.as_str()];
+    let row = params![id, user, token.as_bytes(), created, expires, began_with.as_str(), provider];
     tx.execute(&INSERT, &row).map(|_| ())
 }
 
@@ -147,6 +154,27 @@ pub fn end_all(
     tx.execute(&END_ALL, &params![user, now, document::behind(except)])
 }
 
+/// Ends every live session that began with a provider; answers how many.
+///
+/// # Errors
+/// [`Fault`].
+pub fn end_of_provider(tx: &mut Tx<'_>, provider: ProviderId, now: Timestamp) -> Result<u64, Fault> {
+    tx.execute(&END_OF_PROVIDER, &params![provider, now])
+}
+
+/// Ends every live session of `user` that began with a provider; answers how many.
+///
+/// # Errors
+/// [`Fault`].
+pub fn end_of_user_at(
+    tx: &mut Tx<'_>,
+    provider: ProviderId,
+    user: UserId,
+    now: Timestamp,
+) -> Result<u64, Fault> {
+    tx.execute(&END_OF_USER_AT, &params![provider, user, now])
+}
+
 fn read(row: &Row<'_>) -> Result<Session, Fault> {
     Ok(Session {
         id: row.id(0)?,
@@ -155,5 +183,6 @@ fn read(row: &Row<'_>) -> Result<Session, Fault> {
         expires: row.time(3)?,
         ended: row.optional_time(4)?,
         began_with: row.optional_text(5)?.map(|word| document::state(&word)).transpose()?,
+        provider: row.optional_id(6)?,
     })
 }

@@ -6,8 +6,8 @@ use crate::{
     client::Client,
     commands::{
         account, act, action, agent, approvals, backup, connection, detail_type, doctor, grant, issuer, keys,
-        permit, policy, record, registration, request, resource_server, restore, scope, service, session,
-        shell, task, token, user,
+        permit, policy, provider, record, registration, request, resource_server, restore, scope, service,
+        session, shell, task, token, user,
     },
     data::{self, VaultKeys},
     demo,
@@ -97,6 +97,9 @@ pub(crate) enum Command {
     /// Trust issuers whose assertions about people and workloads count
     #[command(subcommand)]
     Issuer(issuer::Command),
+    /// Let people sign in with identity providers
+    #[command(subcommand)]
+    Provider(provider::Command),
     /// Say what scopes mean, and who may delegate them
     #[command(subcommand)]
     Scope(scope::Command),
@@ -189,6 +192,7 @@ impl Cli {
                 Command::Registration(command) => command.run(&context).await,
                 Command::ResourceServer(command) => command.run(&context).await,
                 Command::Issuer(command) => command.run(&context).await,
+                Command::Provider(command) => command.run(&context).await,
                 Command::Scope(command) => command.run(&context).await,
                 Command::DetailType(command) => command.run(&context).await,
                 Command::Act(command) => command.run(&context).await,

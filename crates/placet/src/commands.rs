@@ -17,6 +17,7 @@ mod key;
 pub(crate) mod keys;
 pub(crate) mod permit;
 pub(crate) mod policy;
+pub(crate) mod provider;
 pub(crate) mod record;
 pub(crate) mod registration;
 pub(crate) mod request;

@@ -10,7 +10,7 @@ use crate::{
 };
 use placet_core::time::Timestamp;
 use placet_gateway::{FetchConfig, Gateway, GatewayConfig, GatewayError};
-use placet_identity::{Authorities, Foreign};
+use placet_identity::{Authorities, Foreign, Providers};
 use placet_server::{
     app::{App, Config},
     clock::Clock,
@@ -137,6 +137,7 @@ pub(crate) async fn start(
     directory.publish_record_key(&secrets.record.public_key().to_string())?;
     let issuers = issuers(&store, &issuer, now).await?;
     let unusable = |error: GatewayError| Failure::start(format!("TLS can't be set up: {error}"));
+    let providers = Providers::new(outside.documents.clone()).map_err(unusable)?;
     let foreign = Foreign::new(outside.documents).map_err(unusable)?;
     let gateway = Gateway::new(outside.gateway);
     let gateway =
@@ -155,6 +156,7 @@ pub(crate) async fn start(
         shared,
         keep_record,
         foreign,
+        providers,
     };
     let app = App::start(config, store, gateway).await;
     let app = app.map_err(|error| Failure::start(format!("what is stored can't be used: {error}")))?;

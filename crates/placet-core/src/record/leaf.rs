@@ -126,6 +126,14 @@ entry_types! {
     IssuerChanged = "issuer.changed",
     /// An issuer's assertions count no more, and what was given on its word has ended.
     IssuerRemoved = "issuer.removed",
+    /// People can sign in with an identity provider.
+    ProviderAdded = "provider.added",
+    /// This server shows another secret to an identity provider.
+    ProviderChanged = "provider.changed",
+    /// A user signs in as a subject of an identity provider, or no more.
+    ProviderLinked = "provider.linked",
+    /// Nobody signs in with an identity provider any more; sessions that began with it have ended.
+    ProviderRemoved = "provider.removed",
     /// It was said what a scope means, what it stands for and who may delegate it.
     ScopeApplied = "scope.applied",
     /// A scope is registered no more.

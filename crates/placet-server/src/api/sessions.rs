@@ -76,7 +76,7 @@ pub(crate) async fn list(
     let now = app.clock.now();
     let shown = |session: &sessions::Session| {
         json!({"id": session.id, "user": session.user, "created": session.created, "expires": session.expires,
-            "began_with": session.began_with, "ended": session.ended, "alive": session.ended.is_none() && now < session.expires})
+            "began_with": session.began_with, "provider": session.provider, "ended": session.ended, "alive": session.ended.is_none() && now < session.expires})
     };
     Ok(Json(json!({"sessions": found.iter().map(shown).collect::<Vec<_>>(), "next": next})))
 }

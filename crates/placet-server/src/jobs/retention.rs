@@ -7,7 +7,7 @@
 use super::{Failure, Health, turn, turns};
 use crate::app::App;
 use placet_core::time::Timestamp;
-use placet_store::{Fault, Tx, retention, second_factors, status_lists};
+use placet_store::{Fault, Tx, providers, retention, second_factors, status_lists};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 
@@ -45,6 +45,7 @@ async fn once(app: &App, stopped: &watch::Receiver<bool>) -> Result<(), Failure>
         (retention::counters, now.minus(COUNTERS)),
         (retention::leases, now.minus(COUNTERS)),
         (retention::sessions, now.minus(SESSIONS)),
+        (providers::purge, now),
         (second_factors::forget_unconfirmed, now.minus(UNCONFIRMED)),
         (retention::actions, now.minus(ACTIONS)),
         (status_lists::purge, now),

@@ -1,5 +1,7 @@
 //! What each route takes and answers. One entry a route; the tests say which are missing.
 
+mod identity_providers;
+
 use super::{Caller, Gives, Operation, Takes};
 use Caller::{Agent, Anybody, Bearer, Client, MaybeBearer, Person};
 use Takes::{Document, Form, Json, MaybeJson, Nothing, OpenJson};
@@ -607,7 +609,7 @@ pub const OPERATIONS: &[Operation] = &[
         &[(
             200,
             Gives::Json(
-                "sessions!: [{id!: text, user!: text, created!: time, expires!: time, began_with!: text?, ended!: time?, alive!: flag}], next!: text?",
+                "sessions!: [{id!: text, user!: text, created!: time, expires!: time, began_with!: text?, provider!: text?, ended!: time?, alive!: flag}], next!: text?",
             ),
         )],
     )
@@ -690,6 +692,13 @@ pub const OPERATIONS: &[Operation] = &[
         Bearer,
         RESOURCE_SERVER,
     ),
+    identity_providers::CREATE,
+    identity_providers::LIST,
+    identity_providers::SHOW,
+    identity_providers::REMOVE,
+    identity_providers::SECRET,
+    identity_providers::SUBJECTS,
+    identity_providers::LINK,
     op("POST /v1/trusted-issuers", "Trust an issuer of assertions about people or workloads (administrators)", Bearer, &[(201, Gives::Json(TRUSTED))])
         .takes(Json(trusted!())),
     op(

@@ -12,7 +12,7 @@ use super::{
     cookies,
     form::{self, Form},
     html::{Page, see_other},
-    sign_in,
+    provider, sign_in,
 };
 use crate::{
     app::App,
@@ -20,6 +20,7 @@ use crate::{
     people::{
         factors::{self, Factors},
         proof::{self, Proven},
+        provider::MOST,
         session,
     },
     problem::Problem,
@@ -32,7 +33,7 @@ use axum::{
 use maud::{Markup, html};
 use placet_core::{consent::quoted, id::SessionId, refusal::Code, time::Timestamp, user::BeganWith};
 use placet_store::{
-    Fault,
+    Fault, providers,
     sessions::{self, Session},
 };
 use std::sync::Arc;
@@ -161,10 +162,11 @@ async fn page(app: &App, person: &SignedIn, wrong: Option<&str>) -> Response {
         .store
         .read(move |q| {
             let sessions = sessions::live(q, id, now, SESSIONS)?;
-            Ok::<_, Fault>((sessions, Factors::of(q, id)?))
+            let all = providers::list(q, None, MOST)?;
+            Ok::<_, Fault>((sessions, Factors::of(q, id)?, all, providers::of_user(q, id)?))
         })
         .await;
-    let (sessions, factors) = match found {
+    let (sessions, factors, all, own) = match found {
         Ok(found) => found,
         Err(fault) => return sign_in::failed(&fault.into()),
     };
@@ -179,6 +181,7 @@ async fn page(app: &App, person: &SignedIn, wrong: Option<&str>) -> Response {
             h2 { "Passkeys" }
             (passkeys::section(app, person, &factors))
         }
+        (provider::section(&token(app, person), |form| fresh(person, form, &factors), &all, &own))
         section {
             h2 { "Password" }
             form method="post" action="/account/password" {
@@ -227,6 +230,9 @@ const fn words(began_with: BeganWith) -> &'static str {
         BeganWith::PasswordAndTotp => "the password and a code",
         BeganWith::PasswordAndRecoveryCode => "the password and a recovery code",
         BeganWith::Passkey => "a passkey",
+        BeganWith::Provider => "an identity provider",
+        BeganWith::ProviderAndTotp => "an identity provider and a code",
+        BeganWith::ProviderAndRecoveryCode => "an identity provider and a recovery code",
     }
 }
 

@@ -45,7 +45,7 @@ pub(crate) async fn show(
                 Ok(None) => {
                     let leads_to = Some(redirect::form_action(to.to()));
                     let next = Next { query, leads_to, name: String::new() };
-                    sign_in::page(&app, &headers, &next, None).into_response()
+                    sign_in::page(&app, &headers, &next, None).await.into_response()
                 }
                 Err(problem) => sign_in::failed(&problem),
             };
@@ -67,7 +67,7 @@ pub(crate) async fn show(
                 leads_to: Some(redirect::form_action(asked.back.to())),
                 name: asked.login_hint.unwrap_or_default(),
             };
-            sign_in::page(&app, &headers, &next, None).into_response()
+            sign_in::page(&app, &headers, &next, None).await.into_response()
         }
         Err(problem) => sign_in::failed(&problem),
     }

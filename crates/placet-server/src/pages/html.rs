@@ -19,13 +19,22 @@ pub(super) struct Page {
     body: Markup,
     forms: Vec<String>,
     passkeys: bool,
+    onward: Option<String>,
     cookies: Vec<HeaderValue>,
 }
 
 impl Page {
     /// A page with a form, which may lead to this origin.
     pub(super) fn new(title: &'static str, body: Markup) -> Self {
-        Self { status: StatusCode::OK, title, body, forms: Vec::new(), passkeys: false, cookies: Vec::new() }
+        Self {
+            status: StatusCode::OK,
+            title,
+            body,
+            forms: Vec::new(),
+            passkeys: false,
+            onward: None,
+            cookies: Vec::new(),
+        }
     }
 
     /// A page that says what is wrong, and leads nowhere.
@@ -48,6 +57,11 @@ impl Page {
     /// The same, which asks the browser for a passkey.
     pub(super) fn with_passkeys(self) -> Self {
         Self { passkeys: true, ..self }
+    }
+
+    /// The same, from which the browser goes on by itself. Unlike what follows a form that is no business of its policy.
+    pub(super) fn going_on_to(self, url: String) -> Self {
+        Self { onward: Some(url), ..self }
     }
 
     /// The same, with a cookie.
@@ -73,6 +87,7 @@ impl IntoResponse for Page {
                     meta name="robots" content="noindex";
                     title { (self.title) " – Placet" }
                     link rel="stylesheet" href="/style.css";
+                    @if let Some(url) = &self.onward { meta http-equiv="refresh" content={ "0; url=" (url) }; }
                     @if self.passkeys { script src="/passkey.js" defer {} }
                 }
                 body {

@@ -16,6 +16,7 @@ use super::{
     cookies::{self, Cookie},
     form::{self, Form},
     html::{Page, see_other},
+    provider,
     requests::{REQUESTS, path},
 };
 use crate::{
@@ -40,7 +41,7 @@ use placet_core::{consent::quoted, refusal::Code, secret::Secret, time::Timestam
 use std::{sync::Arc, time::Duration};
 
 /// The purposes of the forms' tokens.
-const SIGN_IN: &str = "form_sign_in";
+pub(super) const SIGN_IN: &str = "form_sign_in";
 const CODE: &str = "form_code";
 const SIGN_OUT: &str = "form_sign_out";
 
@@ -76,13 +77,13 @@ pub(crate) async fn show(State(app): State<Arc<App>>, headers: HeaderMap) -> Res
             };
             Page::new("Signed in", body).into_response()
         }
-        Ok(None) => page(&app, &headers, &Next::default(), None).into_response(),
+        Ok(None) => page(&app, &headers, &Next::default(), None).await.into_response(),
         Err(problem) => failed(&problem),
     }
 }
 
 /// The page that asks who it is.
-pub(super) fn page(app: &App, headers: &HeaderMap, next: &Next, wrong: Option<&str>) -> Page {
+pub(super) async fn page(app: &App, headers: &HeaderMap, next: &Next, wrong: Option<&str>) -> Page {
     let known = Cookie::Form.read(app, headers);
     let (browser, cookie) = match known {
         Some(browser) => (browser, None),
@@ -98,6 +99,7 @@ pub(super) fn page(app: &App, headers: &HeaderMap, next: &Next, wrong: Option<&s
         input type="hidden" name="next" value=(next.query);
     };
     let passkey = account::passkeys::sign_in(app, &browser, &hidden);
+    let providers = provider::buttons(app, &hidden).await;
     let body = html! {
         @if let Some(wrong) = wrong { p role="alert" { (wrong) } }
         form method="post" action="/sign-in" {
@@ -109,6 +111,7 @@ pub(super) fn page(app: &App, headers: &HeaderMap, next: &Next, wrong: Option<&s
             div.verdict { button.go type="submit" { "Sign in" } }
         }
         (passkey)
+        (providers)
         @if !next.query.is_empty() {
             p { "You will then be asked whether an agent may act on your behalf." }
         }
@@ -136,12 +139,15 @@ pub(crate) async fn submit(
     if !fits {
         // Cookies are off, or the form was another browser's.
         let wrong = "The form was not given to this browser, or its cookie is gone. Try again.";
-        return page(&app, &headers, &next, Some(wrong)).with_status(StatusCode::FORBIDDEN).into_response();
+        return page(&app, &headers, &next, Some(wrong))
+            .await
+            .with_status(StatusCode::FORBIDDEN)
+            .into_response();
     }
     let (name, password) = (next.name.clone(), form.take("password"));
     let known = match proof::by_password(&app, &name, password, source).await {
         Ok(known) => known,
-        Err(problem) => return again(&app, &headers, &next, &problem),
+        Err(problem) => return again(&app, &headers, &next, &problem).await,
     };
     let ticket = browser.map(|browser| Ticket::new(&app, &browser, &name, known.password()));
     match (proof::with_code(&app, known, None, source).await, ticket) {
@@ -149,7 +155,7 @@ pub(crate) async fn submit(
         (Err(problem), Some(ticket)) if problem.code() == Code::SecondFactorRequired => {
             ask_code(&next, &ticket, None).into_response()
         }
-        (Err(problem), _) => again(&app, &headers, &next, &problem),
+        (Err(problem), _) => again(&app, &headers, &next, &problem).await,
     }
 }
 
@@ -171,10 +177,11 @@ pub(crate) async fn submit_code(
         Err(problem) if problem.code() == Code::TokenInvalid => {
             let wrong = "This took too long, or was begun in another browser. Sign in again.";
             return page(&app, &headers, &next, Some(wrong))
+                .await
                 .with_status(StatusCode::FORBIDDEN)
                 .into_response();
         }
-        Err(problem) => return again(&app, &headers, &next, &problem),
+        Err(problem) => return again(&app, &headers, &next, &problem).await,
     };
     // A missing code is a wrong one.
     let code = Some(form.text("code")).filter(|code| !code.trim().is_empty()).unwrap_or("-");
@@ -202,16 +209,17 @@ pub(crate) async fn submit_passkey(
     let next = Next { query: form.take("next"), ..Next::default() };
     let browser = Cookie::Form.read(&app, &headers);
     let bound = browser.filter(|browser| form::fits(&app, SIGN_IN, &[browser.expose()], form.text("token")));
-    let refused =
-        |status, wrong| page(&app, &headers, &next, Some(wrong)).with_status(status).into_response();
+    let refused = async |status, wrong| {
+        page(&app, &headers, &next, Some(wrong)).await.with_status(status).into_response()
+    };
     let Some(browser) = bound else {
         let wrong = "The form was not given to this browser, or its cookie is gone. Try again.";
-        return refused(StatusCode::FORBIDDEN, wrong);
+        return refused(StatusCode::FORBIDDEN, wrong).await;
     };
     const WRONG: &str =
         "The passkey is not known here, or this took too long. Try again, or use your password.";
     let Some((challenge, asserted)) = account::passkeys::answer(&form) else {
-        return refused(StatusCode::BAD_REQUEST, WRONG);
+        return refused(StatusCode::BAD_REQUEST, WRONG).await;
     };
     let begun = match passkeys::proof(&app, &browser, &challenge, asserted, source).await {
         Ok(proven) => session::begin(&app, proven, source).await,
@@ -219,8 +227,8 @@ pub(crate) async fn submit_passkey(
     };
     match begun {
         Ok(begun) => entered(&app, &next, &begun),
-        Err(problem) if problem.code() == Code::TokenInvalid => refused(StatusCode::FORBIDDEN, WRONG),
-        Err(problem) => again(&app, &headers, &next, &problem),
+        Err(problem) if problem.code() == Code::TokenInvalid => refused(StatusCode::FORBIDDEN, WRONG).await,
+        Err(problem) => again(&app, &headers, &next, &problem).await,
     }
 }
 
@@ -273,12 +281,12 @@ fn parts<'a>(browser: &'a Secret, since: &'a str, name: &'a str, password: &'a s
 async fn enter(app: &App, headers: &HeaderMap, next: &Next, proven: Proven, source: Source) -> Response {
     match session::begin(app, proven, source).await {
         Ok(begun) => entered(app, next, &begun),
-        Err(problem) => again(app, headers, next, &problem),
+        Err(problem) => again(app, headers, next, &problem).await,
     }
 }
 
 /// Goes on with a session that has just begun.
-fn entered(app: &App, next: &Next, begun: &Begun) -> Response {
+pub(super) fn entered(app: &App, next: &Next, begun: &Begun) -> Response {
     let mut response = see_other(&onward(&next.query));
     if let Some(cookie) = Cookie::Session.set(app, &begun.token) {
         response.headers_mut().append(header::SET_COOKIE, cookie);
@@ -287,12 +295,12 @@ fn entered(app: &App, next: &Next, begun: &Begun) -> Response {
 }
 
 /// The page once more, with what was wrong.
-fn again(app: &App, headers: &HeaderMap, next: &Next, problem: &Problem) -> Response {
+async fn again(app: &App, headers: &HeaderMap, next: &Next, problem: &Problem) -> Response {
     let (status, wrong) = said(problem);
-    page(app, headers, next, Some(wrong)).with_status(status).into_response()
+    page(app, headers, next, Some(wrong)).await.with_status(status).into_response()
 }
 
-fn said(problem: &Problem) -> (StatusCode, &'static str) {
+pub(super) fn said(problem: &Problem) -> (StatusCode, &'static str) {
     match problem.code() {
         Code::TokenInvalid => (StatusCode::FORBIDDEN, "Name or password is wrong."),
         Code::SecondFactorRequired => {

@@ -1,4 +1,6 @@
-//! A person's proof: the password, and where they have an authenticator app a code of it, or a recovery code; or a passkey.
+//! A person's proof: the password, and where they have an authenticator app a code of it, or a recovery code; or a passkey;
+//! or the word of an identity provider, with a code beside it as beside a password, unless an administrator has declared
+//! that the provider asks for two factors itself.
 //!
 //! It is looked at first and used up later, in the transaction of what it is for: there a code is used once, on all
 //! nodes, and whatever was changed meanwhile makes the proof worthless.
@@ -13,7 +15,7 @@ use crate::{
     problem::Problem,
 };
 use placet_core::{
-    id::{PasskeyId, UserId},
+    id::{PasskeyId, ProviderId, UserId},
     refusal::Code,
     seal::{Aad, Sealed},
     secret::{KeyedHash, Secret},
@@ -22,7 +24,7 @@ use placet_core::{
     user::{BeganWith, User},
 };
 use placet_store::{
-    Tx, passkeys,
+    Tx, passkeys, providers,
     second_factors::{self, Totp},
     users,
 };
@@ -52,6 +54,19 @@ pub(super) enum Shown {
         /// The challenge that it answers.
         challenge: Answered,
     },
+    /// The word of an identity provider, and what was shown beside it.
+    Provider(Elsewhere, Second),
+}
+
+/// Whom an identity provider has just spoken of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Elsewhere {
+    /// The provider.
+    pub(crate) provider: ProviderId,
+    /// What it calls them.
+    pub(crate) subject: String,
+    /// Whether its word counts for two factors.
+    pub(crate) two_factors: bool,
 }
 
 /// What was shown beside a password.
@@ -159,21 +174,55 @@ pub(crate) async fn with_code(
     source: Source,
 ) -> Result<Proven, Problem> {
     let Known { user, password } = known;
+    let second = beside(app, &user, code, source).await?;
+    Ok(Proven { user, shown: Shown::Password(password, second) })
+}
+
+/// The proof of a person of whom an identity provider has just spoken.
+///
+/// # Errors
+/// `not_permitted` where that is nobody here; `second_factor_required`, `too_many_requests` and `request_invalid` as
+/// [`of_name`].
+pub(crate) async fn of_elsewhere(
+    app: &App,
+    elsewhere: Elsewhere,
+    code: Option<&str>,
+    source: Source,
+) -> Result<Proven, Problem> {
+    let (provider, subject) = (elsewhere.provider, elsewhere.subject.clone());
+    let user = app
+        .store
+        .read(move |q| match providers::user(q, provider, &subject)? {
+            Some(user) => users::find(q, user),
+            None => Ok(None),
+        })
+        .await?;
+    let user = user.ok_or_else(|| Problem::of(Code::NotPermitted, "that is nobody here"))?;
+    let second = if elsewhere.two_factors {
+        Second::Nothing
+    } else {
+        if code.is_some() {
+            app.rates.ticket(&user.name, source, app.clock.now())?;
+        }
+        beside(app, &user, code, source).await?
+    };
+    Ok(Proven { user, shown: Shown::Provider(elsewhere, second) })
+}
+
+/// What is shown beside a first factor: a code, where the person has an app.
+async fn beside(app: &App, user: &User, code: Option<&str>, source: Source) -> Result<Second, Problem> {
     let id = user.id;
     let totp = app.store.read(move |q| second_factors::totp(q, id)).await?;
     let code = code.map(str::trim).filter(|code| !code.is_empty());
-    let second = match (totp.filter(|totp| totp.confirmed.is_some()), code) {
-        (None, None) => Second::Nothing,
-        (None, Some(_)) => {
-            return Err(Problem::of(
-                Code::RequestInvalid,
-                "no authenticator app is set up for this user: leave `totp` out",
-            ));
-        }
-        (Some(_), None) => return Err(required("a code of the authenticator app is needed as well")),
-        (Some(totp), Some(code)) => second(app, &user, &totp, code, source).await?,
-    };
-    Ok(Proven { user, shown: Shown::Password(password, second) })
+    match (totp.filter(|totp| totp.confirmed.is_some()), code) {
+        (None, None) => Ok(Second::Nothing),
+        (None, Some(_)) => Err(Problem::of(
+            Code::RequestInvalid,
+            "no authenticator app is set up for this user: leave `totp` out",
+        )),
+        (Some(_), None) => Err(required("a code of the authenticator app is needed as well")),
+        (Some(totp), Some(code)) => second(app, user, &totp, code, source).await,
+    }
 }
 
 impl Known {
@@ -191,6 +240,17 @@ impl Proven {
             Shown::Password(_, Second::Step { .. }) => BeganWith::PasswordAndTotp,
             Shown::Password(_, Second::Recovery(_)) => BeganWith::PasswordAndRecoveryCode,
             Shown::Passkey { .. } => BeganWith::Passkey,
+            Shown::Provider(_, Second::Nothing) => BeganWith::Provider,
+            Shown::Provider(_, Second::Step { .. }) => BeganWith::ProviderAndTotp,
+            Shown::Provider(_, Second::Recovery(_)) => BeganWith::ProviderAndRecoveryCode,
+        }
+    }
+
+    /// The identity provider on whose word it rests, if any.
+    pub(crate) fn provider(&self) -> Option<ProviderId> {
+        match &self.shown {
+            Shown::Provider(elsewhere, _) => Some(elsewhere.provider),
+            Shown::Password(..) | Shown::Passkey { .. } => None,
         }
     }
 
@@ -198,7 +258,8 @@ impl Proven {
     /// forgotten.
     ///
     /// # Errors
-    /// `token_invalid` where the password was changed meanwhile, the passkey is gone or its challenge was used;
+    /// `token_invalid` where the password was changed meanwhile, the passkey is gone or its challenge was used, the provider
+    /// was removed or means somebody else by now;
     /// `second_factor_required` where the code was used meanwhile, or one is asked for since a moment ago; what `f` answers.
     pub(super) async fn used<T, F>(
         self,
@@ -233,7 +294,23 @@ impl Proven {
                 }
                 Err(super::passkeys::too_late())
             }
+            Shown::Provider(elsewhere, second) => self.take_elsewhere(tx, elsewhere, second, now),
         }
+    }
+
+    fn take_elsewhere(
+        &self,
+        tx: &mut Tx<'_>,
+        elsewhere: &Elsewhere,
+        second: &Second,
+        now: Timestamp,
+    ) -> Result<(), Problem> {
+        let id = elsewhere.provider;
+        let means = providers::user(tx, id, &elsewhere.subject)?;
+        if !providers::lives(tx, id)? || means != Some(self.user.id) {
+            return Err(Problem::of(Code::TokenInvalid, "signing in this way was ended a moment ago"));
+        }
+        if elsewhere.two_factors { Ok(()) } else { self.take_second(tx, second, now) }
     }
 
     fn take_password(
@@ -248,6 +325,11 @@ impl Proven {
         if stored.is_none_or(|(user, password)| user.id != id || password != fitted) {
             return Err(Problem::of(Code::TokenInvalid, "the password was changed a moment ago"));
         }
+        self.take_second(tx, second, now)
+    }
+
+    fn take_second(&self, tx: &mut Tx<'_>, second: &Second, now: Timestamp) -> Result<(), Problem> {
+        let id = self.user.id;
         let taken = match second {
             Second::Nothing => second_factors::totp(tx, id)?.is_none_or(|totp| totp.confirmed.is_none()),
             Second::Step { generation, step } => second_factors::use_step(tx, id, *generation, *step)?,

@@ -37,7 +37,8 @@ pub(crate) struct Begun {
 /// # Errors
 /// As [`Proven::used`].
 pub(crate) async fn begin(app: &App, proven: Proven, source: Source) -> Result<Begun, Problem> {
-    let (now, user, began_with) = (app.clock.now(), proven.user.id, proven.began_with());
+    let (now, user) = (app.clock.now(), proven.user.id);
+    let (began_with, provider) = (proven.began_with(), proven.provider());
     let (id, expires): (SessionId, _) = (clock::fresh(now), now.plus(LIFETIME));
     let token = Secret::generated(SESSION_PREFIX, clock::entropy());
     let hash = app.secrets.hashing.hash(SESSION, token.expose());
@@ -46,11 +47,14 @@ pub(crate) async fn begin(app: &App, proven: Proven, source: Source) -> Result<B
         source: recording::source(source.0),
         ..recording::by(EntryType::SessionStarted, now, user.to_string())
     };
-    let body = json!({"session": id, "expires": expires, "began_with": began_with});
+    let mut body = json!({"session": id, "expires": expires, "began_with": began_with});
+    if let (Some(members), Some(provider)) = (body.as_object_mut(), provider) {
+        members.insert("provider".into(), json!(provider));
+    }
     let entry = app.prepare(envelope, Some(&body))?;
     proven
         .used(app, source, now, move |tx| {
-            sessions::insert(tx, id, user, hash, began_with, now, expires)?;
+            sessions::insert(tx, id, user, hash, (began_with, provider), now, expires)?;
             Ok(tx.record(entry.clone())?)
         })
         .await?;

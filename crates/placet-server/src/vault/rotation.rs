@@ -11,13 +11,13 @@ use crate::{
     app::App,
     connections::VAULT_KIND,
     keys::{KEY_KIND, rotation::By},
-    people::proof::TOTP_KIND,
+    people::{proof::TOTP_KIND, provider::PROVIDER_KIND},
     problem::{Answer, Problem},
     recording,
     way::outcome::ANSWER_KIND,
 };
 use placet_core::{
-    id::{ConnectionId, UserId},
+    id::{ConnectionId, ProviderId, UserId},
     record::{EntryType, Envelope},
     refusal::Code,
     seal::{Aad, Sealed, Vault},
@@ -26,7 +26,7 @@ use placet_core::{
 use placet_store::{
     Fault, PreparedEntry, Tx, connections, idempotency,
     keys::{self, VaultKey, VaultKeyState},
-    second_factors,
+    providers, second_factors,
 };
 use std::{
     collections::BTreeSet,
@@ -254,6 +254,7 @@ enum Place {
     Key,
     Connection(ConnectionId),
     Totp(UserId),
+    Provider(ProviderId),
     Answer(Vec<u8>),
 }
 
@@ -272,6 +273,7 @@ impl Value {
             Place::Key => keys::reseal(tx, &self.row, &self.sealed, new),
             Place::Connection(id) => connections::reseal(tx, *id, &self.sealed, new),
             Place::Totp(user) => second_factors::reseal(tx, *user, &self.sealed, new),
+            Place::Provider(id) => providers::reseal(tx, *id, &self.sealed, new),
             Place::Answer(scope) => idempotency::reseal(tx, scope, &self.sealed, new),
         }
     }
@@ -326,6 +328,7 @@ async fn rewrap(app: &App) -> Result<usize, String> {
             break;
         }
     }
+    left += rewrap_providers(app, &vault).await?;
     let mut after = Vec::new();
     loop {
         let from = after.clone();
@@ -340,6 +343,26 @@ async fn rewrap(app: &App) -> Result<usize, String> {
             sealed: answer.sealed,
         });
         left += step(app, &vault, page.collect()).await?;
+        if !full {
+            return Ok(left);
+        }
+    }
+}
+
+async fn rewrap_providers(app: &App, vault: &Vault) -> Result<usize, String> {
+    let (mut left, mut after) = (0, None);
+    loop {
+        let page = app.store.read(move |q| providers::vaulted(q, after, STEP)).await.map_err(told)?;
+        after = page.last().map(|(id, ..)| *id);
+        let full = page.len() == STEP;
+        let page = page.into_iter().map(|(id, version, sealed)| Value {
+            place: Place::Provider(id),
+            kind: PROVIDER_KIND,
+            row: id.to_string(),
+            version,
+            sealed,
+        });
+        left += step(app, vault, page.collect()).await?;
         if !full {
             return Ok(left);
         }

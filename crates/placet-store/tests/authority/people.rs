@@ -56,7 +56,9 @@ fn a_session_is_found_by_its_token_while_it_lasts(world: &World) {
     let open = |user: &User, token: &str| {
         let (id, user, token) = (world.id(), user.id, hash(token));
         world
-            .write(move |tx| sessions::insert(tx, id, user, token, BeganWith::Password, NOW, minutes(60)))
+            .write(move |tx| {
+                sessions::insert(tx, id, user, token, (BeganWith::Password, None), NOW, minutes(60))
+            })
             .unwrap();
         id
     };
@@ -90,12 +92,12 @@ fn a_session_is_found_by_its_token_while_it_lasts(world: &World) {
     assert_eq!(live("4", NOW), Some((other, bob)));
     // Two sessions never share a token, and none ends before it begins.
     let (id, token) = (world.id(), hash("4"));
-    let twin =
-        world.write(move |tx| sessions::insert(tx, id, user, token, BeganWith::Password, NOW, minutes(1)));
+    let twin = world
+        .write(move |tx| sessions::insert(tx, id, user, token, (BeganWith::Password, None), NOW, minutes(1)));
     assert_eq!(twin, Err(Fault::Conflict("unique")));
     let token = hash("5");
     let backwards =
-        world.write(move |tx| sessions::insert(tx, id, user, token, BeganWith::Password, NOW, NOW));
+        world.write(move |tx| sessions::insert(tx, id, user, token, (BeganWith::Password, None), NOW, NOW));
     assert_eq!(backwards, Err(Fault::Conflict("check")));
 }
 

@@ -35,7 +35,7 @@ impl Command {
         match self {
             Self::List { user, after } => {
                 let path = format!("/v1/sessions{}", query(&[("user", user), ("after", after)]));
-                let columns = ["id", "user", "began_with", "created", "expires", "alive"];
+                let columns = ["id", "user", "began_with", "provider", "created", "expires", "alive"];
                 out.list(&client.read(&path).await?, "sessions", &columns);
             }
             Self::End { session } => {

@@ -184,13 +184,13 @@ pub(super) fn tell(context: &Context, mut document: Value, restored: &str, found
             json!({
                 "agents_suspended": ended.agents, "tasks": ended.tasks, "grants": ended.grants,
                 "approvals": ended.approvals, "permits": ended.permits, "sessions": ended.sessions,
-                "passkeys": ended.passkeys, "trusted_issuers": ended.issuers,
+                "passkeys": ended.passkeys, "trusted_issuers": ended.issuers, "identity_providers": ended.providers,
                 "status_lists": ended.status_lists,
             }),
         );
     }
     let sentence = format!(
-        "{restored}: {} agents are suspended; {} tasks, {} grants, {} approvals, {} permits, {} sessions and {} passkeys are ended; {} issuers are trusted no more.",
+        "{restored}: {} agents are suspended; {} tasks, {} grants, {} approvals, {} permits, {} sessions and {} passkeys are ended; {} issuers are trusted and {} identity providers used no more.",
         ended.agents,
         ended.tasks,
         ended.grants,
@@ -198,7 +198,8 @@ pub(super) fn tell(context: &Context, mut document: Value, restored: &str, found
         ended.permits,
         ended.sessions,
         ended.passkeys,
-        ended.issuers
+        ended.issuers,
+        ended.providers
     );
     context.out.item(&document, &sentence);
     if let Some(lost) = &found.lost {
