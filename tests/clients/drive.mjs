@@ -15,6 +15,7 @@ import * as mcp from "./flows/mcp_typescript.mjs";
 import * as mutualTls from "./flows/mutual_tls.mjs";
 import * as oauth4webapi from "./flows/oauth4webapi.mjs";
 import * as openidClient from "./flows/openid_client.mjs";
+import * as signIn from "./flows/sign_in.mjs";
 import { Person } from "./person.mjs";
 import { Placet } from "./placet.mjs";
 import { Documents, Notes } from "./places.mjs";
@@ -192,7 +193,7 @@ for (const event of ["SIGINT", "SIGTERM", "SIGHUP", "uncaughtException", "unhand
 }
 try {
     const stage = await staged(directory, closing);
-    const all = [conformance, oauth4webapi, openidClient, mutualTls, mcp, browser];
+    const all = [conformance, oauth4webapi, openidClient, mutualTls, mcp, browser, signIn];
     await each(all.flatMap(({ flows }) => flows), stage);
     await eachOfPython(stage, closing);
     if (failed > 0 && stage.placet.log !== "") console.log(`the server's log:\n${stage.placet.log}`);

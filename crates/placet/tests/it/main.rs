@@ -100,6 +100,8 @@ mod policy_versions;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod providers;
+#[cfg(test)]
 mod proxy;
 #[cfg(test)]
 mod proxy_streaming;
