@@ -547,6 +547,22 @@ mod tests {
     }
 
     #[test]
+    fn who_leaves_for_a_provider_is_counted_until_they_come_back() {
+        let (rates, now, office) = (Rates::new(10), Timestamp::from_seconds(1000), from("192.0.2.1"));
+        for _ in 0..1000 {
+            rates.left(office, now).unwrap();
+            rates.came_back(office);
+        }
+        assert_eq!((0..500).filter(|_| rates.left(office, now).is_ok()).count(), 100);
+        assert!(rates.left(from("192.0.2.2"), now).is_ok());
+        // A provider's word alone makes nobody at home.
+        rates.signed_in("ada", office, BeganWith::Provider);
+        assert_eq!((0..100).filter(|_| rates.one_time("ada", office, now).is_ok()).count(), 20);
+        rates.signed_in("ada", office, BeganWith::ProviderAndTotp);
+        assert!(rates.one_time("ada", office, now).is_ok());
+    }
+
+    #[test]
     fn guesses_at_codes_are_counted_by_who_guesses_and_from_where_and_a_right_one_is_none() {
         let (rates, now) = (Rates::new(10), Timestamp::from_seconds(1000));
         let guesses =

@@ -86,7 +86,7 @@ pub(crate) struct Serve {
     /// A file (PEM) with authorities that upstreams may be certified by, besides the system's
     #[arg(long, value_name = "FILE")]
     upstream_ca: Option<PathBuf>,
-    /// Read clients' documents and keys from this machine too, over http: for trying things out
+    /// Read clients' documents, keys and identity providers from this machine too, over http: for trying things out
     #[arg(long)]
     loopback_documents: bool,
     /// The address of a proxy in front, which says by X-Forwarded-For whom it passes on; can be repeated

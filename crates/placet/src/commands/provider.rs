@@ -17,8 +17,8 @@ use std::path::PathBuf;
 pub(crate) enum Command {
     /// Let people sign in with an OpenID provider, once they are linked
     #[command(after_help = "\
-Needs you to be signed in as an administrator; your own password is asked for, or read from standard input (a code on its second
-line). Register at the provider first, as a confidential client with the redirect URI PAGES/sign-in/callback/HANDLE.
+Needs you to be signed in as an administrator; your own password is asked for, or read from standard input (a code on its second line). \
+Register at the provider first, as a confidential client with the redirect URI PAGES/sign-in/callback/HANDLE.
 
 Examples:
   placet provider create example --issuer https://sso.example --client-id placet --client-secret-file secret --name 'Example SSO'

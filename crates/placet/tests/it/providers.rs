@@ -84,7 +84,15 @@ impl Sso {
 
     /// One that publishes something else; and the answer to its declaration.
     fn declared(signer: Signer, more: &Value, change: impl FnOnce(&mut Value)) -> (Self, Answer) {
-        let story = stage();
+        Self::declared_on(stage(), signer, more, change)
+    }
+
+    fn declared_on(
+        story: &'static Story,
+        signer: Signer,
+        more: &Value,
+        change: impl FnOnce(&mut Value),
+    ) -> (Self, Answer) {
         let site = Publisher::start();
         let tokens = Upstream::with_header("authorization", &basic());
         let handle = fresh("sso-");

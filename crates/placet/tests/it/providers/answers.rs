@@ -1,9 +1,14 @@
 //! Answers that are not what was asked for: of another browser or provider, or before.
 
-use super::{Sso, entered, refused};
-use crate::{authorize::browser::html, clients::signer::Signer};
-use placet_testkit::together;
+use super::{Sso, begun, entered, refused};
+use crate::{
+    authorize::browser::{Browser, html},
+    clients::signer::Signer,
+    stage::PLACET,
+};
+use placet_testkit::{Server, Story, together};
 use serde_json::json;
+use std::sync::LazyLock;
 
 const TOO_LATE: &str = "begun in another browser";
 
@@ -140,4 +145,30 @@ fn a_form_of_another_page_or_browser_sends_nobody_anywhere() {
     assert_eq!(one.get(&action).status, 405);
     assert_eq!(one.post("/sign-in/with/nobody", &form).status, 404);
     assert_eq!(one.get("/sign-in/callback/nobody?code=c&state=s").status, 404);
+}
+
+#[test]
+fn an_answer_is_good_once_on_all_nodes() {
+    static NODE: LazyLock<Story> = LazyLock::new(|| begun(Story::on(Server::first_node(PLACET))));
+    let mut other = NODE.server.another_node();
+    other.flags(&["--loopback-documents"]);
+    other.restart();
+    let (mut sso, made) = Sso::declared_on(&NODE, Signer::ed25519(), &json!({}), |_| {});
+    sso.id = made.expect(201).text("/id");
+    let subject = Sso::subject(&sso.person());
+    for _ in 0..3 {
+        let mut browser = sso.browser();
+        let away = sso.left(&mut browser);
+        sso.gives(&sso.id_token(&subject, &away, |_, _| {}));
+        let asked = sso.tokens.seen().len();
+        let cookies = &browser.cookies;
+        let answers = together(6, |number| {
+            let pages = if number % 2 == 0 { NODE.server.pages() } else { other.pages() };
+            let mut browser = Browser::at(&pages);
+            browser.cookies.clone_from(cookies);
+            sso.back(&mut browser, &[("code", "c"), ("state", &away.state)]).status
+        });
+        assert_eq!(answers.iter().filter(|status| **status == 303).count(), 1, "{answers:?}");
+        assert_eq!(sso.tokens.seen().len(), asked + 1);
+    }
 }
