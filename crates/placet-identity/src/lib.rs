@@ -9,6 +9,7 @@
 
 mod certificate;
 mod freshness;
+mod kept;
 mod pace;
 mod provider;
 
@@ -17,6 +18,7 @@ pub use freshness::LONGEST_KEPT;
 pub use provider::{ProviderError, Providers, Redeeming, Said};
 
 use freshness::kept_until;
+use kept::{Held, Kept};
 use pace::Pace;
 use placet_core::{
     client::{Metadata, MetadataError, Uri, document},
@@ -25,13 +27,10 @@ use placet_core::{
     time::Timestamp,
 };
 use placet_gateway::{FetchConfig, FetchError, Fetcher, GatewayError};
-use quick_cache::sync::Cache;
 use std::{fmt, sync::Arc, time::Duration};
 
 /// The largest key set that is read, in bytes.
 const MAX_KEYS: usize = 64 * 1024;
-/// How many documents and key sets are kept at once.
-const KEPT: usize = 4096;
 /// How soon a key set is read again when somebody comes with a key that it did not have.
 const AGAIN: Duration = Duration::from_secs(10);
 
@@ -74,23 +73,11 @@ impl ForeignError {
     }
 }
 
-struct Held<T> {
-    what: Arc<T>,
-    read: Timestamp,
-    until: Timestamp,
-}
-
-impl<T> Clone for Held<T> {
-    fn clone(&self) -> Self {
-        Self { what: Arc::clone(&self.what), read: self.read, until: self.until }
-    }
-}
-
 /// Reads what others publish about themselves.
 pub struct Foreign {
     fetcher: Fetcher,
-    documents: Cache<String, Held<Metadata>>,
-    keys: Cache<String, Held<KeySet>>,
+    documents: Kept<Metadata, ForeignError>,
+    keys: Kept<KeySet, ForeignError>,
     pace: Pace,
 }
 
@@ -102,8 +89,8 @@ impl Foreign {
     pub fn new(config: FetchConfig) -> Result<Self, GatewayError> {
         Ok(Self {
             fetcher: Fetcher::new(config)?,
-            documents: Cache::new(KEPT),
-            keys: Cache::new(KEPT),
+            documents: Kept::new(),
+            keys: Kept::new(),
             pace: Pace::default(),
         })
     }
@@ -114,18 +101,15 @@ impl Foreign {
     /// [`ForeignError`].
     pub async fn document(&self, client_id: &str, now: Timestamp) -> Result<Arc<Metadata>, ForeignError> {
         document::check_url(client_id).map_err(ForeignError::Url)?;
-        if let Some(held) = self.documents.get(client_id)
-            && now < held.until
-        {
+        if let Some(held) = self.documents.get(client_id, now) {
             return Ok(held.what);
         }
-        let fetched = self.fetch(client_id, "application/json", document::MAX_BYTES, now).await?;
-        let metadata = document::read(client_id, &fetched.body).map_err(ForeignError::Document)?;
-        let what = Arc::new(metadata);
-        let until = kept_until(&fetched.headers, now);
-        let held = Held { what: Arc::clone(&what), read: now, until };
-        self.documents.insert(client_id.to_owned(), held);
-        Ok(what)
+        let read = async {
+            let fetched = self.fetch(client_id, "application/json", document::MAX_BYTES, now).await?;
+            let metadata = document::read(client_id, &fetched.body).map_err(ForeignError::Document)?;
+            Ok(Held { what: Arc::new(metadata), read: now, until: kept_until(&fetched.headers, now) })
+        };
+        self.documents.renewed(client_id, read).await
     }
 
     /// Checks that one of the keys that are published at `jwks_uri` has signed `jws`. A key that is not in the set as
@@ -134,8 +118,7 @@ impl Foreign {
     /// # Errors
     /// [`ForeignError`].
     pub async fn verify(&self, jwks_uri: &str, jws: &Jws<'_>, now: Timestamp) -> Result<(), ForeignError> {
-        let held = self.keys.get(jwks_uri).filter(|held| now < held.until);
-        if let Some(held) = held {
+        if let Some(held) = self.keys.get(jwks_uri, now) {
             match held.what.verify(jws) {
                 Ok(_) => return Ok(()),
                 // A set that was read a moment ago is not read for everybody who comes with a wrong key.
@@ -162,8 +145,7 @@ impl Foreign {
         certificate: Thumbprint,
         now: Timestamp,
     ) -> Result<bool, ForeignError> {
-        let held = self.keys.get(jwks_uri).filter(|held| now < held.until);
-        if let Some(held) = held {
+        if let Some(held) = self.keys.get(jwks_uri, now) {
             let certifies = held.what.certifies(key, certificate);
             if certifies || now < held.read.plus(AGAIN) {
                 return Ok(certifies);
@@ -173,14 +155,16 @@ impl Foreign {
     }
 
     async fn read_keys(&self, url: &str, now: Timestamp) -> Result<Arc<KeySet>, ForeignError> {
-        let fetched = self.fetch(url, "application/jwk-set+json, application/json", MAX_KEYS, now).await?;
-        let set = json::parse(&fetched.body).map_err(|_| ForeignError::Json)?;
-        let what = Arc::new(KeySet::parse(&set).map_err(ForeignError::Keys)?);
-        // A set that may not be kept is still not read more often than this.
-        let until = kept_until(&fetched.headers, now).max(now.plus(AGAIN));
-        let held = Held { what: Arc::clone(&what), read: now, until };
-        self.keys.insert(url.to_owned(), held);
-        Ok(what)
+        let read = async {
+            let accept = "application/jwk-set+json, application/json";
+            let fetched = self.fetch(url, accept, MAX_KEYS, now).await?;
+            let set = json::parse(&fetched.body).map_err(|_| ForeignError::Json)?;
+            let what = Arc::new(KeySet::parse(&set).map_err(ForeignError::Keys)?);
+            // A set that may not be kept is still not read more often than this.
+            let until = kept_until(&fetched.headers, now).max(now.plus(AGAIN));
+            Ok(Held { what, read: now, until })
+        };
+        self.keys.renewed(url, read).await
     }
 
     async fn fetch(

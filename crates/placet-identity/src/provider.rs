@@ -5,7 +5,12 @@
 //! was declared, for this client, for the request that carries the nonce. Nothing else that it answers is looked at. A code
 //! goes out once, to the declared issuer's token endpoint and nowhere else.
 
-use crate::{AGAIN, Foreign, ForeignError, Held, KEPT, freshness::kept_until, pace::Pace};
+use crate::{
+    AGAIN, Foreign, ForeignError,
+    freshness::kept_until,
+    kept::{Held, Kept},
+    pace::Pace,
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use placet_core::{
     jose::{Jws, JwsError, claims},
@@ -18,7 +23,6 @@ use placet_core::{
     time::Timestamp,
 };
 use placet_gateway::{FetchConfig, FetchError, GatewayError};
-use quick_cache::sync::Cache;
 use serde_json::{Map, Value};
 use std::{fmt, sync::Arc};
 use tokio::sync::Semaphore;
@@ -113,7 +117,7 @@ pub struct Said {
 pub struct Providers {
     /// On its own, so that what anybody has read of a provider's host holds up nobody's sign-in.
     foreign: Foreign,
-    published: Cache<String, Held<Configuration>>,
+    published: Kept<Configuration, ProviderError>,
     exchanging: Semaphore,
 }
 
@@ -125,7 +129,7 @@ impl Providers {
     pub fn new(config: FetchConfig) -> Result<Self, GatewayError> {
         Ok(Self {
             foreign: Foreign { pace: Pace::of(A_MINUTE), ..Foreign::new(config)? },
-            published: Cache::new(KEPT),
+            published: Kept::new(),
             exchanging: Semaphore::new(AT_ONCE),
         })
     }
@@ -139,25 +143,25 @@ impl Providers {
         document: &Document,
         now: Timestamp,
     ) -> Result<Arc<Configuration>, ProviderError> {
-        if let Some(held) = self.published.get(&document.issuer)
-            && now < held.until
-        {
+        if let Some(held) = self.published.get(&document.issuer, now) {
             return Ok(held.what);
         }
-        let url = document.configuration_url();
-        let fetched = self.foreign.fetch(&url, "application/json", MAX_CONFIGURATION, now).await;
-        let fetched = fetched.map_err(ProviderError::Configuration)?;
-        let published = json::parse(&fetched.body)
-            .map_err(|_| ProviderError::Configuration(ForeignError::Fetch(FetchError::Broken)))?;
-        let found = Configuration::read(&document.issuer, &published).map_err(ProviderError::Published)?;
-        if found.is_at_loopback() && !self.foreign.fetcher.reaches_loopback() {
-            return Err(ProviderError::Loopback);
-        }
-        let what = Arc::new(found);
-        // What may not be kept is still not read anew for everybody who signs in.
-        let until = kept_until(&fetched.headers, now).max(now.plus(AGAIN));
-        self.published.insert(document.issuer.clone(), Held { what: Arc::clone(&what), read: now, until });
-        Ok(what)
+        let read = async {
+            let url = document.configuration_url();
+            let fetched = self.foreign.fetch(&url, "application/json", MAX_CONFIGURATION, now).await;
+            let fetched = fetched.map_err(ProviderError::Configuration)?;
+            let published = json::parse(&fetched.body)
+                .map_err(|_| ProviderError::Configuration(ForeignError::Fetch(FetchError::Broken)))?;
+            let found =
+                Configuration::read(&document.issuer, &published).map_err(ProviderError::Published)?;
+            if found.is_at_loopback() && !self.foreign.fetcher.reaches_loopback() {
+                return Err(ProviderError::Loopback);
+            }
+            // What may not be kept is still not read anew for everybody who signs in.
+            let until = kept_until(&fetched.headers, now).max(now.plus(AGAIN));
+            Ok(Held { what: Arc::new(found), read: now, until })
+        };
+        self.published.renewed(&document.issuer, read).await
     }
 
     /// Exchanges a code, and answers whom the provider speaks of.

@@ -244,17 +244,21 @@ impl Verifier {
 
 /// When keys were last read anew in vain, because of a name that is no key's.
 #[derive(Debug, Default)]
-pub struct LookUps(Mutex<Option<Instant>>);
+pub struct LookUps {
+    last: Mutex<Option<Instant>>,
+    /// Held by the one who reads them: of many who come at once with such names the others wait for what that one finds.
+    turn: tokio::sync::Mutex<()>,
+}
 
 impl LookUps {
     /// Whether another is allowed: whoever sends unknown names must not keep the store busy.
     fn is_due(&self) -> bool {
-        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         last.is_none_or(|last| last.elapsed() >= LOOK_UPS)
     }
 
     fn in_vain(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 }
 
@@ -274,6 +278,10 @@ impl App {
     }
 
     async fn look_up(&self, known: impl Fn() -> bool) {
+        if known() || !self.key_look_ups.is_due() {
+            return;
+        }
+        let _turn = self.key_look_ups.turn.lock().await;
         if known() || !self.key_look_ups.is_due() {
             return;
         }
@@ -316,11 +324,15 @@ impl App {
         }
         let vault = self.secrets.vault.load();
         let (tokens, bodies) = (stored.tokens(&vault)?, stored.bodies(&vault)?);
+        // Whoever comes with an invented key has the keys read anew, and nothing forgotten.
+        let same = self.secrets.tokens.load().jwks() == tokens.jwks() && **self.issuers.load() == issuers;
         self.secrets.tokens.store(Arc::new(tokens));
         self.secrets.bodies.store(Arc::new(bodies));
         self.issuers.store(Arc::new(issuers));
-        // A token may have been verified by a key that is gone.
-        self.bearers.authority_changed();
+        if !same {
+            // A token may have been verified by a key that is gone.
+            self.bearers.authority_changed();
+        }
         Ok(())
     }
 
