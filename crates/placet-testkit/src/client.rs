@@ -67,6 +67,16 @@ impl Client {
         Self { http: builder.build().unwrap(), ..Self::new(base) }
     }
 
+    /// Over TLS without a certificate, from another address of this machine.
+    ///
+    /// # Panics
+    /// Where `authority` is no certificate.
+    pub fn over_tls_from(base: &str, authority: &str, address: IpAddr) -> Self {
+        let authority = reqwest::Certificate::from_pem(authority.as_bytes()).unwrap();
+        let http = builder().tls_certs_only([authority]).local_address(address).build().unwrap();
+        Self { http, ..Self::new(base) }
+    }
+
     /// The same from another address of this machine.
     ///
     /// # Panics

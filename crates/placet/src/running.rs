@@ -120,6 +120,11 @@ pub(crate) async fn start(
         Some(MutualTls { listener, url, authorities, header }) => {
             let bound = listener.as_ref().map(|(listener, _)| listener.local_addr()).transpose();
             let bound = bound.map_err(|error| Failure::start(error.to_string()))?;
+            // Everybody would be told of an address of this machine as the place to go to.
+            if issuer.is_some() && url.is_none() && bound.is_some_and(|it| reachable(it).ip().is_loopback()) {
+                let detail = "--issuer says by which URL clients come: say by --mtls-url by which they reach --mtls-listen";
+                return Err(Failure::start(detail.to_owned()));
+            }
             let url = url.or_else(|| bound.map(|bound| format!("https://{}", reachable(bound))));
             (listener, Some(mtls::MutualTls { url, authorities, header }))
         }

@@ -4,15 +4,19 @@
 //! connection is that its other end holds the certificate's key. Each connection proves that anew: none is resumed.
 //!
 //! Invariant: handshakes go on beside each other, at most [`HANDSHAKES`] and each for at most [`HANDSHAKE_TIME`]: whoever
-//! doesn't finish one keeps nobody else waiting while there is room, and is cut off.
+//! doesn't finish one keeps nobody else waiting while there is room, and is cut off. So is who asks nothing for [`IDLE`].
 
 use super::ClientCertificate;
 use crate::{app::App, router};
 use axum::{
-    extract::{ConnectInfo, Request, State},
-    middleware::{self, Next},
-    response::Response,
-    serve::{IncomingStream, Listener},
+    body::Body,
+    extract::{ConnectInfo, Request},
+    http::HeaderMap,
+};
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
 };
 use placet_identity::Certificate;
 use rustls::{
@@ -25,22 +29,14 @@ use rustls::{
         danger::{ClientCertVerified, ClientCertVerifier},
     },
 };
-use std::{
-    future::Future,
-    io,
-    net::SocketAddr,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
-    task::JoinHandle,
+    task::JoinSet,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tower_service::Service as _;
 
 /// How long a handshake may take.
 pub const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
@@ -48,6 +44,8 @@ pub const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
 pub const HANDSHAKES: usize = 1024;
 /// How many connections are open at once.
 pub const CONNECTIONS: usize = 8192;
+/// How long a client may keep a connection without asking anything, and how long the head of a request may take to come.
+pub const IDLE: Duration = Duration::from_secs(30);
 /// How long to wait where the system has no room for another connection.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -137,77 +135,14 @@ struct Peer {
     certificate: Option<Arc<Certificate>>,
 }
 
-impl axum::extract::connect_info::Connected<IncomingStream<'_, Handshaken>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Handshaken>) -> Self {
-        stream.remote_addr().clone()
-    }
-}
-
 /// A connection after its handshake.
 struct Connection {
     stream: TlsStream<TcpStream>,
-    _open: OwnedSemaphorePermit,
+    peer: Peer,
+    open: OwnedSemaphorePermit,
 }
 
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
-
-/// Connections as their handshakes end.
-struct Handshaken {
-    ready: mpsc::Receiver<(Connection, Peer)>,
-    address: SocketAddr,
-    accepting: JoinHandle<()>,
-}
-
-impl Drop for Handshaken {
-    fn drop(&mut self) {
-        self.accepting.abort();
-    }
-}
-
-impl Listener for Handshaken {
-    type Io = Connection;
-    type Addr = Peer;
-
-    async fn accept(&mut self) -> (Connection, Peer) {
-        match self.ready.recv().await {
-            Some(ready) => ready,
-            // Whoever accepts goes on for as long as this is here.
-            None => std::future::pending().await,
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<Peer> {
-        Ok(Peer { address: self.address, certificate: None })
-    }
-}
-
-async fn accept(listener: TcpListener, acceptor: TlsAcceptor, ready: mpsc::Sender<(Connection, Peer)>) {
+async fn accept(listener: TcpListener, acceptor: TlsAcceptor, ready: mpsc::Sender<Connection>) {
     let (handshakes, connections) =
         (Arc::new(Semaphore::new(HANDSHAKES)), Arc::new(Semaphore::new(CONNECTIONS)));
     loop {
@@ -228,7 +163,7 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, ready: mpsc::Sende
             drop(turn);
             let Ok(Ok(stream)) = shaken else { return };
             let Ok(certificate) = shown(&stream) else { return };
-            _ = ready.send((Connection { stream, _open: open }, Peer { address, certificate })).await;
+            _ = ready.send(Connection { stream, peer: Peer { address, certificate }, open }).await;
         });
     }
 }
@@ -248,15 +183,22 @@ fn shown(stream: &TlsStream<TcpStream>) -> Result<Option<Arc<Certificate>>, ()> 
     }
 }
 
-/// The layer: what is known of the connection, as the other listeners have it, and its certificate where that holds now.
-async fn arrived(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
-    if let Some(ConnectInfo(peer)) = request.extensions_mut().remove::<ConnectInfo<Peer>>() {
-        request.extensions_mut().insert(ConnectInfo(peer.address));
-        if let Some(certificate) = peer.certificate.filter(|it| it.is_current(app.clock.now())) {
-            request.extensions_mut().insert(ClientCertificate(certificate));
-        }
+/// A request with what is known of its connection, as the other listeners have it, and the certificate where that holds now.
+fn arrived(app: &App, peer: &Peer, mut request: Request) -> Request {
+    // The connection ends here: nobody between has written where it comes from.
+    request.headers_mut().remove("x-forwarded-for");
+    request.extensions_mut().insert(ConnectInfo(peer.address));
+    let current = peer.certificate.as_ref().filter(|it| it.is_current(app.clock.now()));
+    if let Some(certificate) = current.filter(|_| !is_of_a_page(request.headers())) {
+        request.extensions_mut().insert(ClientCertificate(Arc::clone(certificate)));
     }
-    next.run(request).await
+    request
+}
+
+/// Whether a page of another origin has a browser send this, which shows its certificates unasked as it does cookies.
+fn is_of_a_page(headers: &HeaderMap) -> bool {
+    let sites = headers.get_all("sec-fetch-site");
+    sites.iter().any(|site| site == "cross-site" || site == "same-site")
 }
 
 /// Serves what the doors' listener serves, over mutual TLS, until `shutdown` is done; requests that are under way are
@@ -270,11 +212,37 @@ pub async fn serve(
     app: Arc<App>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let address = listener.local_addr()?;
-    let (sender, ready) = mpsc::channel(HANDSHAKES);
-    let accepting = tokio::spawn(accept(listener, TlsAcceptor::from(identity.0), sender));
-    let handshaken = Handshaken { ready, address, accepting };
-    let router = router(Arc::clone(&app)).layer(middleware::from_fn_with_state(app, arrived));
-    let service = router.into_make_service_with_connect_info::<Peer>();
-    axum::serve(handshaken, service).with_graceful_shutdown(shutdown).await
+    let (sender, mut ready) = mpsc::channel(HANDSHAKES);
+    // Ends with this, however this ends.
+    let mut accepting = JoinSet::new();
+    accepting.spawn(accept(listener, TlsAcceptor::from(identity.0), sender));
+    let mut shutdown = pin!(shutdown);
+    let router = router(Arc::clone(&app));
+    let mut http = http1::Builder::new();
+    // While it waits for the next request, too.
+    http.timer(TokioTimer::new()).header_read_timeout(IDLE);
+    let open_ones = GracefulShutdown::new();
+    loop {
+        let connection = tokio::select! {
+            () = &mut shutdown => break,
+            Some(connection) = ready.recv() => connection,
+        };
+        let Connection { stream, peer, open } = connection;
+        let (app, router) = (Arc::clone(&app), router.clone());
+        let answering = service_fn(move |request: Request<hyper::body::Incoming>| {
+            let request = arrived(&app, &peer, request.map(Body::new));
+            // A router is always ready.
+            router.clone().call(request)
+        });
+        let serving = open_ones.watch(http.serve_connection(TokioIo::new(stream), answering));
+        tokio::spawn(async move {
+            if let Err(error) = serving.await {
+                tracing::debug!(%error, "a connection over mutual TLS broke off");
+            }
+            drop(open);
+        });
+    }
+    drop(accepting);
+    open_ones.shutdown().await;
+    Ok(())
 }

@@ -118,7 +118,8 @@ async fn bound(
     }
     let always = metadata.tls_client_certificate_bound_access_tokens;
     let binds = always || metadata.token_endpoint_auth_method.is_mutual_tls();
-    if always && params.certificate().is_none() {
+    // Also where an issuer's word is all that it comes with: what it is given is no less bound for that.
+    if binds && params.certificate().is_none() {
         let description = "the client's tokens are bound to a certificate: ask over mutual TLS, at the `token_endpoint` of `mtls_endpoint_aliases`";
         return Err(OAuthError::new("invalid_request", description));
     }

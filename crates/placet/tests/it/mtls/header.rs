@@ -1,6 +1,6 @@
 //! The certificate that a proxy names (RFC 9440), and whoever else names one.
 
-use super::world::{Certified, own, world};
+use super::world::{Certified, PASSES_ON, own, world};
 use crate::parties::read;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use placet_testkit::{Agent, Answer, Client};
@@ -62,6 +62,19 @@ fn a_certificate_in_a_header_counts_from_the_proxy_that_is_named_only() {
     ] {
         ask(&from(PROXY), &agent, &wrong).expect(400);
     }
+}
+
+#[test]
+fn where_tls_ends_here_no_header_says_where_a_request_comes_from() {
+    let world = world();
+    let passed_on = Client::over_tls_from(&world.url, &world.servers.pem, PASSES_ON.parse().unwrap());
+    let ask = |n: usize| {
+        let made_up = format!("10.77.{}.{}", n / 200, n % 200 + 1);
+        let request = passed_on.post("/oauth/introspect").form(&[("token", "x")]);
+        request.header("x-forwarded-for", &made_up).send().status
+    };
+    let answers: Vec<u16> = (0..1500).map(ask).collect();
+    assert_eq!((answers.first(), answers.last()), (Some(&401), Some(&429)));
 }
 
 #[test]

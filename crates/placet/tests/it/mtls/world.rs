@@ -120,6 +120,9 @@ pub(crate) fn own() -> Certified {
     self_signed(HOLDS)
 }
 
+/// A proxy for what is no TLS, which passes TLS on as it comes.
+pub(crate) const PASSES_ON: &str = "127.0.0.10";
+
 pub(crate) struct World {
     pub(crate) story: Story,
     /// Certifies clients.
@@ -163,6 +166,8 @@ impl World {
             "--loopback-documents",
             "--forwarded-by",
             "127.0.0.9",
+            "--forwarded-by",
+            PASSES_ON,
             "--client-cert-header",
         ]);
         server.restart();
