@@ -1,10 +1,11 @@
 //! Lists of the statuses of tokens (draft-ietf-oauth-status-list-21), for resource servers that check tokens by
-//! themselves (`docs/status-lists.md`): [`filling`] gives new tokens their places, [`reading`] says what became of them.
+//! themselves (`docs/status-lists.md`): `filling` gives new tokens their places, `reading` says what became of them.
 //!
 //! Only tokens for a resource server that wants it stand in a list; issuing all others asks and writes nothing more than
 //! without.
 //!
-//! Invariant: a list says of a token whose time is not over what introspection says, since at most [`reading::FRESH`] ago.
+//! Invariant: a list says of a token whose time is not over whether introspection says that it is active, since at most
+//! `reading::FRESH` ago.
 
 pub(crate) mod filling;
 pub(crate) mod reading;

@@ -44,13 +44,16 @@ pub(crate) async fn show(
         let detail = format!("a list of statuses is answered as `{MEDIA_TYPE}` only");
         return Err(Problem::of(Code::NotAcceptable, detail).into());
     }
-    let found = match list.parse::<StatusListId>() {
-        Ok(id) => reading::statement(&app, id).await?,
-        Err(_) => None,
+    let id = list.parse::<StatusListId>().ok();
+    // Whoever makes names up is a stranger, counted before each costs a look into the store.
+    if !id.is_some_and(|id| reading::knows(&app, id)) {
+        app.rates.stranger(source, app.clock.now()).map_err(rates::too_many)?;
+    }
+    let found = match id {
+        Some(id) => reading::statement(&app, id).await?,
+        None => None,
     };
     let Some(said) = found else {
-        // Whoever makes names up is a stranger; each costs a look into the store.
-        app.rates.stranger(source, app.clock.now()).map_err(rates::too_many)?;
         return Err(
             Problem::of(Code::NotFound, "there is no such list, or every token in it has expired").into()
         );

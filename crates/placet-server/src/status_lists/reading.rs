@@ -76,13 +76,16 @@ pub(crate) struct Said {
 /// # Errors
 /// `unavailable` where the store doesn't answer.
 pub(crate) async fn statement(app: &App, id: StatusListId) -> Result<Option<Arc<Said>>, Problem> {
+    let (came, arrived) = (app.bearers.generation(), app.clock.now());
     let Some(listed) = find(app, id).await? else { return Ok(None) };
     if let Some(said) = fresh(app, &listed) {
         return Ok(Some(said));
     }
     let _making = app.status_lists.making.lock().await;
-    // Whoever had the turn before has perhaps just made it.
-    if let Some(said) = fresh(app, &listed) {
+    // Whoever had the turn before has perhaps just made it: what was begun after this one came is true enough for it, however
+    // fast authority changes.
+    let made_since = |said: &Arc<Said>| said.generation >= came && said.looked >= arrived;
+    if let Some(said) = listed.said.load_full().filter(made_since).or_else(|| fresh(app, &listed)) {
         return Ok(Some(said));
     }
     let (now, generation) = (app.clock.now(), app.bearers.generation());
@@ -130,6 +133,11 @@ pub(crate) async fn uris(app: &App) -> Result<Vec<String>, Problem> {
     // By their ids, which is by age.
     live.sort_by_key(|list| list.id);
     Ok(live.into_iter().map(filling::uri).collect())
+}
+
+/// Whether this is a list that was there when this process last looked; nothing is read.
+pub(crate) fn knows(app: &App, id: StatusListId) -> bool {
+    app.status_lists.known.load().lists.contains_key(&id)
 }
 
 /// What was made, where it still is what would be made now.
