@@ -289,6 +289,9 @@ impl Configuration {
             .append_pair("nonce", asking.nonce)
             .append_pair("code_challenge", asking.code_challenge)
             .append_pair("code_challenge_method", "S256");
+        if asking.anew {
+            query.append_pair("prompt", "login");
+        }
         if let Some(needs) = &document.second_factor
             && !needs.acr.is_empty()
         {
@@ -310,6 +313,8 @@ pub struct Asking<'a> {
     pub nonce: &'a str,
     /// The challenge (`S256`).
     pub code_challenge: &'a str,
+    /// Whether the person is to be asked who they are, whoever is signed in there (§3.1.2.1).
+    pub anew: bool,
 }
 
 /// Whether it can be what a provider calls a person.

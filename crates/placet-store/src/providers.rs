@@ -46,6 +46,12 @@ statements! {
               ON CONFLICT (provider, subject) DO NOTHING";
     /// It is nobody any more.
     DROP_SUBJECT = "DELETE FROM provider_subjects WHERE provider = ?1 AND subject = ?2";
+    /// A person has none any more.
+    DROP_SUBJECTS_OF_USER = "DELETE FROM provider_subjects WHERE user_id = ?1";
+    /// Forgets some of providers that have ended.
+    PURGE_SUBJECTS = "DELETE FROM provider_subjects WHERE (provider, subject) IN
+              (SELECT provider_subjects.provider, provider_subjects.subject FROM providers CROSS JOIN provider_subjects
+               WHERE providers.ended <= ?1 AND provider_subjects.provider = providers.id LIMIT ?2)";
     /// Who a subject is.
     SUBJECT = "SELECT user_id FROM provider_subjects WHERE provider = ?1 AND subject = ?2";
     /// A page of a provider's.
@@ -59,6 +65,8 @@ statements! {
     LEAVE = "INSERT INTO sign_ins_elsewhere (hash, provider, onward, session_id, expires) VALUES (?1, ?2, ?3, ?4, ?5)";
     /// Who comes back.
     AWAY = "SELECT provider, onward, session_id, expires FROM sign_ins_elsewhere WHERE hash = ?1";
+    /// Whether somebody may.
+    IS_AWAY = "SELECT 1 FROM sign_ins_elsewhere WHERE hash = ?1 AND expires > ?2";
     /// Once.
     COME_BACK = "DELETE FROM sign_ins_elsewhere WHERE hash = ?1";
     /// Forgets some who did not come back in time.
@@ -158,7 +166,7 @@ pub fn set_secret(
     Ok(tx.execute(&SET_SECRET, &params![id, generation, next, sealed])? > 0)
 }
 
-/// Ends a live one for good, with its links. `false` where there is none.
+/// Ends a live one for good: its links count no more, and are forgotten by and by. `false` where there is none.
 ///
 /// # Errors
 /// [`Fault`].
@@ -217,6 +225,22 @@ pub fn unlink(tx: &mut Tx<'_>, id: ProviderId, subject: &str) -> Result<bool, Fa
     Ok(tx.execute(&DROP_SUBJECT, &params![id, subject])? > 0)
 }
 
+/// From now on nobody is this person; answers of how many links.
+///
+/// # Errors
+/// [`Fault`].
+pub fn unlink_all(tx: &mut Tx<'_>, user: UserId) -> Result<u64, Fault> {
+    tx.execute(&DROP_SUBJECTS_OF_USER, &params![user])
+}
+
+/// Forgets up to `limit` links of providers that have ended by `now`; answers how many.
+///
+/// # Errors
+/// [`Fault`].
+pub fn purge_links(tx: &mut Tx<'_>, now: Timestamp, limit: usize) -> Result<u64, Fault> {
+    tx.execute(&PURGE_SUBJECTS, &params![now, limit])
+}
+
 /// Who a subject is.
 ///
 /// # Errors
@@ -260,6 +284,14 @@ pub fn of_user(q: &mut impl Query, user: UserId) -> Result<Vec<Subject>, Fault> 
 pub fn leave(tx: &mut Tx<'_>, hash: KeyedHash, away: &Away) -> Result<(), Fault> {
     let row = params![hash.as_bytes(), away.provider, &away.onward, away.session, away.expires];
     tx.execute(&LEAVE, &row).map(|_| ())
+}
+
+/// Whether somebody may come back with this now.
+///
+/// # Errors
+/// [`Fault`].
+pub fn is_away(q: &mut impl Query, hash: KeyedHash, now: Timestamp) -> Result<bool, Fault> {
+    Ok(q.one(&IS_AWAY, &params![hash.as_bytes(), now], |_| Ok(()))?.is_some())
 }
 
 /// Who comes back with this; once.

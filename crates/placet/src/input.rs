@@ -140,7 +140,7 @@ pub(crate) fn text_of(secret: &Secret, what: &str) -> Result<String, Failure> {
 /// The text of a file, which may be a secret.
 ///
 /// # Errors
-/// As [`file`], and where it is not UTF-8.
+/// As [`file()`], and where it is not UTF-8.
 pub(crate) fn text_file(path: &Path, what: &str) -> Result<String, Failure> {
     text_of(&Secret::new(file(path)?), what)
 }

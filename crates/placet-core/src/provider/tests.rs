@@ -105,8 +105,13 @@ fn what_is_published_is_the_declared_issuers() {
 #[test]
 fn a_request_carries_what_its_answer_is_known_by() {
     let found = Configuration::read("https://sso.example", &published()).unwrap();
-    let asking =
-        Asking { redirect_uri: "https://here.example/back", state: "s&t", nonce: "n", code_challenge: "c" };
+    let asking = Asking {
+        redirect_uri: "https://here.example/back",
+        state: "s&t",
+        nonce: "n",
+        code_challenge: "c",
+        anew: false,
+    };
     let document = Document { scope: vec!["openid".into(), "groups".into()], ..document() };
     assert_eq!(
         found.ask_at(&document, &asking),

@@ -79,6 +79,8 @@ pub(crate) struct NewSecret {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Linked {
     subject: String,
+    /// Nobody is said, not left out: a link is not taken away by a member that was forgotten.
+    #[serde(deserialize_with = "Option::deserialize")]
     user: Option<String>,
     password: Option<String>,
     totp: Option<String>,

@@ -69,7 +69,7 @@ pub(crate) async fn verify(
     let live = introspect::live(&app, &question.token).await.map_err(failed)?;
     let Some(bearer) = live.filter(|bearer| asker.may_know(bearer)) else {
         findings.add("is_valid", Code::TokenInvalid.as_str(), "no live token that the caller may know of");
-        return Ok(Json(json!({"is_valid": false, "scope": null, "task_context_valid": null,
+        return Ok(Json(json!({"is_valid": false, "scope": null, "cnf": null, "task_context_valid": null,
             "historical_pattern_match": null, "reasons": findings.with_history()})));
     };
     let chain = &bearer.chain;
@@ -79,6 +79,7 @@ pub(crate) async fn verify(
     Ok(Json(json!({
         "is_valid": reaches && context != Some(false),
         "scope": scope_text(&effective),
+        "cnf": bearer.claims.cnf,
         "task_context_valid": context,
         "historical_pattern_match": null,
         "reasons": findings.with_history(),

@@ -46,6 +46,7 @@ async fn once(app: &App, stopped: &watch::Receiver<bool>) -> Result<(), Failure>
         (retention::leases, now.minus(COUNTERS)),
         (retention::sessions, now.minus(SESSIONS)),
         (providers::purge, now),
+        (providers::purge_links, now),
         (second_factors::forget_unconfirmed, now.minus(UNCONFIRMED)),
         (retention::actions, now.minus(ACTIONS)),
         (status_lists::purge, now),

@@ -478,7 +478,7 @@ pub const OPERATIONS: &[Operation] = &[
         &[(
             200,
             Gives::Json(
-                "is_valid!: flag, scope!: text?, task_context_valid!: flag?, historical_pattern_match!: flag?, reasons!: [{member!: text, code!: text, detail!: text}]",
+                "is_valid!: flag, scope!: text?, cnf!: object?, task_context_valid!: flag?, historical_pattern_match!: flag?, reasons!: [{member!: text, code!: text, detail!: text}]",
             ),
         )],
     )

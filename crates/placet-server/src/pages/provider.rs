@@ -111,7 +111,7 @@ pub(crate) async fn callback(
     let Some((answer, browser)) = answer.zip(Cookie::Form.read(&app, &headers)) else {
         return refused(&app, &headers, &nowhere, StatusCode::FORBIDDEN, TOO_LATE).await;
     };
-    let back = match provider::comes_back(&app, &browser, &provider, answer).await {
+    let back = match provider::comes_back(&app, &browser, &provider, answer, source).await {
         Ok(back) => back,
         Err(problem) if problem.code() == Code::TokenInvalid => {
             return refused(&app, &headers, &nowhere, StatusCode::FORBIDDEN, TOO_LATE).await;
@@ -382,7 +382,7 @@ fn told(document: &Document, unknown: &Unknown) -> (StatusCode, String) {
                 None => error.clone(),
             };
             let text: String = text.chars().take(SHOWN).collect();
-            (StatusCode::FORBIDDEN, format!("{name} did not sign you in. It says {}", quoted(&text)))
+            (StatusCode::FORBIDDEN, format!("{name} did not sign you in. It says: {}", visible(&text)))
         }
         Unknown::NotAnAnswer => {
             (StatusCode::FORBIDDEN, format!("What you came back with is no answer of {name}. Sign in again."))

@@ -112,7 +112,7 @@ pub(super) async fn page(app: &App, headers: &HeaderMap, next: &Next, wrong: Opt
         }
         (passkey)
         (providers)
-        @if !next.query.is_empty() {
+        @if !next.query.is_empty() && page_of_requests(&next.query).is_none() {
             p { "You will then be asked whether an agent may act on your behalf." }
         }
     };

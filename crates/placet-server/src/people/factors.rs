@@ -28,7 +28,7 @@ use placet_core::{
 use placet_store::{
     PreparedEntry, Query,
     passkeys::{self, Passkey},
-    second_factors, sessions, users,
+    providers, second_factors, sessions, users,
 };
 use serde_json::{Value, json};
 
@@ -218,6 +218,8 @@ pub(crate) async fn reset(app: &App, proven: Proven, user: UserId, source: Sourc
         .used(app, source, now, move |tx| {
             second_factors::remove(tx, user)?;
             passkeys::remove_all(tx, user)?;
+            // Nothing is asked for beside a provider's word any more.
+            providers::unlink_all(tx, user)?;
             sessions::end_all(tx, user, None, now)?;
             Ok(tx.record(entry.clone())?)
         })

@@ -19,6 +19,7 @@ use crate::{
     caller::{SignedIn, Source},
     clock,
     problem::Problem,
+    rates,
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use placet_core::{
@@ -135,6 +136,8 @@ pub(crate) async fn leave(
         }
         Ok::<_, Problem>(providers::leave(tx, hash, &away)?)
     };
+    // Who is signed in there may be somebody else, who sat here before.
+    let anew = linking.is_some() || wants_anew(onward);
     match linking {
         Some((_, proven)) => proven.used(app, source, now, noted).await?,
         None => app.store.write(noted).await?,
@@ -144,6 +147,7 @@ pub(crate) async fn leave(
         state: &state,
         nonce: &nonce(app, browser, &state),
         code_challenge: &URL_SAFE_NO_PAD.encode(sha256(&[verifier.expose()])),
+        anew,
     };
     Ok(published.ask_at(&provider.document, &asking))
 }
@@ -151,24 +155,36 @@ pub(crate) async fn leave(
 /// What becomes of somebody who comes back.
 ///
 /// # Errors
-/// `token_invalid` where nobody left this browser for this provider with that, or they came back before, or too late.
+/// `token_invalid` where nobody left this browser for this provider with that, or they came back before, or too late;
+/// `too_many_requests` where that is often so from there.
 pub(crate) async fn comes_back(
     app: &App,
     browser: &Secret,
     provider: &Provider,
     answer: Answer,
+    source: Source,
 ) -> Result<Back, Problem> {
     let now = app.clock.now();
+    let late = || {
+        let detail = "this took too long, was done before, or was begun in another browser";
+        Problem::of(Code::TokenInvalid, detail)
+    };
     let hash = state_hash(app, browser, provider.id, &answer.state);
+    // What anybody can make up asks nothing of the writer.
+    if !app.store.read(move |q| providers::is_away(q, hash, now)).await? {
+        app.rates.stranger(source, now).map_err(rates::too_many)?;
+        return Err(late());
+    }
     let away = app.store.write(move |tx| providers::come_back(tx, hash, now)).await?;
-    let away = away.filter(|away| away.provider == provider.id).ok_or_else(|| {
-        Problem::of(
-            Code::TokenInvalid,
-            "this took too long, was done before, or was begun in another browser",
-        )
-    })?;
+    let away = away.filter(|away| away.provider == provider.id).ok_or_else(late)?;
     let who = known(app, browser, provider, &answer, now).await;
     Ok(Back { onward: away.onward, session: away.session, who })
+}
+
+/// Whether who goes on to this authorization request is to be asked anew (OpenID Connect Core §3.1.2.1).
+fn wants_anew(onward: &str) -> bool {
+    let is_anew = |value: &str| value.split(' ').any(|word| word == "login");
+    form_urlencoded::parse(onward.as_bytes()).any(|(name, value)| name == "prompt" && is_anew(&value))
 }
 
 async fn known(

@@ -77,6 +77,11 @@ impl Browser {
         self.keep(answer)
     }
 
+    /// A page that is not asked for yet, with the cookies.
+    pub(crate) fn getting(&self, path: &str) -> Request {
+        self.with_cookies(self.pages.get(path))
+    }
+
     /// A form that is not sent yet, with the cookies.
     pub(crate) fn posting(&self, path: &str, form: &[(&str, &str)]) -> Request {
         self.with_cookies(self.pages.post(path).form(form))

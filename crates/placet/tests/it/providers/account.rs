@@ -2,7 +2,7 @@
 
 use super::{Sso, entered, refused, stage};
 use crate::{
-    authorize::browser::{Browser, html, sent_to},
+    authorize::browser::{Browser, html, parameter, sent_to},
     people::person::Person,
 };
 use placet_testkit::{Answer, password};
@@ -25,6 +25,8 @@ fn a_person_links_and_unlinks_with_their_password_once_more() {
     assert!(wrong.status == 403 && html(&wrong).contains("the password is wrong"));
     let right = password(&person.name);
     let away = Sso::away(&leaves(&sso, &mut browser, &right).expect(200));
+    // Whoever is signed in there may have sat here before.
+    assert_eq!(parameter(&away.url, "prompt").as_deref(), Some("login"));
     sso.gives(&sso.id_token("00u-own", &away, |_, _| {}));
     let answer = sso.back(&mut browser, &[("code", "c"), ("state", &away.state)]);
     assert_eq!(sent_to(&answer), "/account");

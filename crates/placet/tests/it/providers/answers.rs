@@ -1,6 +1,6 @@
 //! Answers that are not what was asked for: of another browser or provider, or before.
 
-use super::{Sso, begun, entered, refused};
+use super::{Sso, begun, entered, has_session, refused};
 use crate::{
     authorize::browser::{Browser, html},
     clients::signer::Signer,
@@ -127,6 +127,25 @@ fn what_a_provider_says_went_wrong_is_said_in_plain_words_and_is_no_markup() {
     // No code and no error.
     let away = sso.left(&mut browser);
     refused(&sso.back(&mut browser, &[("state", &away.state)]), 403, "no answer of SSO");
+}
+
+#[test]
+fn who_makes_answers_up_is_slowed_down_and_who_left_is_not() {
+    let sso = Sso::new();
+    let mut browser = sso.browser();
+    let away = sso.left(&mut browser);
+    let path = format!("/sign-in/callback/{}?code=c&state=", sso.handle);
+    let made_up = |_| {
+        let request = browser.getting(&format!("{path}made-up"));
+        request.header("x-forwarded-for", &sso.from).send().status
+    };
+    let answers: Vec<u16> = (0..1500).map(made_up).collect();
+    assert!(answers.iter().all(|status| [403, 429].contains(status)));
+    assert_eq!((answers.first(), answers.last()), (Some(&403), Some(&429)));
+    let person = sso.person();
+    sso.gives(&sso.id_token(&Sso::subject(&person), &away, |_, _| {}));
+    let right = browser.getting(&format!("{path}{}", away.state));
+    assert!(has_session(&right.header("x-forwarded-for", &sso.from).send()));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::{Sso, entered, refused, stage};
 use crate::{authorize::browser::html, people::person::Person};
+use placet_testkit::password;
 use serde_json::{Value, json};
 
 #[test]
@@ -61,6 +62,20 @@ fn a_provider_that_is_removed_while_it_answers_signs_nobody_in() {
 }
 
 #[test]
+fn a_reset_takes_the_links_as_well() {
+    let sso = Sso::new();
+    let person = sso.person();
+    let subject = Sso::subject(&person);
+    let (mut browser, answer) = sso.signs_in(&subject);
+    entered(&answer);
+    let path = format!("/v1/users/{}/reset-factors", person.name);
+    stage().admin().post(&path).json(&json!({"password": password("ada")})).send().expect(204);
+    assert_eq!(browser.get("/account").status, 303);
+    // Else what was asked for beside the provider's word would be gone, and the word enough.
+    refused(&sso.signs_in(&subject).1, 403, "not linked");
+}
+
+#[test]
 fn a_link_that_is_taken_away_ends_its_persons_sessions() {
     let sso = Sso::new();
     let (person, other) = (sso.person(), Person::with(stage(), &[]));
@@ -74,6 +89,11 @@ fn a_link_that_is_taken_away_ends_its_persons_sessions() {
         let body = json!({"subject": subject, "user": null});
         stage().server.admin().post(&format!("{}/subjects", sso.path())).json(&body).send()
     };
+    // Nobody is meant only by who says so.
+    let path = format!("{}/subjects", sso.path());
+    let forgotten = stage().server.admin().post(&path).json(&json!({"subject": subject})).send();
+    forgotten.refused(400, "request_invalid");
+    assert_eq!(browser.get("/account").status, 200);
     unlink().expect(200);
     assert_eq!(browser.get("/account").status, 303);
     assert_eq!(stays.get("/account").status, 200);

@@ -61,6 +61,8 @@ fn an_authorization_request_survives_the_way_to_the_provider_and_back() {
     let page = browser.get(&asking.path()).expect(200);
     let away = sso.leave(&mut browser, &page);
     assert!(away.url.len() < 1000, "the provider is told of it: {}", away.url);
+    assert_eq!(parameter(&away.url, "prompt").as_deref(), Some("login"));
+    assert_eq!(parameter(&sso.left(&mut sso.browser()).url, "prompt"), None);
     sso.gives(&sso.id_token(&Sso::subject(&person), &away, |_, _| {}));
     let answer = sso.back(&mut browser, &[("code", "c"), ("state", &away.state)]);
     assert!(has_session(&answer));
