@@ -4,8 +4,8 @@
 //! The commit point needs none of this: it compares versions in its own transaction, and is exact at once. Asking
 //! whether anything has changed reads one row; only then is anything read anew.
 //!
-//! Invariant: where the store has not answered for [`FORGET`], no chain that is kept in memory is believed: every one is
-//! read anew, which fails as long as the store does; and for [`STALE`], nothing is sealed.
+//! Invariant: where the store has not answered for [`STALE`], nothing that is kept in memory is believed: every chain
+//! is read anew, which fails as long as the store does, and nothing is sealed.
 
 use super::{Failure, Health, turn, turns};
 use crate::{app::App, vault::rotation};
@@ -19,11 +19,8 @@ use tokio::{sync::watch, time::timeout};
 /// How often is asked whether anything has changed.
 const FOLLOW: Duration = Duration::from_millis(200);
 /// How long the store may take to say so.
-const BOUND: Duration = Duration::from_millis(700);
-/// After how long without a word from the store no chain that is kept in memory is believed: what other nodes end is seen
-/// within a second, or nothing is.
-const FORGET: Duration = Duration::from_millis(800);
-/// How long the keys that are kept in memory are used without a word from the store.
+const BOUND: Duration = Duration::from_secs(2);
+/// How long what is kept in memory is believed without a word from the store.
 pub(super) const STALE: Duration = Duration::from_secs(5);
 /// How often the vault keys are looked at.
 const VAULT: Duration = Duration::from_secs(1);
@@ -50,13 +47,11 @@ pub(super) async fn following(app: Arc<App>, mut stopped: watch::Receiver<bool>)
             }
             Err(failure) => {
                 health.note(&Err(failure));
-                if last.elapsed() >= FORGET {
+                if last.elapsed() >= STALE {
                     app.bearers.authority_changed();
+                    app.secrets.vault.suspend();
                     // What was missed meanwhile is read anew, whatever the counts say.
                     followed = None;
-                }
-                if last.elapsed() >= STALE {
-                    app.secrets.vault.suspend();
                 }
             }
         }
