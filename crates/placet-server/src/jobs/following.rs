@@ -43,6 +43,7 @@ pub(super) async fn following(app: Arc<App>, mut stopped: watch::Receiver<bool>)
             Ok(seen) => {
                 followed = Some(seen);
                 last = Instant::now();
+                app.bearers.heard();
                 health.note(&Ok(()));
             }
             Err(failure) => {

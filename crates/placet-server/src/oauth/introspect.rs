@@ -251,7 +251,7 @@ async fn live_refresh(app: &App, token: &str, asker: &Asker) -> Result<Option<Va
 
 /// A live access token, whoever it is for. As every node knows it within a second of a change anywhere.
 pub(crate) async fn live(app: &App, token: &str) -> Result<Option<Arc<Bearer>>, OAuthError> {
-    match bearer::live_for(app, token, Meant::Anybody).await {
+    match bearer::live_now(app, token, Meant::Anybody).await {
         Ok(bearer) => Ok(Some(bearer)),
         Err(problem) if problem.code().status() == 401 => Ok(None),
         Err(problem) => Err(problem.into()),
