@@ -201,6 +201,14 @@ fn is_of_a_page(headers: &HeaderMap) -> bool {
     sites.iter().any(|site| site == "cross-site" || site == "same-site")
 }
 
+/// How connections are served.
+fn connections() -> http1::Builder {
+    let mut http = http1::Builder::new();
+    // While it waits for the next request, too.
+    http.timer(TokioTimer::new()).header_read_timeout(IDLE);
+    http
+}
+
 /// Serves what the doors' listener serves, over mutual TLS, until `shutdown` is done; requests that are under way are
 /// answered first.
 ///
@@ -218,9 +226,7 @@ pub async fn serve(
     accepting.spawn(accept(listener, TlsAcceptor::from(identity.0), sender));
     let mut shutdown = pin!(shutdown);
     let router = router(Arc::clone(&app));
-    let mut http = http1::Builder::new();
-    // While it waits for the next request, too.
-    http.timer(TokioTimer::new()).header_read_timeout(IDLE);
+    let http = connections();
     let open_ones = GracefulShutdown::new();
     loop {
         let connection = tokio::select! {
@@ -245,4 +251,43 @@ pub async fn serve(
     drop(accepting);
     open_ones.shutdown().await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::response::Response;
+    use std::convert::Infallible;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        time::Instant,
+    };
+
+    /// When a connection ends on which this is said and nothing more, and how much was answered.
+    async fn ends_after(said: &[u8]) -> (Duration, usize) {
+        let (ours, mut theirs) = tokio::io::duplex(4096);
+        let answering =
+            service_fn(|_| std::future::ready(Ok::<_, Infallible>(Response::new(Body::from("here")))));
+        let serving = connections().serve_connection(TokioIo::new(ours), answering);
+        let began = Instant::now();
+        let asking = async {
+            theirs.write_all(said).await.unwrap();
+            let mut answer = Vec::new();
+            theirs.read_to_end(&mut answer).await.unwrap();
+            answer.len()
+        };
+        let both = async { tokio::join!(serving, asking) };
+        let (_, answered) = tokio::time::timeout(IDLE * 3, both).await.expect("it never ends");
+        (began.elapsed(), answered)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_on_which_nothing_is_asked_ends() {
+        let whole = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+        for (said, answers) in [(&b""[..], false), (&whole[..10], false), (&whole[..], true)] {
+            let (after, answered) = ends_after(said).await;
+            assert!((IDLE..IDLE * 2).contains(&after), "{after:?}");
+            assert!(answered > 0 || !answers);
+        }
+    }
 }
