@@ -10,6 +10,7 @@
 
 pub(crate) mod account;
 pub(crate) mod authorize;
+mod code;
 pub(crate) mod consent;
 mod cookies;
 mod form;

@@ -9,6 +9,7 @@
 
 use super::{
     account,
+    code::{self, Ticket},
     cookies::{self, Cookie},
     form::{self, Form},
     html::Page,
@@ -37,18 +38,15 @@ use placet_core::{
     provider::Document,
     refusal::Code,
     secret::Secret,
-    time::Timestamp,
 };
 use placet_store::{
     Fault,
     providers::{self, Provider, Subject},
 };
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 /// The purpose of the token of the form that asks for a code.
 const CODE: &str = "form_code_elsewhere";
-/// How long a person has to type a code.
-const CODE_WITHIN: Duration = Duration::from_secs(300);
 /// How much is shown of what a provider says.
 const SHOWN: usize = 300;
 
@@ -136,8 +134,9 @@ pub(crate) async fn callback(
     match proof::of_elsewhere(&app, elsewhere.clone(), None, source).await {
         Ok(proven) => enter(&app, &headers, &next, proven, source).await,
         Err(problem) if problem.code() == Code::SecondFactorRequired => {
-            let ticket = Ticket::new(&app, &browser, elsewhere);
-            ask_code(&provider.document.handle, &next, &ticket, None).into_response()
+            let (id, subject) = (provider.id.to_string(), elsewhere.subject);
+            let ticket = Ticket::new(&app, CODE, &browser, about(&id, &subject));
+            ask_code(&provider.document.handle, &next, &ticket, &subject, None).into_response()
         }
         Err(problem) if problem.code() == Code::NotPermitted => {
             tracing::info!(
@@ -168,25 +167,19 @@ pub(crate) async fn submit_code(
         Ok(None) => return refused(&app, &headers, &next, StatusCode::NOT_FOUND, GONE).await,
         Err(fault) => return sign_in::failed(&fault.into()),
     };
-    let browser = Cookie::Form.read(&app, &headers);
-    let ticket = browser.and_then(|browser| Ticket::sent(&app, &browser, provider.id, &mut form));
-    let Some(ticket) = ticket else {
+    let (ticket, subject) = (Ticket::sent(&mut form), form.take("subject"));
+    let (browser, id) = (Cookie::Form.read(&app, &headers), provider.id.to_string());
+    if !browser.is_some_and(|browser| ticket.fits(&app, CODE, &browser, about(&id, &subject))) {
         return refused(&app, &headers, &next, StatusCode::FORBIDDEN, TOO_LATE).await;
-    };
-    // A missing code is a wrong one.
-    let code = Some(form.text("code")).filter(|code| !code.trim().is_empty()).unwrap_or("-");
-    match proof::of_elsewhere(&app, ticket.elsewhere.clone(), Some(code), source).await {
+    }
+    // A provider whose word counts for two factors gives no ticket.
+    let elsewhere = Elsewhere { provider: provider.id, subject: subject.clone(), two_factors: false };
+    match proof::of_elsewhere(&app, elsewhere, Some(code::typed(&form)), source).await {
         Ok(proven) => enter(&app, &headers, &next, proven, source).await,
         Err(problem) => {
-            let (status, wrong) = match problem.code() {
-                Code::SecondFactorRequired => {
-                    (StatusCode::FORBIDDEN, "The code is wrong, or was used. Wait for the next one.")
-                }
-                _ => sign_in::said(&problem),
-            };
-            ask_code(&provider.document.handle, &next, &ticket, Some(wrong))
-                .with_status(status)
-                .into_response()
+            let (status, wrong) = code::not_taken(&problem);
+            let page = ask_code(&provider.document.handle, &next, &ticket, &subject, Some(wrong));
+            page.with_status(status).into_response()
         }
     }
 }
@@ -432,53 +425,13 @@ fn read(query: &str) -> Option<Answer> {
     Some(answer)
 }
 
-/// Of whom a provider has spoken, when and in which browser.
-struct Ticket {
-    elsewhere: Elsewhere,
-    since: String,
-    token: String,
-}
-
-impl Ticket {
-    fn new(app: &App, browser: &Secret, elsewhere: Elsewhere) -> Self {
-        let since = app.clock.now().as_micros().to_string();
-        let id = elsewhere.provider.to_string();
-        let token = form::token(app, CODE, &parts(browser, &since, &id, &elsewhere.subject));
-        Self { elsewhere, since, token }
-    }
-
-    /// The one that a form carries, where it is good. A provider whose word counts for two factors gives none.
-    fn sent(app: &App, browser: &Secret, provider: ProviderId, form: &mut Form) -> Option<Self> {
-        let elsewhere = Elsewhere { provider, subject: form.take("subject"), two_factors: false };
-        let ticket = Self { elsewhere, since: form.take("since"), token: form.take("token") };
-        let since = Timestamp::from_micros(ticket.since.parse().ok()?);
-        let (now, id) = (app.clock.now(), provider.to_string());
-        let parts = parts(browser, &ticket.since, &id, &ticket.elsewhere.subject);
-        let is_good =
-            since <= now && now < since.plus(CODE_WITHIN) && form::fits(app, CODE, &parts, &ticket.token);
-        is_good.then_some(ticket)
-    }
-}
-
-fn parts<'a>(browser: &'a Secret, since: &'a str, provider: &'a str, subject: &'a str) -> [&'a [u8]; 4] {
-    [browser.expose(), since.as_bytes(), provider.as_bytes(), subject.as_bytes()]
+/// What a ticket is about: of whom which provider has spoken.
+fn about<'a>(provider: &'a str, subject: &'a str) -> [&'a [u8]; 2] {
+    [provider.as_bytes(), subject.as_bytes()]
 }
 
 /// The page that asks for a code.
-fn ask_code(handle: &str, next: &Next, ticket: &Ticket, wrong: Option<&str>) -> Page {
-    let body = html! {
-        @if let Some(wrong) = wrong { p role="alert" { (wrong) } }
-        p { "The code that your authenticator app shows now, or one of your recovery codes." }
-        form method="post" action={ "/sign-in/with/" (handle) "/code" } {
-            input type="hidden" name="token" value=(ticket.token);
-            input type="hidden" name="since" value=(ticket.since);
-            input type="hidden" name="subject" value=(ticket.elsewhere.subject);
-            input type="hidden" name="next" value=(next.query);
-            label for="code" { "Code" }
-            input type="text" id="code" name="code" required autocomplete="one-time-code" autocapitalize="none" spellcheck="false" autofocus;
-            div.verdict { button.go type="submit" { "Sign in" } }
-        }
-        p { a href="/sign-in" { "Begin again" } }
-    };
-    Page::new("One more step", body)
+fn ask_code(handle: &str, next: &Next, ticket: &Ticket, subject: &str, wrong: Option<&str>) -> Page {
+    let action = format!("/sign-in/with/{handle}/code");
+    ticket.page(&action, &[("subject", subject), ("next", &next.query)], wrong)
 }

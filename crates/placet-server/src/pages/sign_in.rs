@@ -13,6 +13,7 @@
 
 use super::{
     account,
+    code::{self, Ticket},
     cookies::{self, Cookie},
     form::{self, Form},
     html::{Page, see_other},
@@ -37,16 +38,13 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use maud::{Markup, html};
-use placet_core::{consent::quoted, refusal::Code, secret::Secret, time::Timestamp, waiting::UserCode};
-use std::{sync::Arc, time::Duration};
+use placet_core::{consent::quoted, refusal::Code, secret::Secret, waiting::UserCode};
+use std::sync::Arc;
 
 /// The purposes of the forms' tokens.
 pub(super) const SIGN_IN: &str = "form_sign_in";
 const CODE: &str = "form_code";
 const SIGN_OUT: &str = "form_sign_out";
-
-/// How long a person has to type a code.
-const CODE_WITHIN: Duration = Duration::from_secs(300);
 
 /// Where a person goes on after signing in.
 #[derive(Debug, Clone, Default)]
@@ -149,7 +147,8 @@ pub(crate) async fn submit(
         Ok(known) => known,
         Err(problem) => return again(&app, &headers, &next, &problem).await,
     };
-    let ticket = browser.map(|browser| Ticket::new(&app, &browser, &name, known.password()));
+    let about = [name.as_bytes(), known.password().as_bytes()];
+    let ticket = browser.map(|browser| Ticket::new(&app, CODE, &browser, about));
     match (proof::with_code(&app, known, None, source).await, ticket) {
         (Ok(proven), _) => enter(&app, &headers, &next, proven, source).await,
         (Err(problem), Some(ticket)) if problem.code() == Code::SecondFactorRequired => {
@@ -167,10 +166,11 @@ pub(crate) async fn submit_code(
     mut form: Form,
 ) -> Response {
     let next = Next { query: form.take("next"), name: form.take("name"), leads_to: None };
-    let ticket = Ticket { since: form.take("since"), token: form.take("token") };
+    let ticket = Ticket::sent(&mut form);
     let browser = Cookie::Form.read(&app, &headers);
     let is_it = |password: &str| {
-        browser.as_ref().is_some_and(|browser| ticket.fits(&app, browser, &next.name, password))
+        let about = [next.name.as_bytes(), password.as_bytes()];
+        browser.as_ref().is_some_and(|browser| ticket.fits(&app, CODE, browser, about))
     };
     let known = match proof::by_ticket(&app, &next.name, is_it, source).await {
         Ok(known) => known,
@@ -183,17 +183,10 @@ pub(crate) async fn submit_code(
         }
         Err(problem) => return again(&app, &headers, &next, &problem).await,
     };
-    // A missing code is a wrong one.
-    let code = Some(form.text("code")).filter(|code| !code.trim().is_empty()).unwrap_or("-");
-    match proof::with_code(&app, known, Some(code), source).await {
+    match proof::with_code(&app, known, Some(code::typed(&form)), source).await {
         Ok(proven) => enter(&app, &headers, &next, proven, source).await,
         Err(problem) => {
-            let (status, wrong) = match problem.code() {
-                Code::SecondFactorRequired => {
-                    (StatusCode::FORBIDDEN, "The code is wrong, or was used. Wait for the next one.")
-                }
-                _ => said(&problem),
-            };
+            let (status, wrong) = code::not_taken(&problem);
             ask_code(&next, &ticket, Some(wrong)).with_status(status).into_response()
         }
     }
@@ -234,47 +227,7 @@ pub(crate) async fn submit_passkey(
 
 /// The page that asks for a code.
 fn ask_code(next: &Next, ticket: &Ticket, wrong: Option<&str>) -> Page {
-    let body = html! {
-        @if let Some(wrong) = wrong { p role="alert" { (wrong) } }
-        p { "The code that your authenticator app shows now, or one of your recovery codes." }
-        form method="post" action="/sign-in/code" {
-            input type="hidden" name="token" value=(ticket.token);
-            input type="hidden" name="since" value=(ticket.since);
-            input type="hidden" name="name" value=(next.name);
-            input type="hidden" name="next" value=(next.query);
-            label for="code" { "Code" }
-            input type="text" id="code" name="code" required autocomplete="one-time-code" autocapitalize="none" spellcheck="false" autofocus;
-            div.verdict { button.go type="submit" { "Sign in" } }
-        }
-        p { a href="/sign-in" { "Begin again" } }
-    };
-    Page::new("One more step", body)
-}
-
-/// Whose password was right, when and where.
-struct Ticket {
-    since: String,
-    token: String,
-}
-
-impl Ticket {
-    fn new(app: &App, browser: &Secret, name: &str, password: &str) -> Self {
-        let since = app.clock.now().as_micros().to_string();
-        let token = form::token(app, CODE, &parts(browser, &since, name, password));
-        Self { since, token }
-    }
-
-    fn fits(&self, app: &App, browser: &Secret, name: &str, password: &str) -> bool {
-        let Ok(since) = self.since.parse() else { return false };
-        let (since, now) = (Timestamp::from_micros(since), app.clock.now());
-        since <= now
-            && now < since.plus(CODE_WITHIN)
-            && form::fits(app, CODE, &parts(browser, &self.since, name, password), &self.token)
-    }
-}
-
-fn parts<'a>(browser: &'a Secret, since: &'a str, name: &'a str, password: &'a str) -> [&'a [u8]; 4] {
-    [browser.expose(), since.as_bytes(), name.as_bytes(), password.as_bytes()]
+    ticket.page("/sign-in/code", &[("name", &next.name), ("next", &next.query)], wrong)
 }
 
 /// Begins a session with a proof, and goes on.
