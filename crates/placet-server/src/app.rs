@@ -216,6 +216,13 @@ impl App {
         }))
     }
 
+    /// Whether a URL is one of this server's: an issuer that it has had, a base of its own, or something below one.
+    pub fn is_own_url(&self, url: &str) -> bool {
+        self.issuers.load().iter().chain(&self.bases).chain([&self.pages]).any(|own| {
+            url.strip_prefix(own.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
+    }
+
     /// Reads anew what a decision rests on, after something of it turned out to have changed.
     ///
     /// # Errors

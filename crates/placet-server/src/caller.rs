@@ -92,6 +92,18 @@ impl Caller {
             )),
         }
     }
+
+    /// The administrator who calls in person.
+    ///
+    /// # Errors
+    /// `not_permitted` for everybody else, the administrator token too.
+    pub fn administrator(&self) -> Result<&SignedIn, Problem> {
+        let person = self.person()?;
+        if person.user.has_role(ADMINISTRATOR) {
+            return Ok(person);
+        }
+        Err(Problem::of(Code::NotPermitted, "this needs a user with role `administrator`"))
+    }
 }
 
 /// Finds out who sent a request.

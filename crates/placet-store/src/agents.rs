@@ -101,6 +101,17 @@ pub fn find(q: &mut impl Query, id: AgentId) -> Result<Option<Agent>, Fault> {
     q.one(&BY_ID, &params![id], |row| read(row, 0))
 }
 
+/// The agent that `text` means, which is an id or a handle, in whatever state.
+///
+/// # Errors
+/// [`Fault`].
+pub fn named(q: &mut impl Query, text: &str) -> Result<Option<Agent>, Fault> {
+    match text.parse() {
+        Ok(id) => find(q, id),
+        Err(_) => by_handle(q, text),
+    }
+}
+
 /// The agent of this handle, in whatever state.
 ///
 /// # Errors

@@ -64,6 +64,17 @@ pub fn find(q: &mut impl Query, id: UserId) -> Result<Option<User>, Fault> {
     Ok(fold(q.query(&BY_ID, &params![id], read)?).pop())
 }
 
+/// The user that `text` means, which is an id or a name.
+///
+/// # Errors
+/// [`Fault`].
+pub fn named(q: &mut impl Query, text: &str) -> Result<Option<User>, Fault> {
+    match text.parse() {
+        Ok(id) => find(q, id),
+        Err(_) => Ok(by_name(q, text)?.map(|(user, _)| user)),
+    }
+}
+
 /// The user of this name, with the hash of their password.
 ///
 /// # Errors

@@ -454,11 +454,7 @@ pub async fn end(
 /// What the store met.
 pub async fn find(app: &App, name: &str) -> Result<Option<Agent>, Problem> {
     let name = name.to_owned();
-    let found = app.store.read(move |q| match name.parse::<AgentId>() {
-        Ok(id) => agents::find(q, id),
-        Err(_) => agents::by_handle(q, &name),
-    });
-    Ok(found.await?)
+    Ok(app.store.read(move |q| agents::named(q, &name)).await?)
 }
 
 /// Single actions among `scope` and `tools` that a service declares with an effect above `level`. Patterns are judged

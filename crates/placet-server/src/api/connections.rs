@@ -151,11 +151,8 @@ async fn owner(
     let user = match user {
         None => own,
         Some(name) => {
-            let user = app.store.read(move |q| match name.parse() {
-                Ok(id) => Ok(users::find(q, id)?.map(|user| user.id)),
-                Err(_) => Ok::<_, Fault>(users::by_name(q, &name)?.map(|(user, _)| user.id)),
-            });
-            Some(user.await?.ok_or_else(|| invalid("`user` names no user"))?)
+            let user = app.store.read(move |q| users::named(q, &name)).await?;
+            Some(user.ok_or_else(|| invalid("`user` names no user"))?.id)
         }
     };
     if own.is_some() && own != user {
@@ -173,12 +170,8 @@ async fn owner(
         .read(move |q| {
             let mut agents = Vec::with_capacity(named.len());
             for name in &named {
-                let found = match name.parse() {
-                    Ok(id) => agents::find(q, id)?,
-                    Err(_) => agents::by_handle(q, name)?,
-                };
-                let agent = found.ok_or_else(|| invalid(format!("`agents`: there is no agent `{name}`")))?;
-                agents.push(agent.id);
+                let none = || invalid(format!("`agents`: there is no agent `{name}`"));
+                agents.push(agents::named(q, name)?.ok_or_else(none)?.id);
             }
             Ok::<_, Problem>(agents)
         })

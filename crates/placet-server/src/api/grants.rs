@@ -61,12 +61,9 @@ pub(crate) async fn list(
         .read(move |q| {
             let agent = match &named {
                 None => None,
-                Some(name) => match name.parse::<AgentId>() {
-                    Ok(id) => Some(id),
-                    Err(_) => match agents::by_handle(q, name)? {
-                        Some(agent) => Some(agent.id),
-                        None => return Ok((Vec::new(), None)),
-                    },
+                Some(name) => match agents::named(q, name)? {
+                    Some(agent) => Some(agent.id),
+                    None => return Ok((Vec::new(), None)),
                 },
             };
             let within = if let View::Below(id) = view { Some(id) } else { None };

@@ -31,7 +31,6 @@ use placet_core::{
     refusal::Code,
     secret::Secret,
     time::Timestamp,
-    user::ADMINISTRATOR,
 };
 use placet_store::{
     PreparedEntry, Query,
@@ -93,7 +92,7 @@ pub(crate) async fn create(
     source: Source,
     JsonBody(new): JsonBody<New>,
 ) -> Answer<Response> {
-    let administrator = in_person(&caller)?;
+    let administrator = caller.administrator()?;
     let secret = checked(new.client_secret)?;
     let mut document = Document {
         name: new.name.unwrap_or_else(|| new.handle.clone()),
@@ -109,8 +108,7 @@ pub(crate) async fn create(
         second_factor: new.second_factor,
     };
     document.check().map_err(|error| invalid(error.to_string()))?;
-    let is_own = app.issuers.load().contains(&document.issuer);
-    if is_own {
+    if app.is_own_url(&document.issuer) {
         return Err(invalid("this server is no identity provider for its own people"));
     }
     let proven = proof::again(&app, administrator, new.password, new.totp.as_deref(), source).await?;
@@ -171,7 +169,7 @@ pub(crate) async fn secret(
     Path(id): Path<String>,
     JsonBody(new): JsonBody<NewSecret>,
 ) -> Answer<StatusCode> {
-    let administrator = in_person(&caller)?;
+    let administrator = caller.administrator()?;
     let secret = checked(new.client_secret)?;
     let found = app.store.read(move |q| live(q, &id)).await?;
     let proven = proof::again(&app, administrator, new.password, new.totp.as_deref(), source).await?;
@@ -231,7 +229,7 @@ pub(crate) async fn link(
     let provider = provider.id;
     match user {
         Some(user) => {
-            let administrator = in_person(&caller)?;
+            let administrator = caller.administrator()?;
             let password = password.ok_or_else(|| invalid("`password` is missing: your own, once more"))?;
             let proven = proof::again(&app, administrator, password, totp.as_deref(), source).await?;
             provider::link(&app, proven, Link { provider, subject, user }, source).await?;
@@ -271,15 +269,6 @@ pub(crate) async fn remove(
     Ok(Json(told))
 }
 
-/// An administrator who is signed in.
-fn in_person(caller: &Caller) -> Result<&crate::caller::SignedIn, Problem> {
-    let person = caller.person()?;
-    if person.user.has_role(ADMINISTRATOR) {
-        return Ok(person);
-    }
-    Err(Problem::of(Code::NotPermitted, "this needs a user with role `administrator`"))
-}
-
 fn checked(secret: String) -> Result<Secret, Problem> {
     if (1..=MAX_SECRET).contains(&secret.len()) {
         return Ok(Secret::new(secret));
@@ -297,12 +286,8 @@ fn live(q: &mut impl Query, name: &str) -> Result<Provider, Problem> {
 }
 
 fn named_user(q: &mut impl Query, name: &str) -> Result<UserId, Problem> {
-    let found = match name.parse::<UserId>() {
-        Ok(id) => users::find(q, id)?,
-        Err(_) => users::by_name(q, name)?.map(|(user, _)| user),
-    };
     let unknown = || invalid(format!("there is no user `{}`", name.escape_debug()));
-    found.map(|user| user.id).ok_or_else(unknown)
+    users::named(q, name)?.map(|user| user.id).ok_or_else(unknown)
 }
 
 /// All that was declared, and where people come back to.

@@ -99,7 +99,7 @@ pub(crate) fn root(
     if wanted.expires.is_some_and(|expires| expires <= now) {
         return Err(invalid("`expires` has passed"));
     }
-    let agent = named_agent(q, &wanted.agent)?
+    let agent = agents::named(q, &wanted.agent)?
         .filter(|agent| agent.state != AgentState::Ended)
         .ok_or_else(|| invalid(format!("there is no agent `{}`", wanted.agent.escape_debug())))?;
     let registration =
@@ -332,20 +332,9 @@ pub(crate) fn granted(
     if above.is_empty() { Ok(authority) } else { Err(Unfit::Level(above)) }
 }
 
-fn named_agent(q: &mut impl Query, name: &str) -> Result<Option<Agent>, Fault> {
-    match name.parse::<AgentId>() {
-        Ok(id) => agents::find(q, id),
-        Err(_) => agents::by_handle(q, name),
-    }
-}
-
 fn named_user(q: &mut impl Query, name: &str) -> Result<UserId, Problem> {
-    let found = match name.parse::<UserId>() {
-        Ok(id) => users::find(q, id)?,
-        Err(_) => users::by_name(q, name)?.map(|(user, _)| user),
-    };
-    let user = found.ok_or_else(|| invalid(format!("there is no user `{}`", name.escape_debug())))?;
-    Ok(user.id)
+    let unknown = || invalid(format!("there is no user `{}`", name.escape_debug()));
+    users::named(q, name)?.map(|user| user.id).ok_or_else(unknown)
 }
 
 /// The ids of connections that are the user's own or the organization's. One that the organization keeps for other

@@ -22,7 +22,7 @@ use axum::{
 use placet_core::{
     agent::AgentState,
     federation::{Document, MAX_USERS, is_subject},
-    id::{AgentId, TrustedIssuerId, UserId},
+    id::{TrustedIssuerId, UserId},
     jose::KeySet,
     record::{EntryType, Envelope},
     refusal::Code,
@@ -185,12 +185,8 @@ pub(crate) async fn remove(
 /// Refuses this server as an issuer for itself: what it signs would become authority once more.
 fn not_own(app: &App, document: &Document) -> Result<(), Problem> {
     let refused = || invalid("this server is no issuer of assertions for itself");
-    let is_own = |url: &str| {
-        app.issuers.load().iter().chain(&app.bases).any(|own| {
-            url.strip_prefix(own.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        })
-    };
-    if is_own(&document.issuer) || document.jwks_uri.as_deref().is_some_and(is_own) {
+    if app.is_own_url(&document.issuer) || document.jwks_uri.as_deref().is_some_and(|uri| app.is_own_url(uri))
+    {
         return Err(refused());
     }
     if let Some(Ok(keys)) = document.jwks.as_ref().map(KeySet::parse) {
@@ -218,13 +214,10 @@ fn resolved(tx: &mut Tx<'_>, document: &Document) -> Result<(Document, BTreeMap<
     }
     if let Some(workloads) = &mut document.workload {
         for rule in &mut workloads.agents {
-            let found = match rule.agent.parse::<AgentId>() {
-                Ok(id) => agents::find(tx, id)?,
-                Err(_) => agents::by_handle(tx, &rule.agent)?,
-            };
-            let agent = found.filter(|agent| agent.state != AgentState::Ended).ok_or_else(|| {
-                invalid(format!("`workload`: there is no agent `{}`", rule.agent.escape_debug()))
-            })?;
+            let agent =
+                agents::named(tx, &rule.agent)?.filter(|agent| agent.state != AgentState::Ended).ok_or_else(
+                    || invalid(format!("`workload`: there is no agent `{}`", rule.agent.escape_debug())),
+                )?;
             rule.agent = agent.id.to_string();
         }
     }
@@ -232,11 +225,7 @@ fn resolved(tx: &mut Tx<'_>, document: &Document) -> Result<(Document, BTreeMap<
 }
 
 fn named_user(q: &mut impl Query, name: &str) -> Result<UserId, Problem> {
-    let found = match name.parse::<UserId>() {
-        Ok(id) => users::find(q, id)?,
-        Err(_) => users::by_name(q, name)?.map(|(user, _)| user),
-    };
-    found.map(|user| user.id).ok_or_else(|| {
+    users::named(q, name)?.map(|user| user.id).ok_or_else(|| {
         invalid(format!(
             "there is no user `{}`: people are made first (`placet user create`)",
             name.escape_debug()

@@ -24,7 +24,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use placet_core::{
-    id::UserId,
     record::{EntryType, Envelope},
     refusal::Code,
     user::{ADMINISTRATOR, User, is_name},
@@ -105,15 +104,10 @@ pub(crate) async fn reset(
     Path(whose): Path<String>,
     JsonBody(fresh): JsonBody<Fresh>,
 ) -> Answer<StatusCode> {
-    if !caller.person()?.user.has_role(ADMINISTRATOR) {
-        return Err(Problem::of(Code::NotPermitted, "this needs a user with role `administrator`"));
-    }
+    caller.administrator()?;
     let proven = account::proven(&app, &caller, fresh, source).await?;
-    let found = app.store.read(move |q| match whose.parse::<UserId>() {
-        Ok(id) => users::find(q, id),
-        Err(_) => Ok::<_, Fault>(users::by_name(q, &whose)?.map(|(user, _)| user)),
-    });
-    let user = found.await?.ok_or_else(|| Problem::of(Code::NotFound, "there is no such user"))?;
+    let found = app.store.read(move |q| users::named(q, &whose)).await?;
+    let user = found.ok_or_else(|| Problem::of(Code::NotFound, "there is no such user"))?;
     factors::reset(&app, proven, user.id, source).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -113,11 +113,7 @@ fn lasts(params: &OAuthParams) -> Result<Duration, OAuthError> {
 /// The person of this name or id.
 async fn person(app: &App, name: &str) -> Result<Option<UserId>, OAuthError> {
     let name = name.to_owned();
-    let found = app.store.read(move |q| match name.parse::<UserId>() {
-        Ok(id) => users::find(q, id),
-        Err(_) => users::by_name(q, &name).map(|found| found.map(|(user, _)| user)),
-    });
-    Ok(found.await?.map(|user| user.id))
+    Ok(app.store.read(move |q| users::named(q, &name)).await?.map(|user| user.id))
 }
 
 fn invalid(description: &str) -> OAuthError {

@@ -14,7 +14,7 @@ use placet_core::{
     time::Timestamp,
     user::User,
 };
-use placet_store::{Fault, Query, agents, grants, tasks, users};
+use placet_store::{Query, agents, grants, tasks, users};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -81,11 +81,7 @@ fn above(q: &mut impl Query, agent: Option<&str>, task: Option<&str>) -> Result<
 }
 
 fn find_agent(q: &mut impl Query, name: &str) -> Result<Agent, Problem> {
-    let found = match name.parse() {
-        Ok(id) => agents::find(q, id)?,
-        Err(_) => agents::by_handle(q, name)?,
-    };
-    found.ok_or_else(|| invalid("`agent`: there is no such agent"))
+    agents::named(q, name)?.ok_or_else(|| invalid("`agent`: there is no such agent"))
 }
 
 fn find_task(q: &mut impl Query, name: &str, agent: Option<&Agent>) -> Result<Task, Problem> {
@@ -110,13 +106,7 @@ async fn person(app: &App, stated: StatedUser, now: Timestamp) -> Result<User, P
         return Err(invalid("`user.claims` are not supported by this version: leave them out"));
     }
     let id = stated.id.clone();
-    let known = app
-        .store
-        .read(move |q| match id.parse() {
-            Ok(id) => users::find(q, id),
-            Err(_) => Ok::<_, Fault>(users::by_name(q, &id)?.map(|(user, _)| user)),
-        })
-        .await?;
+    let known = app.store.read(move |q| users::named(q, &id)).await?;
     let unknown = || {
         let id: UserId = stated.id.parse().unwrap_or_else(|_| clock::fresh(now));
         User { id, name: stated.id.clone(), roles: Vec::new(), created: now, version: 0 }

@@ -20,7 +20,6 @@ use crate::{
 use placet_core::{
     agent::{Agent, AgentState},
     grant::{Exceeds, Grant, Origin, Request},
-    id::AgentId,
     record::{EntryType, Envelope},
     refusal::{Code, Reason},
     time::Timestamp,
@@ -92,13 +91,7 @@ pub(super) async fn delegate(
 /// The active agent that `name` means, by id or handle.
 async fn child(app: &App, name: &str) -> Result<Agent, OAuthError> {
     let named = name.to_owned();
-    let found = app
-        .store
-        .read(move |q| match named.parse::<AgentId>() {
-            Ok(id) => agents::find(q, id),
-            Err(_) => agents::by_handle(q, &named),
-        })
-        .await?;
+    let found = app.store.read(move |q| agents::named(q, &named)).await?;
     found.filter(|agent| agent.state == AgentState::Active).ok_or_else(|| {
         OAuthError::new(
             "invalid_target",
