@@ -18,6 +18,7 @@ mod rule;
 mod selector;
 mod set;
 mod shadow;
+mod stage;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -27,7 +28,8 @@ pub use bind::BoundPolicies;
 pub(crate) use bind::{BoundLink, BoundPolicy, Charged, encoded};
 pub(crate) use hours::Hours;
 pub(crate) use rule::{Condition, Kind, LimitOf, Reads, Rule};
-pub use set::PolicySet;
+pub use set::{PolicySet, Staged};
+pub use stage::{NoStage, Stage};
 
 use crate::{diagnostic::Diagnostic, pattern::ActionName, service::Service};
 use rule::Index;

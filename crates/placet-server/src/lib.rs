@@ -132,7 +132,7 @@ pub fn routes() -> Routes {
         .route("/v1/account/passkeys/{id}/remove", post(api::account::remove_passkey))
         .route("/v1/sessions", post(api::sessions::create).get(api::sessions::list))
         .route("/v1/sessions/{id}", delete(api::sessions::end))
-        .route("/v1/policies", get(api::policies::list))
+        .route("/v1/policies", get(api::policies::list).put(api::policies::put_together))
         .route(
             "/v1/policies/{name}",
             put(api::policies::put).get(api::policies::show).delete(api::policies::remove),
@@ -140,6 +140,8 @@ pub fn routes() -> Routes {
         .route("/v1/policies/{name}/rules", get(api::policies::rules))
         .route("/v1/policies/{name}/versions", get(api::policies::history))
         .route("/v1/policies/{name}/rollback", post(api::policies::rollback))
+        .route("/v1/policies/{name}/stage", post(api::policies::stage).delete(api::policies::unstage))
+        .route("/v1/policies/{name}/promote", post(api::policies::promote))
         .route("/v1/policies/{name}/observations", get(api::policies::observations))
         .route("/v1/services", get(api::services::list))
         .route("/v1/services/{name}", put(api::services::put).get(api::services::show))

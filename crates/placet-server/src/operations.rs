@@ -8,6 +8,7 @@ mod process;
 pub mod readiness;
 pub mod space;
 
+use crate::rules::directory::Directory;
 use failures::Failures;
 use metrics::Metrics;
 use readiness::Readiness;
@@ -24,4 +25,6 @@ pub struct Operations {
     pub space: Space,
     /// Who was refused before they were known, since it was written down.
     pub failures: Failures,
+    /// How the directory of policies stands, where one is followed.
+    pub directory: Directory,
 }

@@ -2,16 +2,22 @@
 //!
 //! Invariant: in a snapshot every pair of policy and service has been checked together.
 
+pub mod change;
+pub mod directory;
+pub(crate) mod document;
+pub mod stage;
+
 use crate::problem::Problem;
 use placet_core::{
     pattern::ActionName,
-    policy::{Policy, PolicySet},
+    policy::{Policy, PolicySet, Stage, Staged},
     service::{Service, ServiceAction},
 };
 use placet_gateway::Route;
 use placet_store::{
     Fault, Query, Store, Version,
     documents::{self, Applied, Kind},
+    policy_stages,
 };
 use std::{
     collections::HashMap,
@@ -86,16 +92,22 @@ impl Rules {
             .read(|q| {
                 let stamps = stamps(q)?;
                 let policies = documents::current(q, Kind::Policy)?;
+                let mut staged = Vec::new();
+                for stage in policy_stages::all(q)? {
+                    if let Some(text) = documents::version(q, Kind::Policy, &stage.name, stage.version)? {
+                        staged.push((text, stage.stage));
+                    }
+                }
                 let mut services = Vec::new();
                 for applied in documents::current(q, Kind::Service)? {
                     let stamp = placet_store::versions::current(q, &Version::Service(applied.name.clone()))?;
                     services.push((applied, stamp));
                 }
-                Ok::<_, Fault>((stamps, policies, services))
+                Ok::<_, Fault>((stamps, policies, staged, services))
             })
             .await
             .map_err(|fault| fault.to_string())?;
-        let (stamps, stored_policies, stored_services) = stored;
+        let (stamps, stored_policies, stored_stages, stored_services) = stored;
         let mut services = Vec::new();
         for (applied, stamp) in stored_services {
             let same = known.and_then(|known| known.services.get(&applied.name));
@@ -108,22 +120,27 @@ impl Rules {
             services.push(Arc::new(LiveService { stamp, ..service }));
         }
         let definitions: Vec<&Service> = services.iter().map(|live| &live.service).collect();
-        let mut policies = Vec::new();
-        for applied in stored_policies {
-            let same = known.and_then(|known| known.policies.find(&applied.name));
-            if let Some(same) = same.filter(|policy| policy.version() == applied.version) {
-                policies.push(Arc::clone(same));
-                continue;
+        let compiled = |applied: &Applied| -> Result<Arc<Policy>, String> {
+            if let Some(same) = known.and_then(|known| known.policies.version(&applied.name, applied.version))
+            {
+                return Ok(Arc::clone(same));
             }
             let (policy, _) =
                 Policy::load(applied.source.as_bytes(), Some(&applied.name), applied.version, &definitions)
                     .map_err(|errors| {
                     format!("policy `{}`: {}", applied.name, Problem::document(&errors).detail())
                 })?;
-            policies.push(Arc::new(policy));
+            Ok(Arc::new(policy))
+        };
+        let policies = stored_policies.iter().map(&compiled).collect::<Result<_, _>>()?;
+        let mut staged = Vec::new();
+        for (applied, stage) in &stored_stages {
+            let stage = Stage::parse(stage).map_err(|error| format!("policy `{}`: {error}", applied.name))?;
+            staged.push(Staged { policy: compiled(applied)?, stage: Arc::new(stage) });
         }
+        let policies = PolicySet::with_stages(policies, staged);
         drop(definitions);
-        Ok(Self::new(PolicySet::new(policies), stamps, services))
+        Ok(Self::new(policies, stamps, services))
     }
 
     fn new(policies: PolicySet, stamps: Stamps, live: Vec<Arc<LiveService>>) -> Self {

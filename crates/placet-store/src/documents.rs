@@ -6,7 +6,7 @@
 
 use crate::{
     fault::Fault,
-    observations, params,
+    observations, params, policy_stages,
     sql::Statement,
     tx::{Query, Row, Tx},
     versions::Version,
@@ -28,6 +28,8 @@ struct Table {
     newest: Statement,
     /// A new version.
     insert: Statement,
+    /// A version is in force.
+    activate: Statement,
     /// No version of a name is in force.
     deactivate: Statement,
     /// All that are in force.
@@ -52,8 +54,12 @@ macro_rules! table {
                 concat!(
                     "INSERT INTO ",
                     $table,
-                    " (name, version, source, applied, applied_by, active) VALUES (?1, ?2, ?3, ?4, ?5, 1)"
+                    " (name, version, source, applied, applied_by, active) VALUES (?1, ?2, ?3, ?4, ?5, 0)"
                 ),
+            ),
+            activate: Statement::new(
+                concat!($table, ".ACTIVATE"),
+                concat!("UPDATE ", $table, " SET active = 1 WHERE name = ?1 AND version = ?2"),
             ),
             deactivate: Statement::new(
                 concat!($table, ".DEACTIVATE"),
@@ -89,6 +95,7 @@ const SERVICES: Table = table!("services");
 pub(crate) const STATEMENTS: &[Statement] = &[
     POLICIES.newest,
     POLICIES.insert,
+    POLICIES.activate,
     POLICIES.deactivate,
     POLICIES.current,
     POLICIES.by_name,
@@ -96,6 +103,7 @@ pub(crate) const STATEMENTS: &[Statement] = &[
     POLICIES.versions,
     SERVICES.newest,
     SERVICES.insert,
+    SERVICES.activate,
     SERVICES.deactivate,
     SERVICES.current,
     SERVICES.by_name,
@@ -150,16 +158,53 @@ pub fn apply(
     by: &str,
     at: Timestamp,
 ) -> Result<u64, Fault> {
-    let table = kind.table();
+    let version = add(tx, kind, name, source, by, at)?;
+    activate(tx, kind, name, version)?;
+    Ok(version)
+}
+
+/// Stores a new version of the document `name`, which is not in force, and answers its number.
+///
+/// # Errors
+/// [`Fault`].
+pub fn add(
+    tx: &mut Tx<'_>,
+    kind: Kind,
+    name: &str,
+    source: &str,
+    by: &str,
+    at: Timestamp,
+) -> Result<u64, Fault> {
     // First, so that of two who apply at once the second waits and counts on.
     tx.bump(kind.stamp(name))?;
-    let version = tx.one(&table.newest, &params![name], |row| row.count(0))?.unwrap_or(0) + 1;
-    tx.execute(&table.deactivate, &params![name])?;
-    tx.execute(&table.insert, &params![name, version, source, at, by])?;
+    let version = newest(tx, kind, name)? + 1;
+    tx.execute(&kind.table().insert, &params![name, version, source, at, by])?;
     if kind == Kind::Policy {
         observations::forget(tx, name, version)?;
     }
     Ok(version)
+}
+
+/// Puts a stored version of the document `name` in force, instead of any other.
+///
+/// # Errors
+/// [`Fault`].
+pub fn activate(tx: &mut Tx<'_>, kind: Kind, name: &str, version: u64) -> Result<(), Fault> {
+    tx.bump(kind.stamp(name))?;
+    tx.execute(&kind.table().deactivate, &params![name])?;
+    tx.execute(&kind.table().activate, &params![name, version])?;
+    if kind == Kind::Policy {
+        policy_stages::end(tx, name)?;
+    }
+    Ok(())
+}
+
+/// The number of the newest version of the document `name`, in force or not; 0 where there never was one.
+///
+/// # Errors
+/// [`Fault`].
+pub fn newest(q: &mut impl Query, kind: Kind, name: &str) -> Result<u64, Fault> {
+    Ok(q.one(&kind.table().newest, &params![name], |row| row.count(0))?.unwrap_or(0))
 }
 
 /// Every document in force, by name.
@@ -194,13 +239,14 @@ pub fn versions_of(q: &mut impl Query, kind: Kind, name: &str) -> Result<Vec<App
     q.query(&kind.table().versions, &params![name], read)
 }
 
-/// Puts the document `name` out of force; its versions stay. `false` where it was not in force.
+/// Puts the document `name` out of force, for all; its versions stay. `false` where it was not in force for anybody.
 ///
 /// # Errors
 /// [`Fault`].
 pub fn remove(tx: &mut Tx<'_>, kind: Kind, name: &str) -> Result<bool, Fault> {
+    let was_staged = kind == Kind::Policy && policy_stages::end(tx, name)?;
     if tx.execute(&kind.table().deactivate, &params![name])? == 0 {
-        return Ok(false);
+        return Ok(was_staged);
     }
     tx.bump(kind.stamp(name))?;
     Ok(true)

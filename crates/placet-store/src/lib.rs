@@ -42,6 +42,7 @@ pub mod observations;
 pub mod offline;
 pub mod passkeys;
 pub mod permits;
+pub mod policy_stages;
 mod postgres;
 pub mod probe;
 pub mod proofs;
@@ -105,6 +106,7 @@ pub fn all_statements() -> Vec<(String, String)> {
         denials::STATEMENTS,
         detail_types::STATEMENTS,
         documents::STATEMENTS,
+        policy_stages::STATEMENTS,
         gauges::STATEMENTS,
         grants::STATEMENTS,
         idempotency::STATEMENTS,

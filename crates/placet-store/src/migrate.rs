@@ -43,6 +43,7 @@ pub(crate) const MIGRATIONS: &[(i64, &str)] = &[
     (24, include_str!("../migrations/0024_certificates.sql")),
     (25, include_str!("../migrations/0025_status_lists.sql")),
     (26, include_str!("../migrations/0026_providers.sql")),
+    (28, include_str!("../migrations/0028_policy_stages.sql")),
 ];
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (

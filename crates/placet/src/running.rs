@@ -7,6 +7,7 @@ use crate::{
     exit::Failure,
     installation::{self, Elsewhere},
     reserve,
+    serve::policies::Followed,
 };
 use placet_core::time::Timestamp;
 use placet_gateway::{FetchConfig, Gateway, GatewayConfig, GatewayError};
@@ -58,7 +59,8 @@ pub(crate) struct Running {
     app: Arc<App>,
     jobs: Jobs,
     monitoring: Option<JoinHandle<io::Result<()>>>,
-    reserving: Option<JoinHandle<()>>,
+    /// What runs beside it until it stops.
+    beside: Vec<JoinHandle<()>>,
     stopping: [oneshot::Sender<()>; 3],
     serving: JoinHandle<io::Result<()>>,
     pages: JoinHandle<io::Result<()>>,
@@ -78,6 +80,8 @@ pub(crate) struct Front {
     pub(crate) mutual_tls: Option<MutualTls>,
     /// How often a second a client may ask the OAuth endpoints.
     pub(crate) client_rate: u32,
+    /// Where its policies come from, besides from administrators.
+    pub(crate) policies: Option<Followed>,
 }
 
 /// Where clients show certificates.
@@ -95,7 +99,7 @@ pub(crate) struct MutualTls {
 
 impl Default for Front {
     fn default() -> Self {
-        Self { issuer: None, forwarded_by: Vec::new(), mutual_tls: None, client_rate: 10_000 }
+        Self { issuer: None, forwarded_by: Vec::new(), mutual_tls: None, client_rate: 10_000, policies: None }
     }
 }
 
@@ -115,7 +119,7 @@ pub(crate) async fn start(
 ) -> Result<Running, Failure> {
     let address = listener.local_addr().map_err(|error| Failure::start(error.to_string()))?;
     let base_url = base_url(address);
-    let Front { issuer, forwarded_by, mutual_tls, client_rate } = front;
+    let Front { issuer, forwarded_by, mutual_tls, client_rate, policies } = front;
     let (mtls_listener, mutual_tls) = match mutual_tls {
         Some(MutualTls { listener, url, authorities, header }) => {
             let bound = listener.as_ref().map(|(listener, _)| listener.local_addr()).transpose();
@@ -173,7 +177,10 @@ pub(crate) async fn start(
     }
     let jobs = Jobs::start(&app);
     // Where the data is elsewhere, so is its space.
-    let reserving = (!shared).then(|| reserve::keep(&directory, &app));
+    let mut beside: Vec<_> = (!shared).then(|| reserve::keep(&directory, &app)).into_iter().collect();
+    if let Some(policies) = policies {
+        beside.push(policies.follow(&app).await);
+    }
     let (stopping, stop) = oneshot::channel();
     let serving = tokio::spawn(placet_server::serve(listener, Arc::clone(&app), async { _ = stop.await }));
     let (stopping_pages, stop_pages) = oneshot::channel();
@@ -193,7 +200,7 @@ pub(crate) async fn start(
         app,
         jobs,
         monitoring: None,
-        reserving,
+        beside,
         stopping: [stopping, stopping_pages, stopping_mtls],
         serving,
         pages,
@@ -252,16 +259,7 @@ impl Running {
     /// Takes no more requests, answers those that are under way for at most `grace`, and closes the store.
     pub(crate) async fn stop(self, grace: Duration) {
         let Self {
-            app,
-            jobs,
-            monitoring,
-            reserving,
-            stopping,
-            mut serving,
-            mut pages,
-            mut mtls,
-            directory,
-            ..
+            app, jobs, monitoring, beside, stopping, mut serving, mut pages, mut mtls, directory, ..
         } = self;
         app.operations.readiness.stop();
         directory.withdraw();
@@ -288,9 +286,9 @@ impl Running {
             monitoring.abort();
             let _ = monitoring.await;
         }
-        if let Some(reserving) = reserving {
-            reserving.abort();
-            let _ = reserving.await;
+        for task in beside {
+            task.abort();
+            let _ = task.await;
         }
         jobs.stop().await;
         drop(app);

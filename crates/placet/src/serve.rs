@@ -5,6 +5,7 @@
 //! Invariant: what was answered is on the disk, and a stop loses nothing that is under way within [`GRACE`].
 
 mod mutual_tls;
+pub(crate) mod policies;
 
 use crate::{
     cli::Context,
@@ -94,6 +95,10 @@ pub(crate) struct Serve {
     forwarded_by: Vec<IpAddr>,
     #[command(flatten)]
     mutual_tls: MutualTls,
+    /// A directory with policies (.yaml, .yml, .json) that are put in force whenever one of them changes; a bad file
+    /// changes nothing
+    #[arg(long, value_name = "DIR")]
+    policies: Option<PathBuf>,
     /// How often a second one client may ask the OAuth endpoints of this node
     #[arg(long, value_name = "NUMBER", default_value_t = 10_000)]
     client_rate: u32,
@@ -136,6 +141,7 @@ impl Serve {
             forwarded_by: self.forwarded_by.iter().map(IpAddr::to_canonical).collect(),
             mutual_tls: self.mutual_tls.open().await?,
             client_rate: self.client_rate,
+            policies: self.policies.as_deref().map(policies::Followed::open).transpose()?,
         };
         let pages_url = self.pages_url.as_deref().map(checked_origin).transpose()?;
         let vault = context.vault_keys(self.vault_key_file.as_deref());

@@ -45,7 +45,8 @@ pub(super) fn policy(policy: &Policy, services: &[&Service], report: &Report) {
 /// Checks a new service against the policies in force.
 pub(super) fn service(policies: &PolicySet, service: &Service) -> Vec<Diagnostic> {
     let mut found = Vec::new();
-    for policy in policies.policies() {
+    let staged = policies.staged().iter().map(|staged| &staged.policy);
+    for policy in policies.policies().iter().chain(staged) {
         for rule in &policy.rules {
             for finding in pair(rule, service).into_iter().filter(|finding| !finding.warning) {
                 let message = format!(

@@ -631,3 +631,53 @@ fn conditions_and_templates_agree_on_who_the_user_is() {
     let own = action("x", &format!("order://{user}/{user}"), json!({}));
     assert_eq!(judged(&[text], &desk, &own).verdict, Verdict::Allow);
 }
+
+mod staged {
+    use super::*;
+    use crate::policy::{Staged, set::PolicySet};
+
+    /// An agent has one version of each policy, and which one the stage says alone; against every agent and label.
+    #[test]
+    fn an_agent_has_the_staged_version_or_the_other_and_never_both() {
+        let load =
+            |version: u64, text: &str| Arc::new(Policy::load(text.as_bytes(), None, version, &[]).unwrap().0);
+        let rules = "rules: [{name: r, allow: ['**']}]";
+        let desk = load(1, &format!("policy: desk\n{rules}"));
+        let for_support = load(2, &format!("policy: desk\napplies_to: {{agents: ['s*']}}\n{rules}"));
+        let fresh = load(1, &format!("policy: fresh\n{rules}"));
+        let plain = load(4, &format!("policy: plain\n{rules}"));
+        let stage = |json: &str| Arc::new(crate::policy::Stage::parse(json).unwrap());
+        let half = stage(r#"{"share": 50}"#);
+        let canary = stage(r#"{"labels": {"team": "canary"}}"#);
+        let set = PolicySet::with_stages(
+            vec![plain, desk],
+            vec![
+                Staged { policy: fresh, stage: Arc::clone(&canary) },
+                Staged { policy: for_support, stage: Arc::clone(&half) },
+            ],
+        );
+        for number in 0..=255 {
+            for handle in ["support", "mail"] {
+                for team in ["canary", "other"] {
+                    let mut agent = fixture::spec(0, handle).label("team", team).agent;
+                    agent.id = fixture::id(number);
+                    let has: Vec<_> = set.of(&agent).iter().map(|policy| policy.label().to_owned()).collect();
+                    let mut expected = Vec::new();
+                    match (half.has("desk", &agent), handle) {
+                        (false, _) => expected.push("desk@1"),
+                        (true, "support") => expected.push("desk@2"),
+                        // The staged version is not about it, and it is the one that the agent has.
+                        (true, _) => {}
+                    }
+                    if team == "canary" {
+                        expected.push("fresh@1");
+                    }
+                    expected.push("plain@4");
+                    assert_eq!(has, expected, "{number} {handle} {team}");
+                }
+            }
+        }
+        assert_eq!(set.find("desk").unwrap().version(), 1);
+        assert!(set.find("fresh").is_none());
+    }
+}

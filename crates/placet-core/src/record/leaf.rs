@@ -106,6 +106,10 @@ entry_types! {
     PermitRevoked = "permit.revoked",
     /// A version of a policy took effect.
     PolicyApplied = "policy.applied",
+    /// A version of a policy is for some agents before it is for all.
+    PolicyStaged = "policy.staged",
+    /// The stage of a policy ended without becoming what all have.
+    PolicyUnstaged = "policy.unstaged",
     /// A policy was put out of force.
     PolicyRemoved = "policy.removed",
     /// A version of a service's description took effect.

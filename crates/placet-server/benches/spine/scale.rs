@@ -48,6 +48,8 @@ pub(crate) async fn measure() {
         }
         first.get_or_insert(rates);
     }
+    // It holds the store open.
+    drop(population);
     subject.stop().await;
     // In a process of its own: this one holds what it took to make the agents.
     let mut opening = Command::new(std::env::current_exe().unwrap());

@@ -4,9 +4,14 @@
 //! Invariant: a document's name is the one in the path, and its text is stored as it was sent.
 
 use super::query::QueryParams;
-use crate::{app::App, body, problem::Problem};
+use crate::{
+    app::App,
+    body,
+    problem::Problem,
+    rules::document::{no_such, word},
+};
 use axum::extract::Request;
-use placet_core::{diagnostic::Diagnostic, refusal::Code, secret::sha256};
+use placet_core::diagnostic::Diagnostic;
 use placet_store::documents::{self, Applied, Kind};
 use serde_json::{Value, json};
 
@@ -26,34 +31,9 @@ pub(crate) async fn read(request: Request) -> Result<String, Problem> {
     })
 }
 
-/// Refuses a document whose name is not the path's.
-///
-/// # Errors
-/// `document_invalid`.
-pub(crate) fn expect_name(kind: Kind, inside: &str, in_path: &str) -> Result<(), Problem> {
-    if inside == in_path {
-        return Ok(());
-    }
-    let detail = format!("the document's `{}` is `{inside}`, the path says `{in_path}`", word(kind));
-    Err(Problem::document(&[Diagnostic::error(detail)]))
-}
-
 /// Warnings as they are answered.
 pub(crate) fn warnings(warnings: &[Diagnostic]) -> Value {
     serde_json::to_value(warnings).unwrap_or_default()
-}
-
-/// Somebody else stored a version meanwhile.
-pub(crate) fn overtaken() -> Problem {
-    Problem::of(Code::Unavailable, "somebody else changed the same document; nothing was done, try again")
-}
-
-/// The word for a kind, on the wire and in sentences.
-const fn word(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Policy => "policy",
-        Kind::Service => "service",
-    }
 }
 
 /// Every version of the document `name`, oldest first.
@@ -88,16 +68,4 @@ pub(crate) async fn one(
 pub(crate) fn shown(kind: Kind, applied: Applied) -> Value {
     let Applied { name, version, source, at, by, .. } = applied;
     json!({word(kind): name, "version": version, "source": source, "applied": at, "applied_by": by})
-}
-
-/// The body of an entry about a document that was put in force: its text and the digest of that.
-pub(crate) fn applied_body(text: &str) -> Value {
-    let digest: String = sha256(&[text.as_bytes()]).iter().map(|byte| format!("{byte:02x}")).collect();
-    json!({"sha256": digest, "source": text})
-}
-
-/// There is none of this name, or none with this number.
-pub(crate) fn no_such(kind: Kind) -> Problem {
-    let word = word(kind);
-    Problem::of(Code::NotFound, format!("there is no such {word}, or no such version of it"))
 }

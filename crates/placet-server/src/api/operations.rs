@@ -78,6 +78,10 @@ async fn gauges_of(app: &App) -> Gauges {
     let tight = u64::from(app.operations.space.is_tight());
     gauges.set("placet_space_tight", "Whether too little space is left to begin actions.", tight);
     let seals = u64::from(app.secrets.vault.seals());
+    if let Some(standing) = app.operations.directory.standing() {
+        let in_force = u64::from(standing.wrong.is_none());
+        gauges.set("placet_policy_directory_ok", "Whether what was last read there is in force.", in_force);
+    }
     gauges.set("placet_vault_seals", "Whether the vault key that seals is known and at hand.", seals);
     for (job, works) in readiness.jobs() {
         gauges.labelled("placet_job_up", "Whether the job works.", &[("job", job)], u64::from(works));

@@ -1,7 +1,6 @@
 //! `/v1/policies`: what agents may do, as versioned documents.
 //!
-//! Invariant: a policy is stored only after it was checked against the services in force, and nothing else changes
-//! between the check and the store: here nor on another node.
+//! Invariant: only who may configure is answered; putting in force is [`crate::rules::change`]'s.
 
 use super::{document, query::QueryParams};
 use crate::{
@@ -9,8 +8,11 @@ use crate::{
     body::JsonBody,
     caller::{Caller, Source},
     problem::{Answer, Problem},
-    recording,
-    rules::Rules,
+    rules::{
+        change::{self, Author, Others, Wanted},
+        document as in_force,
+        stage::{self, Which},
+    },
 };
 use axum::{
     Json,
@@ -19,19 +21,18 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use placet_core::{
-    policy::Policy,
-    record::{EntryType, Envelope},
+    policy::{Policy, Stage},
     refusal::Code,
 };
 use placet_store::{
     Fault, agents,
     documents::{self, Applied, Kind},
-    observations,
+    observations, policy_stages,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{BTreeMap, HashMap, hash_map::Entry},
     sync::Arc,
 };
 
@@ -48,10 +49,7 @@ pub(crate) async fn put(
 ) -> Answer<Response> {
     caller.must_configure()?;
     let text = document::read(request).await?;
-    let change = Change { app: &app, caller: &caller, source, name: &name };
-    let _changing = app.rules_change.lock().await;
-    let known = document::versions(&app, Kind::Policy, &name).await?;
-    change.put(&known, text, None).await
+    place(&app, &caller, source, Wanted { file: name.clone(), text, name: Some(name), back_to: None }).await
 }
 
 /// Which version to go back to.
@@ -71,8 +69,6 @@ pub(crate) async fn rollback(
     JsonBody(Rollback { to }): JsonBody<Rollback>,
 ) -> Answer<Response> {
     caller.must_configure()?;
-    let change = Change { app: &app, caller: &caller, source, name: &name };
-    let _changing = app.rules_change.lock().await;
     let known = document::versions(&app, Kind::Policy, &name).await?;
     let active = known.iter().find(|applied| applied.active);
     let target = match (to, active) {
@@ -92,7 +88,144 @@ pub(crate) async fn rollback(
         };
         return Err(Problem::of(Code::NotFound, detail));
     };
-    change.put(&known, target.source.clone(), Some(target.version)).await
+    let (text, back_to) = (target.source.clone(), Some(target.version));
+    place(&app, &caller, source, Wanted { file: name.clone(), text, name: Some(name), back_to }).await
+}
+
+/// Puts one policy in force and says as which version.
+async fn place(app: &Arc<App>, caller: &Caller, source: Source, wanted: Wanted) -> Answer<Response> {
+    let back_to = wanted.back_to;
+    let changed = change::put(app, &author(caller, source), vec![wanted], Others::Stay, false).await?;
+    let placed = changed.placed.first().ok_or_else(|| Problem::of(Code::Internal, "nothing was applied"))?;
+    let warnings = document::warnings(&placed.warnings);
+    let mut body = json!({"policy": placed.name, "version": placed.version, "warnings": warnings});
+    if let (Some(back_to), Some(members)) = (back_to, body.as_object_mut()) {
+        members.insert("back_to".to_owned(), back_to.into());
+    }
+    let status = if placed.is_new { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(body)).into_response())
+}
+
+fn author(caller: &Caller, source: Source) -> Author {
+    Author { by: caller.by(), source: source.0 }
+}
+
+/// Several policies, put in force together.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Together {
+    policies: Vec<Text>,
+    /// What happens to those in force that are not among them.
+    #[serde(default)]
+    others: Others,
+    /// Only say what it would do.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// One of several policies.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Text {
+    /// What messages call it.
+    file: String,
+    /// The document.
+    source: String,
+}
+
+/// `PUT /v1/policies`: all of them or none.
+pub(crate) async fn put_together(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    source: Source,
+    JsonBody(Together { policies, others, dry_run }): JsonBody<Together>,
+) -> Answer<Json<Value>> {
+    caller.must_configure()?;
+    let wanted = policies.into_iter().map(|Text { file, source }| Wanted {
+        file,
+        text: source,
+        name: None,
+        back_to: None,
+    });
+    let changed = change::put(&app, &author(&caller, source), wanted.collect(), others, dry_run).await?;
+    let placed: Vec<_> = changed
+        .placed
+        .iter()
+        .map(|placed| {
+            json!({"policy": placed.name, "version": placed.version, "changed": placed.changed,
+                   "warnings": document::warnings(&placed.warnings)})
+        })
+        .collect();
+    let removed: Vec<_> =
+        changed.removed.iter().map(|(name, version)| json!({"policy": name, "version": version})).collect();
+    Ok(Json(json!({"policies": placed, "removed": removed, "dry_run": dry_run})))
+}
+
+/// Which agents have which version before all others do.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Staging {
+    /// A new text; with neither this nor a version it is the one that is staged already.
+    source: Option<String>,
+    /// A version that is stored.
+    version: Option<u64>,
+    /// So many of a hundred agents.
+    share: Option<u8>,
+    /// Labels, each with the values that will do.
+    #[serde(default)]
+    labels: BTreeMap<String, Vec<String>>,
+}
+
+/// `POST /v1/policies/{name}/stage`
+pub(crate) async fn stage(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    source: Source,
+    Path(name): Path<String>,
+    JsonBody(asked): JsonBody<Staging>,
+) -> Answer<Json<Value>> {
+    caller.must_configure()?;
+    let which = match (asked.source, asked.version) {
+        (Some(text), None) => Which::Text(text),
+        (None, Some(version)) => Which::Version(version),
+        (None, None) => Which::Same,
+        (Some(_), Some(_)) => {
+            return Err(Problem::of(
+                Code::RequestInvalid,
+                "a stage is of a `source` or of a `version`, not of both",
+            ));
+        }
+    };
+    let stage = Stage::new(asked.share, asked.labels)
+        .map_err(|error| Problem::of(Code::RequestInvalid, error.to_string()))?;
+    let (version, warnings) = stage::put(&app, &author(&caller, source), &name, which, &stage).await?;
+    Ok(Json(json!({
+        "policy": name, "version": version, "stage": stage, "warnings": document::warnings(&warnings),
+    })))
+}
+
+/// `POST /v1/policies/{name}/promote`: the staged version for all.
+pub(crate) async fn promote(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    source: Source,
+    Path(name): Path<String>,
+) -> Answer<Json<Value>> {
+    caller.must_configure()?;
+    let version = stage::promote(&app, &author(&caller, source), &name).await?;
+    Ok(Json(json!({"policy": name, "version": version})))
+}
+
+/// `DELETE /v1/policies/{name}/stage`: the staged version for nobody.
+pub(crate) async fn unstage(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    source: Source,
+    Path(name): Path<String>,
+) -> Answer<StatusCode> {
+    caller.must_configure()?;
+    stage::remove(&app, &author(&caller, source), &name).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// `DELETE /v1/policies/{name}`: out of force at once. Its versions stay, so that it can be rolled back to.
@@ -103,97 +236,8 @@ pub(crate) async fn remove(
     Path(name): Path<String>,
 ) -> Answer<StatusCode> {
     caller.must_configure()?;
-    let _changing = app.rules_change.lock().await;
-    let of = name.clone();
-    let active = app.store.read(move |q| documents::find(q, Kind::Policy, &of)).await?;
-    let Some(Applied { version, .. }) = active else { return Err(document::no_such(Kind::Policy)) };
-    let now = app.clock.now();
-    let envelope = Envelope {
-        policies: vec![format!("{name}@{version}")],
-        source: recording::source(source.0),
-        ..recording::by(EntryType::PolicyRemoved, now, caller.by())
-    };
-    let entry = app.prepare(envelope, None)?;
-    app.store
-        .write(move |tx| {
-            // Only the version that the entry names.
-            if documents::find(tx, Kind::Policy, &name)?.is_none_or(|active| active.version != version) {
-                return Err(document::overtaken());
-            }
-            documents::remove(tx, Kind::Policy, &name)?;
-            Ok(tx.record(entry.clone())?)
-        })
-        .await?;
-    app.reload_rules().await?;
+    change::remove(&app, &author(&caller, source), &name).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// A change of one policy, under the lock on changes of rules.
-struct Change<'a> {
-    app: &'a App,
-    caller: &'a Caller,
-    source: Source,
-    name: &'a str,
-}
-
-impl Change<'_> {
-    /// Checks `text` and puts it in force, unless it is already.
-    async fn put(&self, known: &[Applied], text: String, back_to: Option<u64>) -> Answer<Response> {
-        let rules = self.app.newest_rules().await?;
-        let loaded = Policy::load(text.as_bytes(), Some(self.name), 0, &rules.definitions());
-        let (policy, warnings) = loaded.map_err(|errors| Problem::document(&errors))?;
-        document::expect_name(Kind::Policy, policy.name(), self.name)?;
-        let answer = |status: StatusCode, version: u64| {
-            let warnings = document::warnings(&warnings);
-            let mut body = json!({"policy": self.name, "version": version, "warnings": warnings});
-            if let (Some(back_to), Some(members)) = (back_to, body.as_object_mut()) {
-                members.insert("back_to".to_owned(), back_to.into());
-            }
-            (status, Json(body)).into_response()
-        };
-        let active = known.iter().find(|applied| applied.active);
-        if let Some(same) = active.filter(|applied| applied.source == text) {
-            return Ok(answer(StatusCode::OK, same.version));
-        }
-        let version = known.last().map_or(0, |newest| newest.version) + 1;
-        let stored = self.store(&rules, version, text, back_to).await;
-        self.app.reload_rules().await?;
-        stored?;
-        Ok(answer(if active.is_some() { StatusCode::OK } else { StatusCode::CREATED }, version))
-    }
-
-    /// Stores a checked policy as `version` and records it.
-    async fn store(
-        &self,
-        rules: &Arc<Rules>,
-        version: u64,
-        text: String,
-        back_to: Option<u64>,
-    ) -> Result<(), Problem> {
-        let (now, by) = (self.app.clock.now(), self.caller.by());
-        let envelope = Envelope {
-            policies: vec![format!("{}@{version}", self.name)],
-            source: recording::source(self.source.0),
-            ..recording::by(EntryType::PolicyApplied, now, by.clone())
-        };
-        let mut body = document::applied_body(&text);
-        if let (Some(back_to), Some(members)) = (back_to, body.as_object_mut()) {
-            members.insert("back_to".to_owned(), back_to.into());
-        }
-        let entry = self.app.prepare(envelope, Some(&body))?;
-        let (name, rules) = (self.name.to_owned(), Arc::clone(rules));
-        self.app
-            .store
-            .write(move |tx| {
-                if !rules.are_stored(tx)?
-                    || documents::apply(tx, Kind::Policy, &name, &text, &by, now)? != version
-                {
-                    return Err(document::overtaken());
-                }
-                Ok(tx.record(entry.clone())?)
-            })
-            .await
-    }
 }
 
 /// `GET /v1/policies`
@@ -204,20 +248,37 @@ pub(crate) async fn list(
 ) -> Answer<Json<Value>> {
     caller.must_configure()?;
     query.only(&[])?;
-    let found = app.store.read(|q| documents::current(q, Kind::Policy)).await?;
+    let found = app.store.read(|q| {
+        let mut staged = Vec::new();
+        for stage in policy_stages::all(q)? {
+            let text = documents::version(q, Kind::Policy, &stage.name, stage.version)?;
+            staged.extend(text.map(|text| (text, Some(stage.stage))));
+        }
+        let current = documents::current(q, Kind::Policy)?.into_iter().map(|one| (one, None));
+        Ok::<_, Fault>(current.chain(staged).collect::<Vec<_>>())
+    });
+    let mut found = found.await?;
+    found.sort_by(|(a, _), (b, _)| (&a.name, a.version).cmp(&(&b.name, b.version)));
     let rules = app.rules.load();
-    let mode = |one: &Applied| {
-        let live = rules.policies.find(&one.name).filter(|live| live.version() == one.version);
-        live.map(|live| live.mode().as_str())
-    };
     let listed: Vec<_> = found
         .iter()
-        .map(|one| {
-            json!({"policy": one.name, "version": one.version, "mode": mode(one), "applied": one.at,
+        .map(|(one, stage)| {
+            let mode = rules.policies.version(&one.name, one.version).map(|live| live.mode().as_str());
+            let stage = stage.as_deref().and_then(|stage| Stage::parse(stage).ok());
+            json!({"policy": one.name, "version": one.version, "mode": mode, "stage": stage, "applied": one.at,
                    "applied_by": one.by})
         })
         .collect();
-    Ok(Json(json!({"policies": listed})))
+    let directory = &app.operations.directory;
+    let standing = directory.is_followed().then(|| {
+        let standing = directory.standing();
+        json!({
+            "read": standing.as_ref().map(|standing| standing.at),
+            "in_force": standing.as_ref().is_some_and(|standing| standing.wrong.is_none()),
+            "detail": standing.and_then(|standing| standing.wrong),
+        })
+    });
+    Ok(Json(json!({"policies": listed, "directory": standing})))
 }
 
 /// `GET /v1/policies/{name}`
@@ -261,7 +322,7 @@ pub(crate) async fn history(
     query.only(&[])?;
     let found = document::versions(&app, Kind::Policy, &name).await?;
     if found.is_empty() {
-        return Err(document::no_such(Kind::Policy));
+        return Err(in_force::no_such(Kind::Policy));
     }
     let shown = |one: &Applied| json!({"version": one.version, "active": one.active, "applied": one.at, "applied_by": one.by});
     Ok(Json(json!({"policy": name, "versions": found.iter().rev().map(shown).collect::<Vec<_>>()})))
@@ -294,7 +355,7 @@ pub(crate) async fn observations(
         })
         .await?;
     if !known {
-        return Err(document::no_such(Kind::Policy));
+        return Err(in_force::no_such(Kind::Policy));
     }
     let shown = counted.iter().map(|one| {
         let handle = one.agent.and_then(|agent| handles.get(&agent).cloned().flatten());

@@ -9,7 +9,7 @@ use crate::{
     caller::{Caller, Source},
     problem::{Answer, Problem},
     recording,
-    rules::{self, LiveService, Rules},
+    rules::{self, LiveService, Rules, document as in_force},
 };
 use axum::{
     Json,
@@ -44,7 +44,7 @@ pub(crate) async fn put(
     let rules = app.newest_rules().await?;
     let parsed = Service::parse(text.as_bytes(), Some(&name));
     let (service, warnings) = parsed.map_err(|errors| Problem::document(&errors))?;
-    document::expect_name(Kind::Service, service.name(), &name)?;
+    in_force::expect_name(Kind::Service, service.name(), &name)?;
     let known = document::versions(&app, Kind::Service, &name).await?;
     let active = known.iter().find(|applied| applied.active);
     let answer = |status: StatusCode, version: u64| {
@@ -109,14 +109,14 @@ async fn apply(
         source: recording::source(source.0),
         ..recording::by(EntryType::ServiceApplied, now, by.clone())
     };
-    let entry = app.prepare(envelope.clone(), Some(&document::applied_body(&text)))?;
+    let entry = app.prepare(envelope.clone(), Some(&in_force::applied_body(&text)))?;
     let (shared, rules) = (Arc::clone(app), Arc::clone(rules));
     app.store
         .write(move |tx| {
             if !rules.are_stored(tx)?
                 || documents::apply(tx, Kind::Service, &name, &text, &by, now)? != version
             {
-                return Err(document::overtaken());
+                return Err(in_force::overtaken());
             }
             tx.record(entry.clone())?;
             let parked = if redirected { connections::park(tx, &name)? } else { Vec::new() };

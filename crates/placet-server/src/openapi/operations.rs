@@ -615,7 +615,29 @@ pub const OPERATIONS: &[Operation] = &[
     )
     .query(&["user", "after", "limit"]),
     op("DELETE /v1/sessions/{id}", "Sign out", Bearer, &[(204, Gives::Nothing)]),
-    op("GET /v1/policies", "List policies", Bearer, &[(200, Gives::Json("policies!: [object]"))]),
+    op(
+        "GET /v1/policies",
+        "List policies",
+        Bearer,
+        &[(
+            200,
+            Gives::Json("policies!: [object], directory!: {read!: time?, in_force!: flag, detail!: text?}?"),
+        )],
+    ),
+    op(
+        "PUT /v1/policies",
+        "Apply several policies, all or none",
+        Bearer,
+        &[(
+            200,
+            Gives::Json(
+                "policies!: [{policy!: text, version!: int, changed!: flag, warnings!: [any]}], removed!: [{policy!: text, version!: int}], dry_run!: flag",
+            ),
+        )],
+    )
+    .takes(Json(
+        "policies!: [{file!: text, source!: text}], others: 'stay'|'leave_if_own'|'leave', dry_run: flag",
+    )),
     op("PUT /v1/policies/{name}", "Apply a policy", Bearer, APPLIED).takes(Document),
     op("GET /v1/policies/{name}", "Show a policy", Bearer, SOURCE).query(&["version"]),
     op("DELETE /v1/policies/{name}", "Put a policy out of force", Bearer, &[(204, Gives::Nothing)]),
@@ -650,6 +672,25 @@ pub const OPERATIONS: &[Operation] = &[
         ],
     )
     .takes(Json("to: int")),
+    op(
+        "POST /v1/policies/{name}/stage",
+        "Give a version of a policy to some agents before all others",
+        Bearer,
+        &[(200, Gives::Json("policy!: text, version!: int, stage!: object, warnings!: [any]"))],
+    )
+    .takes(Json("source: text, version: int, share: int, labels: object")),
+    op(
+        "DELETE /v1/policies/{name}/stage",
+        "Take the staged version of a policy back",
+        Bearer,
+        &[(204, Gives::Nothing)],
+    ),
+    op(
+        "POST /v1/policies/{name}/promote",
+        "Put the staged version of a policy in force for all agents",
+        Bearer,
+        &[(200, Gives::Json("policy!: text, version!: int"))],
+    ),
     op(
         "GET /v1/policies/{name}/observations",
         "Show what a policy in `mode: observe` would have said, counted",

@@ -16,6 +16,7 @@ const MEANT: &[&str] = &[
     "SCAN vault_holders USING INDEX sqlite_autoindex_vault_holders_1",
     "SCAN policies USING INDEX policies_active",
     "SCAN services USING INDEX services_active",
+    "SCAN policy_stages USING INDEX sqlite_autoindex_policy_stages_1",
     "SCAN scopes USING INDEX sqlite_autoindex_scopes_1",
     "SCAN detail_types USING INDEX sqlite_autoindex_detail_types_1",
     "SCAN detail_types USING COVERING INDEX sqlite_autoindex_detail_types_1",

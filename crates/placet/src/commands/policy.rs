@@ -1,5 +1,8 @@
 //! `placet policy`: checking policies without a server, and applying them.
 
+mod stage;
+mod sync;
+
 use crate::{
     cli::Context,
     client::{Body, Client, encoded, query},
@@ -35,6 +38,7 @@ pub(crate) enum Command {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    Sync(sync::Sync),
     /// List policies
     #[command(after_help = "Example:\n  placet policy list")]
     List,
@@ -74,6 +78,19 @@ pub(crate) enum Command {
         #[arg(long, value_name = "N")]
         to: Option<u64>,
     },
+    Stage(stage::Stage),
+    /// Put the staged version of a policy in force for all agents
+    #[command(after_help = "Example:\n  placet policy promote support-desk")]
+    Promote {
+        /// Its name
+        name: String,
+    },
+    /// Take the staged version of a policy back; its agents have what all others have
+    #[command(after_help = "Example:\n  placet policy unstage support-desk")]
+    Unstage {
+        /// Its name
+        name: String,
+    },
     /// Put a policy out of force; what its guards and denies held back they no longer do
     #[command(after_help = "Example:\n  placet policy remove support-desk")]
     Remove {
@@ -103,9 +120,19 @@ impl Command {
                     out.document(&answer);
                 }
             }
+            Self::Sync(sync) => return sync.run(context).await,
             Self::List => {
                 let answer = context.client()?.read("/v1/policies").await?;
-                out.list(&answer, "policies", &["policy", "version", "mode", "applied", "applied_by"]);
+                if let Some(wrong) = answer.pointer("/directory/detail").and_then(Value::as_str) {
+                    crate::output::note(&format!(
+                        "what is in the directory of policies is not in force: {wrong}"
+                    ));
+                }
+                out.list(
+                    &answer,
+                    "policies",
+                    &["policy", "version", "mode", "stage", "applied", "applied_by"],
+                );
             }
             Self::Show { name, version } => {
                 let version = version.map(|version| version.to_string());
@@ -126,6 +153,9 @@ impl Command {
                     context.client()?.send(Method::POST, &path, &[], Body::Json(&asked)).await?.success()?;
                 out.document(&answer);
             }
+            Self::Stage(stage) => return stage.run(context).await,
+            Self::Promote { name } => return stage::promote(context, &name).await,
+            Self::Unstage { name } => return stage::unstage(context, &name).await,
             Self::Remove { name } => {
                 let path = format!("/v1/policies/{}", encoded(&name));
                 context.client()?.send(Method::DELETE, &path, &[], Body::Empty).await?.success()?;

@@ -95,6 +95,7 @@ mod permits;
 mod policies;
 #[cfg(test)]
 mod policy_language;
+mod policy_rollout;
 #[cfg(test)]
 mod policy_versions;
 #[cfg(test)]
