@@ -10,7 +10,7 @@ pub mod document;
 mod operations;
 pub mod shape;
 
-pub use operations::OPERATIONS;
+pub use operations::operations;
 
 /// How a caller shows who it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! The document itself.
 
-use super::{Caller, Gives, OPERATIONS, Operation, Takes, shape};
+use super::{Caller, Gives, Operation, Takes, operations, shape};
 use crate::routes::{Route, Routes};
 use placet_core::refusal::Code;
 use serde_json::{Map, Value, json};
@@ -50,7 +50,7 @@ pub fn document(routes: &Routes) -> Value {
 
 /// What the table says about a route.
 pub fn described(route: &Route) -> Option<&'static Operation> {
-    OPERATIONS.iter().find(|operation| operation.route.split_once(' ') == Some((route.method, route.path)))
+    operations().find(|operation| operation.route.split_once(' ') == Some((route.method, route.path)))
 }
 
 fn written(route: &Route, operation: Option<&Operation>) -> Value {
@@ -239,8 +239,8 @@ mod tests {
         let listed: BTreeSet<String> =
             routes.listed().iter().map(|route| format!("{} {}", route.method, route.path)).collect();
         assert_eq!(listed.len(), routes.listed().len(), "a route stands twice");
-        let table: BTreeSet<String> = OPERATIONS.iter().map(|operation| operation.route.to_owned()).collect();
-        assert_eq!(table.len(), OPERATIONS.len(), "an operation stands twice");
+        let table: BTreeSet<String> = operations().map(|operation| operation.route.to_owned()).collect();
+        assert_eq!(table.len(), operations().count(), "an operation stands twice");
         let missing: Vec<_> = listed.difference(&table).collect();
         let gone: Vec<_> = table.difference(&listed).collect();
         assert!(
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn every_shape_can_be_read() {
-        for operation in OPERATIONS {
+        for operation in operations() {
             let takes = match operation.takes {
                 Takes::Json(shape)
                 | Takes::OpenJson(shape)

@@ -1,10 +1,11 @@
 //! What each route takes and answers. One entry a route; the tests say which are missing.
 
 mod identity_providers;
+mod rules;
 
 use super::{Caller, Gives, Operation, Takes};
 use Caller::{Agent, Anybody, Bearer, Client, MaybeBearer, Person};
-use Takes::{Document, Form, Json, MaybeJson, Nothing, OpenJson};
+use Takes::{Form, Json, MaybeJson, Nothing, OpenJson};
 
 /// An operation without query and body.
 const fn op(
@@ -38,16 +39,6 @@ const PASSED: &[(u16, Gives)] = &[
 ];
 const PAGE: &[&str] = &["after", "limit"];
 const TEXT: &[(u16, Gives)] = &[(200, Gives::Text("text/plain"))];
-const APPLIED: &[(u16, Gives)] = &[
-    (200, Gives::Json("policy: text, service: text, version!: int, warnings!: [any]")),
-    (201, Gives::Json("policy: text, service: text, version!: int, warnings!: [any]")),
-];
-const SOURCE: &[(u16, Gives)] = &[(
-    200,
-    Gives::Json(
-        "policy: text, service: text, version!: int, source!: text, applied!: time, applied_by!: text",
-    ),
-)];
 /// What an agent is as a client (RFC 7591 §2), as far as it is said.
 macro_rules! client {
     () => {
@@ -158,8 +149,13 @@ const ENTRY: &[(u16, Gives)] = &[(
 const REVOCATION: &str = "reason: text, affected_task_chain: [text]";
 const ENTRIES: &[(u16, Gives)] = &[(200, Gives::Json("entries!: [object], next!: int?, checkpoint!: text?"))];
 
-/// Every operation, in the order of the router.
-pub const OPERATIONS: &[Operation] = &[
+/// Every operation.
+pub fn operations() -> impl Iterator<Item = &'static Operation> {
+    OPERATIONS.iter().chain(rules::OPERATIONS)
+}
+
+/// Those that stand in no part of their own, in the order of the router.
+const OPERATIONS: &[Operation] = &[
     op(
         "GET /.well-known/oauth-authorization-server",
         "Where the OAuth endpoints are (RFC 8414)",
@@ -615,97 +611,6 @@ pub const OPERATIONS: &[Operation] = &[
     )
     .query(&["user", "after", "limit"]),
     op("DELETE /v1/sessions/{id}", "Sign out", Bearer, &[(204, Gives::Nothing)]),
-    op(
-        "GET /v1/policies",
-        "List policies",
-        Bearer,
-        &[(
-            200,
-            Gives::Json("policies!: [object], directory!: {read!: time?, in_force!: flag, detail!: text?}?"),
-        )],
-    ),
-    op(
-        "PUT /v1/policies",
-        "Apply several policies, all or none",
-        Bearer,
-        &[(
-            200,
-            Gives::Json(
-                "policies!: [{policy!: text, version!: int, changed!: flag, warnings!: [any]}], removed!: [{policy!: text, version!: int}], dry_run!: flag",
-            ),
-        )],
-    )
-    .takes(Json(
-        "policies!: [{file!: text, source!: text}], others: 'stay'|'leave_if_own'|'leave', dry_run: flag",
-    )),
-    op("PUT /v1/policies/{name}", "Apply a policy", Bearer, APPLIED).takes(Document),
-    op("GET /v1/policies/{name}", "Show a policy", Bearer, SOURCE).query(&["version"]),
-    op("DELETE /v1/policies/{name}", "Put a policy out of force", Bearer, &[(204, Gives::Nothing)]),
-    op(
-        "GET /v1/policies/{name}/rules",
-        "Show what a policy became: its rules in full",
-        Bearer,
-        &[(
-            200,
-            Gives::Json("policy!: text, version!: int, mode!: 'enforce'|'observe', rules!: [text], document!: text"),
-        )],
-    )
-    .query(&["version"]),
-    op(
-        "GET /v1/policies/{name}/versions",
-        "List the versions of a policy, the newest first",
-        Bearer,
-        &[(
-            200,
-            Gives::Json(
-                "policy!: text, versions!: [{version!: int, active!: flag, applied!: time, applied_by!: text}]",
-            ),
-        )],
-    ),
-    op(
-        "POST /v1/policies/{name}/rollback",
-        "Apply the text of an older version as a new one",
-        Bearer,
-        &[
-            (200, Gives::Json("policy!: text, version!: int, back_to!: int, warnings!: [any]")),
-            (201, Gives::Json("policy!: text, version!: int, back_to!: int, warnings!: [any]")),
-        ],
-    )
-    .takes(Json("to: int")),
-    op(
-        "POST /v1/policies/{name}/stage",
-        "Give a version of a policy to some agents before all others",
-        Bearer,
-        &[(200, Gives::Json("policy!: text, version!: int, stage!: object, warnings!: [any]"))],
-    )
-    .takes(Json("source: text, version: int, share: int, labels: object")),
-    op(
-        "DELETE /v1/policies/{name}/stage",
-        "Take the staged version of a policy back",
-        Bearer,
-        &[(204, Gives::Nothing)],
-    ),
-    op(
-        "POST /v1/policies/{name}/promote",
-        "Put the staged version of a policy in force for all agents",
-        Bearer,
-        &[(200, Gives::Json("policy!: text, version!: int"))],
-    ),
-    op(
-        "GET /v1/policies/{name}/observations",
-        "Show what a policy in `mode: observe` would have said, counted",
-        Bearer,
-        &[(
-            200,
-            Gives::Json(
-                "policy!: text, observations!: [{version!: int, would!: 'allow'|'hold'|'deny', decision!: 'allow'|'deny', rule!: text, action!: text, agent!: text?, handle!: text?, code!: text, count!: int, first!: time, last!: time}]",
-            ),
-        )],
-    )
-    .query(&["version"]),
-    op("GET /v1/services", "List services", Bearer, &[(200, Gives::Json("services!: [object]"))]),
-    op("PUT /v1/services/{name}", "Apply a service", Bearer, APPLIED).takes(Document),
-    op("GET /v1/services/{name}", "Show a service", Bearer, SOURCE).query(&["version"]),
     op(
         "POST /v1/resource-servers",
         "Register a resource server",

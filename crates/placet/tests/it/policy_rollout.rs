@@ -19,7 +19,7 @@ fn write(story: &Story, token: &str) -> u16 {
 
 fn listed(story: &Story, name: &str) -> Vec<Value> {
     let answer = story.admin().get("/v1/policies").send().expect(200);
-    let all = answer.at("/policies").as_array().unwrap().iter();
+    let all = answer.at("/policies").as_array().into_iter().flatten();
     all.filter(|one| one["policy"] == name).cloned().collect()
 }
 
@@ -153,7 +153,7 @@ fn a_stage_gives_a_version_to_some_agents_and_promoting_to_all() {
 /// A server that follows a directory, and an agent of it.
 fn following(directory: &Path) -> Story {
     let mut server = Server::start(PLACET);
-    server.flags(&["--policies", directory.to_str().unwrap()]);
+    server.flags(&["--policies", &directory.display().to_string()]);
     server.restart();
     Story::on(server)
 }
