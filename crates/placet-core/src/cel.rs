@@ -1,5 +1,5 @@
-//! The condition language of policies: CEL, parsed by the `cel` crate and evaluated by our own typed, bounded
-//! evaluator over JSON in place (DESIGN §4).
+//! The condition language of policies: CEL, parsed and evaluated here, typed and bounded, over JSON in place
+//! (DESIGN §4).
 //!
 //! Invariant: no text and no value can exhaust the stack, the time or the memory of a decision; numbers are exact
 //! or unknown, never rounded; and an error is [`Outcome::Unknown`], which whoever asks must treat as the safe side.
@@ -10,7 +10,10 @@ mod compile;
 mod evaluate;
 mod fuel;
 mod functions;
+mod loops;
+mod native;
 mod node;
+mod parse;
 mod reads;
 mod scan;
 #[cfg(test)]
@@ -21,10 +24,11 @@ mod vars;
 pub use check::{FieldType, Schema, TypeIssue};
 pub use fuel::{FUEL_PER_DECISION, Fuel};
 pub use reads::{Bound, BoundOp};
-pub use vars::{Activation, Path, Root};
+pub use vars::{Activation, Facts, Path, Root};
 
 use crate::decimal::Decimal;
 use evaluate::Evaluator;
+use native::Native;
 use node::Node;
 use std::{fmt, sync::Arc};
 use value::Value;
@@ -47,6 +51,7 @@ pub struct Conjunct {
     node: Node,
     reads: Box<[Path]>,
     bound: Option<Bound>,
+    native: Option<Native>,
 }
 
 /// What a conjunct says.
@@ -96,19 +101,23 @@ impl Expression {
     /// # Errors
     /// Text that is too long, too deep, not CEL, or names an unknown variable or function.
     pub fn parse(source: &str) -> Result<Self, ParseError> {
-        let spans = scan::conjuncts(source)?;
-        let nodes = compile::conjuncts(source, &spans)?;
-        let conjuncts = spans
+        let tokens = scan::scan(source)?;
+        let conjuncts = scan::conjuncts(source, &tokens)?
             .into_iter()
-            .zip(nodes)
-            .map(|(span, node)| Conjunct {
-                source: source.get(span.start..span.end).unwrap_or_default().into(),
-                offset: span.start,
-                reads: reads::reads(&node).into(),
-                bound: reads::bound(&node),
-                node,
+            .map(|piece| {
+                let node = parse::conjunct(source, piece)?;
+                let start = piece.first().map_or(0, |token| token.start);
+                let end = piece.last().map_or(start, |token| token.end);
+                Ok(Conjunct {
+                    source: source.get(start..end).unwrap_or_default().into(),
+                    offset: start,
+                    reads: reads::reads(&node).into(),
+                    bound: reads::bound(&node),
+                    native: Native::of(&node),
+                    node,
+                })
             })
-            .collect();
+            .collect::<Result<_, ParseError>>()?;
         Ok(Self { inner: Arc::new(Inner { source: source.into(), conjuncts }) })
     }
 
@@ -182,6 +191,15 @@ impl Conjunct {
     /// Judges it. Whatever can't be told is [`Outcome::Unknown`]: an absent field, a wrong type, a number that
     /// can't be held exactly, a result that isn't a bool, fuel run out.
     pub fn evaluate(&self, vars: &Activation<'_>, fuel: &mut Fuel) -> Outcome {
+        match self.native.as_ref().and_then(|native| native.holds(vars, fuel)) {
+            Some(true) => Outcome::True,
+            Some(false) => Outcome::False,
+            None => self.evaluate_in_general(vars, fuel),
+        }
+    }
+
+    /// As [`Conjunct::evaluate`], by the evaluator.
+    fn evaluate_in_general(&self, vars: &Activation<'_>, fuel: &mut Fuel) -> Outcome {
         match (Evaluator { vars, fuel, locals: Vec::new() }).value(&self.node) {
             Ok(Value::Bool(true)) => Outcome::True,
             Ok(Value::Bool(false)) => Outcome::False,

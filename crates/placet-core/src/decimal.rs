@@ -127,6 +127,13 @@ impl Decimal {
         i64::try_from(self.split().0).ok()
     }
 
+    /// The largest whole number that is not above it, where that fits, and whether it lies above that.
+    pub(crate) fn floor(self) -> Option<(i64, bool)> {
+        let unit = power_of_ten(self.scale)?;
+        let floor = i64::try_from(self.mantissa.div_euclid(unit)).ok()?;
+        Some((floor, self.mantissa.rem_euclid(unit) != 0))
+    }
+
     /// The sum, where it can be held exactly.
     pub fn checked_add(self, other: Self) -> Option<Self> {
         let scale = self.scale.max(other.scale);
@@ -271,6 +278,10 @@ impl Ord for Decimal {
         if self.scale == other.scale {
             return self.mantissa.cmp(&other.mantissa);
         }
+        let scale = self.scale.max(other.scale);
+        if let (Some(mine), Some(others)) = (self.at_scale(scale), other.at_scale(scale)) {
+            return mine.cmp(&others);
+        }
         self.split().cmp(&other.split())
     }
 }
@@ -305,7 +316,16 @@ impl fmt::Debug for Decimal {
 }
 
 fn power_of_ten(power: u32) -> Option<i128> {
-    10_i128.checked_pow(power)
+    const POWERS: [i128; MAX_SCALE as usize + 1] = {
+        let mut powers = [1; MAX_SCALE as usize + 1];
+        let mut power = 1;
+        while power < powers.len() {
+            powers[power] = powers[power - 1] * 10;
+            power += 1;
+        }
+        powers
+    };
+    POWERS.get(power as usize).copied()
 }
 
 fn gcd(mut left: u128, mut right: u128) -> u128 {

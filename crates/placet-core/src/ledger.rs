@@ -10,6 +10,7 @@
 mod charge;
 mod rate;
 mod read;
+mod window;
 
 pub use charge::{Charge, Meter, Standing};
 pub use rate::{Emptied, MOST, Rate};
@@ -61,12 +62,13 @@ impl Per {
 
     /// The window that `now` lies in: `[start, end)`.
     pub fn window(self, now: Timestamp, zone: &TimeZone) -> Window {
+        self.fixed(now, zone).unwrap_or_else(|| self.by_calendar(now, zone))
+    }
+
+    fn by_calendar(self, now: Timestamp, zone: &TimeZone) -> Window {
         let at = now.to_jiff().to_zoned(zone.clone());
         let bounds = match self {
-            Self::Total => None,
-            // Minutes and hours are cut in absolute time, so that a clock set back doesn't open a second window.
-            Self::Minute => return Window::fixed(now, 60_000_000),
-            Self::Hour => return Window::fixed(now, 3_600_000_000),
+            Self::Minute | Self::Hour | Self::Total => None,
             Self::Day => day(&at, 0, Span::new().days(1)),
             Self::Week => {
                 let since_monday = i64::from(at.weekday().to_monday_zero_offset());
@@ -79,7 +81,7 @@ impl Per {
                 start: Timestamp::from_jiff(start.timestamp()),
                 end: Timestamp::from_jiff(end.timestamp()),
             },
-            None => Window { start: Timestamp::from_micros(0), end: Timestamp::MAX },
+            None => Window::always(),
         }
     }
 }
@@ -99,13 +101,6 @@ pub struct Window {
     pub start: Timestamp,
     /// The first moment after it: when the counter starts anew.
     pub end: Timestamp,
-}
-
-impl Window {
-    fn fixed(now: Timestamp, micros: i64) -> Self {
-        let start = now.as_micros().div_euclid(micros) * micros;
-        Self { start: Timestamp::from_micros(start), end: Timestamp::from_micros(start + micros) }
-    }
 }
 
 /// Whose counter an action is charged to.

@@ -17,6 +17,11 @@ pub(super) fn call<'a>(
     function: Function,
     arguments: &'a [Node],
 ) -> Result<Value<'a>, Why> {
+    if let (Function::Contains | Function::StartsWith | Function::EndsWith, [target, part]) =
+        (function, arguments)
+    {
+        return text_and_part(evaluator, function, target, part);
+    }
     let values: Vec<Value<'a>> =
         arguments.iter().map(|argument| evaluator.value(argument)).collect::<Result<_, _>>()?;
     let Some((target, rest)) = values.split_first() else {
@@ -31,6 +36,7 @@ pub(super) fn call<'a>(
         Function::Double => double(evaluator, target),
         Function::String => string(evaluator, target),
         Function::Bool => boolean(target),
+        Function::Dyn => Ok(target.clone()),
         Function::Join => join(evaluator, target, &arguments),
         _ if function.is_calendar() => {
             let name = arguments.text(0)?;
@@ -46,6 +52,25 @@ pub(super) fn call<'a>(
             other => Err(wrong_target(function.name(), other)),
         },
     }
+}
+
+/// The functions that are called most, without a list of their arguments.
+fn text_and_part<'a>(
+    evaluator: &mut Evaluator<'a, '_>,
+    function: Function,
+    target: &'a Node,
+    part: &'a Node,
+) -> Result<Value<'a>, Why> {
+    let (target, rest) = (evaluator.value(target)?, [evaluator.value(part)?]);
+    let Value::Text(text) = &target else { return Err(wrong_target(function.name(), &target)) };
+    let text = text.as_ref();
+    evaluator.fuel.spend_bytes(text.len())?;
+    let part = Arguments { function, rest: &rest }.text(0)?;
+    Ok(Value::Bool(match function {
+        Function::Contains => text.contains(part),
+        Function::StartsWith => text.starts_with(part),
+        _ => text.ends_with(part),
+    }))
 }
 
 /// The arguments after the target.
@@ -99,9 +124,6 @@ fn of_text<'a>(
 ) -> Result<Value<'a>, Why> {
     let length = || text.chars().count();
     match arguments.function {
-        Function::Contains => Ok(Value::Bool(text.contains(arguments.text(0)?))),
-        Function::StartsWith => Ok(Value::Bool(text.starts_with(arguments.text(0)?))),
-        Function::EndsWith => Ok(Value::Bool(text.ends_with(arguments.text(0)?))),
         Function::LowerAscii => Ok(Value::made(text.to_ascii_lowercase())),
         Function::UpperAscii => Ok(Value::made(text.to_ascii_uppercase())),
         Function::Trim => Ok(Value::made(text.trim())),
@@ -133,9 +155,8 @@ fn of_text<'a>(
             let last = arguments.position(1, length)?.unwrap_or(length);
             // The match may start at `last` at the latest.
             let end = byte_of(text, last).saturating_add(needle.len()).min(text.len());
-            let end = (end..=text.len()).find(|end| text.is_char_boundary(*end)).unwrap_or(text.len());
+            let end = (0..=end).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
             let found = text.get(..end).and_then(|head| head.rfind(needle));
-            let found = found.filter(|byte| *byte <= byte_of(text, last));
             Ok(found.map_or(Value::Int(-1), |byte| position_of(text, byte)))
         }
         Function::Split => split(evaluator, text, arguments),
@@ -226,15 +247,23 @@ fn timestamp<'a>(target: &Value<'a>) -> Result<Value<'a>, Why> {
     match target {
         Value::Time(time) => Ok(Value::Time(*time)),
         Value::Int(seconds) => {
-            Timestamp::from_second(*seconds).map(Value::Time).map_err(|_| overflow("timestamp"))
+            Timestamp::from_second(*seconds).ok().and_then(time).ok_or_else(|| overflow("timestamp"))
         }
         Value::Text(text) => text
             .as_ref()
             .parse::<Timestamp>()
-            .map(Value::Time)
-            .map_err(|_| Why::Value(format!("`{}` is not an RFC 3339 time", shorten(text.as_ref())))),
+            .ok()
+            .and_then(time)
+            .ok_or_else(|| Why::Value(format!("`{}` is not an RFC 3339 time", shorten(text.as_ref())))),
         other => Err(wrong_target("timestamp", other)),
     }
+}
+
+/// A point in time within CEL's range, which begins with the year 1.
+pub(super) fn time<'a>(time: Timestamp) -> Option<Value<'a>> {
+    /// 0001-01-01T00:00:00Z.
+    const FIRST_SECOND: i64 = -62_135_596_800;
+    (time.as_nanosecond() >= i128::from(FIRST_SECOND) * 1_000_000_000).then_some(Value::Time(time))
 }
 
 fn duration<'a>(target: &Value<'a>) -> Result<Value<'a>, Why> {

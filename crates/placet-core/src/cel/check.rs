@@ -196,6 +196,14 @@ impl Checker<'_> {
             }
             Kind::Call(function, arguments) => self.call(node, *function, arguments),
             Kind::Macro(parts) => self.macro_call(node, parts),
+            Kind::Bind(parts) => {
+                let [value, body] = &**parts;
+                let value = self.of(value);
+                self.locals.push(value);
+                let found = self.of(body);
+                self.locals.pop();
+                found
+            }
         }
     }
 
@@ -383,6 +391,10 @@ impl Checker<'_> {
                 });
                 (FieldType::String, 0)
             }
+            Function::Dyn => {
+                self.of(target);
+                (FieldType::Unknown, 0)
+            }
             Function::Bool => {
                 self.target(node, function, target, |found| {
                     matches!(found, FieldType::Bool | FieldType::String)
@@ -421,27 +433,38 @@ impl Checker<'_> {
     }
 
     fn macro_call(&mut self, node: &Node, parts: &Macro) -> FieldType {
-        let element = match self.of(&parts.range) {
-            FieldType::List(element) => *element,
-            FieldType::Map => FieldType::String,
-            FieldType::Unknown => FieldType::Unknown,
+        let (position, element) = match self.of(&parts.range) {
+            FieldType::List(element) => (FieldType::Integer, *element),
+            FieldType::Map if parts.pairs => (FieldType::String, FieldType::Unknown),
+            FieldType::Map => (FieldType::Unknown, FieldType::String),
+            FieldType::Unknown => (FieldType::Unknown, FieldType::Unknown),
             other => {
                 self.issue(node, format!("a macro runs over a list or a map, not over {}", name(&other)));
-                FieldType::Unknown
+                (FieldType::Unknown, FieldType::Unknown)
             }
         };
+        let outside = self.locals.len();
+        self.locals.extend(parts.pairs.then_some(position));
         self.locals.push(element);
         if let Some(condition) = &parts.condition {
             let found = self.of(condition);
             self.expect_bool(&found, condition);
         }
         let body = self.of(&parts.body);
-        self.locals.pop();
-        if parts.kind == MacroKind::Collect {
-            FieldType::List(Box::new(body))
-        } else {
-            self.expect_bool(&body, &parts.body);
-            FieldType::Bool
+        self.locals.truncate(outside);
+        match parts.kind {
+            MacroKind::Collect => FieldType::List(Box::new(body)),
+            MacroKind::CollectMap => FieldType::Map,
+            MacroKind::CollectEntries => {
+                if !matches!(body, FieldType::Map | FieldType::Unknown) {
+                    self.issue(&parts.body, format!("an entry is a map, and this is {}", self::name(&body)));
+                }
+                FieldType::Map
+            }
+            MacroKind::All | MacroKind::Exists | MacroKind::ExistsOne => {
+                self.expect_bool(&body, &parts.body);
+                FieldType::Bool
+            }
         }
     }
 }

@@ -6,12 +6,11 @@
 use super::{
     Why, calls,
     fuel::Fuel,
-    node::{Arithmetic, Comparison, ConstantSet, Kind, Macro, MacroKind, Node},
+    node::{Arithmetic, Comparison, ConstantSet, Kind, Node},
     value::{Text, Value},
     vars::{Activation, Path, Root},
 };
 use crate::decimal::Decimal;
-use std::rc::Rc;
 
 pub(super) struct Evaluator<'a, 'f> {
     pub(super) vars: &'f Activation<'a>,
@@ -85,6 +84,14 @@ impl<'a> Evaluator<'a, '_> {
                 calls::calendar(*function, &target, zone)
             }
             Kind::Macro(parts) => self.macro_call(parts),
+            Kind::Bind(parts) => {
+                let [value, body] = &**parts;
+                let value = self.value(value)?;
+                self.locals.push(value);
+                let result = self.value(body);
+                self.locals.pop();
+                result
+            }
             // All others are in `value`.
             _ => Err(Why::Value("not an expression".to_owned())),
         }
@@ -104,6 +111,10 @@ impl<'a> Evaluator<'a, '_> {
                 (Some(now), []) => Ok(Value::Time(now.to_jiff())),
                 (Some(_), _) => Err(Why::Type("`now` is a timestamp and has no fields".to_owned())),
             };
+        }
+        if let Some(text) = self.vars.fact(path) {
+            self.fuel.spend(1)?;
+            return Ok(Value::Text(Text::Borrowed(text)));
         }
         let Some(mut json) = self.vars.root(path.root()) else {
             return Err(Why::Missing(format!("`{}` is not known", path.root().name())));
@@ -127,10 +138,7 @@ impl<'a> Evaluator<'a, '_> {
         Ok(Value::Bool(match sign {
             Comparison::Equal => left.equals(&right, self.fuel)?,
             Comparison::NotEqual => !left.equals(&right, self.fuel)?,
-            Comparison::Less => left.compare(&right, sign, self.fuel)?.is_lt(),
-            Comparison::LessOrEqual => left.compare(&right, sign, self.fuel)?.is_le(),
-            Comparison::Greater => left.compare(&right, sign, self.fuel)?.is_gt(),
-            Comparison::GreaterOrEqual => left.compare(&right, sign, self.fuel)?.is_ge(),
+            _ => sign.says(left.compare(&right, sign, self.fuel)?),
         }))
     }
 
@@ -242,10 +250,10 @@ impl<'a> Evaluator<'a, '_> {
             (Value::Time(time), Value::Span(span)) | (Value::Span(span), Value::Time(time))
                 if sign == Arithmetic::Add =>
             {
-                time.checked_add(*span).map(Value::Time).map_err(|_| overflow("+"))
+                time.checked_add(*span).ok().and_then(calls::time).ok_or_else(|| overflow("+"))
             }
             (Value::Time(time), Value::Span(span)) if sign == Arithmetic::Subtract => {
-                time.checked_sub(*span).map(Value::Time).map_err(|_| overflow("-"))
+                time.checked_sub(*span).ok().and_then(calls::time).ok_or_else(|| overflow("-"))
             }
             (Value::Time(left), Value::Time(right)) if sign == Arithmetic::Subtract => {
                 Ok(Value::Span(left.duration_since(*right)))
@@ -291,76 +299,6 @@ impl<'a> Evaluator<'a, '_> {
             }
         }
         Ok(Value::List(elements.into()))
-    }
-
-    fn macro_call(&mut self, parts: &'a Macro) -> Result<Value<'a>, Why> {
-        let range = self.value(&parts.range)?;
-        // A macro over a map runs over its keys.
-        let range = match range.map_length() {
-            Some(length) => {
-                self.fuel.spend(length as u64)?;
-                Value::List(range.keys().unwrap_or_default().into())
-            }
-            None => range,
-        };
-        let Some(length) = range.list_length() else {
-            return Err(Why::Type(format!(
-                "a macro runs over a list or a map, not over {}",
-                range.type_name()
-            )));
-        };
-        let mut absorbed: Option<Why> = None;
-        let mut found = 0_usize;
-        let mut collected: Vec<Value<'a>> = Vec::new();
-        for index in 0..length {
-            self.fuel.spend(1)?;
-            match parts.kind {
-                MacroKind::All | MacroKind::Exists => {
-                    let decisive = parts.kind == MacroKind::Exists;
-                    match self.element(&range, index, |evaluator| evaluator.truth(&parts.body)) {
-                        Ok(yes) if yes == decisive => return Ok(Value::Bool(decisive)),
-                        Ok(_) => {}
-                        Err(why) if self.fuel.is_spent() => return Err(why),
-                        Err(why) => absorbed = absorbed.or(Some(why)),
-                    }
-                }
-                MacroKind::ExistsOne => {
-                    found +=
-                        usize::from(self.element(&range, index, |evaluator| evaluator.truth(&parts.body))?);
-                }
-                MacroKind::Collect => {
-                    let taken = self.element(&range, index, |evaluator| {
-                        let taken = match &parts.condition {
-                            Some(condition) => evaluator.truth(condition)?,
-                            None => true,
-                        };
-                        if taken { evaluator.value(&parts.body).map(Some) } else { Ok(None) }
-                    })?;
-                    collected.extend(taken);
-                }
-            }
-        }
-        match (parts.kind, absorbed) {
-            (_, Some(why)) => Err(why),
-            (MacroKind::All, None) => Ok(Value::Bool(true)),
-            (MacroKind::Exists, None) => Ok(Value::Bool(false)),
-            (MacroKind::ExistsOne, None) => Ok(Value::Bool(found == 1)),
-            (MacroKind::Collect, None) => Ok(Value::List(Rc::from(collected))),
-        }
-    }
-
-    /// Runs `body` with the macro's variable set to an element.
-    fn element<T>(
-        &mut self,
-        range: &Value<'a>,
-        index: usize,
-        body: impl FnOnce(&mut Self) -> Result<T, Why>,
-    ) -> Result<T, Why> {
-        let element = range.element(index, self.fuel)?.unwrap_or(Value::Null);
-        self.locals.push(element);
-        let result = body(self);
-        self.locals.pop();
-        result
     }
 }
 

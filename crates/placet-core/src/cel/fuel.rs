@@ -24,6 +24,11 @@ impl Fuel {
         self.left
     }
 
+    /// Spends so much if there is so much; otherwise nothing.
+    pub(super) fn try_spend(&mut self, units: u64) -> bool {
+        self.left.checked_sub(units).map(|left| self.left = left).is_some()
+    }
+
     pub(super) fn spend(&mut self, units: u64) -> Result<(), Why> {
         if let Some(left) = self.left.checked_sub(units) {
             self.left = left;
@@ -37,12 +42,17 @@ impl Fuel {
 
     /// Pays for reading or making so many bytes or elements of eight bytes.
     pub(super) fn spend_bytes(&mut self, bytes: usize) -> Result<(), Why> {
-        self.spend(1 + (bytes as u64) / 8)
+        self.spend(of_bytes(bytes))
     }
 
     pub(super) fn is_spent(&self) -> bool {
         self.left == 0
     }
+}
+
+/// What reading or making so many bytes takes.
+pub(super) fn of_bytes(bytes: usize) -> u64 {
+    1 + (bytes as u64) / 8
 }
 
 impl Default for Fuel {

@@ -27,6 +27,7 @@ pub(super) enum Function {
     Double,
     String,
     Bool,
+    Dyn,
     FullYear,
     Month,
     DayOfMonth,
@@ -50,7 +51,7 @@ enum Style {
 }
 
 /// Name, function, style, fewest and most arguments; the target counts as one.
-const TABLE: [(&str, Function, Style, usize, usize); 31] = [
+const TABLE: [(&str, Function, Style, usize, usize); 32] = [
     ("size", Function::Size, Style::Either, 1, 1),
     ("contains", Function::Contains, Style::Method, 2, 2),
     ("startsWith", Function::StartsWith, Style::Method, 2, 2),
@@ -72,6 +73,7 @@ const TABLE: [(&str, Function, Style, usize, usize); 31] = [
     ("double", Function::Double, Style::Plain, 1, 1),
     ("string", Function::String, Style::Plain, 1, 1),
     ("bool", Function::Bool, Style::Plain, 1, 1),
+    ("dyn", Function::Dyn, Style::Plain, 1, 1),
     ("getFullYear", Function::FullYear, Style::Method, 1, 2),
     ("getMonth", Function::Month, Style::Method, 1, 2),
     ("getDayOfMonth", Function::DayOfMonth, Style::Method, 1, 2),
@@ -84,7 +86,18 @@ const TABLE: [(&str, Function, Style, usize, usize); 31] = [
     ("getMilliseconds", Function::Milliseconds, Style::Method, 1, 2),
 ];
 
-const MACROS: [&str; 6] = ["has", "all", "exists", "exists_one", "map", "filter"];
+const MACROS: [&str; 10] = [
+    "has",
+    "all",
+    "exists",
+    "exists_one",
+    "existsOne",
+    "map",
+    "filter",
+    "transformList",
+    "transformMap",
+    "transformMapEntry",
+];
 
 impl Function {
     /// The function that a call means.
@@ -139,9 +152,9 @@ impl Function {
 
 /// A time zone by IANA name or offset (`+02:00`).
 pub(super) fn zone(name: &str) -> Option<TimeZone> {
-    if name.starts_with(['+', '-']) {
+    if name.starts_with(|first: char| matches!(first, '+' | '-') || first.is_ascii_digit()) {
         let negative = name.starts_with('-');
-        let (hours, minutes) = name.get(1..)?.split_once(':')?;
+        let (hours, minutes) = name.strip_prefix(['+', '-']).unwrap_or(name).split_once(':')?;
         let number = |text: &str| {
             let valid = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
             if valid { text.parse::<i32>().ok() } else { None }

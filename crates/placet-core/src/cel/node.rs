@@ -5,7 +5,7 @@
 use super::{functions::Function, vars::Path};
 use crate::decimal::Decimal;
 use jiff::tz::TimeZone;
-use std::collections::HashSet;
+use std::{cmp::Ordering, collections::HashSet};
 
 #[derive(Debug)]
 pub(super) struct Node {
@@ -31,6 +31,7 @@ impl Node {
             | Kind::Or(two)
             | Kind::Compare(_, two)
             | Kind::Arithmetic(_, two)
+            | Kind::Bind(two)
             | Kind::In(two) => to.extend(&**two),
             Kind::If(three) => to.extend(&**three),
             Kind::List(nodes) | Kind::Call(_, nodes) => to.extend(nodes),
@@ -48,7 +49,7 @@ pub(super) enum Kind {
     Constant(Constant),
     /// A variable and fields of it, resolved in one go.
     Path(Path),
-    /// The variable of the so-manieth enclosing macro, outermost first.
+    /// The so-manieth variable of the enclosing macros, outermost first.
     Local(usize),
     Field(Box<Node>, Box<str>),
     /// `has(operand.field)`.
@@ -71,6 +72,8 @@ pub(super) enum Kind {
     /// A calendar function with a zone known when loaded.
     Zoned(Function, Box<Node>, Box<TimeZone>),
     Macro(Box<Macro>),
+    /// `cel.bind`: a value, and what is made of it as the innermost local.
+    Bind(Box<[Node; 2]>),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -114,6 +117,33 @@ impl Arithmetic {
 }
 
 impl Comparison {
+    /// The comparison with its sides exchanged.
+    pub(super) fn mirrored(self) -> Self {
+        match self {
+            Self::Less => Self::Greater,
+            Self::LessOrEqual => Self::GreaterOrEqual,
+            Self::Greater => Self::Less,
+            Self::GreaterOrEqual => Self::LessOrEqual,
+            Self::Equal | Self::NotEqual => self,
+        }
+    }
+
+    pub(super) fn is_equality(self) -> bool {
+        matches!(self, Self::Equal | Self::NotEqual)
+    }
+
+    /// Whether it holds where the left side stands so to the right.
+    pub(super) fn says(self, left: Ordering) -> bool {
+        match self {
+            Self::Less => left.is_lt(),
+            Self::LessOrEqual => left.is_le(),
+            Self::Greater => left.is_gt(),
+            Self::GreaterOrEqual => left.is_ge(),
+            Self::Equal => left.is_eq(),
+            Self::NotEqual => left.is_ne(),
+        }
+    }
+
     pub(super) fn sign(self) -> &'static str {
         match self {
             Self::Less => "<",
@@ -174,8 +204,12 @@ pub(super) enum MacroKind {
     All,
     Exists,
     ExistsOne,
-    /// `map` and `filter`: collects `body` where `condition` holds.
+    /// `map`, `filter`, `transformList`: collects `body` where `condition` holds.
     Collect,
+    /// `transformMap`: as `Collect`, with the key of each element.
+    CollectMap,
+    /// `transformMapEntry`: the entries of the maps that `body` is, together.
+    CollectEntries,
 }
 
 #[derive(Debug)]
@@ -186,4 +220,6 @@ pub(super) struct Macro {
     pub(super) body: Node,
     /// Which elements `map` and `filter` take.
     pub(super) condition: Option<Node>,
+    /// Whether it has two variables: the position or key, and the element.
+    pub(super) pairs: bool,
 }

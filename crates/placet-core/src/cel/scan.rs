@@ -13,11 +13,9 @@ const MAX_OPERATORS: usize = 256;
 const MAX_NESTING: usize = 32;
 /// Highest tree that a text may describe (an upper bound computed from its tokens).
 pub(super) const MAX_DEPTH: usize = 48;
-/// Digits a literal may have: with more, the parser's binary number would not name one decimal.
-const MAX_LITERAL_DIGITS: usize = 15;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Kind {
+pub(super) enum Kind {
     /// Name, literal: something that an operator can follow.
     Operand,
     Open,
@@ -37,25 +35,19 @@ enum Kind {
     Binary,
 }
 
+/// A word, literal, operator or bracket: bytes `start..end` of the source.
 #[derive(Clone, Copy, Debug)]
-struct Token {
-    kind: Kind,
-    start: usize,
-    end: usize,
-}
-
-/// A piece of the source: bytes `start..end`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Span {
+pub(super) struct Token {
+    pub(super) kind: Kind,
     pub(super) start: usize,
     pub(super) end: usize,
 }
 
-/// Checks the bounds and returns the operands of the top-level `&&`, outer parentheses taken off.
+/// Takes the text apart and checks the bounds.
 ///
 /// # Errors
 /// What is too long, too deep or not a token, and where.
-pub(super) fn conjuncts(source: &str) -> Result<Vec<Span>, ParseError> {
+pub(super) fn scan(source: &str) -> Result<Vec<Token>, ParseError> {
     if source.len() > MAX_SOURCE {
         return Err(error(
             0,
@@ -63,21 +55,28 @@ pub(super) fn conjuncts(source: &str) -> Result<Vec<Span>, ParseError> {
         ));
     }
     let tokens = tokens(source)?;
-    bound(&tokens)?;
+    bound(source, &tokens)?;
+    Ok(tokens)
+}
+
+/// The operands of the top-level `&&`, outer parentheses taken off; none is empty.
+///
+/// # Errors
+/// An operand that is missing, and where.
+pub(super) fn conjuncts<'t>(source: &str, tokens: &'t [Token]) -> Result<Vec<&'t [Token]>, ParseError> {
     let mut found = Vec::new();
-    let mut pending = vec![&tokens[..]; 1];
+    let mut pending = vec![tokens];
     // Depth first and in order: a piece in parentheses that is itself a conjunction is opened up.
     while let Some(piece) = pending.pop() {
         let inner = without_parentheses(source, piece);
         match split(inner) {
             Some(parts) => pending.extend(parts.into_iter().rev()),
-            None => match (piece.first(), piece.last()) {
-                (Some(first), Some(last)) => found.push(Span { start: first.start, end: last.end }),
-                _ => {
-                    let at = found.last().map_or(0, |span: &Span| span.end);
-                    return Err(error(at, "an operand of `&&` is empty: write a condition there".to_owned()));
-                }
-            },
+            None if piece.is_empty() => {
+                let before = found.last().and_then(|piece: &&[Token]| piece.last());
+                let at = before.map_or(0, |token| token.end);
+                return Err(error(at, "an operand of `&&` is empty: write a condition there".to_owned()));
+            }
+            None => found.push(piece),
         }
     }
     Ok(found)
@@ -159,10 +158,11 @@ impl Level {
     }
 }
 
-fn bound(tokens: &[Token]) -> Result<(), ParseError> {
+fn bound(source: &str, tokens: &[Token]) -> Result<(), ParseError> {
     let too_deep = |at: usize| error(at, "the condition is nested too deep: split it at `&&`".to_owned());
     let mut operators = 0_usize;
-    let mut outer: Vec<(Level, usize)> = Vec::new();
+    // With where it opened, and whether it only groups.
+    let mut outer: Vec<(Level, usize, bool)> = Vec::new();
     let mut level = Level::default();
     let mut after_operand = false;
     for token in tokens {
@@ -178,18 +178,21 @@ fn bound(tokens: &[Token]) -> Result<(), ParseError> {
         match token.kind {
             Kind::Operand => {}
             Kind::Open => {
-                outer.push((std::mem::take(&mut level), token.start));
+                let groups = !after_operand && source.as_bytes().get(token.start) == Some(&b'(');
+                outer.push((std::mem::take(&mut level), token.start, groups));
                 if outer.len() > MAX_NESTING {
                     return Err(error(token.start, format!("brackets nested more than {MAX_NESTING} deep")));
                 }
             }
             Kind::Close => {
                 let height = level.height();
-                let Some((parent, _)) = outer.pop() else {
+                let Some((parent, _, groups)) = outer.pop() else {
                     return Err(error(token.start, "this bracket closes nothing".to_owned()));
                 };
                 level = parent;
-                level.operand = level.operand.max(height) + 1;
+                // Grouping makes no level of the tree.
+                level.operand =
+                    if groups { level.operand.max(height - 1) } else { level.operand.max(height) + 1 };
                 if level.operand > MAX_DEPTH {
                     return Err(too_deep(token.start));
                 }
@@ -218,7 +221,7 @@ fn bound(tokens: &[Token]) -> Result<(), ParseError> {
         }
         after_operand = matches!(token.kind, Kind::Operand | Kind::Close);
     }
-    if let Some((_, at)) = outer.pop() {
+    if let Some((_, at, _)) = outer.pop() {
         return Err(error(at, "this bracket is never closed".to_owned()));
     }
     if level.height() > MAX_DEPTH { Err(too_deep(0)) } else { Ok(()) }
@@ -246,12 +249,17 @@ fn tokens(source: &str) -> Result<Vec<Token>, ParseError> {
                 position = string_end(bytes, start, start, false)?;
                 Kind::Operand
             }
+            b'`' => {
+                position = quoted_end(bytes, start)?;
+                Kind::Operand
+            }
             b'0'..=b'9' => {
                 position = number_end(source, start)?;
                 Kind::Operand
             }
-            b'.' if at(position + 1).is_ascii_digit() => {
-                return Err(error(start, "write the zero before the point: `0.5`".to_owned()));
+            b'.' if at(position + 1).is_ascii_digit() && !after_operand(&tokens) => {
+                position = number_end(source, start)?;
+                Kind::Operand
             }
             b'a'..=b'z' | b'A'..=b'Z' | b'_' => {
                 while at(position).is_ascii_alphanumeric() || at(position) == b'_' {
@@ -311,6 +319,25 @@ fn tokens(source: &str) -> Result<Vec<Token>, ParseError> {
     Ok(tokens)
 }
 
+fn after_operand(tokens: &[Token]) -> bool {
+    tokens.last().is_some_and(|token| matches!(token.kind, Kind::Operand | Kind::Close))
+}
+
+/// Where the back-quoted name that starts at `start` ends.
+fn quoted_end(bytes: &[u8], start: usize) -> Result<usize, ParseError> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-' | b'/' | b' ');
+    let inner = bytes.iter().skip(start + 1).take_while(|byte| allowed(**byte)).count();
+    let end = start + 1 + inner;
+    if inner > 0 && bytes.get(end) == Some(&b'`') {
+        return Ok(end + 1);
+    }
+    Err(error(
+        start,
+        "a quoted name has letters, digits, `_`, `.`, `-`, `/` and spaces, and ends with a back quote"
+            .to_owned(),
+    ))
+}
+
 /// Where the string whose quote stands at `quote` ends.
 fn string_end(bytes: &[u8], start: usize, quote: usize, raw: bool) -> Result<usize, ParseError> {
     let at = |position: usize| bytes.get(position).copied();
@@ -359,15 +386,9 @@ fn number_end(source: &str, start: usize) -> Result<usize, ParseError> {
     let valid = if let Some(digits) = text.strip_prefix("0x") {
         i64::from_str_radix(digits, 16).is_ok() && !digits.starts_with(['+', '-'])
     } else if text.contains(['.', 'e', 'E']) {
-        let significant: String =
-            text.split(['e', 'E']).next().unwrap_or_default().chars().filter(char::is_ascii_digit).collect();
-        if significant.trim_matches('0').len() > MAX_LITERAL_DIGITS {
-            return Err(error(
-                start,
-                format!("`{text}` has more than {MAX_LITERAL_DIGITS} significant digits"),
-            ));
-        }
-        Decimal::parse(text).is_ok()
+        // `.5` is `0.5`.
+        let point_first = text.starts_with('.').then(|| format!("0{text}"));
+        Decimal::parse(point_first.as_deref().unwrap_or(text)).is_ok()
     } else {
         // The smallest whole number is written with a sign, which is not part of this text.
         text.bytes().all(|byte| byte.is_ascii_digit())

@@ -247,13 +247,32 @@ impl<'a> Value<'a> {
     }
 }
 
+/// The usual number without the exact parser: at most 18 bytes, digits and perhaps a sign.
+#[inline]
+pub(super) fn plain_whole(text: &str) -> Option<i64> {
+    let (negative, digits) = match text.as_bytes() {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    if digits.is_empty() || text.len() > 18 {
+        return None;
+    }
+    let mut whole = 0_i64;
+    for digit in digits {
+        let digit = digit.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        // Eighteen digits stay far below the largest.
+        whole = whole.wrapping_mul(10).wrapping_add(i64::from(digit));
+    }
+    Some(if negative { -whole } else { whole })
+}
+
 /// The value of a JSON number's text.
 fn number_of<'a>(text: &str, fuel: &mut Fuel) -> Result<Value<'a>, Why> {
-    if text.len() <= 18 {
-        // The usual case without the exact parser: digits and perhaps a sign.
-        if let Ok(whole) = text.parse::<i64>() {
-            return Ok(Value::Int(whole));
-        }
+    if let Some(whole) = plain_whole(text) {
+        return Ok(Value::Int(whole));
     }
     fuel.spend_bytes(text.len())?;
     let number = Decimal::parse(text).map_err(|error| {

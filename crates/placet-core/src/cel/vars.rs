@@ -68,11 +68,37 @@ impl Root {
     }
 }
 
+/// Variables that are made when they are first read as a whole.
+pub trait Facts {
+    /// `ROOT.FIELD`, where that is a text that is there without making the whole.
+    fn text(&self, root: Root, field: &str) -> Option<&str>;
+
+    /// The variable; `None` where it is not one of these.
+    fn whole(&self, root: Root) -> Option<&Json>;
+}
+
 /// The values of the variables for one decision; what isn't set is unknown.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Default)]
 pub struct Activation<'a> {
     roots: [Option<&'a Json>; Root::ALL.len()],
+    facts: Option<&'a dyn Facts>,
     now: Option<Timestamp>,
+}
+
+/// What a path leads to.
+#[derive(Clone, Copy)]
+pub(super) enum Found<'a> {
+    Json(&'a Json),
+    Text(&'a str),
+}
+
+impl<'a> Found<'a> {
+    pub(super) fn text(self) -> Option<&'a str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Json(json) => json.as_str(),
+        }
+    }
 }
 
 impl<'a> Activation<'a> {
@@ -97,12 +123,50 @@ impl<'a> Activation<'a> {
         self
     }
 
+    /// Sets where variables come from that were not set.
+    #[must_use]
+    pub fn facts(mut self, facts: &'a dyn Facts) -> Self {
+        self.facts = Some(facts);
+        self
+    }
+
     pub(super) fn root(&self, root: Root) -> Option<&'a Json> {
-        self.roots.get(root as usize).copied().flatten()
+        let set = self.roots.get(root as usize).copied().flatten();
+        set.or_else(|| self.facts.and_then(|facts| facts.whole(root)))
+    }
+
+    /// A text that is there without the variable that it is a field of.
+    pub(super) fn fact(&self, path: &Path) -> Option<&'a str> {
+        let facts = self.facts?;
+        match path.fields() {
+            [field] => facts.text(path.root(), field),
+            _ => None,
+        }
+    }
+
+    /// What a path leads to, where something is there. Not for `now`.
+    pub(super) fn find(&self, path: &Path) -> Option<Found<'a>> {
+        if let Some(text) = self.fact(path) {
+            return Some(Found::Text(text));
+        }
+        let mut json = self.root(path.root)?;
+        for field in &path.fields {
+            json = json.as_object()?.get(&**field)?;
+        }
+        Some(Found::Json(json))
     }
 
     pub(super) fn now(&self) -> Option<Timestamp> {
         self.now
+    }
+}
+
+impl fmt::Debug for Activation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Activation")
+            .field("roots", &self.roots)
+            .field("now", &self.now)
+            .finish_non_exhaustive()
     }
 }
 
@@ -127,6 +191,20 @@ impl Path {
     /// The fields, outermost first; none where the variable itself is read.
     pub fn fields(&self) -> &[Box<str>] {
         &self.fields
+    }
+
+    /// The path up to its last field, and that.
+    pub(super) fn split_last(self) -> (Self, Box<str>) {
+        let mut fields = self.fields.into_vec();
+        let last = fields.pop().unwrap_or_default();
+        (Self { root: self.root, fields: fields.into() }, last)
+    }
+
+    /// The path of a field.
+    pub(super) fn select(self, field: Box<str>) -> Self {
+        let mut fields = self.fields.into_vec();
+        fields.push(field);
+        Self { root: self.root, fields: fields.into() }
     }
 
     /// The variable's name and its fields: `["params", "amount"]`.

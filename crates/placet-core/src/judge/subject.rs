@@ -5,7 +5,7 @@
 use super::Request;
 use crate::{
     action::Action,
-    cel::{Activation, Root},
+    cel::{Activation, Facts, Root},
     pattern::{Component, ResourcePattern},
     policy::{BoundLink, Reads},
 };
@@ -38,15 +38,9 @@ impl<'a> Subject<'a> {
                 variables = variables.with(root, value);
             }
         }
-        let action = self.request.action;
-        if reads.has(Root::Params) {
-            variables = variables.with(Root::Params, action.params.as_value());
-        }
-        if reads.has(Root::Action) {
-            variables = variables.with(Root::Action, self.action.get_or_init(|| self::action(action)));
-        }
-        if reads.has(Root::Resource) {
-            variables = variables.with(Root::Resource, self.resource.get_or_init(|| resource(&action.known)));
+        variables = variables.with(Root::Params, self.request.action.params.as_value());
+        if reads.has(Root::Action) || reads.has(Root::Resource) {
+            variables = variables.facts(self);
         }
         variables.at(self.request.now)
     }
@@ -79,6 +73,28 @@ impl<'a> Subject<'a> {
             Root::Risk => None,
         };
         descend(root, path.fields()).map_or(Value::Null, shown)
+    }
+}
+
+impl Facts for Subject<'_> {
+    fn text(&self, root: Root, field: &str) -> Option<&str> {
+        let action = self.request.action;
+        match (root, field) {
+            (Root::Action, "name") => Some(action.name.as_str()),
+            (Root::Action, "effect") => action.effect.map(|effect| effect.as_str()),
+            (Root::Resource, "scheme") => action.known.scheme(),
+            (Root::Resource, "authority") => action.known.authority().and_then(Component::as_literal),
+            _ => None,
+        }
+    }
+
+    fn whole(&self, root: Root) -> Option<&Value> {
+        let action = self.request.action;
+        match root {
+            Root::Action => Some(self.action.get_or_init(|| self::action(action))),
+            Root::Resource => Some(self.resource.get_or_init(|| resource(&action.known))),
+            _ => None,
+        }
     }
 }
 

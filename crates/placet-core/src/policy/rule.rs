@@ -10,7 +10,7 @@ use crate::{
     pattern::{ActionName, ActionPattern, ResourcePattern},
     yaml::Node,
 };
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 /// What a rule does where it matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -191,8 +191,8 @@ pub(super) enum Use {
 /// Finds the rules of a policy by action.
 #[derive(Debug)]
 pub(super) struct Index {
-    /// For each name that stands in the policy without a star: all rules that name it, in order.
-    exact: HashMap<ActionName, Box<[usize]>>,
+    /// For each name that stands in the policy without a star, by name: all rules that name it, in order.
+    exact: Box<[(ActionName, Box<[usize]>)]>,
     /// The rules with a star in one of their names, for all others.
     open: Box<[usize]>,
 }
@@ -204,11 +204,14 @@ impl Index {
         let all_for = |name: &ActionName| {
             rules.iter().enumerate().filter(|(_, rule)| rule.names(name)).map(|(index, _)| index).collect()
         };
-        let mut exact = HashMap::new();
-        for name in rules.iter().flat_map(names) {
+        let mut exact: Vec<ActionName> = rules.iter().flat_map(names).collect();
+        exact.sort_unstable();
+        exact.dedup();
+        let exact = exact.into_iter().map(|name| {
             let found = all_for(&name);
-            exact.entry(name).or_insert(found);
-        }
+            (name, found)
+        });
+        let exact = exact.collect();
         let has_star = |rule: &Rule| rule.actions.iter().any(|named| named.pattern.single().is_none());
         let open =
             rules.iter().enumerate().filter(|(_, rule)| has_star(rule)).map(|(index, _)| index).collect();
@@ -217,8 +220,9 @@ impl Index {
 
     /// The rules that may name the action, and whether they are known to.
     pub(super) fn find(&self, action: &ActionName) -> (&[usize], bool) {
-        match self.exact.get(action) {
-            Some(found) => (found, true),
+        let place = self.exact.binary_search_by(|(name, _)| name.cmp(action)).ok();
+        match place.and_then(|place| self.exact.get(place)) {
+            Some((_, found)) => (found, true),
             None => (&self.open, false),
         }
     }

@@ -13,6 +13,7 @@
     reason = "a benchmark stops where it can't go on"
 )]
 
+#[path = "../../../placet-core/benches/decide/decision.rs"]
 mod decision;
 mod floor;
 mod load;
@@ -47,8 +48,8 @@ fn main() {
     }
     let only_proxy = arguments.iter().any(|argument| argument == "proxy");
     if !only_proxy {
-        println!("(a) the pure decision: 3 policies of 10 rules apply to the agent");
-        decision::measure();
+        println!("(a) the pure decision, and loading policies");
+        decision::measure(None);
     }
 
     runtime.block_on(async {

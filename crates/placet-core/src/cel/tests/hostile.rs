@@ -45,6 +45,18 @@ fn sources() -> Vec<String> {
             format!("params.a.matches('a{}')", repeat("{9}")),
             format!("1{} in [1]", repeat(" in [1]")),
             format!("1e{}1 > 0", repeat("1")),
+            format!("0.{}1 > 0", repeat("0")),
+            format!("{}1{}", repeat("cel.bind(x,"), repeat(",x)")),
+            format!("{}1{}", repeat("cel.bind(x,1,"), repeat(")")),
+            format!("{}true{}", repeat("[1].all(i,x,"), repeat(")")),
+            format!("[1]{}", repeat(".transformList(i,x,x)")),
+            format!("params{}", repeat(".`a b`")),
+            format!("{{{}'a': 1}} == {{}}", repeat("'a': 1,")),
+            format!("{}true", repeat("!(")),
+            format!("{}true{}", repeat("!("), repeat(")")),
+            format!("{}1 > 0{}", repeat("-("), repeat(")")),
+            format!("{}", repeat("has(params.")),
+            format!("has(params{})", repeat(".a")),
             format!("{}1 > 0", repeat("1")),
         ]);
     }
@@ -85,6 +97,9 @@ fn nested_loops_end_with_the_fuel() {
         "params.l.all(a, params.l.all(b, params.l.all(c, a + b + c >= 0)))",
         "params.l.map(a, params.l.map(b, params.l.map(c, params.l))).size() > 0",
         "params.l.exists(a, params.l.exists(b, params.l.exists(c, c.d)))",
+        "params.l.all(i, a, params.l.all(j, b, params.l.all(k, c, i + j + k >= 0)))",
+        "params.l.transformMapEntry(i, a, {string(i): params.l.transformList(j, b, params.l)}).size() < 0",
+        "params.l.all(a, cel.bind(m, params.l.map(b, params.l), m == params.l.map(b, params.l)))",
         "params.l.all(a, params.l.all(b, params.s.contains('y' + params.s) || params.s.matches('(x*)*y') || true))",
     ] {
         let expression = Expression::parse(source).unwrap();

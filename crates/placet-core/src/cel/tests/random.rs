@@ -67,6 +67,14 @@ fn any_source() -> impl Strategy<Value = String> {
             "bool",
             "size",
         ]);
+        let looped_by_two = proptest::sample::select(vec![
+            "all",
+            "exists",
+            "existsOne",
+            "transformList",
+            "transformMap",
+            "transformMapEntry",
+        ]);
         let looped = proptest::sample::select(vec!["all", "exists", "exists_one", "map", "filter"]);
         prop_oneof![
             (inner.clone(), binary, inner.clone())
@@ -83,6 +91,10 @@ fn any_source() -> impl Strategy<Value = String> {
             (inner.clone(), inner.clone()).prop_map(|(key, value)| format!("{{{key}: {value}}}")),
             inner.clone().prop_map(|operand| format!("!{operand}")),
             inner.clone().prop_map(|operand| format!("-({operand})")),
+            (inner.clone(), looped_by_two, inner.clone())
+                .prop_map(|(range, name, body)| format!("{range}.{name}(i, x, {body})")),
+            (inner.clone(), inner.clone()).prop_map(|(value, body)| format!("cel.bind(x, {value}, {body})")),
+            inner.clone().prop_map(|operand| format!("{operand}.`b-c`")),
             inner.prop_map(|operand| format!("has({operand}.a)")),
         ]
     })

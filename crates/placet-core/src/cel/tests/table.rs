@@ -126,6 +126,98 @@ fn macros() {
 }
 
 #[test]
+fn macros_of_two_variables() {
+    for source in [
+        "params.numbers.all(i, n, n == i + 1)",
+        "params.nested.all(key, value, key == 'a' && value.b == 1)",
+        "params.nested.exists(key, value, has(value.b))",
+        "params.numbers.existsOne(i, n, i == 1 && n == 2) && params.numbers.exists_one(i, n, i == n - 1 && i == 2)",
+        "params.numbers.transformList(i, n, n * i) == [0, 2, 6]",
+        "params.numbers.transformList(i, n, i > 0, n) == [2, 3]",
+        "{'x': 1, 'y': 2}.transformMap(k, v, v * 10) == {'x': 10, 'y': 20}",
+        "{'x': 1, 'y': 2}.transformMap(k, v, k == 'y', v) == {'y': 2}",
+        "params.items.transformMapEntry(i, item, {item.sku: item.price}) == {'x': 5, 'y': 7}",
+        "[1].all(i, params.numbers.all(j, n, n > i - 1))",
+        "params.mixed.exists(i, x, x > 0) && !params.mixed.all(i, x, i > 5)",
+    ] {
+        holds(source);
+    }
+    unknown("params.mixed.all(i, x, x > 0)", "compare");
+    unknown("params.numbers.transformMap(i, n, n) == {}", "keys");
+    unknown("params.numbers.transformMapEntry(i, n, {'a': n}) == {}", "twice");
+    unknown("params.numbers.transformMapEntry(i, n, n) == {}", "an entry is a map");
+}
+
+#[test]
+fn values_are_bound_to_names() {
+    for source in [
+        "cel.bind(limit, params.amount * 2, limit == 1000 && limit > params.amount)",
+        "cel.bind(a, 1, cel.bind(b, a + 1, a + b == 3))",
+        "cel.bind(known, ['a@x.com', 'b@y.com'], params.to.all(t, t in known))",
+        "params.numbers.all(n, cel.bind(double, n * 2, double == n + n))",
+        "cel.bind(params, 5, params == 5)",
+    ] {
+        holds(source);
+    }
+    unknown("cel.bind(x, params.none, true)", "no such field");
+    let expression = Expression::parse("cel.bind(r, resource.authority, r == params.x)").unwrap();
+    let reads: Vec<String> = expression.conjuncts()[0].reads().iter().map(ToString::to_string).collect();
+    assert_eq!(reads, ["params.x", "resource.authority"]);
+}
+
+#[test]
+fn names_in_back_quotes_are_fields() {
+    let params: Json = json!({"content-type": "a/b", "x.y": {"a b": 1}, "in": 2});
+    let vars = Activation::new().with(Root::Params, &params);
+    for source in [
+        "params.`content-type` == 'a/b'",
+        "params.`x.y`.`a b` == 1 && has(params.`x.y`) && !has(params.`x/y`)",
+        "params.`in` == 2 && params['in'] == 2",
+        "{'a-b': 1}.`a-b` == 1",
+        "[params].all(p, p.`in` == 2 && has(p.`x.y`.`a b`))",
+    ] {
+        for conjunct in Expression::parse(source).unwrap().conjuncts() {
+            assert_eq!(conjunct.evaluate(&vars, &mut Fuel::default()), Outcome::True, "{source}");
+        }
+    }
+}
+
+#[test]
+fn literals_are_exact() {
+    for source in [
+        r"'\u00eb\x41\101\U0001F600\a\b\f\v\?\`' == 'ëAA😀\x07\x08\x0c\x0b?`'",
+        r"'a\nb' == '''a\nb''' && r'a\\' == 'a\\\\' && R'\n' == r'\n'",
+        "0.123456789012345678 * 10 == 1.23456789012345678",
+        "-0x10 == -16 && - 5 == -5 && 1 -1 == 0 && --1 == 1",
+        "-9223372036854775808 < -9223372036854775807",
+        "1.5e-3 == 0.0015 && 25e-1 == 2.5 && .5 == 0.5 && -.5 < 0 && [.5][0] == .50",
+        "((((((((((((((((((((((((((((((((7)))))))))))))))))))))))))))))))) == 7 || false",
+    ] {
+        holds(source);
+    }
+}
+
+#[test]
+fn what_is_no_name_and_no_macro_is_refused() {
+    refused("`a` == 1", "can't stand here", 0);
+    refused("params.`` == 1", "quoted name", 7);
+    refused("params.`é` == 1", "quoted name", 7);
+    refused("params.`a", "quoted name", 7);
+    refused("[1].all(for, true)", "can't name a variable", 8);
+    refused("[1].transformList(x, x)", "is written", 17);
+    refused("[1].all(x, x, true)", "one name", 7);
+    refused("cel.bind(x, 1) == 1", "is written", 0);
+    refused("cel.bind(x, x, x) == 1", "unknown name `x`", 12);
+    refused("cel.bind(x, 1, x) == x", "unknown name `x`", 21);
+    refused("has(params)", "is written", 3);
+    refused("has(params['a'])", "is written", 3);
+    refused("has((params.a))", "is written", 3);
+    refused("has(!params.a)", "is written", 3);
+    refused(r"'\ud800' == ''", "no escape", 0);
+    refused("params.true", "can't stand here", 7);
+}
+
+#[test]
 fn functions_on_text() {
     for source in [
         "size(params.name) == 11 && params.name.size() == 11 && size(params.to) == 2 && size(params.nested) == 1",
@@ -141,6 +233,7 @@ fn functions_on_text() {
         "'aXbX'.replace('X', '-') == 'a-b-' && 'aXbX'.replace('X', '-', 1) == 'a-bX'",
         "params.name.substring(4) == 'Ünïcode' && params.name.substring(0, 3) == 'Zoë' && 'a'.substring(1) == ''",
         "params.name.indexOf('Ü') == 4 && 'abcabc'.indexOf('a', 1) == 3 && 'a'.indexOf('z') == -1 && 'a'.indexOf('') == 0",
+        "'ta©o©αT'.lastIndexOf('©', 3) == 2 && 'ta©o©αT'.lastIndexOf('©', 4) == 4",
         "'ëbcëbc'.lastIndexOf('ë') == 3 && 'abcabc'.lastIndexOf('abc', 2) == 0 && 'abc'.lastIndexOf('') == 3",
         "params.name.charAt(2) == 'ë' && 'a'.charAt(1) == ''",
         "params.currency.matches('^[A-Z]{3}$') && matches(params.currency, 'US')",
@@ -199,7 +292,7 @@ fn time() {
         "now.getHours('Europe/Berlin') == 1",
         "(now + duration('30m')).getHours('Europe/Berlin') == 3",
         "now.getHours('America/New_York') == 20 && now.getDayOfWeek('America/New_York') == 6",
-        "now.getHours('+05:30') == 6 && now.getMinutes('-00:30') == 0",
+        "now.getHours('+05:30') == 6 && now.getHours('05:30') == 6 && now.getMinutes('-00:30') == 0",
         "duration('90m').getHours() == 1 && duration('90m').getMinutes() == 90",
         "now.getHours(['Europe/Berlin'][0]) == 1",
     ] {
@@ -223,7 +316,7 @@ fn what_is_refused_when_loading() {
     refused(r"params.a.matches('(\\w{90}){90}')", "too large", 17);
     refused("now.getHours('Mars/Olympus') == 1", "unknown time zone", 13);
     refused("params.a = 5", "compare with `==`", 9);
-    refused("params.a == 0.1234567890123456", "significant digits", 12);
+    refused("params.a == 0.123456789012345678901234567890123456789", "not a number", 12);
     refused("params.a == 5u", "not a number", 12);
     refused("params.a == b'x'", "byte strings", 12);
     refused("params.a == 'x", "never closed", 12);
@@ -241,7 +334,6 @@ fn what_is_refused_when_loading() {
     assert!(Expression::parse("params.a ==").is_err());
     assert!(Expression::parse("1 2").is_err());
     assert!(Expression::parse("params.?a").is_err());
-    assert!(Expression::parse("params.`a`").is_err());
     assert!(Expression::parse("'é' == params.a && 'é' == nope").unwrap_err().message.contains("nope"));
     refused("'é' == nope", "unknown name `nope`", 8);
 }
