@@ -316,6 +316,7 @@ impl fmt::Debug for Decimal {
 }
 
 fn power_of_ten(power: u32) -> Option<i128> {
+    #[expect(clippy::indexing_slicing, reason = "a constant: the compiler has evaluated it")]
     const POWERS: [i128; MAX_SCALE as usize + 1] = {
         let mut powers = [1; MAX_SCALE as usize + 1];
         let mut power = 1;

@@ -116,6 +116,12 @@ impl Node {
         }
     }
 
+    /// Where it stands, without the value.
+    #[must_use]
+    pub fn place(&self) -> Self {
+        Self { value: Yaml::Null, position: self.position, origin: Origin::Unknown }
+    }
+
     /// The value under `key`, if this is a map that has it.
     pub fn get(&self, key: &str) -> Option<&Self> {
         match &self.value {

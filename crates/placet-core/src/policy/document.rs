@@ -252,7 +252,7 @@ impl Reader<'_> {
             when,
             limits,
             approve,
-            node: item.node().clone(),
+            node: item.node().place(),
         })
     }
 

@@ -55,7 +55,7 @@ fn sources() -> Vec<String> {
             format!("{}true", repeat("!(")),
             format!("{}true{}", repeat("!("), repeat(")")),
             format!("{}1 > 0{}", repeat("-("), repeat(")")),
-            format!("{}", repeat("has(params.")),
+            repeat("has(params."),
             format!("has(params{})", repeat(".a")),
             format!("{}1 > 0", repeat("1")),
         ]);

@@ -112,9 +112,17 @@ impl Schema for Nothing {
 fn typed(
     depth: u32,
 ) -> (BoxedStrategy<String>, BoxedStrategy<String>, BoxedStrategy<String>, BoxedStrategy<String>) {
-    let int_leaf =
-        prop_oneof![Just("params.i".to_owned()), (-20_i64..20).prop_map(|whole| whole.to_string())];
-    let text_leaf = prop_oneof![Just("params.s".to_owned()), "'[abë]{0,3}'"];
+    let int_leaf = prop_oneof![
+        3 => Just("params.i".to_owned()),
+        3 => (-20_i64..20).prop_map(|whole| whole.to_string()),
+        1 => proptest::sample::select(vec!["params.d.a", "params.d['a']", "params.d.b.c", "params['d'].b['c']"])
+            .prop_map(str::to_owned),
+    ];
+    let text_leaf = prop_oneof![
+        3 => Just("params.s".to_owned()),
+        3 => "'[abë]{0,3}'",
+        1 => Just("params.d.b.t".to_owned()),
+    ];
     let bool_leaf = prop_oneof![Just("params.b".to_owned()), any::<bool>().prop_map(|yes| yes.to_string())];
     let list_leaf = prop_oneof![
         Just("params.l".to_owned()),
@@ -148,6 +156,7 @@ fn typed(
     ];
     let loops = proptest::sample::select(vec!["all", "exists", "exists_one"]);
     let calls = proptest::sample::select(vec!["contains", "startsWith", "endsWith"]);
+    let loops_over_keys = loops.clone();
     let bools = prop_oneof![
         bool_leaf,
         pair(comparisons(), &int),
@@ -162,6 +171,14 @@ fn typed(
             .prop_map(|(list, name, bound, sign)| format!("({list}).{name}(x, 6 / x {sign} {bound})")),
         Just("has(params.i)".to_owned()),
         Just("has(params.none)".to_owned()),
+        proptest::sample::select(vec![
+            "has(params.d.a)",
+            "has(params.d.b)",
+            "has(params.d.b.c)",
+            "'a' in params.d"
+        ])
+        .prop_map(str::to_owned),
+        (text.clone(), loops_over_keys).prop_map(|(text, name)| format!("params.d.{name}(k, k == {text})")),
     ];
     let lists = prop_oneof![
         list_leaf,
@@ -176,20 +193,43 @@ fn typed(
 fn interpreted(source: &str, params: &Json) -> Option<bool> {
     let program = ::cel::Program::compile(source).unwrap();
     let mut context = ::cel::Context::default();
-    // Through our own types, because `arbitrary_precision` makes serde_json's numbers maps to other serializers.
-    let mut map = std::collections::HashMap::<String, ::cel::Value>::new();
-    map.insert("i".into(), params["i"].as_i64().unwrap().into());
-    map.insert("s".into(), params["s"].as_str().unwrap().to_owned().into());
-    map.insert("b".into(), params["b"].as_bool().unwrap().into());
-    let list: Vec<::cel::Value> =
-        params["l"].as_array().unwrap().iter().map(|n| n.as_i64().unwrap().into()).collect();
-    map.insert("l".into(), list.into());
-    context.add_variable_from_value("params", map);
+    context.add_variable_from_value("params", crates(params));
     match program.execute(&context) {
         Ok(::cel::Value::Bool(yes)) => Some(yes),
         Ok(other) => panic!("{source} is {other:?}"),
         Err(_) => None,
     }
+}
+
+/// A value as the crate's own. Not through serde: `arbitrary_precision` makes numbers maps to other serializers.
+fn crates(json: &Json) -> ::cel::Value {
+    match json {
+        Json::Null => ::cel::Value::Null,
+        Json::Bool(yes) => (*yes).into(),
+        Json::Number(number) => number.as_i64().unwrap().into(),
+        Json::String(text) => text.clone().into(),
+        Json::Array(items) => items.iter().map(crates).collect::<Vec<_>>().into(),
+        Json::Object(fields) => {
+            let fields = fields.iter().map(|(name, value)| (name.clone(), crates(value)));
+            fields.collect::<std::collections::HashMap<String, ::cel::Value>>().into()
+        }
+    }
+}
+
+/// `params.d`: each of its fields may be absent.
+fn document() -> impl Strategy<Value = Json> {
+    let inner = (proptest::option::of(-3_i64..3), proptest::option::of("[abë]{0,3}"));
+    (proptest::option::of(-3_i64..3), proptest::option::of(inner)).prop_map(|(a, b)| {
+        let mut fields = serde_json::Map::new();
+        fields.extend(a.map(|a| ("a".to_owned(), json!(a))));
+        if let Some((c, t)) = b {
+            let mut inner = serde_json::Map::new();
+            inner.extend(c.map(|c| ("c".to_owned(), json!(c))));
+            inner.extend(t.map(|t| ("t".to_owned(), json!(t))));
+            fields.insert("b".to_owned(), inner.into());
+        }
+        fields.into()
+    })
 }
 
 proptest! {
@@ -229,8 +269,8 @@ proptest! {
     }
 
     #[test]
-    fn agrees_with_the_interpreter(source in typed(3).2, i in -9_i64..9, s in "[abë]{0,4}", b: bool, l in proptest::collection::vec(-3_i64..3, 0..4)) {
-        let params = json!({"i": i, "s": s, "b": b, "l": l});
+    fn agrees_with_the_interpreter(source in typed(3).2, i in -9_i64..9, s in "[abë]{0,4}", b: bool, l in proptest::collection::vec(-3_i64..3, 0..4), d in document()) {
+        let params = json!({"i": i, "s": s, "b": b, "l": l, "d": d});
         let source = format!("({source}) || false");
         if let Ok(expression) = Expression::parse(&source) {
             let vars = Activation::new().with(Root::Params, &params);
