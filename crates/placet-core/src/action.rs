@@ -10,7 +10,8 @@
 use crate::{
     id::ConnectionId,
     pattern::{ActionName, ResourcePattern, ResourceUri},
-    service::Effect,
+    refusal::{Code, Reason},
+    service::{Effect, ServiceAction},
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -79,6 +80,45 @@ pub struct Action {
 }
 
 impl Action {
+    /// An action as its service declares it: the service says what is acted on. A `resource` that is stated as well
+    /// has to be that one.
+    ///
+    /// # Errors
+    /// `params_invalid`.
+    pub fn declared(
+        service: ServiceVersion,
+        declared: &ServiceAction,
+        resource: Option<&ResourceUri>,
+        params: &Map<String, Value>,
+    ) -> Result<Self, Reason> {
+        let invalid = |detail: String| Reason::of(Code::ParamsInvalid).detail(detail);
+        let described = declared.describe(params).map_err(|error| invalid(error.to_string()))?;
+        if resource.is_some_and(|resource| *resource != described.resource) {
+            let detail = format!("`resource`: with these `params` the action is on `{}`", described.resource);
+            return Err(invalid(detail));
+        }
+        Ok(Self {
+            name: declared.name().clone(),
+            resource: described.resource,
+            known: described.known,
+            params: described.params.into(),
+            effect: declared.effect(),
+            service: Some(service),
+            connection: None,
+        })
+    }
+
+    /// An action that a service declares, on a resource that is taken as given: an administrator's dry run.
+    pub fn stated_of(
+        service: ServiceVersion,
+        declared: &ServiceAction,
+        resource: ResourceUri,
+        params: Map<String, Value>,
+    ) -> Self {
+        let action = Self::stated(declared.name().clone(), resource, params);
+        Self { effect: declared.effect(), service: Some(service), ..action }
+    }
+
     /// An action that no service declares, as an agent's own door sees it: nothing of its resource is known.
     pub fn undeclared(name: ActionName, resource: ResourceUri, params: Map<String, Value>) -> Self {
         Self {

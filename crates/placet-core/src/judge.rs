@@ -7,14 +7,20 @@
 //! Invariant: unknown is never yes. Nothing is allowed that some rule of every link's policies doesn't allow.
 
 mod charge;
+mod counted;
 mod explain;
+mod listener;
 mod observe;
 mod subject;
 #[cfg(test)]
 mod tests;
+pub mod trace;
 mod verdict;
 
+pub use counted::{counted, exceeded};
+pub use listener::Said;
 pub use observe::Observation;
+pub use trace::Trace;
 
 use crate::{
     action::Action,
@@ -89,5 +95,12 @@ pub struct Judgement {
 /// Judges a request by the policies bound to its chain ([`crate::policy::PolicySet::bind`]). Policies bound to another chain
 /// deny everything.
 pub fn judge(policies: &BoundPolicies, request: &Request<'_>) -> Judgement {
-    verdict::judge(policies, request)
+    verdict::judge(policies, request, &mut listener::Silence)
+}
+
+/// Judges as [`judge`] does, and says how it went.
+pub fn traced(policies: &BoundPolicies, request: &Request<'_>) -> (Judgement, Trace) {
+    let mut tracer = trace::Tracer::new(request);
+    let judgement = verdict::judge(policies, request, &mut tracer);
+    (judgement, tracer.trace())
 }

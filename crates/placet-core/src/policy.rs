@@ -7,6 +7,7 @@
 //! Invariant: what a document says and this version doesn't know is an error when loading. Nothing is ignored.
 
 mod bind;
+pub mod case;
 mod check;
 mod document;
 mod duration;
@@ -27,9 +28,9 @@ mod types;
 pub use bind::BoundPolicies;
 pub(crate) use bind::{BoundLink, BoundPolicy, Charged, encoded};
 pub(crate) use hours::Hours;
-pub(crate) use rule::{Condition, Kind, LimitOf, Reads, Rule};
 pub use set::{PolicySet, Staged};
 pub use stage::{NoStage, Stage};
+pub(crate) use rule::{Approve, Condition, Kind, LimitOf, Reads, Rule};
 
 use crate::{diagnostic::Diagnostic, pattern::ActionName, service::Service};
 use rule::Index;
@@ -130,6 +131,11 @@ impl Policy {
     /// The names of its rules, in order.
     pub fn rule_names(&self) -> impl ExactSizeIterator<Item = &str> {
         self.rules.iter().map(|rule| &*rule.name)
+    }
+
+    /// A handle and labels of an agent that it applies to, for tests that state none.
+    fn sample_agent(&self) -> (String, std::collections::BTreeMap<String, String>) {
+        self.selector.sample()
     }
 
     pub(crate) fn label_arc(&self) -> &Arc<str> {

@@ -9,7 +9,7 @@ use placet_core::{
     action::Action,
     approval::{Approval, ApprovalState, RequestDigest, permit::Ground},
     id::ApprovalId,
-    judge::Judgement,
+    judge::{Judgement, exceeded},
     ledger::Standing as Counter,
     policy::BoundPolicies,
     record::{Envelope, leaf},
@@ -101,7 +101,7 @@ pub(crate) async fn ask(
     let counters = way::standings(app, judgement, now).await?;
     let mut charged = judgement.charges.iter().zip(&counters).enumerate();
     if let Some((index, (_, over))) = charged.find(|(_, (charge, counter))| !charge.fits(counter.used)) {
-        return Ok(Standing::Refused(way::exceeded(judgement, &bearer.chain, index, *over)));
+        return Ok(Standing::Refused(exceeded(judgement, &bearer.chain, index, *over)));
     }
     let shown = shown(&question, &counters);
     if serde_json::to_vec(&shown).map_or(true, |text| text.len() > MAX_SHOWN) {

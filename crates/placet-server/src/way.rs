@@ -33,8 +33,8 @@ use describe::Described;
 use placet_core::{
     chain::Chain,
     id::{ActionId, ApprovalId, DecisionId},
-    judge::{self, Judgement, Verdict},
-    ledger::{Meter, Standing},
+    judge::{self, Judgement, Verdict, exceeded},
+    ledger::{Charge, Standing},
     pattern::ActionName,
     record::{EntryType, Envelope, leaf},
     refusal::{Code, Reader, Reason},
@@ -288,40 +288,13 @@ fn refusal(refused: &Refused, judgement: &Judgement, chain: &Chain) -> Reason {
     }
 }
 
-/// The reason for a charge of the judgement that doesn't fit: which limit, and when it starts anew or the next one
-/// fits. How much others have used is not told, nor when a bucket that they share has room: that is how much.
-pub fn exceeded(judgement: &Judgement, chain: &Chain, index: usize, standing: Standing) -> Reason {
-    let mut reason = Reason::of(Code::LimitExceeded);
-    let Some(charge) = judgement.charges.get(index) else { return reason };
-    if let Some(applied) = judgement.limits.get(charge.limit) {
-        reason = reason.from_rule(applied.policy.as_ref(), applied.rule.as_ref());
-        reason.expression = Some(applied.limit.to_string());
-    }
-    if charge.meter == Meter::Concurrent {
-        reason = reason.detail(
-            "as many as may be are under way; another fits when one of them has ended, and nobody knows when",
-        );
-    }
-    if let Some(at) = standing.retry_at {
-        let told = charge.meter == Meter::Window || is_own(chain, &charge.counter);
-        reason.remedy.insert(if told { "retry_at" } else { "shared_retry_at" }.into(), at.to_string().into());
-    }
-    reason
-}
-
-/// Whether the counter is the acting agent's, its grant's or its task's, and so nobody's above or beside it.
-fn is_own(chain: &Chain, counter: &str) -> bool {
-    let leaf = &chain.leaf().grant;
-    let by = counter.rsplit('/').next().unwrap_or_default();
-    by == format!("agent:{}", leaf.agent)
-        || by == format!("grant:{}", leaf.id)
-        || leaf.task.is_some_and(|task| by == format!("task:{task}"))
-        || by.starts_with(&format!("agent-user:{}+", leaf.agent))
-}
-
 /// How each counter that the judgement would charge stands, in its order.
 pub async fn standings(app: &App, judgement: &Judgement, now: Timestamp) -> Result<Vec<Standing>, Problem> {
-    let charges = judgement.charges.clone();
+    standings_of(app, judgement.charges.clone(), now).await
+}
+
+/// How the counters of these charges stand, in their order.
+pub async fn standings_of(app: &App, charges: Vec<Charge>, now: Timestamp) -> Result<Vec<Standing>, Problem> {
     if charges.is_empty() {
         return Ok(Vec::new());
     }

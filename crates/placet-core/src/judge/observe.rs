@@ -7,6 +7,7 @@
 
 use super::{
     Verdict,
+    listener::Listener,
     subject::Subject,
     verdict::{Found, Trial},
 };
@@ -42,8 +43,9 @@ pub(super) fn observe(
     link: &BoundLink,
     bound: &BoundPolicy,
     allowed: bool,
+    listener: &mut impl Listener,
 ) -> Vec<Observation> {
-    let mut trial = Trial::new(subject, std::mem::take(fuel));
+    let mut trial = Trial::new(subject, std::mem::take(fuel), listener);
     let chosen = trial.policy(link, bound, &mut Vec::new());
     let Found { fuel: left, mut denials, chosen: rules, bill, asked } = trial.found();
     *fuel = left;

@@ -4,21 +4,26 @@ use super::{
     Judgement, Request, Verdict,
     charge::Bill,
     explain,
+    listener::{Event, Listener, Said},
     observe::{self, Observation},
     subject::Subject,
 };
 use crate::{
     approval::Requirement,
-    cel::{Activation, Fuel, Outcome},
-    policy::{BoundLink, BoundPolicies, BoundPolicy, Condition, Kind, Rule},
+    cel::{Fuel, Outcome},
+    policy::{BoundLink, BoundPolicies, BoundPolicy, Condition, Kind, LimitOf, Reads, Rule},
     refusal::{Code, Reason},
 };
 use std::sync::Arc;
 
 /// Judges; see [`super::judge`].
-pub(super) fn judge(policies: &BoundPolicies, request: &Request<'_>) -> Judgement {
+pub(super) fn judge(
+    policies: &BoundPolicies,
+    request: &Request<'_>,
+    listener: &mut impl Listener,
+) -> Judgement {
     let subject = Subject::new(request);
-    let mut trial = Trial::new(&subject, Fuel::default());
+    let mut trial = Trial::new(&subject, Fuel::default(), listener);
     let mut observed = Vec::new();
     if policies.leaf == request.chain.leaf().grant.id {
         trial.authority();
@@ -26,7 +31,7 @@ pub(super) fn judge(policies: &BoundPolicies, request: &Request<'_>) -> Judgemen
         for link in &policies.links {
             let allowed = trial.link(link);
             for bound in link.observed() {
-                observed.extend(observe::observe(&subject, &mut fuel, link, bound, allowed));
+                observed.extend(observe::observe(&subject, &mut fuel, link, bound, allowed, trial.listener));
             }
         }
     } else {
@@ -37,9 +42,10 @@ pub(super) fn judge(policies: &BoundPolicies, request: &Request<'_>) -> Judgemen
 }
 
 /// One pass over rules.
-pub(super) struct Trial<'a> {
+pub(super) struct Trial<'a, L> {
     subject: &'a Subject<'a>,
     found: Found,
+    listener: &'a mut L,
 }
 
 /// What was found so far.
@@ -51,11 +57,11 @@ pub(super) struct Found {
     pub(super) asked: Vec<(Requirement, Reason)>,
 }
 
-impl<'a> Trial<'a> {
-    pub(super) fn new(subject: &'a Subject<'a>, fuel: Fuel) -> Self {
+impl<'a, L: Listener> Trial<'a, L> {
+    pub(super) fn new(subject: &'a Subject<'a>, fuel: Fuel, listener: &'a mut L) -> Self {
         let found =
             Found { fuel, denials: Vec::new(), chosen: Vec::new(), bill: Bill::default(), asked: Vec::new() };
-        Self { subject, found }
+        Self { subject, found, listener }
     }
 
     pub(super) fn found(self) -> Found {
@@ -66,11 +72,15 @@ impl<'a> Trial<'a> {
     fn authority(&mut self) {
         let Request { chain, action, .. } = self.subject.request;
         for authority in chain.authorities() {
-            if let Some(missing) = authority.missing(action) {
+            let missing = authority.missing(action);
+            self.listener.hear(Event::Authority(missing));
+            if let Some(missing) = missing {
                 self.found.denials.push(explain::not_granted(missing, self.subject));
             }
         }
-        if !chain.links().iter().all(|link| link.agent.level.permits(action.effect)) {
+        let level = chain.links().iter().all(|link| link.agent.level.permits(action.effect));
+        self.listener.hear(Event::Level(level));
+        if !level {
             self.found.denials.push(explain::above_level(self.subject));
         }
     }
@@ -79,6 +89,7 @@ impl<'a> Trial<'a> {
     fn link(&mut self, link: &BoundLink) -> bool {
         let mut allowed = false;
         let mut misses = Vec::new();
+        self.listener.hear(Event::Link);
         for bound in link.in_force() {
             allowed |= self.policy(link, bound, &mut misses);
         }
@@ -89,6 +100,7 @@ impl<'a> Trial<'a> {
             self.found.denials.append(&mut misses);
         }
         for grant in &link.grants {
+            let before = self.found.denials.len();
             self.found.bill.add(
                 self.subject,
                 &mut self.found.fuel,
@@ -97,7 +109,9 @@ impl<'a> Trial<'a> {
                 &grant.limits,
                 &mut self.found.denials,
             );
+            self.billed(&grant.limits, before);
         }
+        self.listener.hear(Event::Allowed(allowed));
         allowed
     }
 
@@ -105,27 +119,41 @@ impl<'a> Trial<'a> {
     pub(super) fn policy(&mut self, link: &BoundLink, bound: &BoundPolicy, misses: &mut Vec<Reason>) -> bool {
         let (policy, action) = (&*bound.policy, self.subject.request.action);
         let mut chosen = false;
+        self.listener.hear(Event::Policy(bound));
         for rule in policy.candidates(&action.name) {
-            match rule.kind {
-                Kind::Allow if !chosen && rule.covers(&bound.filled, &action.known) => {
+            self.listener.hear(Event::Rule(rule));
+            let said = match rule.kind {
+                Kind::Allow if chosen => Said::NotReached,
+                Kind::Allow if !rule.covers(&bound.filled, &action.known) => Said::OtherResource,
+                Kind::Allow => {
                     chosen = self.holds(link, bound, rule, misses);
                     if chosen {
                         self.found.chosen.push((policy.label_arc().clone(), rule.name.clone()));
                         self.obligations(link, bound, rule);
+                        Said::Chosen
+                    } else {
+                        Said::NotHeld
                     }
                 }
-                Kind::Guard if rule.touches(&bound.filled, &action.known) => {
+                Kind::Guard | Kind::Deny if !rule.touches(&bound.filled, &action.known) => {
+                    Said::OtherResource
+                }
+                Kind::Guard => {
                     let mut failed = Vec::new();
-                    if self.holds(link, bound, rule, &mut failed) {
+                    let holds = self.holds(link, bound, rule, &mut failed);
+                    if holds {
                         self.obligations(link, bound, rule);
                     }
                     self.found.denials.append(&mut failed);
+                    if holds { Said::Passed } else { Said::Failed }
                 }
-                Kind::Deny if rule.touches(&bound.filled, &action.known) && !self.refuted(link, rule) => {
+                Kind::Deny if self.refuted(link, rule) => Said::NotMatched,
+                Kind::Deny => {
                     self.found.denials.push(explain::forbidden(self.subject, link, policy, rule));
+                    Said::Matched
                 }
-                Kind::Allow | Kind::Deny | Kind::Guard => {}
-            }
+            };
+            self.listener.hear(Event::Said(said));
         }
         chosen
     }
@@ -140,16 +168,22 @@ impl<'a> Trial<'a> {
     ) -> bool {
         let mut all = true;
         let now = self.subject.request.now;
-        if let Some(hours) = rule.hours.as_ref().filter(|hours| !hours.open(now)) {
-            all = false;
-            reasons.push(explain::outside_hours(self.subject, (&bound.policy, rule), hours));
+        if let Some(hours) = &rule.hours {
+            let open = hours.open(now);
+            self.listener.hear(Event::Hours(open));
+            if !open {
+                all = false;
+                reasons.push(explain::outside_hours(self.subject, (&bound.policy, rule), hours));
+            }
         }
         if rule.when.is_empty() {
             return all;
         }
         let variables = self.subject.variables(link, rule.reads);
         for conjunct in rule.when.iter().flat_map(|condition| condition.expression.conjuncts()) {
-            let why = match conjunct.evaluate(&variables, &mut self.found.fuel) {
+            let outcome = conjunct.evaluate(&variables, &mut self.found.fuel);
+            self.listener.hear(Event::Conjunct(self.subject, link, conjunct, &outcome));
+            let why = match outcome {
                 Outcome::True => continue,
                 Outcome::False => None,
                 Outcome::Unknown(why) => Some(why),
@@ -162,14 +196,36 @@ impl<'a> Trial<'a> {
 
     /// Whether it is outside its hours or some condition is false. An unknown one refutes nothing.
     fn refuted(&mut self, link: &BoundLink, rule: &Rule) -> bool {
-        rule.hours.as_ref().is_some_and(|hours| !hours.open(self.subject.request.now))
-            || (!rule.when.is_empty()
-                && any_false(&rule.when, &self.subject.variables(link, rule.reads), &mut self.found.fuel))
+        if let Some(hours) = &rule.hours {
+            let open = hours.open(self.subject.request.now);
+            self.listener.hear(Event::Hours(open));
+            if !open {
+                return true;
+            }
+        }
+        !rule.when.is_empty() && self.any_false(link, &rule.when, rule.reads)
+    }
+
+    fn any_false(&mut self, link: &BoundLink, conditions: &[Condition], reads: Reads) -> bool {
+        let variables = self.subject.variables(link, reads);
+        let mut conjuncts = conditions.iter().flat_map(|condition| condition.expression.conjuncts());
+        conjuncts.any(|conjunct| {
+            let outcome = conjunct.evaluate(&variables, &mut self.found.fuel);
+            self.listener.hear(Event::Conjunct(self.subject, link, conjunct, &outcome));
+            outcome == Outcome::False
+        })
+    }
+
+    /// Tells that limits were put on the bill; `before`: the denials until then.
+    fn billed(&mut self, limits: &[LimitOf], before: usize) {
+        let refused = self.found.denials.get(before..).unwrap_or_default();
+        self.listener.hear(Event::Limits(limits, &self.found.bill, refused));
     }
 
     /// The limits and approvals of a rule that has its say.
     fn obligations(&mut self, link: &BoundLink, bound: &BoundPolicy, rule: &Rule) {
         let owner = (bound.policy.label_arc(), &rule.name);
+        let before = self.found.denials.len();
         self.found.bill.add(
             self.subject,
             &mut self.found.fuel,
@@ -178,9 +234,13 @@ impl<'a> Trial<'a> {
             &rule.limits,
             &mut self.found.denials,
         );
+        self.billed(&rule.limits, before);
         let Some(approve) = &rule.approve else { return };
+        self.listener.hear(Event::Approving);
         // Unknown asks.
-        if any_false(&approve.when, &self.subject.variables(link, approve.reads), &mut self.found.fuel) {
+        let asks = !self.any_false(link, &approve.when, approve.reads);
+        self.listener.hear(Event::Asked(asks));
+        if !asks {
             return;
         }
         let requirement = Requirement {
@@ -221,11 +281,6 @@ impl<'a> Trial<'a> {
             observed,
         }
     }
-}
-
-fn any_false(conditions: &[Condition], variables: &Activation<'_>, fuel: &mut Fuel) -> bool {
-    let mut conjuncts = conditions.iter().flat_map(|condition| condition.expression.conjuncts());
-    conjuncts.any(|conjunct| conjunct.evaluate(variables, fuel) == Outcome::False)
 }
 
 /// Each once; what no parameter can change comes first.

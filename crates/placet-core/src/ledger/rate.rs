@@ -110,6 +110,14 @@ impl Rate {
         if left <= right { self } else { other }
     }
 
+    /// A bucket that holds so many drops at `now`.
+    pub fn holding(self, drops: i64, now: Timestamp) -> Emptied {
+        let units = self.units(now) + self.drop() * i128::from(drops.max(0));
+        let times = i128::from(self.times);
+        let micros = i64::try_from(units.div_euclid(times)).unwrap_or(i64::MAX);
+        Emptied { micros, rest: i64::try_from(units.rem_euclid(times)).unwrap_or(0) }
+    }
+
     /// How many drops the bucket holds at `now`, the one that is dripping out counted whole. One more fits where this
     /// is below the burst. A state that only a clock which was set back can have left behind leaves room for one, so
     /// that it costs one extra and not the time until then.

@@ -7,7 +7,7 @@ use crate::{
     chain::{Chain, Link},
     grant::{Authority, Grant, Origin},
     id::{Id, Kind},
-    judge::{Judgement, Request, judge},
+    judge::{Judgement, Request, judge, traced},
     ledger::Limit,
     pattern::{ActionName, ActionPattern, ResourcePattern, ResourceUri},
     service::Effect,
@@ -178,7 +178,12 @@ pub(crate) fn action(name: &str, resource: &str, params: Value) -> Action {
 
 pub(crate) fn judged(policies: &[&str], chain: &Chain, action: &Action) -> Judgement {
     let set = PolicySet::new(policies.iter().map(|source| policy(source)).collect());
-    judge(&set.bind(chain), &Request { chain, action, now: NOW, context: None })
+    let (bound, request) = (set.bind(chain), Request { chain, action, now: NOW, context: None });
+    let judgement = judge(&bound, &request);
+    let (again, trace) = traced(&bound, &request);
+    assert_eq!(judgement, again);
+    crate::judge::trace::tests::agrees(&trace, &judgement);
+    judgement
 }
 
 /// The reasons in short: code and rule.

@@ -28,7 +28,7 @@ impl Kind {
     pub(super) const ALL: [Self; 3] = [Self::Allow, Self::Deny, Self::Guard];
 
     /// The key of the rule.
-    pub(super) const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Allow => "allow",
             Self::Deny => "deny",

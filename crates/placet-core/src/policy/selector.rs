@@ -4,6 +4,7 @@ use crate::{
     agent::Agent,
     pattern::{Component, Piece},
 };
+use std::collections::BTreeMap;
 
 /// All keys must hold, any item of a list.
 #[derive(Debug, Default)]
@@ -22,6 +23,16 @@ pub(super) struct Handle {
 }
 
 impl Selector {
+    /// A handle and labels of an agent that the policy is about.
+    pub(super) fn sample(&self) -> (String, BTreeMap<String, String>) {
+        let handle =
+            self.agents.as_deref().and_then(<[Handle]>::first).map(|handle| handle.text.replace('*', "test"));
+        let handle = handle.filter(|handle| crate::agent::is_handle(handle));
+        let labels =
+            self.labels.iter().filter_map(|(name, values)| Some((name.clone(), values.first()?.clone())));
+        (handle.unwrap_or_else(|| "agent".to_owned()), labels.collect())
+    }
+
     /// Whether the policy is about this agent.
     pub(super) fn selects(&self, agent: &Agent) -> bool {
         let named = |handles: &[Handle]| handles.iter().any(|handle| handle.component.matches(&agent.handle));

@@ -231,6 +231,13 @@ fn plain<'a>(text: &'a str, at: usize, found: &mut Vec<Token<'a>>) -> Result<(),
     Ok(())
 }
 
+/// What a text that is nothing but `{{…}}` becomes for a link: `None` where it is another text, and within where the
+/// fact is missing.
+pub(super) fn fact(text: &str, link: &Link) -> Option<Option<String>> {
+    let name = text.strip_prefix("{{")?.strip_suffix("}}")?;
+    Some(Fact::named(name.trim()).ok()?.of(link))
+}
+
 /// Names that a template can have, for suggestions.
 const NAMES: &[&str] = &[
     "user.id",

@@ -33,7 +33,7 @@ use placet_core::{
     action::{Action, Params, ServiceVersion},
     chain::Chain,
     id::{ApprovalId, ConnectionId, DecisionId},
-    judge::{self, Judgement, Request, Verdict},
+    judge::{self, Judgement, Request, Trace, Verdict},
     ledger::Standing,
     pattern::{ActionName, ResourceUri},
     policy::BoundPolicies,
@@ -57,6 +57,8 @@ pub(crate) struct Question {
     context: Option<Value>,
     #[serde(default)]
     dry_run: bool,
+    #[serde(default)]
+    explain: bool,
     agent: Option<String>,
     task: Option<String>,
     user: Option<whose::StatedUser>,
@@ -108,10 +110,16 @@ async fn advise(app: &App, bearer: &Bearer, source: Source, question: Question) 
             "only an administrator asks for another `agent`, `task` or `user`",
         ));
     }
+    if question.explain {
+        return Err(Problem::of(
+            Code::NotPermitted,
+            "only an administrator or a resource server asks for an explanation",
+        ));
+    }
     let asked = Asked::read(question)?;
     let rules = app.rules.load_full();
     let decision = match described(app, &rules, bearer, &asked).await? {
-        Ok(action) => Decision::of(app, (&bearer.chain, &bearer.policies), action, None).await?,
+        Ok(action) => Decision::of(app, (&bearer.chain, &bearer.policies), action, None, false).await?,
         Err(reason) => Decision::denied(&asked, reason),
     };
     record(app, bearer, source, &rules, &decision).await?;
@@ -128,13 +136,14 @@ async fn dry_run(app: &App, mut question: Question) -> Answer<Json<Value>> {
     let whose =
         Whose { agent: question.agent.take(), task: question.task.take(), user: question.user.take() };
     let context = question.context.take();
+    let explain = question.explain;
     let asked = Asked::read(question)?;
     let chain = whose::chain(app, whose).await?;
     let rules = app.rules.load_full();
     let decision = match (chain, stated(&rules, &asked)?) {
         (Ok(chain), Ok(action)) => {
             let policies = rules.policies.bind(&chain);
-            Decision::of(app, (&chain, &policies), action, context.as_ref()).await?
+            Decision::of(app, (&chain, &policies), action, context.as_ref(), explain).await?
         }
         (Err(reason), _) | (_, Err(reason)) => Decision::denied(&asked, reason),
     };
@@ -198,30 +207,12 @@ fn stated(rules: &Rules, asked: &Asked) -> Result<Result<Action, Reason>, Proble
         return Ok(Ok(Action::stated(asked.name.clone(), asked.needed()?, asked.params.clone())));
     };
     let Some(resource) = asked.resource.clone() else { return Ok(declare(asked, live, declared)) };
-    let action = Action::stated(asked.name.clone(), resource, asked.params.clone());
-    Ok(Ok(Action { effect: declared.effect(), service: Some(version(live)), ..action }))
+    Ok(Ok(Action::stated_of(version(live), declared, resource, asked.params.clone())))
 }
 
-/// The action as its service declares it: the service says what is acted on. A `resource` that is sent as well has to
-/// be that one.
+/// The action as its service declares it.
 fn declare(asked: &Asked, live: &LiveService, declared: &ServiceAction) -> Result<Action, Reason> {
-    let invalid = |detail: String| Reason::of(Code::ParamsInvalid).detail(detail);
-    let described = declared.describe(&asked.params).map_err(|error| invalid(error.to_string()))?;
-    if asked.resource.as_ref().is_some_and(|resource| *resource != described.resource) {
-        return Err(invalid(format!(
-            "`resource`: with these `params` the action is on `{}`",
-            described.resource
-        )));
-    }
-    Ok(Action {
-        name: asked.name.clone(),
-        resource: described.resource,
-        known: described.known,
-        params: described.params.into(),
-        effect: declared.effect(),
-        service: Some(version(live)),
-        connection: None,
-    })
+    Action::declared(version(live), declared, asked.resource.as_ref(), &asked.params)
 }
 
 fn version(live: &LiveService) -> ServiceVersion {
@@ -239,6 +230,8 @@ struct Decision {
     reasons: Vec<Reason>,
     /// What the rules said, with how each charge's counter stands.
     judged: Option<(Judgement, Vec<Standing>)>,
+    /// How it went, where that is asked for.
+    trace: Option<Trace>,
 }
 
 impl Decision {
@@ -248,21 +241,35 @@ impl Decision {
         (chain, policies): (&Chain, &BoundPolicies),
         action: Action,
         context: Option<&Value>,
+        explain: bool,
     ) -> Result<Self, Problem> {
         let now = app.clock.now();
-        let judgement = judge::judge(policies, &Request { chain, action: &action, now, context });
-        let used = way::standings(app, &judgement, now).await?;
-        let mut standings = judgement.charges.iter().zip(&used).enumerate();
-        let over = standings.find(|(_, (charge, standing))| !charge.fits(standing.used));
-        let (verdict, reasons) = match over {
-            Some((index, (_, standing))) => {
-                (Verdict::Deny, vec![way::exceeded(&judgement, chain, index, *standing)])
-            }
-            None => (judgement.verdict, judgement.reasons.clone()),
+        let request = Request { chain, action: &action, now, context };
+        let (judgement, used, trace) = if explain {
+            let (judgement, mut trace) = judge::traced(policies, &request);
+            // Also of what was denied for other reasons.
+            let used = way::standings_of(app, trace.charges.clone(), now).await?;
+            trace.stand(&used);
+            (judgement, used, Some(trace))
+        } else {
+            let judgement = judge::judge(policies, &request);
+            let used = way::standings(app, &judgement, now).await?;
+            (judgement, used, None)
         };
+        let (verdict, reasons) = judge::counted(&judgement, chain, &used);
         let judged = Some((judgement, used));
         let Action { name, resource, params, service, connection, .. } = action;
-        Ok(Self { verdict, name, resource: Some(resource), params, service, connection, reasons, judged })
+        Ok(Self {
+            verdict,
+            name,
+            resource: Some(resource),
+            params,
+            service,
+            connection,
+            reasons,
+            judged,
+            trace,
+        })
     }
 
     /// What is refused before any rule is asked.
@@ -276,6 +283,7 @@ impl Decision {
             connection: None,
             reasons: vec![reason],
             judged: None,
+            trace: None,
         }
     }
 
@@ -301,6 +309,9 @@ impl Decision {
             if !judgement.observed.is_empty() {
                 say("observed", json!(judgement.observed));
             }
+        }
+        if let (Reader::Administrator, Some(trace)) = (reader, &self.trace) {
+            say("trace", json!(trace));
         }
         Value::Object(answer)
     }

@@ -453,12 +453,12 @@ const OPERATIONS: &[Operation] = &[
         &[(
             200,
             Gives::Json(
-                "decision!: 'allow'|'deny'|'hold', id!: text, action!: text, resource!: text?, reasons!: [object], approval: any, policies: [text], rules: [object], limits: [object]",
+                "decision!: 'allow'|'deny'|'hold', id!: text, action!: text, resource!: text?, reasons!: [object], approval: any, policies: [text], rules: [object], limits: [object], trace: object",
             ),
         )],
     )
     .takes(Json(
-        "action!: text, resource: text, params: object, context: any, dry_run: flag, agent: text, task: text, user: {id!: text, roles: [text], claims: object}, token: text, approval: text",
+        "action!: text, resource: text, params: object, context: any, dry_run: flag, explain: flag, agent: text, task: text, user: {id!: text, roles: [text], claims: object}, token: text, approval: text",
     )),
     op(
         "POST /v1/decisions/{id}/outcome",

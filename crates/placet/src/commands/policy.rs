@@ -2,6 +2,11 @@
 
 mod stage;
 mod sync;
+mod diff;
+mod explain;
+mod recorded;
+mod suites;
+mod test;
 
 use crate::{
     cli::Context,
@@ -31,6 +36,12 @@ pub(crate) enum Command {
         #[arg(long = "service", value_name = "FILE")]
         services: Vec<PathBuf>,
     },
+    /// Run tests of policies, without a server
+    Test(test::Test),
+    /// Compare two versions of a policy by what they decide
+    Diff(diff::Diff),
+    /// Explain one decision: every link, rule, condition and limit that was asked, and what it saw
+    Explain(explain::Explain),
     /// Put policies in force, each under the name that it states
     #[command(after_help = "Example:\n  placet policy apply policies/support-desk.yaml")]
     Apply {
@@ -113,6 +124,9 @@ impl Command {
         let out = context.out;
         match self {
             Self::Check { files, services } => return check(context, &files, &services),
+            Self::Test(asked) => return test::run(&asked, context).await,
+            Self::Diff(asked) => return diff::run(asked, context).await,
+            Self::Explain(asked) => return explain::run(asked, context).await,
             Self::Apply { files } => {
                 let client = context.client()?;
                 for file in &files {

@@ -96,6 +96,7 @@ mod policies;
 #[cfg(test)]
 mod policy_language;
 mod policy_rollout;
+mod policy_tests;
 #[cfg(test)]
 mod policy_versions;
 #[cfg(test)]

@@ -328,6 +328,26 @@ fn a_dry_run_charges_nothing() {
 }
 
 #[test]
+fn a_dry_run_is_explained_to_it() {
+    let server = registered();
+    let (agent, token) =
+        agent_at(&server, "  - {name: small, allow: [refunds.create], when: params.amount < 5}\n");
+    let mut asked = question(&token, 7);
+    asked["explain"] = json!(true);
+    server.ask(&asked).refused(400, "request_invalid");
+    asked["dry_run"] = json!(true);
+    let answer = server.ask(&asked).expect(200);
+    assert_eq!(answer.at("/trace/links/0/agent"), &agent.handle);
+    let rule = answer.at("/trace/links/0/policies/0/rules/0");
+    assert_eq!(
+        (&rule["said"], &rule["when"][0]["outcome"]),
+        (&json!("not_held"), &json!("false")),
+        "{rule:#}"
+    );
+    assert_eq!(rule["when"][0]["observed"], json!({"params.amount": 7}));
+}
+
+#[test]
 fn a_held_decision_waits_for_a_person_and_is_used_once() {
     let stage = stage();
     let server = registered();

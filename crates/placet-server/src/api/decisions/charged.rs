@@ -26,7 +26,7 @@ use axum::Json;
 use placet_core::{
     action::Action,
     id::{ActionId, ApprovalId, DecisionId},
-    judge::{self, Judgement, Observation, Request, Verdict},
+    judge::{self, Judgement, Observation, Request, Verdict, exceeded},
     policy::BoundPolicies,
     record::{EntryType, Envelope, body::redact_secret_members, leaf},
     refusal::{Code, Reader, Reason},
@@ -81,6 +81,11 @@ pub(super) async fn decide(
         .take()
         .ok_or_else(|| super::invalid("`token` is missing: the agent's access token"))?;
     let (context, approval, dry_run) = (question.context.take(), question.approval, question.dry_run);
+    let explain = question.explain;
+    if explain && !dry_run {
+        let detail = "an explanation is of a dry run: send `\"dry_run\": true` with it";
+        return Err(super::invalid(detail));
+    }
     if context.as_ref().is_some_and(|context| !context.is_object() || context.to_string().len() > MAX_CONTEXT)
     {
         return Err(super::invalid(format!("`context` is an object of at most {MAX_CONTEXT} bytes")));
@@ -120,7 +125,7 @@ pub(super) async fn decide(
         };
         if dry_run {
             let chain = (&bearer.chain, case.policies);
-            let decision = Decision::of(app, chain, action.clone(), case.context).await?;
+            let decision = Decision::of(app, chain, action.clone(), case.context, explain).await?;
             return Ok(Json(decision.shown(id(app), Reader::Administrator)));
         }
         if let Some(answer) = case.decide().await? {
@@ -205,7 +210,7 @@ impl Case<'_> {
             }
             Err(Refused::Stale) => Ok(None),
             Err(Refused::Limit { index, standing }) => {
-                let reason = way::exceeded(&judgement, &bearer.chain, index, standing);
+                let reason = exceeded(&judgement, &bearer.chain, index, standing);
                 self.deny(vec![reason], &judgement.observed).await.map(Some)
             }
             Err(Refused::Approval(code)) => {

@@ -1,0 +1,306 @@
+//! Tests of policies decide what the server decides.
+
+use crate::{
+    process::{run, stderr},
+    stage::{PLACET, story},
+};
+use placet_testkit::{Story, fresh};
+use serde_json::{Map, Value, json};
+use std::{fs, path::Path};
+
+fn rules() -> &'static str {
+    r#"  - name: small refunds
+    allow: [refunds.create]
+    on: ["order://customer:{{user.id}}/*"]
+    when:
+      - params.amount <= 500
+      - params.currency == "USD"
+    limits: [{count: 2, per: total, by: user}, {sum: params.amount, max: 450, per: day, by: user}]
+    approve: {when: params.amount > 100, by: ["role:support-lead"]}
+  - name: refunds in euros
+    allow: [refunds.create]
+    when: params.currency == "EUR"
+    limits: [{count: 2, per: total}, {sum: params.amount, max: 50, per: total}, {rate: 9/day, burst: 2}]
+  - {name: orders, allow: ["orders.*"]}
+  - {name: never the first, deny: [orders.delete], when: 'params.order_id == "1"'}
+  - {name: clerks delete, guard: [orders.delete], when: '"clerk" in user.roles'}
+  - {name: short notes, guard: [notes.*], when: size(params.text) < 5}
+"#
+}
+
+/// Every question that is asked, with its user's name where it has one.
+fn questions(user: &str) -> Vec<Value> {
+    let mut found = Vec::new();
+    for currency in [json!("USD"), json!("EUR"), json!("CHF"), Value::Null] {
+        for amount in
+            ["1", "30", "30.000001", "100.5", "450.01", "500", "500.01", "0", "-1", "1e3", "\"5\"", "null"]
+        {
+            let mut params = json!({"customer_id": user, "order_id": "7"});
+            let amount: Value = serde_json::from_str(amount).unwrap();
+            for (name, value) in [("amount", &amount), ("currency", &currency)] {
+                if !value.is_null() {
+                    params[name] = value.clone();
+                }
+            }
+            found.push(json!({"action": "refunds.create", "params": params}));
+        }
+    }
+    for order in ["1", "2"] {
+        let params = json!({"customer_id": user, "order_id": order});
+        found.push(json!({"action": "orders.delete", "params": params}));
+        found.push(json!({"action": "orders.read", "params": params}));
+    }
+    for text in ["hi", "hello", "", "…………"] {
+        found.push(json!({"action": "notes.write", "params": {"customer_id": user, "text": text}}));
+    }
+    let params = json!({"amount": 20, "currency": "USD"});
+    for resource in ["order://customer:42/7", "order://customer:42/7/8", "file://a/b"] {
+        found.push(json!({"action": "refunds.create", "resource": resource, "params": params}));
+    }
+    found.push(json!({"action": "refunds.undo", "resource": "order://customer:1/7"}));
+    found.push(json!({"action": "mail.send", "resource": "mail://a/b"}));
+    found.push(json!({"action": "orders.read", "params": {"customer_id": "a/../b", "order_id": "7"}}));
+    found
+}
+
+/// Writes the policy, the service and a test for each question, and answers the file of tests.
+fn write(home: &Path, handle: &str, given: &Value, questions: &[Value]) -> String {
+    let policy = format!("policy: {handle}\napplies_to: {{agents: [\"{handle}\"]}}\nrules:\n{}", rules());
+    fs::write(home.join("policy.yaml"), policy).unwrap();
+    fs::write(home.join("shop.yaml"), Story::service_at(story().shop.base())).unwrap();
+    let tests: Vec<Value> = questions
+        .iter()
+        .enumerate()
+        .map(|(index, when)| json!({"name": format!("q{index}"), "when": when, "then": "allow"}))
+        .collect();
+    let file =
+        json!({"policies": ["policy.yaml"], "services": ["shop.yaml"], "given": given, "tests": tests});
+    fs::write(home.join("all.test.yaml"), file.to_string()).unwrap();
+    "all.test.yaml".to_owned()
+}
+
+fn asked(question: &Value, agent: &str, user: Option<&str>) -> Value {
+    let mut body = question.clone();
+    body["agent"] = json!(agent);
+    body["dry_run"] = json!(true);
+    body["explain"] = json!(true);
+    if let Some(user) = user {
+        body["user"] = json!({"id": user});
+    }
+    body
+}
+
+/// Without what is another one's in each: the ids of grants.
+fn without_ids(trace: &Value) -> Value {
+    let mut trace = trace.clone();
+    for authority in trace["authorities"].as_array_mut().into_iter().flatten() {
+        authority.as_object_mut().unwrap().remove("grant");
+    }
+    trace
+}
+
+#[test]
+fn a_test_decides_what_the_server_decides() {
+    let story = story();
+    let home = tempfile::tempdir().unwrap();
+    let name = fresh("ann-");
+    let (user, _) = story.user(&name, &["clerk"]);
+    let (agent, token) = story.ready(rules());
+    // Two of the euros' two are gone, and 20 of their 50.
+    for _ in 0..2 {
+        let params = json!({"customer_id": "1", "order_id": "1", "amount": 10, "currency": "EUR"});
+        story.act(&token, "refunds.create", &params).expect(200);
+    }
+    let spent = |limit: &str, used: u32| json!({"rule": "refunds in euros", "limit": limit, "used": used});
+    let base = json!({
+        "agent": {"handle": agent.handle, "allowed_tools": ["orders.*", "notes.*", "refunds.*"], "resource_access": ["order://**"]},
+        "ledger": [spent("count", 2), spent("sum", 20), spent("rate", 2)],
+    });
+    let mut with_user = base.clone();
+    with_user["user"] = json!({"id": user, "name": name, "roles": ["clerk"]});
+    let mut seen = [0; 3];
+    for (given, on_behalf) in [(base, None), (with_user, Some(user.as_str()))] {
+        let questions = questions(&user);
+        let file = write(home.path(), &agent.handle, &given, &questions);
+        let output = run(home.path(), &["policy", "test", &file]);
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        for (index, (question, test)) in questions.iter().zip(report["tests"].as_array().unwrap()).enumerate()
+        {
+            let asked = asked(question, &agent.handle, on_behalf);
+            let server = story.admin().post("/v1/decisions").json(&asked).send().expect(200).body;
+            let local = &test["actual"];
+            // When a bucket has room again depends on when it was filled.
+            let timeless = |reasons: &Value| {
+                let mut reasons = reasons.clone();
+                for reason in reasons.as_array_mut().unwrap() {
+                    if let Some(remedy) = reason.get_mut("remedy").and_then(Value::as_object_mut) {
+                        remedy.retain(|name, _| !name.ends_with("retry_at"));
+                    }
+                }
+                reasons
+            };
+            assert_eq!(server["decision"], local["decision"], "{question:#}\n{server:#}");
+            assert_eq!(timeless(&server["reasons"]), timeless(&local["reasons"]), "{question:#}");
+            let none = json!([]);
+            if server["decision"] != "deny" {
+                assert_eq!(server.get("rules").unwrap_or(&none), &local["rules"], "{question:#}");
+            }
+            seen[["allow", "hold", "deny"].iter().position(|word| server["decision"] == *word).unwrap()] += 1;
+            if index % 9 == 0 {
+                let name = format!("q{index}");
+                let output = run(home.path(), &["policy", "explain", &file, "--case", &name]);
+                let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+                let trace = server
+                    .get("trace")
+                    .cloned()
+                    .unwrap_or_else(|| json!({"authorities": [], "level": false, "links": []}));
+                assert_eq!(without_ids(&trace), without_ids(&told["trace"]), "{question:#}");
+            }
+        }
+    }
+    assert!(seen.iter().all(|count| *count >= 1), "{seen:?}");
+}
+
+#[test]
+fn only_who_may_know_everything_is_told_why() {
+    let story = story();
+    let (agent, token) =
+        story.ready("  - {name: secret, allow: [orders.read], when: agent.labels.tier == \"gold\"}\n");
+    let mut question =
+        json!({"action": "orders.read", "params": {"customer_id": "1", "order_id": "1"}, "explain": true});
+    let ask = |token: &str, question: &Value| {
+        story.client().post("/v1/decisions").bearer(token).json(question).send()
+    };
+    ask(&token, &question).refused(403, "not_permitted");
+    question["dry_run"] = json!(true);
+    ask(&token, &question).refused(403, "not_permitted");
+    question["agent"] = json!(agent.handle);
+    let answer = story.admin().post("/v1/decisions").json(&question).send().expect(200);
+    let rule = answer.at("/trace/links/0/policies/0/rules/0");
+    assert_eq!(
+        (&rule["said"], &rule["when"][0]["outcome"]),
+        (&json!("not_held"), &json!("unknown")),
+        "{rule:#}"
+    );
+    question.as_object_mut().unwrap().remove("explain");
+    let answer = story.admin().post("/v1/decisions").json(&question).send().expect(200);
+    assert_eq!(answer.body.get("trace"), None);
+}
+
+#[test]
+fn results_are_the_same_bytes_and_tell_what_failed() {
+    let home = tempfile::tempdir().unwrap();
+    let (question, given) = (json!({"action": "orders.read", "resource": "order://a/b"}), Map::new().into());
+    let file = write(home.path(), "bot", &given, &[question.clone(), question]);
+    let arguments = ["policy", "test", ".", "--coverage", "--junit", "out.xml"];
+    let first = run(home.path(), &arguments);
+    assert_eq!(first.status.code(), Some(0), "{}", stderr(&first));
+    let xml = fs::read_to_string(home.path().join("out.xml")).unwrap();
+    assert!(xml.contains("tests=\"2\" failures=\"0\"") && xml.contains("name=\"q0\""), "{xml}");
+    let second = run(home.path(), &arguments);
+    assert_eq!(
+        (first.stdout, xml),
+        (second.stdout, fs::read_to_string(home.path().join("out.xml")).unwrap())
+    );
+    let low = run(home.path(), &["policy", "test", ".", "--min-coverage", "60"]);
+    assert_eq!(low.status.code(), Some(1));
+    let report: Value = serde_json::from_slice(&low.stdout).unwrap();
+    assert_eq!((&report["failed"], &report["coverage"]["least"]), (&json!(0), &json!(60)));
+
+    let path = home.path().join(&file);
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replacen("\"allow\"", "\"deny\"", 1)).unwrap();
+    let failed = run(home.path(), &arguments);
+    assert_eq!(failed.status.code(), Some(1));
+    let report: Value = serde_json::from_slice(&failed.stdout).unwrap();
+    let difference = json!([{"of": "decision", "expected": "deny", "actual": "allow"}]);
+    assert_eq!(
+        (&report["tests"][0]["result"], &report["tests"][0]["differences"]),
+        (&json!("failed"), &difference)
+    );
+    let xml = fs::read_to_string(home.path().join("out.xml")).unwrap();
+    assert!(xml.contains("failures=\"1\"") && xml.contains("expected deny, was allow"), "{xml}");
+
+    fs::write(&path, text.replacen("\"then\"", "\"thn\"", 1)).unwrap();
+    let wrong = run(home.path(), &["policy", "test", &file]);
+    assert_eq!(wrong.status.code(), Some(1));
+    let said = String::from_utf8(wrong.stdout).unwrap();
+    assert!(said.contains("unknown key `thn`") && said.contains("did you mean `then`?"), "{said}");
+    assert_eq!(run(home.path(), &["policy", "test", "none.test.yaml"]).status.code(), Some(2));
+}
+
+#[test]
+fn the_example_of_the_page_passes() {
+    let home = tempfile::tempdir().unwrap();
+    let page = include_str!("../../../../docs/policy-tests.md");
+    let blocks = page.split("```yaml\n# ").skip(1).filter_map(|rest| rest.split_once("```"));
+    for (block, _) in blocks {
+        let (name, text) = block.split_once('\n').unwrap();
+        fs::write(home.path().join(name), text).unwrap();
+    }
+    let commands = page.lines().filter_map(|line| line.strip_prefix("$ placet policy test support-desk"));
+    let output = run(home.path(), &["policy", "test", "support-desk.test.yaml", "--coverage"]);
+    assert_eq!((commands.count(), output.status.code()), (1, Some(0)), "{}", stderr(&output));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&report["passed"], &report["failed"]), (&json!(5), &json!(0)));
+}
+
+#[test]
+fn versions_are_compared_on_what_was_recorded() {
+    let story = Story::new(PLACET);
+    let rules = "  - {name: small, allow: [refunds.create], when: params.amount <= 50, limits: [{count: 2, per: total}]}\n";
+    let (agent, token) = story.ready(rules);
+    let refund = |amount: i64| {
+        story.act(&token, "refunds.create", &json!({"customer_id": "1", "order_id": "1", "amount": amount}))
+    };
+    refund(40).expect(200);
+    refund(60).refused(403, "condition_failed");
+    refund(50).expect(200);
+    refund(10).refused(403, "limit_exceeded");
+    story.act(&token, "orders.read", &json!({"customer_id": "1", "order_id": "1"})).refused(403, "no_rule");
+    story.record();
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("new.yaml");
+    let head = format!("policy: {0}\napplies_to: {{agents: [\"{0}\"]}}\nrules:\n", agent.handle);
+    let run = |arguments: &[&str]| {
+        let output = story.server.cli().args(arguments).current_dir(home.path()).output().unwrap();
+        (
+            output.status.code(),
+            serde_json::from_slice::<Value>(&output.stdout).unwrap_or_default(),
+            stderr(&output),
+        )
+    };
+    let replay = || run(&["policy", "test", "--replay", "new.yaml"]);
+    let diff = || run(&["policy", "diff", &agent.handle, "new.yaml", "--record"]);
+
+    fs::write(&file, format!("{head}{rules}")).unwrap();
+    let (code, report, said) = replay();
+    assert_eq!((code, &report["replayed"]), (Some(0), &json!(4)), "{report:#} {said}");
+    let left: Vec<_> = report["left_out"].as_object().unwrap().iter().collect();
+    assert!(left.len() == 1 && left[0].0.contains("limit_exceeded") && left[0].1 == 1, "{report:#}");
+    let (code, report, said) = diff();
+    assert_eq!(
+        (code, &report["changes"], &report["compared"]["record"]),
+        (Some(0), &json!([]), &json!(4)),
+        "{said}"
+    );
+
+    fs::write(&file, format!("{head}{}", rules.replace("<= 50", "> 45"))).unwrap();
+    let (code, report, _) = replay();
+    let changes = report["changes"].as_array().unwrap();
+    let told = |change: &Value| {
+        format!("{} {} {}", change["asked"]["params"]["amount"], change["decided"], change["now"]["decision"])
+    };
+    let told: Vec<_> = changes.iter().map(told).collect();
+    assert_eq!(
+        (code, told),
+        (Some(1), vec![r#"40 "allow" "deny""#.to_owned(), r#"60 "deny" "allow""#.to_owned()])
+    );
+    let (code, report, _) = diff();
+    let changes = report["changes"].as_array().unwrap();
+    let of = |from: &str| changes.iter().filter(|change| change["from"] == from).count();
+    assert_eq!((code, of("record")), (Some(1), 2), "{report:#}");
+    assert!(of("generated") > 0, "{report:#}");
+    assert_eq!(run(&["policy", "diff", "nobody", "new.yaml"]).0, Some(1));
+}
