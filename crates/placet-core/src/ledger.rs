@@ -226,14 +226,6 @@ impl Limit {
         }
     }
 
-    /// The text of what it sums; none where it counts.
-    pub fn summed(&self) -> Option<&str> {
-        match &self.measure {
-            Measure::Sum { of, .. } => Some(of.source()),
-            Measure::Count { .. } | Measure::Rate { .. } | Measure::Concurrent { .. } => None,
-        }
-    }
-
     /// A number of the counter's units as people read it.
     pub fn shown(&self, units: i64) -> Value {
         match self.measure {

@@ -24,6 +24,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::sync::Arc;
 
 /// The tree.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -169,7 +170,7 @@ pub struct LimitTrace {
     pub unreadable: Option<String>,
     /// The limit itself, and its counters as indexes into [`Trace::charges`].
     #[serde(skip)]
-    counters: Vec<(usize, std::sync::Arc<Limit>)>,
+    counters: Vec<(usize, Arc<Limit>)>,
 }
 
 /// What a rule asks of people.
@@ -265,35 +266,31 @@ impl<'a> Tracer<'a> {
     }
 
     fn limits(&mut self, limits: &[LimitOf], bill: &Bill, refused: &[Reason]) {
-        let shown: Vec<LimitTrace> = limits
-            .iter()
-            .map(|applied| {
-                let mut shown = LimitTrace::of(applied);
-                let index =
-                    bill.limits.iter().position(|known| std::sync::Arc::ptr_eq(&known.limit, &applied.limit));
-                match index {
-                    Some(_) if self.observed => {}
-                    Some(index) => {
-                        let charges =
-                            bill.charges.iter().enumerate().filter(|(_, charge)| charge.limit == index);
-                        for (at, charge) in charges {
-                            shown.amount = Some(applied.limit.shown(charge.amount));
-                            shown.max = Some(applied.limit.shown(charge.max));
-                            shown.counters.push((at, applied.limit.clone()));
-                        }
-                        if shown.counters.is_empty() {
-                            shown.unreadable = refused.iter().find_map(|reason| reason.detail.clone());
-                        }
-                    }
-                    None => {
-                        let source = applied.limit.summed();
-                        let own = refused.iter().find(|reason| reason.expression.as_deref() == source);
-                        shown.unreadable = own.and_then(|reason| reason.detail.clone());
-                    }
+        // Each limit that can't be counted is a denial, in their order.
+        let mut refused = refused.iter().peekable();
+        let mut shown: Vec<LimitTrace> = limits.iter().map(LimitTrace::of).collect();
+        for (shown, applied) in shown.iter_mut().zip(limits) {
+            let Some(index) = bill.limits.iter().position(|known| Arc::ptr_eq(&known.limit, &applied.limit))
+            else {
+                shown.unreadable = refused.next().and_then(|reason| reason.detail.clone());
+                continue;
+            };
+            let charges = bill.charges.iter().enumerate().filter(|(_, charge)| charge.limit == index);
+            for (at, charge) in charges {
+                shown.amount = Some(applied.limit.shown(charge.amount));
+                shown.max = Some(applied.limit.shown(charge.max));
+                if !self.observed {
+                    shown.counters.push((at, applied.limit.clone()));
                 }
-                shown
-            })
-            .collect();
+            }
+            // Without a charge it is counted together with another one, or by somebody that there is not: that
+            // denial is about no expression.
+            if shown.amount.is_none()
+                && let Some(reason) = refused.next_if(|reason| reason.expression.is_none())
+            {
+                shown.unreadable.clone_from(&reason.detail);
+            }
+        }
         if !self.observed {
             self.trace.charges.clone_from(&bill.charges);
             self.trace.limits.clone_from(&bill.limits);

@@ -64,10 +64,10 @@ fn questions(user: &str) -> Vec<Value> {
 }
 
 /// Writes the policy, the service and a test for each question, and answers the file of tests.
-fn write(home: &Path, handle: &str, given: &Value, questions: &[Value]) -> String {
+fn write(home: &Path, shop: &str, handle: &str, given: &Value, questions: &[Value]) -> String {
     let policy = format!("policy: {handle}\napplies_to: {{agents: [\"{handle}\"]}}\nrules:\n{}", rules());
     fs::write(home.join("policy.yaml"), policy).unwrap();
-    fs::write(home.join("shop.yaml"), Story::service_at(story().shop.base())).unwrap();
+    fs::write(home.join("shop.yaml"), Story::service_at(shop)).unwrap();
     let tests: Vec<Value> = questions
         .iter()
         .enumerate()
@@ -101,7 +101,8 @@ fn without_ids(trace: &Value) -> Value {
 
 #[test]
 fn a_test_decides_what_the_server_decides() {
-    let story = story();
+    // Nobody else's policy for every agent is in force there.
+    let story = Story::new(PLACET);
     let home = tempfile::tempdir().unwrap();
     let name = fresh("ann-");
     let (user, _) = story.user(&name, &["clerk"]);
@@ -121,7 +122,7 @@ fn a_test_decides_what_the_server_decides() {
     let mut seen = [0; 3];
     for (given, on_behalf) in [(base, None), (with_user, Some(user.as_str()))] {
         let questions = questions(&user);
-        let file = write(home.path(), &agent.handle, &given, &questions);
+        let file = write(home.path(), story.shop.base(), &agent.handle, &given, &questions);
         let output = run(home.path(), &["policy", "test", &file]);
         assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
         let report: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -192,7 +193,7 @@ fn only_who_may_know_everything_is_told_why() {
 fn results_are_the_same_bytes_and_tell_what_failed() {
     let home = tempfile::tempdir().unwrap();
     let (question, given) = (json!({"action": "orders.read", "resource": "order://a/b"}), Map::new().into());
-    let file = write(home.path(), "bot", &given, &[question.clone(), question]);
+    let file = write(home.path(), "http://127.0.0.1:9", "bot", &given, &[question.clone(), question]);
     let arguments = ["policy", "test", ".", "--coverage", "--junit", "out.xml"];
     let first = run(home.path(), &arguments);
     assert_eq!(first.status.code(), Some(0), "{}", stderr(&first));

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 /// A line with what hangs below it.
 struct Branch {
     text: String,
-    below: Vec<Branch>,
+    below: Vec<Self>,
 }
 
 impl Branch {

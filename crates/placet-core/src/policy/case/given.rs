@@ -49,7 +49,7 @@ pub(super) fn chain(
     at: Position,
     report: &Report,
 ) -> Option<Chain> {
-    let links = links(given, first, now)?;
+    let links = links(given, first)?;
     match Chain::assemble(links, Vec::new(), now) {
         Ok(chain) => Some(chain),
         Err(reason) => {
@@ -60,14 +60,14 @@ pub(super) fn chain(
 }
 
 /// Leaf first.
-fn links(given: &Given<'_>, first: Option<&Policy>, now: Timestamp) -> Option<Vec<Link>> {
+fn links(given: &Given<'_>, first: Option<&Policy>) -> Option<Vec<Link>> {
     let (agent, registration) = agent(given.optional("agent").as_ref(), first)?;
     let (agent, registration) = (Arc::new(agent), Arc::new(registration));
     let above = match given.optional("parent") {
         Some(parent) => {
             let map = parent.map()?;
             map.finish(PARENT_KEYS);
-            links(&Given::new(std::iter::once(map)), first, now)?
+            links(&Given::new(std::iter::once(map)), first)?
         }
         None => vec![Link {
             grant: registration.clone(),

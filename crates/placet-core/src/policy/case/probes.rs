@@ -29,7 +29,7 @@ use std::{
 
 /// The most probes.
 const MOST: usize = 20_000;
-/// The most values of one parameter, resources and agents of one action, and moments.
+/// The most values of one parameter, and resources and agents of one action.
 const EACH: usize = 24;
 
 /// The tests, each `{given, when, then}`; what should be decided is not known.
@@ -326,7 +326,7 @@ fn moments(rules: &[&Rule]) -> Vec<Value> {
                 open = !open;
                 for moment in [at.minus(Duration::from_secs(1)), at] {
                     let moment = json!(moment.to_string());
-                    if !found.contains(&moment) && found.len() < EACH {
+                    if !found.contains(&moment) && found.len() < 4 * EACH {
                         found.push(moment);
                     }
                 }

@@ -333,8 +333,8 @@ fn probes_find_what_a_change_of_a_policy_does() {
         ("params.amount > 100", "params.amount >= 100", Verdict::Allow, Verdict::Hold),
         ("\"USD\"", "\"EUR\"", Verdict::Allow, Verdict::Deny),
         ("order://customer:{{user.id}}/*", "order://customer:{{user.id}}/**", Verdict::Deny, Verdict::Allow),
-        ("to: \"17:00\"", "to: \"17:01\"", Verdict::Deny, Verdict::Allow),
-        ("mon-fri", "mon-sat", Verdict::Deny, Verdict::Allow),
+        ("to: \"17:00\"", "to: \"17:01\"", Verdict::Deny, Verdict::Hold),
+        ("mon-fri", "mon-sat", Verdict::Deny, Verdict::Hold),
         ("deny: [refunds.bulk]", "allow: [refunds.bulk]", Verdict::Deny, Verdict::Allow),
         ("team: support", "team: [support, sales]", Verdict::Deny, Verdict::Allow),
         ("\"support-*\"", "\"support-*\", helper", Verdict::Deny, Verdict::Allow),
@@ -347,7 +347,10 @@ fn probes_find_what_a_change_of_a_policy_does() {
             "{edited}: {found:#?}"
         );
         let back = changes(&DESK.replacen(right, edited, 1), DESK);
-        assert_eq!(back.len(), found.len(), "{edited}");
+        assert!(
+            back.iter().any(|(one, other, _)| (other.decision, one.decision) == (before, after)),
+            "{edited}"
+        );
     }
     let found = changes(DESK, &DESK.replacen("max: 2000", "max: 3000", 1));
     assert!(!found.is_empty());

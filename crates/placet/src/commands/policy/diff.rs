@@ -175,7 +175,7 @@ async fn recorded(
 ) -> Result<BTreeMap<String, u64>, Failure> {
     let in_force = InForce::read(client).await?;
     let others = |policy: &Arc<Policy>| {
-        let mut all = in_force.with(&[policy.clone()]);
+        let mut all = in_force.with(std::slice::from_ref(policy));
         all.retain(|other| {
             other.name() == policy.name() || (other.name() != before.name() && other.name() != after.name())
         });

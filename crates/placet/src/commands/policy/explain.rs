@@ -64,10 +64,10 @@ pub(crate) async fn run(asked: Explain, context: &Context) -> Result<Exit, Failu
 fn of_test(file: PathBuf, name: Option<&str>, context: &Context) -> Result<Exit, Failure> {
     let read = suites::read(&[file])?;
     let Some(tests) = read.tests.first().filter(|_| read.tests.len() == 1) else {
-        return match read.found.is_empty() {
-            true => Err(Failure::unreadable("name one file of tests")),
-            false => Ok(diagnostics(context, &read.found, &[])),
-        };
+        if read.found.is_empty() {
+            return Err(Failure::unreadable("name one file of tests"));
+        }
+        return Ok(diagnostics(context, &read.found, &[]));
     };
     let cases = tests.suite.cases();
     let names = || cases.iter().map(|case| format!("`{}`", case.name)).collect::<Vec<_>>().join(", ");

@@ -140,7 +140,9 @@ impl Recorded {
             return Ok(());
         };
         // People had said yes: the policies hold it, as they did.
-        let held = text("approval").is_some() || text("permit").is_some();
+        let permitted =
+            entry.get("permits").and_then(Value::as_array).is_some_and(|permits| !permits.is_empty());
+        let held = text("approval").is_some() || permitted;
         let decided = match text("type") {
             Some("action.intent") if held => "hold",
             Some("action.intent") => "allow",
