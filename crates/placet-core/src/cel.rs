@@ -10,8 +10,12 @@ mod compile;
 mod evaluate;
 mod fuel;
 mod functions;
+<<<<<<< HEAD
 mod loops;
 mod native;
+=======
+mod lists;
+>>>>>>> 50cb193 (The compact form of policies, lists of values, and a schema for editors)
 mod node;
 mod parse;
 mod reads;
@@ -23,6 +27,7 @@ mod vars;
 
 pub use check::{FieldType, Schema, TypeIssue};
 pub use fuel::{FUEL_PER_DECISION, Fuel};
+pub use lists::Lists;
 pub use reads::{Bound, BoundOp};
 pub use vars::{Activation, Facts, Path, Root};
 
@@ -101,11 +106,23 @@ impl Expression {
     /// # Errors
     /// Text that is too long, too deep, not CEL, or names an unknown variable or function.
     pub fn parse(source: &str) -> Result<Self, ParseError> {
+        Self::parse_with(source, &Lists::default())
+    }
+
+    /// As [`Expression::parse`], with the lists that it may name as `lists.NAME`.
+    ///
+    /// # Errors
+    /// As there, and a list that there is none of.
+    pub fn parse_with(source: &str, lists: &Lists) -> Result<Self, ParseError> {
         let tokens = scan::scan(source)?;
+        let names_lists = source.contains(Root::Lists.name());
         let conjuncts = scan::conjuncts(source, &tokens)?
             .into_iter()
             .map(|piece| {
-                let node = parse::conjunct(source, piece)?;
+                let mut node = parse::conjunct(source, piece)?;
+                if names_lists {
+                    lists.fill(&mut node)?;
+                }
                 let start = piece.first().map_or(0, |token| token.start);
                 let end = piece.last().map_or(start, |token| token.end);
                 Ok(Conjunct {

@@ -9,13 +9,16 @@
 mod bind;
 pub mod case;
 mod check;
+mod compact;
 mod document;
 mod duration;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod full;
 mod hours;
+mod lists;
 mod rule;
+mod schema;
 mod selector;
 mod set;
 mod shadow;
@@ -28,9 +31,10 @@ mod types;
 pub use bind::BoundPolicies;
 pub(crate) use bind::{BoundLink, BoundPolicy, Charged, encoded};
 pub(crate) use hours::Hours;
+pub(crate) use rule::{Approve, Condition, Kind, LimitOf, Reads, Rule};
+pub use schema::schema;
 pub use set::{PolicySet, Staged};
 pub use stage::{NoStage, Stage};
-pub(crate) use rule::{Approve, Condition, Kind, LimitOf, Reads, Rule};
 
 use crate::{diagnostic::Diagnostic, pattern::ActionName, service::Service};
 use rule::Index;
@@ -57,15 +61,30 @@ impl Mode {
     }
 }
 
+/// What whoever loads a document adds to it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Named<'a> {
+    /// What messages call the source.
+    pub file: Option<&'a str>,
+    /// The name of a document in the compact form that has no `agent`. Absent: the file's, without folder and ending.
+    pub name: Option<&'a str>,
+    /// The handles of the agents that a document in the compact form without `agent` is for.
+    pub agents: &'a [String],
+}
+
 /// A policy at one version, checked and compiled.
 pub struct Policy {
     name: Arc<str>,
     version: u64,
     label: Arc<str>,
     mode: Mode,
+    /// Whether it was written in the compact form.
+    compact: bool,
     /// In seconds.
     keep: Option<u64>,
     selector: Selector,
+    /// As they were stated; conditions have them filled in.
+    lists: Box<[lists::Stated]>,
     rules: Box<[Rule]>,
     /// The templates of all rules; each entry of `on` knows its index.
     templates: Box<[Template]>,
@@ -86,13 +105,80 @@ impl Policy {
         version: u64,
         services: &[&Service],
     ) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
-        let (root, report) = crate::yaml::parse(source, file)?;
+        Self::load_as(source, &Named { file, ..Named::default() }, version, services)
+    }
+
+    /// As [`Policy::load`], for a document that may leave open what it is called and whom it is about: the compact
+    /// form without `agent`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn load_as(
+        source: &[u8],
+        named: &Named<'_>,
+        version: u64,
+        services: &[&Service],
+    ) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
+        let (root, report) = crate::yaml::parse(source, named.file)?;
+        let is_compact = compact::is(&root);
+        let root = if is_compact {
+            let name = named.name.or_else(|| named.file.map(compact::stem));
+            let given = compact::Given { name, agents: named.agents };
+            match compact::translate(&root, given, services, &report) {
+                Some(full) => full,
+                None => return report.finish(None),
+            }
+        } else {
+            if !named.agents.is_empty() {
+                report.error(
+                    root.position,
+                    "the document says itself whom it is about: `--agent` is for the compact form without `agent`",
+                );
+            }
+            root
+        };
         let policy = document::read(&root, &report, version);
         if let Some(policy) = &policy {
             shadow::check(policy, &report);
             check::policy(policy, services, &report);
         }
-        report.finish(policy)
+        report.finish(policy.map(|policy| Self { compact: is_compact, ..policy }))
+    }
+
+    /// The name that a document would be applied under: the one it states or, in the compact form without `agent`, the
+    /// file's. `None` where it can't be read, or states none.
+    pub fn name_of(source: &[u8], file: Option<&str>) -> Option<String> {
+        let (root, _) = crate::yaml::parse(source, None).ok()?;
+        let stated = root.get(if compact::is(&root) { "agent" } else { "policy" });
+        match stated.map(|node| &node.value) {
+            Some(crate::yaml::Yaml::String(name)) => Some(name.clone()),
+            None if compact::is(&root) => file.map(|file| compact::stem(file).to_owned()),
+            _ => None,
+        }
+    }
+
+    /// Whether the document is in the compact form. What that becomes depends on the services that are in force then,
+    /// and on whom it is applied to: what is kept of it is [`Policy::kept`].
+    pub fn is_compact(&self) -> bool {
+        self.compact
+    }
+
+    /// The text that stands for this policy from now on: `source`, or of the compact form what it became, with
+    /// `source` in its comments.
+    pub fn kept(&self, source: &str) -> String {
+        if !self.compact {
+            return source.to_owned();
+        }
+        let mut kept = "# From the compact form:\n".to_owned();
+        // All that one YAML reader or another takes for the end of a line.
+        for line in source.split(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']) {
+            kept.push_str("#   ");
+            kept.push_str(line);
+            kept.push('\n');
+        }
+        let full = self.in_full();
+        kept.push_str(&full);
+        if kept.len() > crate::yaml::MAX_SOURCE { full } else { kept }
     }
 
     /// The name, unique in an installation: `[A-Za-z0-9][A-Za-z0-9._-]{0,63}`.

@@ -105,6 +105,11 @@ pub fn to_json(node: &Node) -> serde_json::Value {
 }
 
 impl Node {
+    /// A value that stands nowhere itself but comes of what stands at `position`.
+    pub(crate) fn made(value: Yaml, position: Position) -> Self {
+        Self { value, position, origin: Origin::Unknown }
+    }
+
     /// Where byte `offset` of a string stands in the source: exact for scalars on one line and for `|` blocks, the
     /// beginning of the scalar for others.
     pub fn position_within(&self, offset: usize) -> Position {

@@ -56,7 +56,7 @@ pub(super) fn membership([member, list]: [Node; 2]) -> Kind {
         })
         .collect();
     match constants {
-        Some(constants) => Kind::InSet(Box::new(member), Box::new(ConstantSet::new(constants))),
+        Some(constants) => Kind::InSet(Box::new(member), Arc::new(ConstantSet::new(constants))),
         None => Kind::In(Box::new([member, list])),
     }
 }

@@ -5,7 +5,7 @@
 use super::{functions::Function, vars::Path};
 use crate::decimal::Decimal;
 use jiff::tz::TimeZone;
-use std::{cmp::Ordering, collections::HashSet};
+use std::{cmp::Ordering, collections::HashSet, sync::Arc};
 
 #[derive(Debug)]
 pub(super) struct Node {
@@ -44,6 +44,35 @@ impl Node {
     }
 }
 
+impl Node {
+    /// The same as [`Node::children`], to change them.
+    pub(super) fn children_mut(&mut self) -> Vec<&mut Self> {
+        match &mut self.kind {
+            Kind::Constant(_) | Kind::Path(_) | Kind::Local(_) => Vec::new(),
+            Kind::Field(operand, _)
+            | Kind::Has(operand, _)
+            | Kind::Not(operand)
+            | Kind::Negate(operand)
+            | Kind::InSet(operand, _)
+            | Kind::Matches(operand, _)
+            | Kind::Zoned(_, operand, _) => vec![operand],
+            Kind::Index(two)
+            | Kind::And(two)
+            | Kind::Or(two)
+            | Kind::Compare(_, two)
+            | Kind::Arithmetic(_, two)
+            | Kind::In(two) => two.iter_mut().collect(),
+            Kind::If(three) => three.iter_mut().collect(),
+            Kind::List(nodes) | Kind::Call(_, nodes) => nodes.iter_mut().collect(),
+            Kind::Map(entries) => entries.iter_mut().flat_map(|(key, value)| [key, value]).collect(),
+            Kind::Macro(parts) => {
+                let Macro { range, body, condition, .. } = &mut **parts;
+                [range, body].into_iter().chain(condition).collect()
+            }
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) enum Kind {
     Constant(Constant),
@@ -65,7 +94,7 @@ pub(super) enum Kind {
     Compare(Comparison, Box<[Node; 2]>),
     Arithmetic(Arithmetic, Box<[Node; 2]>),
     In(Box<[Node; 2]>),
-    InSet(Box<Node>, Box<ConstantSet>),
+    InSet(Box<Node>, Arc<ConstantSet>),
     Matches(Box<Node>, Box<Pattern>),
     /// The target, where there is one, is the first argument.
     Call(Function, Box<[Node]>),

@@ -38,6 +38,9 @@ pub enum BoundOp {
     In,
 }
 
+/// The longest list that is a remedy.
+const LONGEST: usize = 64;
+
 pub(super) fn reads(node: &Node) -> Vec<Path> {
     let mut found = Vec::new();
     let mut pending = vec![node];
@@ -64,6 +67,9 @@ pub(super) fn bound(node: &Node) -> Option<Bound> {
     match &node.kind {
         Kind::InSet(member, set) => {
             let Kind::Path(path) = &member.kind else { return None };
+            if set.members.len() > LONGEST {
+                return None;
+            }
             let literal = Json::Array(set.members.iter().map(json).collect::<Option<_>>()?);
             Some(Bound { path: path.clone(), op: BoundOp::In, literal })
         }

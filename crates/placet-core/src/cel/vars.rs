@@ -30,11 +30,13 @@ pub enum Root {
     Now,
     /// What a trusted resource server says about the request.
     Context,
+    /// The lists of the document; filled in when it is loaded, so that no decision reads it.
+    Lists,
 }
 
 impl Root {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Params,
         Self::Action,
         Self::Resource,
@@ -45,6 +47,7 @@ impl Root {
         Self::Risk,
         Self::Now,
         Self::Context,
+        Self::Lists,
     ];
 
     /// The name as conditions write it.
@@ -60,6 +63,7 @@ impl Root {
             Self::Risk => "risk",
             Self::Now => "now",
             Self::Context => "context",
+            Self::Lists => "lists",
         }
     }
 

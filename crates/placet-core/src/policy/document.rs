@@ -3,15 +3,16 @@
 //! Invariant: every key is either understood or reported, with its place.
 
 use super::{
-    Mode, Policy, duration,
+    Mode, Policy, compact, duration,
     hours::Hours,
+    lists,
     rule::{Approve, Condition, Index, Kind, LimitOf, Named, On, OnWhat, Reads, Rule},
     selector::{Handle, Selector},
     template::{Entry, Template},
 };
 use crate::{
     approval::{Approver, WITHIN},
-    cel::Expression,
+    cel::{Expression, Lists},
     diagnostic::{Diagnostic, Position, Report},
     ledger::{Limit, Per},
     pattern::ActionPattern,
@@ -20,10 +21,14 @@ use crate::{
 };
 use std::collections::HashMap;
 
-const KEYS: &[&str] = &["policy", "applies_to", "mode", "rules", "record"];
-const RULE_KEYS: &[&str] =
+pub(super) const KEYS: &[&str] = &["policy", "applies_to", "mode", "lists", "rules", "record"];
+pub(super) const SELECTOR_KEYS: &[&str] = &["agents", "labels"];
+pub(super) const RECORD_KEYS: &[&str] = &["keep"];
+pub(super) const APPROVE_KEYS: &[&str] = &["when", "by", "within"];
+pub(super) const RULE_KEYS: &[&str] =
     &["name", "allow", "deny", "guard", "on", "when", "limits", "approve", "shape", "hours"];
-const LIMIT_KEYS: &[&str] = &["count", "sum", "max", "per", "zone", "by", "rate", "burst", "concurrent"];
+pub(super) const LIMIT_KEYS: &[&str] =
+    &["count", "sum", "max", "per", "zone", "by", "rate", "burst", "concurrent"];
 
 /// The longest name of a rule, in characters.
 const LONGEST_NAME: usize = 100;
@@ -33,13 +38,7 @@ const MOST_RULES: usize = 1000;
 /// Reads the document; `None` or a report with errors where it is not sound.
 pub(super) fn read(root: &Node, report: &Report, version: u64) -> Option<Policy> {
     let map = root.as_map(report)?;
-    map.finish(&[KEYS, &["agent"]].concat());
-    if root.get("agent").is_some() || matches!(root.get("policy").map(|node| &node.value), Some(Yaml::Map(_)))
-    {
-        let at = map.key_position("agent").or(map.key_position("policy")).unwrap_or(root.position);
-        unsupported(report, at, "the compact form", Some("write `policy: NAME` and `rules`"));
-        return None;
-    }
+    map.finish(KEYS);
     let mode = match map.optional("mode").map(|mode| mode.one_of(&["enforce", "observe"])) {
         Some(Some("observe")) => Mode::Observe,
         _ => Mode::Enforce,
@@ -47,9 +46,14 @@ pub(super) fn read(root: &Node, report: &Report, version: u64) -> Option<Policy>
     let keep = map.optional("record").and_then(|reading| keep(&reading));
     let name = map.required("policy").and_then(|reading| name(&reading));
     let selector = map.optional("applies_to").map_or_else(|| Some(Selector::default()), |it| selector(&it));
+    let (lists, stated) = map.optional("lists").map(|it| lists::read(&it)).unwrap_or_default();
     let rules = map.required("rules");
-    let mut reader = Reader { report, policy: name.clone().unwrap_or_default(), templates: Vec::new() };
+    let policy = name.clone().unwrap_or_default();
+    let mut reader = Reader { report, policy, lists: &lists, templates: Vec::new() };
     let rules = rules.map(|reading| reader.rules(&reading)).unwrap_or_default();
+    if let Some(reading) = map.optional("lists") {
+        lists::check_used(&reading, &lists);
+    }
     let (name, selector) = (name?, selector?);
     let index = Index::new(&rules);
     let reads = rules.iter().fold(Reads::default(), |reads, rule| {
@@ -61,8 +65,10 @@ pub(super) fn read(root: &Node, report: &Report, version: u64) -> Option<Policy>
         name: name.into(),
         version,
         mode,
+        compact: false,
         keep,
         selector,
+        lists: stated,
         rules: rules.into(),
         templates: reader.templates.into(),
         index,
@@ -81,7 +87,7 @@ fn unsupported(report: &Report, at: Position, what: &str, help: Option<&str>) {
 /// `record: {keep: 90d}`, in seconds.
 fn keep(reading: &Reading<'_>) -> Option<u64> {
     let map = reading.map()?;
-    map.finish(&["keep"]);
+    map.finish(RECORD_KEYS);
     let keep = map.required("keep")?;
     match duration::keep(keep.string()?) {
         Ok(seconds) => Some(seconds),
@@ -104,8 +110,11 @@ fn name(reading: &Reading<'_>) -> Option<String> {
 }
 
 fn selector(reading: &Reading<'_>) -> Option<Selector> {
+    if matches!(&reading.node().value, Yaml::String(word) if word == compact::NOBODY) {
+        return Some(Selector { agents: Some(Box::default()), labels: Box::default() });
+    }
     let map = reading.map()?;
-    map.finish(&["agents", "labels"]);
+    map.finish(SELECTOR_KEYS);
     if map.optional("agents").is_none() && map.optional("labels").is_none() {
         reading.error("`applies_to` is empty; leave it out to apply to every agent");
         return None;
@@ -151,6 +160,8 @@ fn some_of<'a>(reading: &Reading<'a>, what: &str) -> Vec<Reading<'a>> {
 struct Reader<'a> {
     report: &'a Report,
     policy: String,
+    /// What conditions may name as `lists.NAME`.
+    lists: &'a Lists,
     templates: Vec<Template>,
 }
 
@@ -221,8 +232,10 @@ impl Reader<'_> {
             let items = some_of(&reading, "a resource, or leave `on` out for every resource");
             items.iter().filter_map(|item| self.on(item)).collect()
         });
-        let when: Box<[Condition]> =
-            map.optional("when").map(|reading| conditions(&reading, self.report)).unwrap_or_default();
+        let when: Box<[Condition]> = map
+            .optional("when")
+            .map(|reading| conditions(&reading, self.report, self.lists))
+            .unwrap_or_default();
         let hours = map.optional("hours").map(|reading| Hours::read(&reading));
         if kind == Some(Kind::Deny) {
             for key in ["limits", "approve"] {
@@ -309,7 +322,7 @@ impl Reader<'_> {
         }
         let sum = map.optional("sum").map(|reading| reading.node().clone());
         if let Some(reading) = map.optional("sum") {
-            expression(&reading, self.report)?;
+            expression(&reading, self.report, self.lists)?;
         }
         match Limit::from_json(&to_json(item.node())) {
             Ok(limit) => {
@@ -339,9 +352,11 @@ impl Reader<'_> {
 
     fn approve(&self, reading: &Reading<'_>) -> Option<Approve> {
         let map = reading.map()?;
-        map.finish(&["when", "by", "within"]);
-        let when: Box<[Condition]> =
-            map.optional("when").map(|reading| conditions(&reading, self.report)).unwrap_or_default();
+        map.finish(APPROVE_KEYS);
+        let when: Box<[Condition]> = map
+            .optional("when")
+            .map(|reading| conditions(&reading, self.report, self.lists))
+            .unwrap_or_default();
         let by = map.optional("by").map_or_else(
             || vec![Approver::Default].into(),
             |reading| some_of(&reading, "an approver").iter().filter_map(approver).collect(),
@@ -386,15 +401,15 @@ fn action(item: &Reading<'_>) -> Option<Named> {
     }
 }
 
-fn conditions(reading: &Reading<'_>, report: &Report) -> Box<[Condition]> {
+fn conditions(reading: &Reading<'_>, report: &Report, lists: &Lists) -> Box<[Condition]> {
     let items = some_of(reading, "a condition, or leave `when` out");
     let read = |item: &Reading<'_>| {
-        Some(Condition { expression: expression(item, report)?, node: item.node().clone() })
+        Some(Condition { expression: expression(item, report, lists)?, node: item.node().clone() })
     };
     items.iter().filter_map(read).collect()
 }
 
-fn expression(item: &Reading<'_>, report: &Report) -> Option<Expression> {
+fn expression(item: &Reading<'_>, report: &Report, lists: &Lists) -> Option<Expression> {
     let text = item.string()?;
     if let Some(offset) = text.find("{{") {
         report.error(
@@ -403,7 +418,7 @@ fn expression(item: &Reading<'_>, report: &Report) -> Option<Expression> {
         );
         return None;
     }
-    match Expression::parse(text) {
+    match Expression::parse_with(text, lists) {
         Ok(expression) => Some(expression),
         Err(error) => {
             report.error(item.node().position_within(error.offset.unwrap_or(0)), &error.message);

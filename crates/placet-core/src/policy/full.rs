@@ -28,9 +28,19 @@ impl Policy {
         let labels = labels.collect::<Vec<_>>().join(", ");
         let labels = if labels.is_empty() { labels } else { format!(", labels: {{{labels}}}") };
         // Writing to a string does not fail.
-        let _ = writeln!(out, "applies_to: {{agents: {agents}{labels}}}\nmode: {}", self.mode.as_str());
+        let _ = match selector.agents.as_deref() {
+            Some([]) => writeln!(out, "applies_to: none\nmode: {}", self.mode.as_str()),
+            _ => writeln!(out, "applies_to: {{agents: {agents}{labels}}}\nmode: {}", self.mode.as_str()),
+        };
         if let Some(keep) = self.keep {
             let _ = writeln!(out, "record: {{keep: {}}}", span(keep));
+        }
+        if !self.lists.is_empty() {
+            out.push_str("lists:\n");
+            for stated in &self.lists {
+                let items = list(stated.items.iter().map(ToString::to_string));
+                let _ = writeln!(out, "  {}: {items}", stated.name);
+            }
         }
         out.push_str("rules:\n");
         for line in self.rules_in_full() {

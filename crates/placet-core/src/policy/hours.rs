@@ -21,6 +21,8 @@ use std::fmt;
 const DAY: u16 = 24 * 60;
 /// How many days ahead the next opening is looked for: a weekly hour can be skipped once by a clock put forward.
 const AHEAD: i32 = 16;
+/// The keys of one span.
+pub(super) const KEYS: &[&str] = &["days", "from", "to", "zone"];
 const NAMES: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
 /// When a rule has its say: in any of these.
@@ -87,7 +89,7 @@ impl fmt::Display for Hours {
 impl Opening {
     fn read(reading: &Reading<'_>) -> Option<Self> {
         let map = reading.map()?;
-        map.finish(&["days", "from", "to", "zone"]);
+        map.finish(KEYS);
         if ["days", "from", "to"].iter().all(|key| map.optional(key).is_none()) {
             reading.error("`hours` needs `days`, or `from` and `to`");
             return None;

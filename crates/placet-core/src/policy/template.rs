@@ -284,6 +284,11 @@ impl Fact {
         }
     }
 
+    /// Whether it is the user of the grant.
+    pub(super) fn is_user(&self) -> bool {
+        matches!(self, Self::UserId | Self::UserName)
+    }
+
     fn of(&self, link: &Link) -> Option<String> {
         match self {
             Self::UserId => link.grant.user.map(|id| id.to_string()),

@@ -114,9 +114,6 @@ fn what_belongs_to_later_versions_is_refused_where_it_stands() {
     insta::assert_snapshot!(errors("policy: p\nrules:\n  - {name: a, allow: [x], shape: {rows: 1}}").join("\n"), @r#"
 3:27 `shape` is not supported by this version
 "#);
-    insta::assert_snapshot!(errors("agent: a\npolicy: {action: x}").join("\n"), @r#"
-1:1 the compact form is not supported by this version (write `policy: NAME` and `rules`)
-"#);
 }
 
 #[test]

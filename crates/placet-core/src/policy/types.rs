@@ -1,7 +1,7 @@
 //! What is declared about the variables of conditions: our own by name, `params` by the service's action.
 //!
 //! Invariant: only what can never be there is absent. What this version doesn't fill yet (`risk`, `agent.trust`,
-//! `user.claims`) is of unknown type, and unknown when judged.
+//! `user.claims`, `resource.classification`) is of unknown type, and unknown when judged.
 
 use crate::{
     cel::{FieldType, Schema},
@@ -19,7 +19,7 @@ impl Schema for Declared<'_> {
             ["params", fields @ ..] => self.0.map_or(FieldType::Unknown, |action| param(action, fields)),
             ["now"] => FieldType::Timestamp,
             ["now", ..] => FieldType::Absent { nearest: None },
-            ["risk" | "context", ..] => FieldType::Unknown,
+            ["risk" | "context", ..] | ["resource", "classification"] => FieldType::Unknown,
             [_] => FieldType::Map,
             ["action", "name" | "effect"] | ["resource", "uri" | "scheme" | "authority"] => text,
             ["resource", "segments"] | ["user", "roles"] => FieldType::List(Box::new(text)),
@@ -40,7 +40,7 @@ impl Schema for Declared<'_> {
 fn members(root: &str) -> &'static [&'static str] {
     match root {
         "action" => &["name", "effect"],
-        "resource" => &["uri", "scheme", "authority", "segments"],
+        "resource" => &["uri", "scheme", "authority", "segments", "classification"],
         "agent" => &["id", "handle", "owner", "labels", "trust"],
         "user" => &["id", "name", "roles", "claims"],
         "task" => &["id", "label", "description"],

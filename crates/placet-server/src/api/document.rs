@@ -1,7 +1,8 @@
 //! What policies and services have in common: a YAML or JSON document under a name of the path, checked against what
 //! is in force, stored as the next version.
 //!
-//! Invariant: a document's name is the one in the path, and its text is stored as it was sent.
+//! Invariant: a document's name is the one in the path, and its text is stored as it was sent, or (a policy in the
+//! compact form) in comments above what it became.
 
 use super::query::QueryParams;
 use crate::{

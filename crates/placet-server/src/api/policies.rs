@@ -21,6 +21,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use placet_core::{
+    agent::is_handle,
     policy::{Policy, Stage},
     refusal::Code,
 };
@@ -45,11 +46,26 @@ pub(crate) async fn put(
     caller: Caller,
     source: Source,
     Path(name): Path<String>,
+    query: QueryParams,
     request: Request,
 ) -> Answer<Response> {
     caller.must_configure()?;
+    query.only(&["agents"])?;
+    let agents = agents(query.text("agents"))?;
     let text = document::read(request).await?;
-    place(&app, &caller, source, Wanted { file: name.clone(), text, name: Some(name), back_to: None }).await
+    place(&app, &caller, source, Wanted { agents, ..Wanted::named(name, text) }).await
+}
+
+/// Whom a document in the compact form without `agent` is for: handles, separated by commas.
+fn agents(stated: Option<&str>) -> Answer<Vec<String>> {
+    let handles: Vec<String> =
+        stated.into_iter().flat_map(|text| text.split(',')).map(str::to_owned).collect();
+    match handles.iter().find(|handle| !is_handle(handle)) {
+        None => Ok(handles),
+        Some(wrong) => {
+            Err(Problem::of(Code::RequestInvalid, format!("`agents`: `{wrong}` is no handle of an agent")))
+        }
+    }
 }
 
 /// Which version to go back to.
@@ -89,7 +105,7 @@ pub(crate) async fn rollback(
         return Err(Problem::of(Code::NotFound, detail));
     };
     let (text, back_to) = (target.source.clone(), Some(target.version));
-    place(&app, &caller, source, Wanted { file: name.clone(), text, name: Some(name), back_to }).await
+    place(&app, &caller, source, Wanted { back_to, ..Wanted::named(name, text) }).await
 }
 
 /// Puts one policy in force and says as which version.
@@ -141,12 +157,7 @@ pub(crate) async fn put_together(
     JsonBody(Together { policies, others, dry_run }): JsonBody<Together>,
 ) -> Answer<Json<Value>> {
     caller.must_configure()?;
-    let wanted = policies.into_iter().map(|Text { file, source }| Wanted {
-        file,
-        text: source,
-        name: None,
-        back_to: None,
-    });
+    let wanted = policies.into_iter().map(|Text { file, source }| Wanted::of_file(file, source));
     let changed = change::put(&app, &author(&caller, source), wanted.collect(), others, dry_run).await?;
     let placed: Vec<_> = changed
         .placed

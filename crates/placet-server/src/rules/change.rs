@@ -11,7 +11,7 @@ use crate::{
 };
 use placet_core::{
     diagnostic::Diagnostic,
-    policy::Policy,
+    policy::{Named, Policy},
     record::{EntryType, Envelope},
     refusal::Code,
     time::Timestamp,
@@ -49,8 +49,22 @@ pub struct Wanted {
     pub text: String,
     /// The name that it has to state, where something else than itself says it.
     pub name: Option<String>,
+    /// Whom a document in the compact form without `agent` is for.
+    pub agents: Vec<String>,
     /// The version that it is the text of, where it is an old one.
     pub back_to: Option<u64>,
+}
+
+impl Wanted {
+    /// A text that has to be the policy `name`.
+    pub fn named(name: String, text: String) -> Self {
+        Self { name: Some(name.clone()), ..Self::of_file(name, text) }
+    }
+
+    /// The text of a file, which says its name itself.
+    pub fn of_file(file: String, text: String) -> Self {
+        Self { file, text, name: None, agents: Vec::new(), back_to: None }
+    }
 }
 
 /// What happens to the policies in force that are not among the wanted.
@@ -116,7 +130,9 @@ pub async fn put(
     let (current, newest) = stored(app, &names).await?;
     let mut plan = Plan { rules, apply: Vec::new(), remove: Vec::new() };
     let mut changed = Changed::default();
-    for ((wanted, warnings), name) in wanted.into_iter().zip(warnings).zip(&names) {
+    for (((wanted, warnings), name), policy) in wanted.into_iter().zip(warnings).zip(&names).zip(&loaded) {
+        // Of the compact form what it becomes today is kept, so that a version means the same for ever.
+        let text = policy.kept(&wanted.text);
         let active = current.get(name);
         let placed = |version, changed| Placed {
             name: name.clone(),
@@ -126,7 +142,7 @@ pub async fn put(
             warnings,
         };
         // The same text by another author is another version: whose it is has changed.
-        let same = active.filter(|active| active.source == wanted.text && !changes_hands(active, author));
+        let same = active.filter(|active| active.source == text && !changes_hands(active, author));
         if let Some(same) = same {
             changed.placed.push(placed(same.version, false));
             continue;
@@ -134,7 +150,7 @@ pub async fn put(
         may_change(app, author, active)?;
         let version = newest.get(name).copied().unwrap_or(0) + 1;
         changed.placed.push(placed(version, true));
-        plan.apply.push(Next { name: name.clone(), version, text: wanted.text, back_to: wanted.back_to });
+        plan.apply.push(Next { name: name.clone(), version, text, back_to: wanted.back_to });
     }
     for active in current.values().filter(|active| !names.contains(&active.name)) {
         let leaves = match others {
@@ -204,8 +220,15 @@ fn load(rules: &Rules, wanted: &[Wanted]) -> Result<(Vec<Policy>, Vec<Vec<Diagno
     let (mut policies, mut warnings, mut errors) = (Vec::new(), Vec::new(), Vec::new());
     let mut files: BTreeMap<String, &str> = BTreeMap::new();
     for one in wanted {
-        match Policy::load(one.text.as_bytes(), Some(&one.file), 0, &definitions) {
+        let named = Named { file: Some(&one.file), name: one.name.as_deref(), agents: &one.agents };
+        match Policy::load_as(one.text.as_bytes(), &named, 0, &definitions) {
             Ok((policy, questionable)) => {
+                if policy.is_compact() {
+                    // What is kept is read again and again; that it can be is not left to a proof.
+                    let kept = policy.kept(&one.text);
+                    let again = Policy::load(kept.as_bytes(), Some(&one.file), 0, &definitions);
+                    again.map_err(|errors| Problem::document(&errors))?;
+                }
                 if let Some(name) = &one.name {
                     document::expect_name(Kind::Policy, policy.name(), name)?;
                 }
@@ -229,8 +252,7 @@ fn load(rules: &Rules, wanted: &[Wanted]) -> Result<(Vec<Policy>, Vec<Vec<Diagno
 /// # Errors
 /// `document_invalid`.
 pub(super) fn load_one(rules: &Rules, name: &str, text: &str) -> Result<Vec<Diagnostic>, Problem> {
-    let (file, text, name) = (name.to_owned(), text.to_owned(), Some(name.to_owned()));
-    let (_, warnings) = load(rules, &[Wanted { file, text, name, back_to: None }])?;
+    let (_, warnings) = load(rules, &[Wanted::named(name.to_owned(), text.to_owned())])?;
     Ok(warnings.into_iter().flatten().collect())
 }
 

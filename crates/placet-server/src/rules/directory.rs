@@ -61,7 +61,7 @@ impl Directory {
 /// As [`change::put`]. Where they are refused, that is noted.
 pub async fn put(app: &Arc<App>, files: Vec<(String, String)>) -> Result<Changed, Problem> {
     let author = Author { by: DIRECTORY.to_owned(), source: None };
-    let wanted = files.into_iter().map(|(file, text)| Wanted { file, text, name: None, back_to: None });
+    let wanted = files.into_iter().map(|(file, text)| Wanted::of_file(file, text));
     let done = change::put(app, &author, wanted.collect(), Others::LeaveIfOwn, false).await;
     let wrong = done.as_ref().err().map(|problem| problem.detail().to_owned());
     // Whoever can't be asked has refused nothing.

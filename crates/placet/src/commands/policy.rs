@@ -7,6 +7,7 @@ mod explain;
 mod recorded;
 mod suites;
 mod test;
+mod schema;
 
 use crate::{
     cli::Context,
@@ -43,11 +44,16 @@ pub(crate) enum Command {
     /// Explain one decision: every link, rule, condition and limit that was asked, and what it saw
     Explain(explain::Explain),
     /// Put policies in force, each under the name that it states
-    #[command(after_help = "Example:\n  placet policy apply policies/support-desk.yaml")]
+    #[command(
+        after_help = "Examples:\n  placet policy apply policies/support-desk.yaml\n  placet policy apply templates/mail-triage.yaml --agent mail-bot"
+    )]
     Apply {
         /// The policies
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
+        /// Whom a document in the compact form without `agent` is for: a handle; can be repeated
+        #[arg(long = "agent", value_name = "HANDLE")]
+        agents: Vec<String>,
     },
     Sync(sync::Sync),
     /// List policies
@@ -64,7 +70,7 @@ pub(crate) enum Command {
     },
     /// Show what a policy became when it was loaded: its rules in full, one a line
     #[command(
-        after_help = "Examples:\n  placet policy rules policies/support-desk.yaml\n  placet policy rules support-desk"
+        after_help = "Examples:\n  placet policy rules policies/support-desk.yaml --service services/shop.yaml\n  placet policy rules support-desk"
     )]
     Rules {
         /// A file, or the name of a policy at the server
@@ -73,7 +79,15 @@ pub(crate) enum Command {
         /// The version at the server, instead of the one in force
         #[arg(long, value_name = "N")]
         version: Option<u64>,
+        /// A service that a file is read against; can be repeated
+        #[arg(long = "service", value_name = "FILE")]
+        services: Vec<PathBuf>,
     },
+    /// Print the JSON Schema of policies, with which editors complete and check them
+    #[command(
+        after_help = "Example:\n  placet policy schema > policy.schema.json\n\nMany editors take it from the first line of a policy:\n  # yaml-language-server: $schema=policy.schema.json"
+    )]
+    Schema,
     /// List the versions of a policy, the newest first
     #[command(after_help = "Example:\n  placet policy history support-desk")]
     History {
@@ -127,10 +141,12 @@ impl Command {
             Self::Test(asked) => return test::run(&asked, context).await,
             Self::Diff(asked) => return diff::run(asked, context).await,
             Self::Explain(asked) => return explain::run(asked, context).await,
-            Self::Apply { files } => {
+            Self::Schema => schema::print(),
+            Self::Apply { files, agents } => {
                 let client = context.client()?;
+                let agents = (!agents.is_empty()).then(|| agents.join(","));
                 for file in &files {
-                    let answer = apply(&client, "policies", "policy", file).await?;
+                    let answer = apply(&client, "policies", "policy", file, agents.as_deref()).await?;
                     out.document(&answer);
                 }
             }
@@ -154,7 +170,9 @@ impl Command {
                 let answer = context.client()?.read(&path).await?;
                 show_source(context, &answer, "source");
             }
-            Self::Rules { what, version } => return rules(context, &what, version).await,
+            Self::Rules { what, version, services } => {
+                return rules(context, &what, version, &services).await;
+            }
             Self::History { name } => {
                 let answer =
                     context.client()?.read(&format!("/v1/policies/{}/versions", encoded(&name))).await?;
@@ -190,7 +208,12 @@ impl Command {
 }
 
 /// The rules of a file, without a server, or else of a policy at the server.
-async fn rules(context: &Context, what: &str, version: Option<u64>) -> Result<Exit, Failure> {
+async fn rules(
+    context: &Context,
+    what: &str,
+    version: Option<u64>,
+    services: &[PathBuf],
+) -> Result<Exit, Failure> {
     let file = Path::new(what);
     if version.is_some() || !file.exists() {
         let version = version.map(|version| version.to_string());
@@ -198,7 +221,10 @@ async fn rules(context: &Context, what: &str, version: Option<u64>) -> Result<Ex
         show_source(context, &context.client()?.read(&path).await?, "document");
         return Ok(Exit::Done);
     }
-    match Policy::load(&input::file(file)?, Some(what), 1, &[]) {
+    let mut found = Vec::new();
+    let loaded = self::services(services, &mut found)?;
+    let services: Vec<&Service> = loaded.iter().collect();
+    match Policy::load(&input::file(file)?, Some(what), 1, &services) {
         Ok((policy, _)) => {
             let rules: Vec<_> = policy.rules_in_full().collect();
             let answer = json!({"policy": policy.name(), "mode": policy.mode().as_str(), "rules": rules,
@@ -206,8 +232,26 @@ async fn rules(context: &Context, what: &str, version: Option<u64>) -> Result<Ex
             show_source(context, &answer, "document");
             Ok(Exit::Done)
         }
-        Err(errors) => Ok(report(context, &errors, &[])),
+        Err(errors) => {
+            found.extend(errors);
+            Ok(report(context, &found, &[]))
+        }
     }
+}
+
+/// The services of files; what is wrong with them, and warnings, are added to `found`.
+fn services(files: &[PathBuf], found: &mut Vec<Diagnostic>) -> Result<Vec<Service>, Failure> {
+    let mut loaded = Vec::new();
+    for file in files {
+        match Service::parse(&input::file(file)?, Some(&file.display().to_string())) {
+            Ok((service, warnings)) => {
+                loaded.push(service);
+                found.extend(warnings);
+            }
+            Err(errors) => found.extend(errors),
+        }
+    }
+    Ok(loaded)
 }
 
 /// Prints a stored document: its text (the member `text`) as it is for a person, where the answer has it.
@@ -220,17 +264,24 @@ pub(crate) fn show_source(context: &Context, answer: &Value, text: &str) {
     }
 }
 
-/// Sends a document to the place that its own name says. `key` is the member with the name.
+/// Sends a document to the place that its own name says. `key` is the member with the name; `agents` are whom a policy
+/// is for that doesn't say so, separated by commas.
 pub(crate) async fn apply(
     client: &Client,
     collection: &str,
     key: &str,
     file: &Path,
+    agents: Option<&str>,
 ) -> Result<Value, Failure> {
     let bytes = input::file(file)?;
     let shown = file.display().to_string();
-    let name = name_of(&bytes, key, &shown)?;
-    let path = format!("/v1/{collection}/{}", encoded(&name));
+    let stated = if key == "policy" { Policy::name_of(&bytes, Some(&shown)) } else { None };
+    let name = match stated {
+        Some(name) => name,
+        None => name_of(&bytes, key, &shown)?,
+    };
+    let agents = query(&[("agents", agents.map(str::to_owned))]);
+    let path = format!("/v1/{collection}/{}{agents}", encoded(&name));
     let answer = client.send(Method::PUT, &path, &[], Body::Yaml(&bytes)).await?;
     if answer.is_success() {
         return Ok(answer.body);
@@ -256,16 +307,7 @@ fn name_of(bytes: &[u8], key: &str, file: &str) -> Result<String, Failure> {
 
 fn check(context: &Context, files: &[PathBuf], services: &[PathBuf]) -> Result<Exit, Failure> {
     let mut found = Vec::new();
-    let mut loaded = Vec::new();
-    for file in services {
-        match Service::parse(&input::file(file)?, Some(&file.display().to_string())) {
-            Ok((service, warnings)) => {
-                loaded.push(service);
-                found.extend(warnings);
-            }
-            Err(errors) => found.extend(errors),
-        }
-    }
+    let loaded = self::services(services, &mut found)?;
     let services: Vec<&Service> = loaded.iter().collect();
     let mut good = Vec::new();
     for file in files {

@@ -63,7 +63,7 @@ impl Command {
             Self::Apply { files } => {
                 let client = context.client()?;
                 for file in &files {
-                    context.out.document(&apply(&client, "services", "service", file).await?);
+                    context.out.document(&apply(&client, "services", "service", file, None).await?);
                 }
             }
             Self::List => {

@@ -94,6 +94,8 @@ mod permits;
 #[cfg(test)]
 mod policies;
 #[cfg(test)]
+mod policy_compact;
+#[cfg(test)]
 mod policy_language;
 mod policy_rollout;
 mod policy_tests;

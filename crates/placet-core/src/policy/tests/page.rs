@@ -55,6 +55,12 @@ fn every_example_of_the_page_loads() {
         "concurrent",
         "approve",
         "within",
+        "lists",
+        "agent",
+        "actions",
+        "resources",
+        "constraints",
+        "audit",
     ];
     for key in keys {
         assert!(

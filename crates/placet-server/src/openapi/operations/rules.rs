@@ -45,7 +45,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     .takes(Json(
         "policies!: [{file!: text, source!: text}], others: 'stay'|'leave_if_own'|'leave', dry_run: flag",
     )),
-    op("PUT /v1/policies/{name}", "Apply a policy", Bearer, APPLIED).takes(Document),
+    op("PUT /v1/policies/{name}", "Apply a policy", Bearer, APPLIED).query(&["agents"]).takes(Document),
     op("GET /v1/policies/{name}", "Show a policy", Bearer, SOURCE).query(&["version"]),
     op("DELETE /v1/policies/{name}", "Put a policy out of force", Bearer, &[(204, Gives::Nothing)]),
     op(
