@@ -9,6 +9,7 @@
 //! that the definition does not name, and a part of a resource that is only claimed is never presented as known.
 
 mod call;
+mod editor;
 mod effect;
 mod load;
 mod schema;
@@ -18,6 +19,7 @@ mod template;
 mod value;
 
 pub use call::Placed;
+pub use editor::schema;
 pub use effect::{Effect, Provenance};
 pub use schema::ParamType;
 pub use status::StatusCheck;

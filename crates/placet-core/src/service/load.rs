@@ -12,9 +12,9 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-const SERVICE_KEYS: &[&str] =
+pub(super) const SERVICE_KEYS: &[&str] =
     &["service", "description", "base_url", "auth", "allow_private", "encoded_slash", "actions"];
-const ACTION_KEYS: &[&str] = &[
+pub(super) const ACTION_KEYS: &[&str] = &[
     "description",
     "method",
     "path",
@@ -29,7 +29,7 @@ const ACTION_KEYS: &[&str] = &[
     "stream",
 ];
 const LATER_KEYS: &[&str] = &["response", "resolve"];
-const METHODS: [Method; 6] =
+pub(super) const METHODS: [Method; 6] =
     [Method::Get, Method::Head, Method::Post, Method::Put, Method::Patch, Method::Delete];
 
 /// Reads a definition.

@@ -22,6 +22,11 @@ const PARAM: &str = "$params.";
 /// The value that stands for the original's id.
 const ID: &str = "$id";
 
+/// The keys of `status`.
+pub(super) const KEYS: &[&str] = &["action", "params", "happened", "not_happened", "after"];
+/// The keys of what an answer has to be.
+pub(super) const ANSWER_KEYS: &[&str] = &["status", "body"];
+
 /// The `status` of an action.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StatusCheck {
@@ -93,7 +98,7 @@ impl StatusCheck {
     /// Reads it; what it says about other actions is for the service as a whole to check.
     pub(super) fn load(it: &Reading<'_>) -> Option<Self> {
         let map = it.map()?;
-        map.finish(&["action", "params", "happened", "not_happened", "after"]);
+        map.finish(KEYS);
         let action = map.required("action").and_then(|it| name(&it));
         let params = map.optional("params").map_or(Some(BTreeMap::new()), |it| sources(&it));
         let happened = map.required("happened").and_then(|it| answer(&it));
@@ -174,7 +179,7 @@ fn sources(it: &Reading<'_>) -> Option<BTreeMap<String, Source>> {
 
 fn answer(it: &Reading<'_>) -> Option<Answer> {
     let map = it.map()?;
-    map.finish(&["status", "body"]);
+    map.finish(ANSWER_KEYS);
     let statuses: Vec<u16> = map
         .required("status")?
         .one_or_many()

@@ -28,6 +28,9 @@ pub(crate) enum Command {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Print the JSON Schema of services, with which editors complete and check them
+    #[command(after_help = "Example:\n  placet service schema > service.schema.json")]
+    Schema,
     /// List services
     #[command(after_help = "Example:\n  placet service list")]
     List,
@@ -42,6 +45,9 @@ pub(crate) enum Command {
 impl Command {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         match self {
+            Self::Schema => {
+                format!("{:#}", placet_core::service::schema()).lines().for_each(crate::output::line);
+            }
             Self::Check { files } => {
                 let (mut found, mut good) = (Vec::new(), Vec::new());
                 for file in &files {

@@ -10,10 +10,13 @@ use super::{
 };
 use crate::{
     diagnostic::Position,
-    service::{ParamType, ServiceAction},
+    service::{Effect, ParamType, ServiceAction},
     yaml::{Node, Yaml},
 };
 use serde_json::Value;
+
+/// What to do where a constraint is about some actions only.
+pub(super) const GROUP: &str = "put it into a group of the actions that it is about, as in `refunds: {…}`";
 
 /// What comes of a constraint for an action.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,9 +72,9 @@ impl Subject<'_> {
         })
     }
 
-    /// Whether it certainly changes nothing.
-    pub(super) fn only_reads(&self) -> bool {
-        self.action.and_then(ServiceAction::effect) == Some(crate::service::Effect::Read)
+    /// What the service says that it does.
+    pub(super) fn effect(&self) -> Option<Effect> {
+        self.action.and_then(ServiceAction::effect)
     }
 
     /// The name that the action has for a parameter; `None` where it certainly has none.
@@ -287,7 +290,15 @@ fn domains(subject: &Subject<'_>, list: &str) -> Fit {
         ));
     }
     let names: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
-    let Some((first, rest)) = fields.split_first() else { return Fit::Lacks("to".to_owned()) };
+    let Some((first, rest)) = fields.split_first() else {
+        if subject.effect() == Some(Effect::Read) {
+            return Fit::Lacks("to".to_owned());
+        }
+        // It may send all the same, to whom another parameter says.
+        let message =
+            format!("nothing tells whom `{}` sends to: it has none of `to`, `cc`, `bcc`", subject.text);
+        return Fit::Wrong(message, Some(GROUP.to_owned()));
+    };
     let (name, condition) = first;
     let others: Vec<_> = names.iter().skip(1).map(|other| format!("has(params.{other})")).collect();
     let mut pieces = vec![Piece::When(if others.is_empty() {

@@ -13,7 +13,7 @@ use crate::{
     diagnostic::{Diagnostic, Position, Report, nearest},
     pattern::ActionPattern,
     policy::template::Entry,
-    service::{Service, ServiceAction},
+    service::{Effect, Service, ServiceAction},
     yaml::{Node, Yaml},
 };
 use std::collections::BTreeSet;
@@ -134,7 +134,7 @@ fn check_groups(
 #[derive(Default)]
 struct Tally {
     /// How many actions it says something of; those that lack its parameter, with what they lack.
-    lacks: Vec<(usize, Vec<(String, String, bool)>)>,
+    lacks: Vec<(usize, Vec<(String, String, Option<Effect>)>)>,
     guessed: BTreeSet<(usize, String)>,
 }
 
@@ -161,7 +161,7 @@ impl Tally {
                     *fits += 1;
                     says.push((index, pieces));
                 }
-                Fit::Lacks(name) => lacks.push((subject.text.clone(), name, subject.only_reads())),
+                Fit::Lacks(name) => lacks.push((subject.text.clone(), name, subject.effect())),
                 Fit::Wrong(message, help) => {
                     *fits += 1;
                     let diagnostic = Diagnostic::error(message).at(constraint.key.position);
@@ -191,14 +191,24 @@ impl Tally {
                 report.add(diagnostic.suggest(name, known.into_iter()));
                 continue;
             }
-            let silent: Vec<_> =
-                lacks.iter().filter(|(.., reads)| !reads).map(|(text, ..)| format!("`{text}`")).collect();
-            if !silent.is_empty() {
-                let message = format!(
+            // What only reads has nothing to bound. What moves money, or may, is not left unbounded by a name.
+            let of = |wanted: fn(&Option<Effect>) -> bool| {
+                let found = lacks.iter().filter(|(.., effect)| wanted(effect));
+                found.map(|(text, ..)| format!("`{text}`")).collect::<Vec<_>>()
+            };
+            let says = |which: &[String]| {
+                format!(
                     "`{key}` says nothing about {}, which has no parameter `{name}`",
-                    shortened(&silent, ", ")
-                );
-                report.warning(at, message);
+                    shortened(which, ", ")
+                )
+            };
+            let costly = of(|effect| matches!(effect, None | Some(Effect::Money)));
+            if !costly.is_empty() {
+                report.add(Diagnostic::error(says(&costly)).at(at).help(fit::GROUP));
+            }
+            let others = of(|effect| matches!(effect, Some(Effect::Write | Effect::Delete)));
+            if !others.is_empty() {
+                report.warning(at, says(&others));
             }
         }
         for (index, name) in &self.guessed {

@@ -56,6 +56,11 @@ service: mail
 base_url: https://mail.example
 auth: {type: bearer}
 actions:
+  mail.forward:
+    method: POST
+    path: /forward
+    resource: mail://box
+    params: {type: object, properties: {recipient: {type: string}, size: {type: integer}}}
   mail.send:
     method: POST
     path: /send
@@ -513,6 +518,10 @@ fn a_bound_that_an_action_has_no_parameter_for_is_told() {
     insta::assert_snapshot!(said(&desk("[refunds.*]", "{maxAmount: 5}")), @r#"
 4:17 `maxAmount` says nothing about `refunds.cancel`, which has no parameter `amount`
 "#);
+    // What moves money, or may, is not left unbounded.
+    insta::assert_snapshot!(said(&desk("[refunds.create, mail.forward]", "{maxAmount: 5}")), @"");
+    insta::assert_snapshot!(said(&desk("[mail.send, mail.forward]", "{allowedDomains: [a.com]}")), @"");
+    assert_eq!(said(&desk("[mail.send, mail.forward]", "{send: {allowedDomains: [a.com]}}")), "");
 }
 
 #[test]

@@ -1,0 +1,187 @@
+//! The JSON Schema (draft 2020-12) of services, for editors: which keys there are, what each is for, an example.
+//!
+//! Invariant: it has every key that the reader knows and no other; whatever loads satisfies it.
+
+use super::{MAX_ACTIONS, load};
+use serde_json::{Map, Value, json};
+
+/// The schema of a service.
+pub fn schema() -> Value {
+    let mut service = object(&["service", "base_url", "auth", "actions"], service());
+    if let Some(service) = service.as_object_mut() {
+        service.insert("$schema".to_owned(), "https://json-schema.org/draft/2020-12/schema".into());
+        service.insert("title".to_owned(), "Placet service".into());
+        service.insert(
+            "description".to_owned(),
+            "An upstream: its actions, how each maps to HTTP, and what each does.".into(),
+        );
+        service.insert("$defs".to_owned(), json!({"action": object(&["method", "path", "resource"], action())}));
+    }
+    service
+}
+
+/// A key: what it is for, an example, what it can be.
+fn key(about: &str, example: Value, kind: Value) -> Value {
+    let mut all = Map::new();
+    all.insert("description".to_owned(), about.into());
+    all.insert("examples".to_owned(), Value::Array(vec![example]));
+    if let Value::Object(kind) = kind {
+        all.extend(kind);
+    }
+    Value::Object(all)
+}
+
+fn object(required: &[&str], properties: Value) -> Value {
+    json!({"type": "object", "required": required, "properties": properties, "additionalProperties": false})
+}
+
+fn service() -> Value {
+    json!({
+        "service": key("Its name.", json!("shop"), json!({"type": "string", "pattern": "^[a-z][a-z0-9_-]{0,63}$"})),
+        "description": key("What it is, for people.", json!("Orders and refunds"), json!({"type": "string"})),
+        "base_url": key("Where it is; paths of actions come behind it.", json!("https://api.example.com/v1"),
+            json!({"type": "string", "pattern": "^https?://"})),
+        "auth": key("How it takes the credential of a connection.", json!({"type": "bearer"}), auth()),
+        "allow_private": key("Whether its host may be a private address.", json!(true), json!({"type": "boolean"})),
+        "encoded_slash": key("Whether an encoded slash in a value of a path is let through.", json!(true), json!({"type": "boolean"})),
+        "actions": key("Its actions by name; names are unique in an installation.",
+            json!({"orders.read": {"method": "GET", "path": "/orders/{id}", "resource": "order://all/{id}", "effect": "read"}}),
+            json!({"type": "object", "maxProperties": MAX_ACTIONS, "additionalProperties": {"$ref": "#/$defs/action"}})),
+    })
+}
+
+fn auth() -> Value {
+    let kind = |name: &str, about: &str| key(about, name.into(), json!({"const": name}));
+    let with = |name: &str, about: &str, required: &[&str], more: Value| {
+        let mut properties = json!({"type": kind(name, about)});
+        if let (Some(properties), Value::Object(more)) = (properties.as_object_mut(), more) {
+            properties.extend(more);
+        }
+        object(required, properties)
+    };
+    let text = || json!({"type": "string"});
+    json!({"oneOf": [
+        with("bearer", "As a bearer token.", &["type"], json!({})),
+        with("basic", "As HTTP Basic.", &["type"], json!({
+            "username": key("The user name, where the secret is only the password.", json!("api"), text()),
+        })),
+        with("query", "As a member of the query.", &["type", "name"], json!({
+            "name": key("The member's name.", json!("api_key"), text()),
+        })),
+        with("header", "In a header.", &["type", "name"], json!({
+            "name": key("The header's name.", json!("X-Api-Key"), text()),
+        })),
+    ]})
+}
+
+fn action() -> Value {
+    let names = || json!({"type": "array", "items": {"type": "string"}});
+    let methods: Vec<&str> = load::METHODS.iter().map(|method| method.as_str()).collect();
+    json!({
+        "description": key("What it does, for people.", json!("Pay back a part of an order"), json!({"type": "string"})),
+        "method": key("Its HTTP method.", json!("POST"), json!({"enum": methods})),
+        "path": key("The path behind `base_url`; `{name}` is a parameter.", json!("/orders/{order_id}/refunds"),
+            json!({"type": "string", "pattern": "^/"})),
+        "resource": key("What it acts on; `{name}` is a parameter.", json!("order://all/{order_id}"),
+            json!({"type": "string", "pattern": "://"})),
+        "binds": key("Parameters of the resource, not in the path, of which upstream itself rejects a mismatch.",
+            json!(["customer_id"]), names()),
+        "effect": key("What it does; where nothing is stated, as bad as `money`.", json!("read"),
+            json!({"enum": ["read", "write", "delete", "money"]})),
+        "params": key("The JSON Schema of its parameters; `unit: percent` or `fraction` says what a percentage is.",
+            json!({"type": "object", "properties": {"amount": {"type": "number"}}}),
+            json!({"type": "object", "properties": {"type": {"const": "object"}}})),
+        "no_effect": key("Statuses of upstream after which nothing has happened.", json!([404, 422]),
+            json!({"type": "array", "items": {"type": "integer", "minimum": 200, "maximum": 599}})),
+        "secret": key("Parameters of which the record keeps only commitments.", json!(["password"]), names()),
+        "encoded_slash": key("Whether an encoded slash in a value of the path is let through.", json!(true), json!({"type": "boolean"})),
+        "status": key("How to find out what became of one of which nobody knows.",
+            json!({"action": "refunds.find", "params": {"reference": "$id"}, "happened": {"status": 200}, "not_happened": {"status": 404}}),
+            status()),
+        "stream": key("Whether the body of a request is passed on as it comes; rules then can't read parameters.",
+            json!(true), json!({"type": "boolean"})),
+    })
+}
+
+fn status() -> Value {
+    let code = json!({"type": "integer", "minimum": 200, "maximum": 599});
+    let answer = || {
+        object(
+            &["status"],
+            json!({
+                "status": key("The status, or any of several.", json!(200),
+                    json!({"anyOf": [code, {"type": "array", "items": code, "minItems": 1}]})),
+                "body": key("Members of the body, by JSON pointer.", json!({"/state": "done"}),
+                    json!({"type": "object", "propertyNames": {"pattern": "^/"}})),
+            }),
+        )
+    };
+    object(
+        &["action", "happened", "not_happened"],
+        json!({
+            "action": key("The action that is asked; it only reads.", json!("refunds.find"), json!({"type": "string"})),
+            "params": key("Its parameters: `$params.NAME` of the original, `$id`, or values.", json!({"reference": "$id"}), json!({"type": "object"})),
+            "happened": key("The answer after which it has happened.", json!({"status": 200}), answer()),
+            "not_happened": key("The answer after which it has not.", json!({"status": 404}), answer()),
+            "after": key("How long to wait before asking.", json!("60s"), json!({"type": "string"})),
+        }),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::{Service, status};
+    use std::collections::BTreeSet;
+
+    fn validator() -> jsonschema::Validator {
+        jsonschema::options().offline().build(&schema()).unwrap()
+    }
+
+    fn json_of(text: &str) -> Value {
+        crate::yaml::to_json(&crate::yaml::parse(text.as_bytes(), None).unwrap().0)
+    }
+
+    #[test]
+    fn it_has_every_key_of_the_reader_and_no_other() {
+        let schema = schema();
+        for (at, known) in [
+            ("/properties", load::SERVICE_KEYS),
+            ("/$defs/action/properties", load::ACTION_KEYS),
+            ("/$defs/action/properties/status/properties", status::KEYS),
+            ("/$defs/action/properties/status/properties/happened/properties", status::ANSWER_KEYS),
+        ] {
+            let found: BTreeSet<&str> = schema.pointer(at).unwrap().as_object().unwrap().keys().map(String::as_str).collect();
+            assert_eq!(found, known.iter().copied().collect(), "{at}");
+        }
+    }
+
+    #[test]
+    fn what_loads_satisfies_it_and_what_has_another_form_does_not() {
+        let validator = validator();
+        let shop = include_str!("../../../../examples/services/shop.yaml");
+        assert!(Service::parse(shop.as_bytes(), None).is_ok() && validator.is_valid(&json_of(shop)));
+        let (name, base, auth) = ("service: s", "base_url: https://a.b", "auth: {type: bearer}");
+        let action = |more: &str| format!("actions: {{a.b: {{method: GET, path: /x, resource: 'a://b', effect: read, {more}}}}}");
+        let good = [name, base, auth, &action("no_effect: [404]")].join("\n");
+        assert!(Service::parse(good.as_bytes(), None).is_ok() && validator.is_valid(&json_of(&good)), "{good}");
+        for lines in [
+            ["", base, auth, &action("")],
+            ["service: S", base, auth, &action("")],
+            [name, "base_url: ftp://a.b", auth, &action("")],
+            [name, base, "auth: {type: magic}", &action("")],
+            [name, base, "auth: {type: header}", &action("")],
+            [name, base, "auth: {type: bearer, name: x}", &action("")],
+            [name, base, auth, "actions: {a.b: {method: GET}}"],
+            [name, base, auth, &action("efect: read")],
+            [name, base, auth, &action("no_effect: [1]")],
+            [name, base, auth, &action("params: {type: array}")],
+            [name, base, auth, &action("status: {action: a.b}")],
+            [name, base, auth, &action("stream: 1")],
+        ] {
+            let text = lines.join("\n");
+            assert!(Service::parse(text.as_bytes(), None).is_err(), "the reader takes {text}");
+            assert!(!validator.is_valid(&json_of(&text)), "the schema takes {text}");
+        }
+    }
+}
