@@ -10,12 +10,9 @@ mod compile;
 mod evaluate;
 mod fuel;
 mod functions;
-<<<<<<< HEAD
 mod loops;
 mod native;
-=======
 mod lists;
->>>>>>> 50cb193 (The compact form of policies, lists of values, and a schema for editors)
 mod node;
 mod parse;
 mod reads;
