@@ -6,9 +6,17 @@
 //!
 //! A person may answer more broadly than "this once": then a [`permit`] comes of it, once every requirement is met.
 //!
-//! Invariant: an approval changes state only through [`Approval::decide`] and [`Approval::use_up`], which consume it.
+//! A requirement may take several people, and rule some out who are named otherwise ([`Except`]); whose answer counts
+//! for what is [`tally`].
+//!
+//! Invariant: an approval changes state only through [`Approval::decide`], [`Approval::without`] and
+//! [`Approval::use_up`], which consume it.
 
+mod gift;
 pub mod permit;
+mod tally;
+
+pub use gift::Gift;
 
 use crate::{
     id::{ActionId, AgentId, ApprovalId, GrantId, TaskId, UserId},
@@ -37,6 +45,23 @@ pub enum Approver {
     Default,
 }
 
+/// Who may not meet a requirement, though `by` names them.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Except {
+    /// The grant's user: whom the agent acts for (`user`).
+    OnBehalf,
+    /// The owner of the acting agent, and of every agent above it in the chain (`owner`).
+    Owner,
+    /// Any user with the role (`role:contractor`).
+    Role(String),
+    /// The user of this name (`user:ada`).
+    User(String),
+}
+
+/// The most people that one requirement can take.
+pub const MOST_PEOPLE: u32 = 20;
+
 /// What one rule asks for before the action may run.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Requirement {
@@ -44,15 +69,38 @@ pub struct Requirement {
     pub policy: String,
     /// The rule's name.
     pub rule: String,
-    /// Any one of these.
+    /// Any of these.
     pub by: Vec<Approver>,
+    /// None of these, whatever `by` says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not: Vec<Except>,
+    /// How many different people; 1 to [`MOST_PEOPLE`].
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub count: u32,
+    /// Whoever counts here counts for no other requirement that is distinct too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub distinct: bool,
     /// Seconds to answer, and the same again to use.
     pub within: u64,
 }
 
+const fn one() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+const fn is_one(count: &u32) -> bool {
+    *count == 1
+}
+
 impl Requirement {
-    /// Whether `person` may answer it for a request on behalf of `user`.
-    pub fn may_be_met_by(&self, person: &User, user: Option<UserId>) -> bool {
+    /// Whether `person` may answer it for a request on behalf of `user`, by agents whose owners are `owners` (names or
+    /// ids of users).
+    pub fn may_be_met_by(&self, person: &User, user: Option<UserId>, owners: &[String]) -> bool {
+        self.names(person, user) && !self.not.iter().any(|except| except.means(person, user, owners))
+    }
+
+    fn names(&self, person: &User, user: Option<UserId>) -> bool {
         self.by.iter().any(|approver| match approver {
             Approver::Role(role) => person.has_role(role),
             Approver::User(name) => person.name == *name,
@@ -61,6 +109,32 @@ impl Requirement {
                 None => person.has_role(APPROVER),
             },
         })
+    }
+}
+
+impl Except {
+    fn means(&self, person: &User, user: Option<UserId>, owners: &[String]) -> bool {
+        match self {
+            Self::OnBehalf => user == Some(person.id),
+            Self::Owner => {
+                let id = person.id.to_string();
+                owners.iter().any(|owner| *owner == person.name || *owner == id)
+            }
+            Self::Role(role) => person.has_role(role),
+            Self::User(name) => person.name == *name,
+        }
+    }
+}
+
+impl fmt::Display for Except {
+    /// As a policy says it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OnBehalf => f.write_str("user"),
+            Self::Owner => f.write_str("owner"),
+            Self::Role(role) => write!(f, "role:{role}"),
+            Self::User(name) => write!(f, "user:{name}"),
+        }
     }
 }
 
@@ -163,11 +237,14 @@ pub struct Vote {
     pub verdict: Verdict,
     /// When.
     pub at: Timestamp,
-    /// Indexes of the requirements that it met.
+    /// Indexes of the requirements that it counts for; taken out where the person may answer them no more.
     pub met: Vec<usize>,
     /// The permit that this person gives with it, for the requirements that it met; it comes to be when all are met.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permit: Option<Terms>,
+    /// Whether that permit has come to be.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub given: bool,
 }
 
 /// Where an approval is in its life; expiry follows from the times.
@@ -225,6 +302,9 @@ pub struct Approval {
     pub shown: Value,
     /// What has to be met, all of it.
     pub requirements: Vec<Requirement>,
+    /// The owners of the agents of the chain when it was asked: users' names, as administrators wrote them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub owners: Vec<String>,
     /// What a permit that is given with an answer would be bound to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ground: Option<Ground>,
@@ -258,17 +338,14 @@ impl Approval {
         }
     }
 
-    /// Indexes of the requirements that nobody has met yet.
-    pub fn open(&self) -> BTreeSet<usize> {
-        let met: BTreeSet<_> = self.votes.iter().flat_map(|vote| vote.met.iter().copied()).collect();
-        (0..self.requirements.len()).filter(|index| !met.contains(index)).collect()
-    }
-
     /// Whether `person` may answer at all; used to decide who sees it.
     pub fn concerns(&self, person: &User) -> bool {
-        person.has_role(ADMINISTRATOR)
-            || self.user == Some(person.id)
-            || self.requirements.iter().any(|requirement| requirement.may_be_met_by(person, self.user))
+        person.has_role(ADMINISTRATOR) || self.user == Some(person.id) || self.asks(person)
+    }
+
+    /// Whether some requirement names the person.
+    fn asks(&self, person: &User) -> bool {
+        self.requirements.iter().any(|it| it.may_be_met_by(person, self.user, &self.owners))
     }
 
     /// Whether `person` has given this very answer already: saying it again changes nothing.
@@ -281,16 +358,9 @@ impl Approval {
         self.votes.iter().any(same)
     }
 
-    /// Indexes of the open requirements that `person` may meet.
-    pub fn open_to(&self, person: &User) -> Vec<usize> {
-        let may = |index: &usize| {
-            self.requirements.get(*index).is_some_and(|it| it.may_be_met_by(person, self.user))
-        };
-        self.open().into_iter().filter(may).collect()
-    }
-
-    /// The approval after `person` answered. One "deny" of somebody who may answer ends it; "approve" meets every
-    /// open requirement that names the person. `permit` are the terms of a broader "approve".
+    /// The approval after `person` answered. One "deny" of somebody who may answer ends it, also of somebody who
+    /// said yes before; "approve" counts for every open requirement that names the person ([`tally`]). `permit` are the
+    /// terms of a broader "approve".
     ///
     /// # Errors
     /// [`DecideError`]; the approval is unchanged in the caller's hands only if it kept a copy.
@@ -306,11 +376,16 @@ impl Approval {
             state => return Err(DecideError::NotPending(state)),
         }
         let met = self.open_to(person);
-        if met.is_empty() {
+        let may = match verdict {
+            Verdict::Approve => !met.is_empty(),
+            Verdict::Deny => self.asks(person),
+        };
+        if !may {
             return Err(DecideError::NotYours);
         }
         let permit = permit.filter(|_| verdict == Verdict::Approve);
-        self.votes.push(Vote { by: person.id, name: person.name.clone(), verdict, at: now, met, permit });
+        let (by, name) = (person.id, person.name.clone());
+        self.votes.push(Vote { by, name, verdict, at: now, met, permit, given: false });
         match verdict {
             Verdict::Deny => self.state = ApprovalState::Denied,
             Verdict::Approve if self.open().is_empty() => {
@@ -322,6 +397,26 @@ impl Approval {
             Verdict::Approve => {}
         }
         Ok(self)
+    }
+
+    /// The approval without what `person` may answer no more, as the person is now: their yes counts no longer for
+    /// requirements that stopped naming them, and what was approved with it waits for somebody else again, until the
+    /// same time. `None` where nothing changes.
+    pub fn without(mut self, person: &User) -> Option<Self> {
+        if !matches!(self.state, ApprovalState::Pending | ApprovalState::Approved) {
+            return None;
+        }
+        let may: BTreeSet<usize> = self.named(person).collect();
+        let mut changed = false;
+        for vote in self.votes.iter_mut().filter(|vote| vote.by == person.id) {
+            let before = vote.met.len();
+            vote.met.retain(|index| may.contains(index));
+            changed |= vote.met.len() != before;
+        }
+        if self.state == ApprovalState::Approved && !self.open().is_empty() {
+            self.state = ApprovalState::Pending;
+        }
+        changed.then_some(self)
     }
 
     /// The approval after the request that it was given for was admitted.

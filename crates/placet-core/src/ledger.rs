@@ -104,8 +104,7 @@ pub struct Window {
 }
 
 /// Whose counter an action is charged to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Default)]
 pub enum By {
     /// The agent that the link belongs to: ten children share their parent's five a day.
     #[default]
@@ -118,26 +117,50 @@ pub enum By {
     Grant,
     /// The resource, as addressed.
     Resource,
+    /// What an expression says about the action: a counter for each value, whoever acts.
+    Key(Expression),
 }
 
 impl By {
-    /// The words of the policy language.
-    pub const WORDS: &'static [(&'static str, Self)] = &[
-        ("agent", Self::Agent),
-        ("user", Self::User),
-        ("task", Self::Task),
-        ("grant", Self::Grant),
-        ("resource", Self::Resource),
-    ];
+    /// The words of the policy language, in the order of the variants; anything else is an expression.
+    pub const WORDS: [&'static str; 5] = ["agent", "user", "task", "grant", "resource"];
 
-    /// From its word.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::WORDS.iter().find(|(known, _)| *known == word).map(|(_, by)| *by)
+    /// From its word, or from an expression, which is anything but one bare word.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        Ok(match text {
+            "agent" => Self::Agent,
+            "user" => Self::User,
+            "task" => Self::Task,
+            "grant" => Self::Grant,
+            "resource" => Self::Resource,
+            _ if text.chars().all(|letter| letter.is_alphanumeric() || matches!(letter, '_' | '-')) => {
+                return Err(format!(
+                    "`{text}` is unknown; use agent, user, task, grant or resource, or an expression such as \
+                     `params.recipient`"
+                ));
+            }
+            _ => Self::Key(Expression::parse(text).map_err(|error| error.message)?),
+        })
     }
 
-    /// Its word.
-    pub fn as_str(self) -> &'static str {
-        Self::WORDS.iter().find(|(_, by)| *by == self).map_or("agent", |(word, _)| word)
+    /// Its word, or the expression's text.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Agent => "agent",
+            Self::User => "user",
+            Self::Task => "task",
+            Self::Grant => "grant",
+            Self::Resource => "resource",
+            Self::Key(expression) => expression.source(),
+        }
+    }
+
+    /// Whether it is the grant that says whose counter it is, so that nothing in a request gives another one.
+    pub fn is_of_the_grant(&self) -> bool {
+        matches!(self, Self::Agent | Self::User | Self::Task | Self::Grant)
     }
 }
 
@@ -298,7 +321,7 @@ impl Serialize for Limit {
                 map.insert("zone".into(), zone.into());
             }
         }
-        if self.by != By::Agent {
+        if !matches!(self.by, By::Agent) {
             map.insert("by".into(), self.by.as_str().into());
         }
         map.serialize(serializer)
@@ -310,3 +333,6 @@ impl<'de> Deserialize<'de> for Limit {
         Self::from_json(&Value::deserialize(deserializer)?).map_err(serde::de::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@
 //!
 //! Invariant: what a document says and this version doesn't know is an error when loading. Nothing is ignored.
 
+mod approvers;
 mod bind;
 pub mod case;
 mod check;
@@ -16,6 +17,7 @@ mod duration;
 pub(crate) mod fixture;
 mod full;
 mod hours;
+mod key;
 mod lists;
 mod rule;
 mod schema;
@@ -29,7 +31,7 @@ mod tests;
 mod types;
 
 pub use bind::BoundPolicies;
-pub(crate) use bind::{BoundLink, BoundPolicy, Charged, encoded};
+pub(crate) use bind::{BoundLink, BoundPolicy, bounded, encoded};
 pub(crate) use hours::Hours;
 pub(crate) use rule::{Approve, Condition, Kind, LimitOf, Reads, Rule};
 pub use schema::schema;

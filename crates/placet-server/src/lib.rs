@@ -123,6 +123,7 @@ pub fn routes() -> Routes {
         // users, administration, the record
         .route("/v1/users", post(api::users::create).get(api::users::list))
         .route("/v1/users/{id}/reset-factors", post(api::users::reset))
+        .route("/v1/users/{id}/roles", put(api::users::set_roles))
         .route("/v1/account", get(api::account::show))
         .route("/v1/account/password", post(api::account::password))
         .route("/v1/account/totp", post(api::account::enrol))

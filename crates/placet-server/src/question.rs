@@ -7,7 +7,7 @@
 use crate::{app::App, bearer::Bearer, clock, problem::Problem, way};
 use placet_core::{
     action::Action,
-    approval::{Approval, ApprovalState, RequestDigest, permit::Ground},
+    approval::{Approval, ApprovalState, RequestDigest, Requirement, permit::Ground},
     id::ApprovalId,
     judge::{Judgement, exceeded},
     ledger::Standing as Counter,
@@ -119,6 +119,7 @@ pub(crate) async fn ask(
         task: grant.task,
         shown,
         requirements: judgement.requirements.clone(),
+        owners: owners(bearer),
         ground: question.ground,
         votes: Vec::new(),
         state: ApprovalState::Pending,
@@ -165,7 +166,30 @@ pub(crate) fn told(app: &App, approval: &Approval) -> Value {
         "url": format!("{}/v1/approvals/{}", app.issuer, approval.id),
         "expires": approval.expires,
         "rule": approval.requirements.first().map(|requirement| requirement.rule.clone()),
+        "missing": approval.missing_in_all(),
     })
+}
+
+/// Whom a requirement asks, for people: by whom, how many of them, and who is ruled out.
+pub(crate) fn whom(requirement: &Requirement) -> Map<String, Value> {
+    let texts = |list: Vec<String>| Value::from(list);
+    let mut whom = Map::new();
+    whom.insert("policy".into(), requirement.policy.as_str().into());
+    whom.insert("rule".into(), requirement.rule.as_str().into());
+    whom.insert("by".into(), texts(requirement.by.iter().map(ToString::to_string).collect()));
+    whom.insert("not".into(), texts(requirement.not.iter().map(ToString::to_string).collect()));
+    whom.insert("count".into(), requirement.count.into());
+    whom.insert("distinct".into(), requirement.distinct.into());
+    whom
+}
+
+/// The owners of the agents of the chain, each once.
+fn owners(bearer: &Bearer) -> Vec<String> {
+    let mut owners: Vec<String> =
+        bearer.chain.links().iter().filter_map(|link| link.agent.owner.clone()).collect();
+    owners.sort_unstable();
+    owners.dedup();
+    owners
 }
 
 /// What the action would take of each limit.
@@ -196,8 +220,7 @@ fn shown(question: &Question<'_>, counters: &[Counter]) -> Value {
         "resource": action.resource.as_str(),
         "params": action.params,
         "service": action.service.as_ref().map(ToString::to_string),
-        "rules": judgement.requirements.iter().map(|r| json!({"policy": r.policy, "rule": r.rule,
-            "by": r.by.iter().map(ToString::to_string).collect::<Vec<_>>()})).collect::<Vec<_>>(),
+        "rules": judgement.requirements.iter().map(whom).collect::<Vec<_>>(),
         "budgets": budgets(judgement, counters),
     });
     if let Some(members) = shown.as_object_mut() {

@@ -7,7 +7,8 @@
 //! Expiry follows from the times. That an approval ended unused is stored too, once it stands in the record
 //! ([`close`]): so it is recorded exactly once, over restarts and on any number of nodes.
 //!
-//! Invariant: an approval leaves `pending` once, and only a decided one that is not closed is ever used.
+//! Invariant: only an approved one that is not closed is ever used; one that was denied, used or closed stays so. One
+//! that was approved is pending again only where an answer counts no more ([`save_recount`]).
 
 use crate::{
     document,
@@ -53,6 +54,9 @@ statements! {
     /// A person's answer.
     SAVE = "UPDATE approvals SET state = ?3, expires = ?4, document = ?5, version = version + 1
             WHERE id = ?1 AND version = ?2 AND state = 'pending' AND closed IS NULL";
+    /// An answer counts no more, or one that is short of people again takes further ones.
+    RECOUNT = "UPDATE approvals SET state = ?3, document = ?4, version = version + 1
+               WHERE id = ?1 AND version = ?2 AND state IN ('pending', 'approved') AND closed IS NULL";
     /// Its end without use.
     CLOSE = "UPDATE approvals SET closed = ?3, version = version + 1
              WHERE id = ?1 AND version = ?2 AND state IN ('pending', 'approved') AND closed IS NULL";
@@ -149,6 +153,16 @@ pub fn save_decision(tx: &mut Tx<'_>, version: u64, decided: &Approval) -> Resul
     let row =
         params![decided.id, version, decided.state.as_str(), decided.expires, document::write(decided)?];
     Ok(tx.execute(&SAVE, &row)? > 0)
+}
+
+/// Stores an approval after an answer to it counts no more ([`Approval::without`]); an approved one may wait for people
+/// again, until the same time. `false` where it was answered, used or closed since.
+///
+/// # Errors
+/// [`Fault`].
+pub fn save_recount(tx: &mut Tx<'_>, version: u64, recounted: &Approval) -> Result<bool, Fault> {
+    let row = params![recounted.id, version, recounted.state.as_str(), document::write(recounted)?];
+    Ok(tx.execute(&RECOUNT, &row)? > 0)
 }
 
 /// Ends an approval, as it was read at `version`, that was not used: `how` is `Expired` or `Ended`. `false` where it was

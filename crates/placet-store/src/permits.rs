@@ -118,7 +118,9 @@ pub fn used(q: &mut impl Query, permit: &Permit) -> Result<Vec<i64>, Fault> {
 
 /// Whether the person gave it or it is given on their behalf.
 pub fn is_of(permit: &Permit, person: UserId) -> bool {
-    permit.given_by == person || permit.user == Some(person)
+    permit.given_by == person
+        || permit.user == Some(person)
+        || permit.given_with.iter().any(|giver| giver.id == person)
 }
 
 fn read(row: &Row<'_>) -> Result<Given, Fault> {

@@ -172,8 +172,20 @@ pub struct Permit {
     pub given_by: UserId,
     /// That person's name, for display.
     pub given_name: String,
+    /// Who gave it with them, where it took several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given_with: Vec<Giver>,
     /// When.
     pub given: Timestamp,
+}
+
+/// Somebody who gave a permit together with others.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Giver {
+    /// Who.
+    pub id: UserId,
+    /// The person's name, for display.
+    pub name: String,
 }
 
 /// A request that may be covered by permits.
@@ -346,13 +358,15 @@ impl Terms {
         (self.sum.is_none() || self.most().is_some_and(|most| amount <= most)).then_some(amount)
     }
 
-    /// The terms in sentences for people. What comes from others is quoted.
+    /// The terms in sentences for people. What comes from others is quoted. `joint`: it takes the same terms of
+    /// everybody who has to say yes ([`super::Approval::is_joint`]).
     pub fn words(
         &self,
         ground: &Ground,
         task: Option<TaskId>,
         grant: GrantId,
         rules: &[&Requirement],
+        joint: bool,
     ) -> Vec<String> {
         let mut words = vec![format!(
             "The agent {} may do {} on {} through the connection {} without asking again.",
@@ -387,6 +401,12 @@ impl Terms {
              the policy or of the service, or a new secret of the connection, ends it.",
             rules.join(" and ")
         ));
+        if joint {
+            words.push(
+                "It takes these very terms of everybody who has to say yes; otherwise this request alone is approved."
+                    .to_owned(),
+            );
+        }
         words
     }
 }

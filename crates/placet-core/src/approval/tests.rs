@@ -1,7 +1,7 @@
 use super::*;
 use proptest::prelude::*;
 
-fn person(name: &str, roles: &[&str]) -> User {
+pub(super) fn person(name: &str, roles: &[&str]) -> User {
     let entropy = [name.as_bytes()[0]; 10];
     User {
         id: UserId::from_parts(
@@ -15,11 +15,12 @@ fn person(name: &str, roles: &[&str]) -> User {
     }
 }
 
-fn requirement(by: Vec<Approver>) -> Requirement {
-    Requirement { policy: "p@1".into(), rule: "r".into(), by, within: 60 }
+pub(super) fn requirement(by: Vec<Approver>) -> Requirement {
+    let (policy, rule) = ("p@1".into(), "r".into());
+    Requirement { policy, rule, by, not: vec![], count: 1, distinct: false, within: 60 }
 }
 
-fn approval(requirements: Vec<Requirement>, user: Option<UserId>) -> Approval {
+pub(super) fn approval(requirements: Vec<Requirement>, user: Option<UserId>) -> Approval {
     let at = Timestamp::from_seconds(1000);
     Approval {
         id: ApprovalId::from_parts(at, [1; 10]),
@@ -30,6 +31,7 @@ fn approval(requirements: Vec<Requirement>, user: Option<UserId>) -> Approval {
         task: None,
         shown: Value::Null,
         requirements,
+        owners: vec![],
         ground: None,
         votes: vec![],
         state: ApprovalState::Pending,
@@ -38,7 +40,7 @@ fn approval(requirements: Vec<Requirement>, user: Option<UserId>) -> Approval {
     }
 }
 
-fn at(seconds: i64) -> Timestamp {
+pub(super) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_seconds(seconds)
 }
 

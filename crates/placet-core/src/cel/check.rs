@@ -4,6 +4,7 @@
 
 use super::{
     functions::Function,
+    key,
     node::{Arithmetic, Comparison, Constant, Kind, Macro, MacroKind, Node},
     vars::{Path, Root},
 };
@@ -59,6 +60,8 @@ pub struct TypeIssue {
 pub(super) enum Wanted {
     Bool,
     Number,
+    /// What a counter can be told by: a string, a number or a bool.
+    Key,
 }
 
 pub(super) fn check(node: &Node, conjunct: usize, wanted: Wanted, schema: &dyn Schema) -> Vec<TypeIssue> {
@@ -69,7 +72,13 @@ pub(super) fn check(node: &Node, conjunct: usize, wanted: Wanted, schema: &dyn S
         Wanted::Number if !matches!(found, FieldType::Number | FieldType::Integer | FieldType::Unknown) => {
             checker.issue(node, format!("this is {}, not a number", name(&found)));
         }
-        Wanted::Number => {}
+        Wanted::Key if !key::can_be(&found) => {
+            checker.issue(
+                node,
+                format!("this is {}, and a counter is told by a string, a number or a bool", name(&found)),
+            );
+        }
+        Wanted::Number | Wanted::Key => {}
     }
     checker.issues.sort_by_key(|issue| issue.offset);
     checker.issues

@@ -7,10 +7,13 @@ use super::{AppliedLimit, explain, subject::Subject};
 use crate::{
     cel::Fuel,
     ledger::{By, Charge, Limit, Measure},
-    policy::{BoundLink, Charged, LimitOf, encoded},
+    policy::{BoundLink, LimitOf, bounded, encoded},
     refusal::{Code, Reason},
 };
 use std::{borrow::Cow, sync::Arc};
+
+/// The longest key that a limit counts by, in bytes.
+const LONGEST_KEY: usize = 512;
 
 /// The limits and charges of one action so far.
 #[derive(Default)]
@@ -39,19 +42,25 @@ impl Bill {
                     continue;
                 }
             };
-            let by = By::as_str(limit.by);
+            let by = match by_values(subject, fuel, link, applied, owner) {
+                Ok(by) => by,
+                Err(denial) => {
+                    denials.push(*denial);
+                    continue;
+                }
+            };
             let window = limit.per.window(subject.request.now, &limit.zone);
             let index = self.index(owner, &applied.limit);
             let mut charged = false;
-            for value in values(&link.charged, limit, subject) {
+            for value in by {
                 charged = true;
-                let counter = [&*applied.identity, &*encoded(&value)].concat();
+                let counter = [&*applied.identity, &*bounded(encoded(&value))].concat();
                 let (meter, max) = (limit.meter(), limit.max());
                 let charge = Charge { counter, meter, window, amount, max, limit: index };
                 self.charge(charge);
             }
             if !charged {
-                denials.push(explain::nobody_to_charge((owner.0, owner.1), by));
+                denials.push(explain::nobody_to_charge((owner.0, owner.1), limit.by.as_str()));
             }
         }
     }
@@ -74,15 +83,32 @@ impl Bill {
 }
 
 /// The by-values, each the last part of a counter's name.
-fn values<'a>(
-    charged: &'a Charged,
-    limit: &Limit,
-    subject: &Subject<'a>,
-) -> impl Iterator<Item = Cow<'a, str>> {
-    // As far as the resource is known: a part that is merely claimed would give a fresh counter for the asking.
-    let resource = (limit.by == By::Resource)
-        .then(|| Cow::from(format!("resource:{}", subject.request.action.known.as_str())));
-    charged.values(limit.by).iter().map(|value| Cow::Borrowed(&**value)).chain(resource)
+fn by_values<'a>(
+    subject: &Subject<'_>,
+    fuel: &mut Fuel,
+    link: &'a BoundLink,
+    applied: &LimitOf,
+    owner: (&Arc<str>, &Arc<str>),
+) -> Result<Vec<Cow<'a, str>>, Box<Reason>> {
+    match &applied.limit.by {
+        // As far as the resource is known: a part that is merely claimed would give a fresh counter for the asking.
+        By::Resource => Ok(vec![format!("resource:{}", subject.request.action.known.as_str()).into()]),
+        By::Key(key) => {
+            let found = key.evaluate_key(&subject.variables(link, applied.reads), fuel);
+            let refuse = |code, detail: String| {
+                Box::new(explain::amount(subject, link, (owner.0, owner.1), key, code, &detail))
+            };
+            let text = found.map_err(|why| {
+                refuse(Code::ConditionUnknown, format!("the key that a limit counts by can't be told: {why}"))
+            })?;
+            if text.len() > LONGEST_KEY {
+                let detail = format!("the key that a limit counts by is longer than {LONGEST_KEY} bytes");
+                return Err(refuse(Code::ConditionFailed, detail));
+            }
+            Ok(vec![format!("key:{text}").into()])
+        }
+        by => Ok(link.charged.values(by).iter().map(|value| Cow::Borrowed(&**value)).collect()),
+    }
 }
 
 /// What the action adds, in the counter's units.

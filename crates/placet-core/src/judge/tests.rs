@@ -1,6 +1,8 @@
 //! Each sentence of DESIGN §4's "Allowed" and "Unknown or missing", and what counters are charged.
 
+mod keys;
 mod oracle;
+mod unfilled;
 
 use super::*;
 use crate::{

@@ -243,12 +243,7 @@ impl<'a, L: Listener> Trial<'a, L> {
         if !asks {
             return;
         }
-        let requirement = Requirement {
-            policy: bound.policy.label().to_owned(),
-            rule: rule.name.to_string(),
-            by: approve.by.to_vec(),
-            within: approve.within,
-        };
+        let requirement = approve.requirement(bound.policy.label(), &rule.name);
         if self.found.asked.iter().all(|(other, _)| *other != requirement) {
             let reason = explain::approval(self.subject, link, &requirement, &approve.when);
             self.found.asked.push((requirement, reason));

@@ -30,12 +30,7 @@ impl Limit {
         let measure = Members(map).measure()?;
         let by = match Members(map).text("by")? {
             None => By::Agent,
-            Some(word) => By::parse(word).ok_or_else(|| {
-                LimitError::new(
-                    "by",
-                    format!("`{word}` is unknown; use agent, user, task, grant or resource"),
-                )
-            })?,
+            Some(text) => By::parse(text).map_err(|message| LimitError::new("by", message))?,
         };
         let (per, zone) = match measure {
             Measure::Count { .. } | Measure::Sum { .. } => Members(map).window()?,

@@ -5,7 +5,7 @@
 
 use super::{
     Mode, Policy,
-    rule::{LimitOf, Reads},
+    rule::{LimitNodes, LimitOf, Reads},
 };
 use crate::{
     agent::Agent,
@@ -18,6 +18,7 @@ use crate::{
     task::TaskOrigin,
     time::Timestamp,
 };
+use aws_lc_rs::digest;
 use serde_json::{Map, Value};
 use std::{borrow::Cow, fmt, fmt::Write as _, sync::Arc, time::Duration};
 
@@ -166,24 +167,25 @@ impl BoundLink {
 impl GrantLimits {
     fn new(link: &Link) -> Self {
         let id: Arc<str> = link.grant.id.to_string().into();
-        let applied = |limit: &Limit| LimitOf::new(&format!("grant:{id}"), limit.clone(), None);
+        let applied =
+            |limit: &Limit| LimitOf::new(&format!("grant:{id}"), limit.clone(), LimitNodes::default());
         Self { limits: link.grant.limits.iter().map(applied).collect(), rule: "limits".into(), id }
     }
 }
 
 impl LimitOf {
     /// `of`: what the limit belongs to, encoded.
-    pub(super) fn new(of: &str, limit: Limit, sum: Option<crate::yaml::Node>) -> Self {
+    pub(super) fn new(of: &str, limit: Limit, nodes: LimitNodes) -> Self {
         let reads = match &limit.measure {
             Measure::Sum { of, .. } => Reads::of(Expression::conjuncts(of).iter()),
             Measure::Count { .. } | Measure::Rate { .. } | Measure::Concurrent { .. } => Reads::default(),
         };
-        Self {
-            identity: format!("{of}/{}/", encoded(&limit.identity())).into(),
-            limit: Arc::new(limit),
-            reads,
-            sum,
-        }
+        let reads = match &limit.by {
+            By::Key(key) => reads.with(Reads::of(key.conjuncts().iter())),
+            _ => reads,
+        };
+        let identity = format!("{of}/{}/", bounded(encoded(&limit.identity()))).into();
+        Self { identity, limit: Arc::new(limit), reads, nodes }
     }
 }
 
@@ -222,16 +224,36 @@ impl Charged {
         }
     }
 
-    /// The by-values; none where there is nobody to charge. Not for [`By::Resource`], which depends on the request.
-    pub(crate) fn values(&self, by: By) -> &[Box<str>] {
+    /// The by-values; none where there is nobody to charge. Not for [`By::Resource`] and [`By::Key`], which depend on
+    /// the request.
+    pub(crate) fn values(&self, by: &By) -> &[Box<str>] {
         match by {
             By::Agent => &self.agent,
             By::User => &self.user,
             By::Task => &self.task,
             By::Grant => &self.grant,
-            By::Resource => &[],
+            By::Resource | By::Key(_) => &[],
         }
     }
+}
+
+/// The longest part of a counter's name that is kept as it is, in bytes.
+const LONGEST_PART: usize = 240;
+
+/// An encoded part of a counter's name, at most so long that the name fits the key of an index: what is longer ends
+/// with the digest of all of it.
+pub(crate) fn bounded(part: Cow<'_, str>) -> Cow<'_, str> {
+    if part.len() <= LONGEST_PART {
+        return part;
+    }
+    let whole = digest::digest(&digest::SHA256, part.as_bytes());
+    let mut short: String = part.chars().take(LONGEST_PART / 8).collect();
+    short.push_str("%~");
+    for byte in whole.as_ref() {
+        // Writing to a string does not fail.
+        let _ = write!(short, "{byte:02x}");
+    }
+    Cow::Owned(short)
 }
 
 /// A part of a counter's name: no two parts are one text, and none has a slash.

@@ -4,7 +4,7 @@
 //! Invariant: the same checks whichever of the two comes second.
 
 use super::{
-    Policy, PolicySet,
+    Policy, PolicySet, key,
     rule::{Rule, Use},
     types::Declared,
 };
@@ -27,6 +27,7 @@ struct Finding {
 pub(super) fn policy(policy: &Policy, services: &[&Service], report: &Report) {
     for rule in &policy.rules {
         undeclared(rule, services, report);
+        key::warn(rule, services, report);
         let findings =
             expressions(rule).into_iter().chain(services.iter().flat_map(|service| pair(rule, service)));
         for finding in findings {
@@ -233,5 +234,6 @@ fn issues(expression: &Expression, purpose: Use, action: Option<&ServiceAction>)
     match purpose {
         Use::Condition => expression.check(&declared),
         Use::Sum => expression.check_number(&declared),
+        Use::Key => expression.check_key(&declared),
     }
 }

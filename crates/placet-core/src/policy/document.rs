@@ -3,18 +3,17 @@
 //! Invariant: every key is either understood or reported, with its place.
 
 use super::{
-    Mode, Policy, compact, duration,
+    Mode, Policy, approvers, compact, duration,
     hours::Hours,
-    lists,
-    rule::{Approve, Condition, Index, Kind, LimitOf, Named, On, OnWhat, Reads, Rule},
+    key, lists,
+    rule::{Condition, Index, Kind, LimitNodes, LimitOf, Named, On, OnWhat, Reads, Rule},
     selector::{Handle, Selector},
     template::{Entry, Template},
 };
 use crate::{
-    approval::{Approver, WITHIN},
     cel::{Expression, Lists},
     diagnostic::{Diagnostic, Position, Report},
-    ledger::{Limit, Per},
+    ledger::{By, Limit, Per},
     pattern::ActionPattern,
     policy::bind::encoded,
     yaml::{MapReading, Node, Reading, Spanned, Yaml, to_json},
@@ -24,7 +23,6 @@ use std::collections::HashMap;
 pub(super) const KEYS: &[&str] = &["policy", "applies_to", "mode", "lists", "rules", "record"];
 pub(super) const SELECTOR_KEYS: &[&str] = &["agents", "labels"];
 pub(super) const RECORD_KEYS: &[&str] = &["keep"];
-pub(super) const APPROVE_KEYS: &[&str] = &["when", "by", "within"];
 pub(super) const RULE_KEYS: &[&str] =
     &["name", "allow", "deny", "guard", "on", "when", "limits", "approve", "shape", "hours"];
 pub(super) const LIMIT_KEYS: &[&str] =
@@ -149,7 +147,7 @@ fn selector(reading: &Reading<'_>) -> Option<Selector> {
 }
 
 /// The items of a list, or the one value; an empty list is reported.
-fn some_of<'a>(reading: &Reading<'a>, what: &str) -> Vec<Reading<'a>> {
+pub(super) fn some_of<'a>(reading: &Reading<'a>, what: &str) -> Vec<Reading<'a>> {
     let items = reading.one_or_many();
     if items.is_empty() {
         reading.error(format!("the list is empty: name at least {what}"));
@@ -250,7 +248,7 @@ impl Reader<'_> {
         let limits = map.optional("limits").map(|reading| self.limits(&reading, &of)).unwrap_or_default();
         let approve = match map.optional("approve") {
             None => None,
-            Some(reading) => Some(self.approve(&reading)?),
+            Some(reading) => Some(approvers::read(&reading, self.report, self.lists)?),
         };
         Some(Rule {
             name: name?.into(),
@@ -304,8 +302,8 @@ impl Reader<'_> {
     fn limits(&self, reading: &Reading<'_>, of: &str) -> Box<[LimitOf]> {
         let mut limits: Vec<LimitOf> = Vec::new();
         for item in some_of(reading, "a limit, or leave `limits` out") {
-            let Some((limit, sum)) = self.limit(&item) else { continue };
-            let applied = LimitOf::new(of, limit, sum);
+            let Some((limit, nodes)) = self.limit(&item) else { continue };
+            let applied = LimitOf::new(of, limit, nodes);
             if limits.iter().any(|other| other.identity == applied.identity) {
                 item.error("the rule has this limit already; only the maximum differs");
             }
@@ -314,14 +312,19 @@ impl Reader<'_> {
         limits.into()
     }
 
-    fn limit(&self, item: &Reading<'_>) -> Option<(Limit, Option<Node>)> {
+    fn limit(&self, item: &Reading<'_>) -> Option<(Limit, LimitNodes)> {
         let map = item.map()?;
         map.finish(LIMIT_KEYS);
         if map.entries().any(|(key, _)| !LIMIT_KEYS.contains(&key.value.as_str())) {
             return None;
         }
-        let sum = map.optional("sum").map(|reading| reading.node().clone());
+        let node = |member| map.optional(member).map(|reading| reading.node().clone());
+        let nodes = LimitNodes { sum: node("sum"), by: node("by") };
         if let Some(reading) = map.optional("sum") {
+            expression(&reading, self.report, self.lists)?;
+        }
+        if let Some(reading) = map.optional("by").filter(|reading| key::is_expression(&reading.node().value))
+        {
             expression(&reading, self.report, self.lists)?;
         }
         match Limit::from_json(&to_json(item.node())) {
@@ -329,49 +332,26 @@ impl Reader<'_> {
                 if limit.max() == 0 {
                     item.warning("the maximum is 0: the rule never lets anything through");
                 }
-                Some((limit, sum))
+                Some((limit, nodes))
             }
             Err(error) => {
                 let member = map.optional(error.member);
                 let at = member.as_ref().map_or(item.position(), Reading::position);
                 let diagnostic = Diagnostic::error(&error.message).at(at);
                 let word = member.as_ref().and_then(|reading| match &reading.node().value {
-                    Yaml::String(text) if error.member == "per" && Per::parse(text).is_none() => {
-                        Some(text.clone())
-                    }
+                    Yaml::String(text) => Some(text.as_str()),
                     _ => None,
                 });
                 self.report.add(match word {
-                    Some(word) => diagnostic.suggest(&word, Per::WORDS.iter().map(|(word, _)| *word)),
-                    None => diagnostic,
+                    Some(word) if error.member == "per" && Per::parse(word).is_none() => {
+                        diagnostic.suggest(word, Per::WORDS.iter().map(|(word, _)| *word))
+                    }
+                    Some(word) if error.member == "by" => diagnostic.suggest(word, By::WORDS.into_iter()),
+                    _ => diagnostic,
                 });
                 None
             }
         }
-    }
-
-    fn approve(&self, reading: &Reading<'_>) -> Option<Approve> {
-        let map = reading.map()?;
-        map.finish(APPROVE_KEYS);
-        let when: Box<[Condition]> = map
-            .optional("when")
-            .map(|reading| conditions(&reading, self.report, self.lists))
-            .unwrap_or_default();
-        let by = map.optional("by").map_or_else(
-            || vec![Approver::Default].into(),
-            |reading| some_of(&reading, "an approver").iter().filter_map(approver).collect(),
-        );
-        let within = match map.optional("within") {
-            None => WITHIN.as_secs(),
-            Some(reading) => match duration::seconds(reading.string()?) {
-                Ok(seconds) => seconds,
-                Err(problem) => {
-                    reading.error(problem);
-                    return None;
-                }
-            },
-        };
-        Some(Approve { reads: Reads::of_conditions(&when), when, by, within })
     }
 }
 
@@ -401,7 +381,7 @@ fn action(item: &Reading<'_>) -> Option<Named> {
     }
 }
 
-fn conditions(reading: &Reading<'_>, report: &Report, lists: &Lists) -> Box<[Condition]> {
+pub(super) fn conditions(reading: &Reading<'_>, report: &Report, lists: &Lists) -> Box<[Condition]> {
     let items = some_of(reading, "a condition, or leave `when` out");
     let read = |item: &Reading<'_>| {
         Some(Condition { expression: expression(item, report, lists)?, node: item.node().clone() })
@@ -422,18 +402,6 @@ fn expression(item: &Reading<'_>, report: &Report, lists: &Lists) -> Option<Expr
         Ok(expression) => Some(expression),
         Err(error) => {
             report.error(item.node().position_within(error.offset.unwrap_or(0)), &error.message);
-            None
-        }
-    }
-}
-
-fn approver(item: &Reading<'_>) -> Option<Approver> {
-    let text = item.string()?;
-    match text.split_once(':') {
-        Some(("role", role)) if crate::agent::is_handle(role) => Some(Approver::Role(role.to_owned())),
-        Some(("user", user)) if crate::user::is_name(user) => Some(Approver::User(user.to_owned())),
-        _ => {
-            item.error(format!("`{text}` is no approver: write `role:NAME` or `user:NAME`"));
             None
         }
     }

@@ -4,11 +4,11 @@
 
 use super::{
     Policy,
-    rule::{Approve, Condition, LimitOf, Rule},
+    rule::{Condition, LimitOf, Rule},
 };
 use crate::{
     approval::Approver,
-    ledger::{Limit, Meter},
+    ledger::{By, Limit, Meter},
     yaml::{Node, Yaml},
 };
 use std::fmt::Write as _;
@@ -72,18 +72,11 @@ fn rule(rule: &Rule) -> String {
     if !rule.limits.is_empty() {
         let _ = write!(out, ", limits: {}", list(rule.limits.iter().map(limit)));
     }
-    let Some(Approve { when, by, within, .. }) = &rule.approve else { return out + "}" };
-    out.push_str(", approve: {");
-    if !when.is_empty() {
-        let _ = write!(out, "when: {}, ", conditions(when));
+    if let Some(approve) = &rule.approve {
+        let _ = write!(out, ", approve: {{{}}}", approve.in_full(&conditions(&approve.when)));
     }
-    let named = by.iter().filter(|by| !matches!(by, Approver::Default));
-    let named: Vec<_> = named.map(|by| quoted(&by.to_string())).collect();
-    if !named.is_empty() {
-        let _ = write!(out, "by: {}, ", list(named.iter().cloned()));
-    }
-    let _ = write!(out, "within: {}}}}}", span(*within));
-    if named.is_empty() {
+    out.push('}');
+    if rule.approve.as_ref().is_some_and(|approve| *approve.by == [Approver::Default]) {
         out.push_str(" # by the grant's user, or without one by any user with the role approver");
     }
     out
@@ -91,6 +84,10 @@ fn rule(rule: &Rule) -> String {
 
 fn limit(applied: &LimitOf) -> String {
     let Limit { per, zone, by, .. } = &*applied.limit;
+    let by = match by {
+        By::Key(key) => quoted(key.source()),
+        word => word.as_str().to_owned(),
+    };
     let shown = serde_json::to_value(&*applied.limit).unwrap_or_default();
     let member = |name: &str| shown.get(name).map(|value| format!("{name}: {value}, ")).unwrap_or_default();
     let what: String = ["count", "sum", "max", "rate", "concurrent"].into_iter().map(member).collect();
@@ -101,7 +98,7 @@ fn limit(applied: &LimitOf) -> String {
         Meter::Rate(_) => format!("burst: {}, ", applied.limit.max()),
         Meter::Concurrent => String::new(),
     };
-    format!("{{{what}{how}by: {}}}", by.as_str())
+    format!("{{{what}{how}by: {by}}}")
 }
 
 fn conditions(conditions: &[Condition]) -> String {
@@ -115,17 +112,17 @@ fn text(node: &Node) -> &str {
     }
 }
 
-fn list(items: impl Iterator<Item = String>) -> String {
+pub(super) fn list(items: impl Iterator<Item = String>) -> String {
     format!("[{}]", items.collect::<Vec<_>>().join(", "))
 }
 
 /// As JSON, which is YAML too.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
 /// In the largest unit that it is whole in.
-fn span(seconds: u64) -> String {
+pub(super) fn span(seconds: u64) -> String {
     for (unit, length) in [("d", 86_400), ("h", 3600), ("m", 60)] {
         if seconds.is_multiple_of(length) {
             return format!("{}{unit}", seconds / length);

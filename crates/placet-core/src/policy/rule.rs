@@ -4,9 +4,9 @@
 
 use super::hours::Hours;
 use crate::{
-    approval::Approver,
+    approval::{Approver, Except, Requirement},
     cel::{Conjunct, Expression, Root},
-    ledger::{Limit, Measure},
+    ledger::{By, Limit, Measure},
     pattern::{ActionName, ActionPattern, ResourcePattern},
     yaml::Node,
 };
@@ -93,10 +93,16 @@ pub(crate) struct LimitOf {
     pub(crate) limit: Arc<Limit>,
     /// Beginning of the counter's name, up to the by-value: the limit's identity within its rule, encoded.
     pub(crate) identity: Box<str>,
-    /// Which variables the sum reads.
+    /// Which variables the sum and the key read.
     pub(crate) reads: Reads,
-    /// Where the sum stands, for diagnostics.
+    pub(super) nodes: LimitNodes,
+}
+
+/// Where the expressions of a limit stand, for diagnostics; none in a limit of a grant.
+#[derive(Debug, Default)]
+pub(super) struct LimitNodes {
     pub(super) sum: Option<Node>,
+    pub(super) by: Option<Node>,
 }
 
 /// What a rule asks of people.
@@ -106,8 +112,26 @@ pub(crate) struct Approve {
     pub(crate) when: Box<[Condition]>,
     pub(crate) reads: Reads,
     pub(crate) by: Box<[Approver]>,
+    pub(crate) not: Box<[Except]>,
+    pub(crate) count: u32,
+    pub(crate) distinct: bool,
     /// In seconds.
     pub(crate) within: u64,
+}
+
+impl Approve {
+    /// What it asks of people, for a rule of the policy `name@version`.
+    pub(crate) fn requirement(&self, policy: &str, rule: &str) -> Requirement {
+        Requirement {
+            policy: policy.to_owned(),
+            rule: rule.to_owned(),
+            by: self.by.to_vec(),
+            not: self.not.to_vec(),
+            count: self.count,
+            distinct: self.distinct,
+            within: self.within,
+        }
+    }
 }
 
 /// A set of variables.
@@ -167,17 +191,22 @@ impl Rule {
         })
     }
 
-    /// All expressions with where they stand: conditions, sums, and what decides on approval.
+    /// All expressions with where they stand: conditions, sums, keys of limits, and what decides on approval.
     pub(super) fn expressions(&self) -> impl Iterator<Item = (&Expression, &Node, Use)> {
         fn conditions(list: &[Condition]) -> impl Iterator<Item = (&Expression, &Node, Use)> {
             list.iter().map(|condition| (&condition.expression, &condition.node, Use::Condition))
         }
-        let sums = self.limits.iter().filter_map(|applied| match (&applied.limit.measure, &applied.sum) {
-            (Measure::Sum { of, .. }, Some(node)) => Some((of, node, Use::Sum)),
+        let sums =
+            self.limits.iter().filter_map(|applied| match (&applied.limit.measure, &applied.nodes.sum) {
+                (Measure::Sum { of, .. }, Some(node)) => Some((of, node, Use::Sum)),
+                _ => None,
+            });
+        let keys = self.limits.iter().filter_map(|applied| match (&applied.limit.by, &applied.nodes.by) {
+            (By::Key(key), Some(node)) => Some((key, node, Use::Key)),
             _ => None,
         });
         let approvals = self.approve.iter().flat_map(|approve| conditions(&approve.when));
-        conditions(&self.when).chain(sums).chain(approvals)
+        conditions(&self.when).chain(sums).chain(keys).chain(approvals)
     }
 }
 
@@ -186,6 +215,7 @@ impl Rule {
 pub(super) enum Use {
     Condition,
     Sum,
+    Key,
 }
 
 /// Finds the rules of a policy by action.

@@ -1,5 +1,7 @@
 //! What the loader says, and that no value widens a template.
 
+mod approvers;
+mod keys;
 mod page;
 
 use super::{
@@ -184,7 +186,7 @@ fn mistakes_are_named_with_their_place() {
 11:35 `max`: the amount has more than 6 fractional digits
 12:17 `count` stands alone, without `sum` and `max`
 13:36 `Mars/Olympus` is no IANA time zone, such as Europe/Paris
-14:34 `team` is unknown; use agent, user, task, grant or resource
+14:34 `team` is unknown; use agent, user, task, grant or resource, or an expression such as `params.recipient`
 15:10 unknown key `cuont` (did you mean `count`?)
 17:9 the rule has this limit already; only the maximum differs
 19:36 `support-lead` is no approver: write `role:NAME` or `user:NAME`
@@ -290,6 +292,7 @@ mode: observe
 rules:
   - {name: "it's \"odd\" # {x}: [é]", guard: x.y, on: ["order://a b/*", "r://{{agent.x}}-y/**"], when: "params.a == 'é' || params.b == \"\\\\\""}
   - {name: n, allow: '**', hours: [{days: sun, to: '06:00', zone: Asia/Kathmandu}, {from: '22:00', to: '02:00'}]}
+  - {name: k, allow: '**', limits: [{count: 5, per: day, by: 'params.to + "/\"" + string(params.n)'}, {rate: 1/day, by: 'params.a && params.b'}], approve: {by: ['role:a', 'user:b@c'], not: [user, owner, 'role:x', 'user:y'], count: 3, distinct: true}}
   - {name: l, allow: '**', limits: [{concurrent: 2, by: user}, {rate: 5/second, burst: 1}, {sum: 'params.a + 1', max: 0.5, per: total, by: task}], approve: {within: 90s}}
 "##;
     let load = |text: &str| Policy::load(text.as_bytes(), None, 1, &[]).unwrap().0;
@@ -311,7 +314,7 @@ mode: enforce
 record: {keep: 90d}
 rules:
   - {name: "read own orders", allow: ["orders.read", "orders.list"], on: ["order://customer:{{user.id}}/**"]}
-  - {name: "small refunds", allow: ["refunds.create"], on: ["order://customer:{{user.id}}/*"], when: ["params.amount <= 500", "params.currency == \"USD\""], limits: [{count: 5, per: day, zone: "America/New_York", by: agent}, {sum: "params.amount", max: 2000, per: day, zone: "UTC", by: agent}, {rate: "100/hour", burst: 100, by: agent}], approve: {when: ["params.amount > 100"], by: ["role:support-lead"], within: 30m}}
+  - {name: "small refunds", allow: ["refunds.create"], on: ["order://customer:{{user.id}}/*"], when: ["params.amount <= 500", "params.currency == \"USD\""], limits: [{count: 5, per: day, zone: "America/New_York", by: agent}, {sum: "params.amount", max: 2000, per: day, zone: "UTC", by: agent}, {rate: "100/hour", burst: 100, by: agent}], approve: {when: ["params.amount > 100"], by: ["role:support-lead"], count: 1, within: 30m}}
   - {name: "office hours", guard: ["**"], on: ["**"], hours: {days: "mon-fri", from: "09:00", to: "17:00", zone: "America/New_York"}}
   - {name: "only proven agents move money", guard: ["refunds.*"], on: ["**"], when: ["agent.trust.score >= 600", "risk.score < 7.0"]}
   - {name: "no bulk", deny: ["refunds.create_bulk", "admin.**"], on: ["**"]}

@@ -100,6 +100,8 @@ entry_types! {
     ApprovalExpired = "approval.expired",
     /// The grant that a held request came under has ended.
     ApprovalEnded = "approval.ended",
+    /// An answer counts no more: whoever gave it has lost what let them give it.
+    ApprovalVoteLost = "approval.vote_lost",
     /// A person answered more broadly than this once.
     PermitGiven = "permit.given",
     /// A permit was taken back.
@@ -156,6 +158,8 @@ entry_types! {
     KeyRemoved = "key.removed",
     /// A user was made.
     UserCreated = "user.created",
+    /// A user's roles were changed.
+    UserRoles = "user.roles",
     /// A person changed their password.
     UserPassword = "user.password",
     /// A code of an authenticator app is asked for when a person signs in.

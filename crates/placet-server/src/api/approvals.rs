@@ -11,7 +11,7 @@ use crate::{
     caller::{Caller, Source},
     clock, liveness,
     problem::{Answer, Problem},
-    recording,
+    question, recording,
 };
 use axum::{
     Json,
@@ -19,10 +19,10 @@ use axum::{
 };
 use placet_core::{
     approval::{
-        Approval, ApprovalState, DecideError, Requirement, Verdict, Vote,
+        Approval, ApprovalState, DecideError, Gift, Requirement, Verdict,
         permit::{Asked, Permit, Scope, Terms},
     },
-    id::ApprovalId,
+    id::{ApprovalId, UserId},
     record::{EntryType, Envelope},
     refusal::Code,
     time::Timestamp,
@@ -163,7 +163,7 @@ fn answered(
     tx: &mut Tx<'_>,
     app: &App,
     id: ApprovalId,
-    person: placet_core::id::UserId,
+    person: UserId,
     answer: &Answering,
 ) -> Result<Approval, Problem> {
     let now = answer.now;
@@ -171,11 +171,14 @@ fn answered(
     let person = users::find(tx, person)?.ok_or_else(unknown)?;
     let held = approvals::find(tx, id)?.filter(|held| held.approval.concerns(&person)).ok_or_else(unknown)?;
     let Held { approval, version, .. } = held;
-    // Said again it is the same answer, and recorded once.
-    if answer.permit.is_none() && approval.has_said(person.id, answer.verdict, None) {
+    let approval = standing(tx, approval, now)?;
+    // Said again it is the same answer, and recorded once; unless it counts for more by now.
+    let counts = answer.verdict == Verdict::Approve
+        && approval.state_at(now) == ApprovalState::Pending
+        && !approval.open_to(&person).is_empty();
+    if answer.permit.is_none() && !counts && approval.has_said(person.id, answer.verdict, None) {
         return Ok(approval);
     }
-    let approval = standing(tx, approval, now)?;
     let terms = match &answer.permit {
         Some(asked) if approval.state_at(now) == ApprovalState::Pending => {
             let (terms, words) = terms(&approval, &person, asked, now)?;
@@ -187,10 +190,11 @@ fn answered(
         }
         _ => None,
     };
-    if approval.has_said(person.id, answer.verdict, terms.as_ref()) && terms.is_some() {
+    if !counts && approval.has_said(person.id, answer.verdict, terms.as_ref()) && terms.is_some() {
         return Ok(approval);
     }
-    let decided = approval.decide(&person, answer.verdict, terms, now).map_err(refused)?;
+    let mut decided = approval.decide(&person, answer.verdict, terms, now).map_err(refused)?;
+    let gifts = decided.gifts();
     if !approvals::save_decision(tx, version, &decided)? {
         return Err(Problem::of(Code::Conflict, "somebody else answered at the same time: look again"));
     }
@@ -204,19 +208,17 @@ fn answered(
     };
     let vote = decided.votes.last().map(|vote| json!({"vote": vote}));
     tx.record(app.prepare(envelope, vote.as_ref())?)?;
-    if decided.state == ApprovalState::Approved {
-        for vote in &decided.votes {
-            give(tx, app, &decided, vote, now)?;
-        }
+    for gift in gifts {
+        give(tx, app, &decided, gift, now)?;
     }
     Ok(decided)
 }
 
-/// The permit that a vote brings, once all requirements are met.
-fn give(tx: &mut Tx<'_>, app: &App, approval: &Approval, vote: &Vote, now: Timestamp) -> Result<(), Problem> {
-    let (Some(terms), Some(ground)) = (&vote.permit, &approval.ground) else { return Ok(()) };
-    let rules: Vec<&Requirement> =
-        vote.met.iter().filter_map(|index| approval.requirements.get(*index)).collect();
+/// Stores a permit that comes of an approval.
+fn give(tx: &mut Tx<'_>, app: &App, approval: &Approval, gift: Gift, now: Timestamp) -> Result<(), Problem> {
+    let Some(ground) = &approval.ground else { return Ok(()) };
+    let Gift { terms, met, by, with } = gift;
+    let rules: Vec<&Requirement> = met.iter().filter_map(|index| approval.requirements.get(*index)).collect();
     if permits::live(tx, approval.agent, now, MOST_PERMITS + 1)?.len() >= MOST_PERMITS {
         let detail =
             format!("this agent has {MOST_PERMITS} permits already: take some back, or approve this once");
@@ -236,16 +238,17 @@ fn give(tx: &mut Tx<'_>, app: &App, approval: &Approval, vote: &Vote, now: Times
         connection: ground.connection.clone(),
         rules: rules.iter().map(|rule| (rule.policy.clone(), rule.rule.clone())).collect(),
         first: terms.first(&params(approval)).unwrap_or(0),
-        words: terms.words(ground, approval.task, approval.grant, &rules),
-        terms: terms.clone(),
-        given_by: vote.by,
-        given_name: vote.name.clone(),
+        words: terms.words(ground, approval.task, approval.grant, &rules, approval.is_joint()),
+        terms,
+        given_by: by.id,
+        given_name: by.name,
+        given_with: with,
         given: now,
     };
     permits::insert(tx, &permit)?;
     let envelope = Envelope {
         permits: vec![permit.id],
-        ..about(EntryType::PermitGiven, approval, vote.by.to_string(), now)
+        ..about(EntryType::PermitGiven, approval, permit.given_by.to_string(), now)
     };
     tx.record(app.prepare(envelope, Some(&json!({"words": permit.words, "terms": permit.terms})))?)?;
     Ok(())
@@ -262,14 +265,17 @@ fn terms(
     let ground =
         approval.ground.as_ref().ok_or_else(|| wrong("this request can only be approved once".into()))?;
     let met = approval.open_to(person);
-    let rules: Vec<&Requirement> = met.iter().filter_map(|index| approval.requirements.get(*index)).collect();
-    if rules.is_empty() {
+    if met.is_empty() {
         return Err(refused(DecideError::NotYours));
     }
+    // Where people answer together, what they choose answers for all that asks them.
+    let joint = approval.is_joint();
+    let met = if joint { (0..approval.requirements.len()).collect() } else { met };
+    let rules: Vec<&Requirement> = met.iter().filter_map(|index| approval.requirements.get(*index)).collect();
     let terms = asked
         .complete(ground, approval.task.is_some(), &params(approval), now)
         .map_err(|error| wrong(format!("`permit`: {error}")))?;
-    let words = terms.words(ground, approval.task, approval.grant, &rules);
+    let words = terms.words(ground, approval.task, approval.grant, &rules, joint);
     Ok((terms, words))
 }
 
@@ -366,6 +372,38 @@ pub(crate) fn end_those_of(
     }
 }
 
+/// Counts anew what `person` has said to approvals that are open, as the person is now: what they may answer no more
+/// counts no longer, and what was approved with it waits for people again. Belongs into the transaction that changes
+/// them, so that at the commit point an approval is as good as the people of that moment make it.
+///
+/// # Errors
+/// Faults, and what preparing an entry meets.
+pub(crate) fn recount(
+    tx: &mut Tx<'_>,
+    app: &App,
+    person: &User,
+    by: &str,
+    now: Timestamp,
+) -> Result<(), Problem> {
+    let mut after = None;
+    loop {
+        let page = approvals::open(tx, after, BATCH)?;
+        after = page.last().map(|held| held.approval.id);
+        let last = page.len() < BATCH;
+        for Held { approval, version, .. } in page {
+            let Some(recounted) = approval.without(person) else { continue };
+            if approvals::save_recount(tx, version, &recounted)? {
+                let envelope = about(EntryType::ApprovalVoteLost, &recounted, by.to_owned(), now);
+                let body = json!({"user": person.id, "missing": recounted.missing_in_all()});
+                tx.record(app.prepare(envelope, Some(&body))?)?;
+            }
+        }
+        if last {
+            return Ok(());
+        }
+    }
+}
+
 /// An entry about an approval. `outcome` is its state after what is recorded: `pending` while others have to answer.
 pub(crate) fn about(entry_type: EntryType, approval: &Approval, by: String, now: Timestamp) -> Envelope {
     Envelope {
@@ -390,22 +428,30 @@ fn service_of(approval: &Approval) -> Option<&str> {
 fn shown_to(caller: &Caller, approval: &Approval, now: Timestamp) -> Value {
     let state = approval.state_at(now);
     if matches!(caller, Caller::Agent(_)) {
-        return json!({"id": approval.id, "state": state, "expires": approval.expires});
+        let missing = approval.missing_in_all();
+        return json!({"id": approval.id, "state": state, "expires": approval.expires, "missing": missing});
     }
-    let requirements: Vec<_> = approval
-        .requirements
-        .iter()
-        .enumerate()
-        .map(|(index, needed)| {
-            let by: Vec<_> = needed.by.iter().map(ToString::to_string).collect();
-            let met = approval.votes.iter().any(|vote| vote.verdict == Verdict::Approve && vote.met.contains(&index));
-            json!({"policy": needed.policy, "rule": needed.rule, "by": by, "within": needed.within, "met": met})
+    let name = |person: &UserId| {
+        let vote = approval.votes.iter().find(|vote| vote.by == *person);
+        json!({"id": person, "name": vote.map(|vote| &vote.name)})
+    };
+    let (counted, missing) = (approval.counted(), approval.missing());
+    let each = approval.requirements.iter().zip(counted.iter().zip(&missing));
+    let requirements: Vec<_> = each
+        .map(|(needed, (counted, missing))| {
+            let mut shown = question::whom(needed);
+            shown.insert("within".into(), needed.within.into());
+            shown.insert("met".into(), (*missing == 0).into());
+            shown.insert("missing".into(), (*missing).into());
+            shown.insert("yes".into(), counted.iter().map(name).collect());
+            shown
         })
         .collect();
     json!({
         "id": approval.id, "state": state, "created": approval.created, "expires": approval.expires,
         "action_id": approval.action_id, "agent": approval.agent, "user": approval.user, "grant": approval.grant,
-        "task": approval.task, "shown": approval.shown, "requirements": requirements, "votes": approval.votes,
+        "task": approval.task, "shown": approval.shown, "requirements": requirements,
+        "missing": approval.missing_in_all(), "votes": approval.votes,
     })
 }
 

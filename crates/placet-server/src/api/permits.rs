@@ -214,7 +214,7 @@ fn shown_to(app: &App, caller: &Caller, standing: &Standing, now: Timestamp) -> 
         "actions": permit.terms.actions, "resources": permit.terms.resources, "params": permit.terms.params,
         "count": count, "sum": sum, "expires": permit.terms.expires, "rules": rules, "service": permit.service,
         "connection": permit.connection, "given": permit.given,
-        "given_by": {"id": permit.given_by, "name": permit.given_name},
+        "given_by": {"id": permit.given_by, "name": permit.given_name}, "given_with": permit.given_with,
         "revoked": revoked.as_ref().map(|(at, by)| json!({"at": at, "by": by})),
     })
 }

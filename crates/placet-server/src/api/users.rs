@@ -1,11 +1,12 @@
 //! `/v1/users`: people of this installation, with names, roles and passwords.
 //!
 //! Invariant: the administrator token makes users only until one with role `administrator` exists; that is decided in
-//! the transaction that makes the user (DESIGN §6). Nobody takes from another what they sign in with but a person who is an
+//! the transaction that makes the user (DESIGN §6); it gives nobody roles. Nobody takes from another what they sign in with but a person who is an
 //! administrator and has just shown once more who they are.
 
 use super::{
     account::{self, Fresh},
+    approvals,
     query::QueryParams,
 };
 use crate::{
@@ -112,6 +113,54 @@ pub(crate) async fn reset(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Roles to have.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Roles {
+    roles: Vec<String>,
+}
+
+/// `PUT /v1/users/{id}/roles`, by id or name: an administrator says which roles somebody has from now on. What they
+/// said yes to and may answer no more counts no longer.
+pub(crate) async fn set_roles(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    source: Source,
+    Path(whose): Path<String>,
+    JsonBody(Roles { roles }): JsonBody<Roles>,
+) -> Answer<Json<Value>> {
+    caller.administrator()?;
+    check_roles(&roles)?;
+    let (by, now, shared) = (caller.by(), app.clock.now(), Arc::clone(&app));
+    let user = app
+        .store
+        .write(move |tx| {
+            let none = || Problem::of(Code::NotFound, "there is no such user");
+            let user = users::named(tx, &whose)?.ok_or_else(none)?;
+            let keeps = roles.iter().any(|role| role == ADMINISTRATOR);
+            if user.has_role(ADMINISTRATOR) && !keeps && users::count_with_role(tx, ADMINISTRATOR)? <= 1 {
+                let detail =
+                    "this is the only user with role `administrator`: give it to somebody else first";
+                return Err(Problem::of(Code::Conflict, detail));
+            }
+            if !users::set_roles(tx, user.id, user.version, &roles, now)? {
+                return Err(Problem::of(Code::Conflict, "the user was changed at the same time: look again"));
+            }
+            let changed = users::find(tx, user.id)?.ok_or_else(none)?;
+            let envelope = Envelope {
+                source: recording::source(source.0),
+                ..recording::by(EntryType::UserRoles, now, by.clone())
+            };
+            let body =
+                json!({"id": user.id, "name": user.name, "roles": changed.roles, "before": user.roles});
+            tx.record(shared.prepare(envelope, Some(&body))?)?;
+            approvals::recount(tx, &shared, &changed, &by, now)?;
+            Ok(changed)
+        })
+        .await?;
+    Ok(Json(shown(&user)))
+}
+
 fn shown(user: &User) -> Value {
     json!({"id": user.id, "name": user.name, "roles": user.roles, "created": user.created})
 }
@@ -121,11 +170,16 @@ fn check(new: &NewUser) -> Result<(), Problem> {
     if !is_name(&new.name) {
         return invalid("`name`: 1 to 64 letters, digits and `._@+-`".into());
     }
-    if new.roles.len() > MAX_ROLES {
+    check_roles(&new.roles)
+}
+
+fn check_roles(roles: &[String]) -> Result<(), Problem> {
+    let invalid = |detail: String| Err(Problem::of(Code::RequestInvalid, detail));
+    if roles.len() > MAX_ROLES {
         return invalid(format!("`roles`: at most {MAX_ROLES}"));
     }
     let is_role = |role: &str| role.len() <= 64 && is_name(role) && !role.contains(['@', '+']);
-    match new.roles.iter().find(|role| !is_role(role)) {
+    match roles.iter().find(|role| !is_role(role)) {
         Some(_) => invalid("`roles`: each has 1 to 64 letters, digits and `._-`".into()),
         None => Ok(()),
     }

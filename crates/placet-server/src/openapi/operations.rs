@@ -33,7 +33,7 @@ const PASSED: &[(u16, Gives)] = &[
     (
         202,
         Gives::Json(
-            "status!: 'held', id!: text, approval!: {id!: text, url: text, expires!: time, rule: text?}",
+            "status!: 'held', id!: text, approval!: {id!: text, url: text, expires!: time, rule: text?, missing: int}",
         ),
     ),
 ];
@@ -415,7 +415,7 @@ const OPERATIONS: &[Operation] = &[
             (
                 202,
                 Gives::Json(
-                    "status!: 'held', id!: text, approval!: {id!: text, url: text, expires!: time, rule: text?}",
+                    "status!: 'held', id!: text, approval!: {id!: text, url: text, expires!: time, rule: text?, missing: int}",
                 ),
             ),
         ],
@@ -551,6 +551,13 @@ const OPERATIONS: &[Operation] = &[
     )
     .takes(Json("name!: text, password!: text, roles: [text]")),
     op("GET /v1/users", "List users", Bearer, &[(200, Gives::Json("users!: [object], next!: text?"))]).query(PAGE),
+    op(
+        "PUT /v1/users/{id}/roles",
+        "Say which roles a user has; what they approved and may approve no more counts no longer (administrators)",
+        Person,
+        &[(200, Gives::Json("id!: text, name!: text, roles!: [text], created!: time"))],
+    )
+    .takes(Json("roles!: [text]")),
     op(
         "POST /v1/users/{id}/reset-factors",
         "Take from somebody what they sign in with beside the password, and end their sessions",

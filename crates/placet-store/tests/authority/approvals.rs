@@ -26,6 +26,9 @@ fn held(world: &World, grant: &Grant, by: &[&str]) -> Approval {
         policy: "support-desk@7".to_owned(),
         rule: format!("needs {role}"),
         by: vec![Approver::Role((*role).to_owned())],
+        not: Vec::new(),
+        count: 1,
+        distinct: false,
         within: 600,
     };
     Approval {
@@ -38,6 +41,7 @@ fn held(world: &World, grant: &Grant, by: &[&str]) -> Approval {
         shown: serde_json::from_str(r#"{"params": {"amount": 100.10, "big": 12345678901234567890.5}}"#)
             .unwrap(),
         requirements: by.iter().map(requirement).collect(),
+        owners: Vec::new(),
         ground: None,
         votes: Vec::new(),
         state: ApprovalState::Pending,

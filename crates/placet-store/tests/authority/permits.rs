@@ -27,6 +27,7 @@ fn approval(world: &World, grant: &Grant) -> Approval {
         task: grant.task,
         shown: Value::Null,
         requirements: Vec::new(),
+        owners: Vec::new(),
         ground: None,
         votes: Vec::new(),
         state: ApprovalState::Pending,
@@ -62,6 +63,7 @@ fn permit(world: &World, grant: &Grant) -> Permit {
         words: vec!["It may.".into()],
         given_by: world.id(),
         given_name: "lee".into(),
+        given_with: Vec::new(),
         given: NOW,
     }
 }

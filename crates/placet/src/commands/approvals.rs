@@ -96,7 +96,7 @@ impl Command {
                     out.list(
                         &flat(&answer),
                         "approvals",
-                        &["id", "state", "agent", "action", "resource", "params", "expires"],
+                        &["id", "state", "agent", "action", "resource", "params", "missing", "expires"],
                     );
                 }
                 Ok(Exit::Done)
@@ -224,7 +224,8 @@ fn flat(answer: &Value) -> Value {
         let of = |pointer: &str| approval.pointer(pointer).cloned().unwrap_or_default();
         json!({
             "id": of("/id"), "state": of("/state"), "agent": of("/shown/agent/handle"), "action": of("/shown/action"),
-            "resource": of("/shown/resource"), "params": of("/shown/params"), "expires": of("/expires"),
+            "resource": of("/shown/resource"), "params": of("/shown/params"), "missing": of("/missing"),
+            "expires": of("/expires"),
         })
     };
     rows(answer, "approvals").iter().map(row).collect()

@@ -24,6 +24,20 @@ pub(crate) enum Command {
         #[arg(long = "role", value_name = "ROLE")]
         roles: Vec<String>,
     },
+    /// Say which roles a user has from now on, all of them
+    #[command(
+        after_help = "What they said yes to, and may answer no more, counts no longer: approvals that were not used wait for somebody else again.\n\nNeeds you to be signed in as an administrator.\n\nExamples:\n  placet user roles ada --role approver --role support-lead\n  placet user roles ada --none"
+    )]
+    Roles {
+        /// The person's name or id
+        user: String,
+        /// A role; can be repeated
+        #[arg(long = "role", value_name = "ROLE", required_unless_present = "none", conflicts_with = "none")]
+        roles: Vec<String>,
+        /// None at all
+        #[arg(long)]
+        none: bool,
+    },
     /// Take from somebody everything to sign in with but the password, and end their sessions: for who has lost their
     /// authenticator app and recovery codes
     #[command(
@@ -60,6 +74,13 @@ impl Command {
                 let members = Members::default().set("name", name).set("password", password);
                 let made = client.post("/v1/users", &members.set("roles", roles).done()).await?;
                 context.out.document(&made);
+            }
+            Self::Roles { user, roles, none: _ } => {
+                let client = context.person()?;
+                let path = format!("/v1/users/{}/roles", encoded(&user));
+                let body = json!({"roles": roles});
+                let changed = client.send(Method::PUT, &path, &[], Body::Json(&body)).await?.success()?;
+                context.out.document(&changed);
             }
             Self::ResetFactors { user } => {
                 let client = context.person()?;

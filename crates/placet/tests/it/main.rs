@@ -12,6 +12,8 @@ mod approval_races;
 #[cfg(test)]
 mod approvals;
 #[cfg(test)]
+mod approvers;
+#[cfg(test)]
 mod authorize;
 #[cfg(test)]
 mod backup;
@@ -71,6 +73,8 @@ mod introspection;
 mod keys;
 #[cfg(test)]
 mod limits;
+#[cfg(test)]
+mod limits_attacked;
 #[cfg(test)]
 mod lineage_model;
 #[cfg(test)]

@@ -32,7 +32,7 @@ fn it_has_every_key_of_the_reader_and_no_other() {
         ("rule/properties", document::RULE_KEYS),
         ("applies_to/anyOf/1/allOf/0/properties", document::SELECTOR_KEYS),
         ("limit/properties", document::LIMIT_KEYS),
-        ("approve/properties", document::APPROVE_KEYS),
+        ("approve/properties", approvers::KEYS),
         ("hours/anyOf/0/properties", hours::KEYS),
         ("compact/properties", compact::KEYS),
         ("compact/properties/policy/properties", compact::POLICY_KEYS),

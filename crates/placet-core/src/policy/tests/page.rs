@@ -50,6 +50,8 @@ fn every_example_of_the_page_loads() {
         "sum",
         "max",
         "by",
+        "not",
+        "distinct",
         "rate",
         "burst",
         "concurrent",
