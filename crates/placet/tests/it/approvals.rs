@@ -176,7 +176,7 @@ fn only_those_whom_the_rule_names_decide_and_nobody_elses_token() {
     let own = story.client().get(&format!("/v1/approvals/{id}")).bearer(&token).send().expect(200);
     let mut members: Vec<&String> = own.body.as_object().unwrap().keys().collect();
     members.sort();
-    assert_eq!(members, ["expires", "id", "state"]);
+    assert_eq!(members, ["expires", "id", "missing", "state"]);
     assert_eq!(own.at("/state"), "pending");
     for body in
         [json!({}), json!({"verdict": "yes"}), json!({"verdict": "approve", "for": "ever"}), json!([])]
