@@ -172,12 +172,11 @@ pub(crate) fn told(app: &App, approval: &Approval) -> Value {
 
 /// Whom a requirement asks, for people: by whom, how many of them, and who is ruled out.
 pub(crate) fn whom(requirement: &Requirement) -> Map<String, Value> {
-    let texts = |list: Vec<String>| Value::from(list);
     let mut whom = Map::new();
     whom.insert("policy".into(), requirement.policy.as_str().into());
     whom.insert("rule".into(), requirement.rule.as_str().into());
-    whom.insert("by".into(), texts(requirement.by.iter().map(ToString::to_string).collect()));
-    whom.insert("not".into(), texts(requirement.not.iter().map(ToString::to_string).collect()));
+    whom.insert("by".into(), requirement.by.iter().map(ToString::to_string).collect());
+    whom.insert("not".into(), requirement.not.iter().map(ToString::to_string).collect());
     whom.insert("count".into(), requirement.count.into());
     whom.insert("distinct".into(), requirement.distinct.into());
     whom

@@ -338,7 +338,7 @@ fn names_of_counters_fit_the_store_however_long_they_are() {
         let letters = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
         let letter = |_| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            char::from(letters[(state >> 33) as usize % letters.len()])
+            char::from(letters[usize::try_from(state >> 33).unwrap() % letters.len()])
         };
         (0..length).map(letter).collect()
     };
