@@ -8,6 +8,7 @@ mod calls;
 mod check;
 mod compile;
 mod evaluate;
+mod form;
 mod fuel;
 mod functions;
 mod key;
@@ -24,6 +25,7 @@ mod value;
 mod vars;
 
 pub use check::{FieldType, Schema, TypeIssue};
+pub(crate) use form::{Asks, Form, Literal, Test};
 pub use fuel::{FUEL_PER_DECISION, Fuel};
 pub use lists::Lists;
 pub use reads::{Bound, BoundOp};

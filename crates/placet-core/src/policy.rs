@@ -11,6 +11,7 @@ mod bind;
 pub mod case;
 mod check;
 mod compact;
+mod compare;
 mod document;
 mod duration;
 #[cfg(test)]
@@ -32,6 +33,7 @@ mod types;
 
 pub use bind::BoundPolicies;
 pub(crate) use bind::{BoundLink, BoundPolicy, bounded, encoded};
+pub use compare::{Comparison, Wider, Witness, compare};
 pub(crate) use hours::Hours;
 pub(crate) use rule::{Approve, Condition, Kind, LimitOf, Reads, Rule};
 pub use schema::schema;
@@ -143,6 +145,7 @@ impl Policy {
         if let Some(policy) = &policy {
             shadow::check(policy, &report);
             check::policy(policy, services, &report);
+            compare::check_possible(policy, services, &report);
         }
         report.finish(policy.map(|policy| Self { compact: is_compact, ..policy }))
     }

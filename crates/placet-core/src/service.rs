@@ -218,6 +218,12 @@ impl ServiceAction {
         })
     }
 
+    /// The pattern that every resource of it matches: a star for each variable.
+    pub(crate) fn resource_pattern(&self) -> Option<ResourcePattern> {
+        let variables: Vec<String> = self.resource.variables().map(str::to_owned).collect();
+        self.resource.known(&Values::new(), &variables).ok()
+    }
+
     /// The claimed variable that an entry of a rule or grant with this pattern would rely on; `None` if it relies on
     /// none, because it has a whole star there or can't match a resource of this action at all.
     pub fn reads_claimed(&self, pattern: &ResourcePattern) -> Option<String> {

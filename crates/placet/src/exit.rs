@@ -18,6 +18,8 @@ pub(crate) enum Exit {
     Done,
     /// The answer was no, and was printed. Code 1.
     Negative,
+    /// Neither yes nor no could be told, which was printed. Code 2.
+    Undecided,
 }
 
 /// A command that could not do what it was asked.
@@ -66,6 +68,7 @@ impl From<Exit> for ExitCode {
         match exit {
             Exit::Done => Self::SUCCESS,
             Exit::Negative => Self::from(1),
+            Exit::Undecided => Self::from(2),
         }
     }
 }

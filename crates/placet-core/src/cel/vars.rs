@@ -187,6 +187,11 @@ impl Path {
         Self { root, fields }
     }
 
+    /// A variable and fields of it.
+    pub(crate) fn of(root: Root, fields: &[&str]) -> Self {
+        Self::new(root, fields.iter().map(|field| Box::from(*field)).collect())
+    }
+
     /// The variable.
     pub fn root(&self) -> Root {
         self.root

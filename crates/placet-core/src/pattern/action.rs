@@ -99,6 +99,11 @@ impl ActionPattern {
         self.single.then(|| ActionName(self.text.clone()))
     }
 
+    /// Its segments, and whether `**` stands behind them.
+    pub(crate) fn parts(&self) -> (&[Component], bool) {
+        (&self.components.list, self.components.rest)
+    }
+
     /// The pattern as it was written.
     pub fn as_str(&self) -> &str {
         &self.text

@@ -62,6 +62,24 @@ impl Hours {
         self.0.iter().filter_map(|opening| opening.opens_after(at)).min()
     }
 
+    /// Every moment within `days` days after `from` at which it may open or close; between two of them it does neither.
+    pub(super) fn edges(&self, from: Timestamp, days: u16) -> Vec<Timestamp> {
+        let mut edges = Vec::new();
+        for opening in &self.0 {
+            let mut day = opening.zoned(from).date();
+            for _ in 0..days {
+                opening.edges(day, &mut edges);
+                let Ok(next) = day.tomorrow() else { break };
+                day = next;
+            }
+            let jumps = opening.zone.following(from.to_jiff());
+            let last = edges.iter().max().copied().unwrap_or(from);
+            let jumps = jumps.map(|jump| Timestamp::from_jiff(jump.timestamp()));
+            edges.extend(jumps.take_while(|jump| *jump <= last));
+        }
+        edges
+    }
+
     /// As a document would state it, with nothing left out.
     pub(super) fn in_full(&self) -> String {
         let one = |opening: &Opening| {
@@ -152,21 +170,32 @@ impl Opening {
         moments.into_iter().filter(|moment| *moment > at && self.open(*moment)).min()
     }
 
+    /// When the clock shows midnight, `from` and `to` on this day.
+    fn edges(&self, day: Date, edges: &mut Vec<Timestamp>) {
+        self.moments(day, edges);
+        self.shown_at(day, self.to % DAY, edges);
+    }
+
     /// When the clock shows midnight and when it shows `from` on this day.
     fn moments(&self, day: Date, moments: &mut Vec<Timestamp>) {
-        let hour = i8::try_from(self.from / 60).unwrap_or(0);
-        let minute = i8::try_from(self.from % 60).unwrap_or(0);
-        for time in [day.at(0, 0, 0, 0), day.at(hour, minute, 0, 0)] {
-            let ambiguous = self.zone.to_ambiguous_timestamp(time);
-            let offsets = match ambiguous.offset() {
-                AmbiguousOffset::Unambiguous { offset } => [offset, offset],
-                AmbiguousOffset::Gap { before, after } | AmbiguousOffset::Fold { before, after } => {
-                    [before, after]
-                }
-            };
-            let at = offsets.into_iter().filter_map(|offset| offset.to_timestamp(time).ok());
-            moments.extend(at.map(Timestamp::from_jiff));
-        }
+        self.shown_at(day, 0, moments);
+        self.shown_at(day, self.from, moments);
+    }
+
+    /// When the clock shows so many minutes since midnight on this day.
+    fn shown_at(&self, day: Date, minutes: u16, moments: &mut Vec<Timestamp>) {
+        let hour = i8::try_from(minutes / 60).unwrap_or(0);
+        let minute = i8::try_from(minutes % 60).unwrap_or(0);
+        let time = day.at(hour, minute, 0, 0);
+        let ambiguous = self.zone.to_ambiguous_timestamp(time);
+        let offsets = match ambiguous.offset() {
+            AmbiguousOffset::Unambiguous { offset } => [offset, offset],
+            AmbiguousOffset::Gap { before, after } | AmbiguousOffset::Fold { before, after } => {
+                [before, after]
+            }
+        };
+        let at = offsets.into_iter().filter_map(|offset| offset.to_timestamp(time).ok());
+        moments.extend(at.map(Timestamp::from_jiff));
     }
 
     fn zoned(&self, at: Timestamp) -> Zoned {

@@ -66,6 +66,16 @@ impl Handle {
         Ok(Self { component: Component::from_pieces(pieces), text: text.into() })
     }
 
+    /// Whether it stands for the handle.
+    pub(super) fn matches(&self, handle: &str) -> bool {
+        self.component.matches(handle)
+    }
+
+    /// What it is made of.
+    pub(super) fn component(&self) -> &Component {
+        &self.component
+    }
+
     /// The handle, where it is one.
     pub(super) fn single(&self) -> Option<&str> {
         self.component.as_literal()

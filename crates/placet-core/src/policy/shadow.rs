@@ -51,7 +51,7 @@ pub(super) fn check(policy: &Policy, report: &Report) {
 }
 
 /// Whether everything that `inner` names is named by `outer`.
-fn includes(outer: &Rule, inner: &Rule) -> bool {
+pub(super) fn includes(outer: &Rule, inner: &Rule) -> bool {
     let actions =
         inner.actions.iter().all(|one| outer.actions.iter().any(|other| other.pattern.covers(&one.pattern)));
     let Some(outer) = &outer.on else { return actions };

@@ -32,14 +32,14 @@ pub(super) struct Template {
 /// One component, piece by piece.
 type Part = Box<[Slot]>;
 
-#[derive(Debug, Clone)]
-enum Slot {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Slot {
     Piece(Piece),
     Fact(Fact),
 }
 
 /// What can be filled in.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Fact {
     UserId,
     UserName,
@@ -153,6 +153,22 @@ impl Template {
     pub(super) fn fill(&self, link: &Link) -> Option<ResourcePattern> {
         let value = |fact: &Fact| fact.of(link).filter(|value| !value.is_empty()).map(Piece::Literal);
         self.pattern(value)?.ok()
+    }
+
+    /// As [`Template::fill`], with values that are given.
+    pub(super) fn fill_with(&self, value: impl Fn(&Fact) -> Option<String>) -> Option<ResourcePattern> {
+        let value = |fact: &Fact| value(fact).filter(|value| !value.is_empty()).map(Piece::Literal);
+        self.pattern(value)?.ok()
+    }
+
+    /// The scheme, and the components as they were written, the authority first.
+    pub(super) fn components(&self) -> (&str, impl Iterator<Item = &[Slot]>) {
+        (&self.scheme, std::iter::once(&*self.authority).chain(self.segments.iter().map(|part| &**part)))
+    }
+
+    /// Whether it ends in `**`.
+    pub(super) fn has_rest(&self) -> bool {
+        self.rest
     }
 
     /// The facts that are filled in.

@@ -8,6 +8,7 @@ mod recorded;
 mod suites;
 mod test;
 mod schema;
+mod compare;
 
 use crate::{
     cli::Context,
@@ -43,6 +44,8 @@ pub(crate) enum Command {
     Diff(diff::Diff),
     /// Explain one decision: every link, rule, condition and limit that was asked, and what it saw
     Explain(explain::Explain),
+    /// Say whether policies allow anything that others don't, with an action that shows it
+    Compare(compare::Compare),
     /// Put policies in force, each under the name that it states
     #[command(
         after_help = "Examples:\n  placet policy apply policies/support-desk.yaml\n  placet policy apply templates/mail-triage.yaml --agent mail-bot"
@@ -142,6 +145,7 @@ impl Command {
             Self::Diff(asked) => return diff::run(asked, context).await,
             Self::Explain(asked) => return explain::run(asked, context).await,
             Self::Schema => schema::print(),
+            Self::Compare(asked) => return compare::run(&asked, context),
             Self::Apply { files, agents } => {
                 let client = context.client()?;
                 let agents = (!agents.is_empty()).then(|| agents.join(","));

@@ -97,6 +97,7 @@ mod people;
 mod permits;
 #[cfg(test)]
 mod policies;
+mod policy_compare;
 #[cfg(test)]
 mod policy_compact;
 #[cfg(test)]
