@@ -9,6 +9,7 @@ use super::{
 };
 use jiff::tz::TimeZone;
 use regex::RegexBuilder;
+use std::sync::Arc;
 
 /// Sizes of compiled patterns in bytes and what a pattern up to it costs per eight bytes of text.
 const PATTERN_SIZES: [(usize, u64); 4] = [(1 << 14, 1), (1 << 16, 3), (1 << 18, 12), (1 << 20, 64)];

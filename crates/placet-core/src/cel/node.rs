@@ -61,6 +61,7 @@ impl Node {
             | Kind::Or(two)
             | Kind::Compare(_, two)
             | Kind::Arithmetic(_, two)
+            | Kind::Bind(two)
             | Kind::In(two) => two.iter_mut().collect(),
             Kind::If(three) => three.iter_mut().collect(),
             Kind::List(nodes) | Kind::Call(_, nodes) => nodes.iter_mut().collect(),
