@@ -15,7 +15,8 @@ pub fn schema() -> Value {
             "description".to_owned(),
             "An upstream: its actions, how each maps to HTTP, and what each does.".into(),
         );
-        service.insert("$defs".to_owned(), json!({"action": object(&["method", "path", "resource"], action())}));
+        service
+            .insert("$defs".to_owned(), json!({"action": object(&["method", "path", "resource"], action())}));
     }
     service
 }
@@ -151,7 +152,8 @@ mod tests {
             ("/$defs/action/properties/status/properties", status::KEYS),
             ("/$defs/action/properties/status/properties/happened/properties", status::ANSWER_KEYS),
         ] {
-            let found: BTreeSet<&str> = schema.pointer(at).unwrap().as_object().unwrap().keys().map(String::as_str).collect();
+            let found: BTreeSet<&str> =
+                schema.pointer(at).unwrap().as_object().unwrap().keys().map(String::as_str).collect();
             assert_eq!(found, known.iter().copied().collect(), "{at}");
         }
     }
@@ -162,9 +164,14 @@ mod tests {
         let shop = include_str!("../../../../examples/services/shop.yaml");
         assert!(Service::parse(shop.as_bytes(), None).is_ok() && validator.is_valid(&json_of(shop)));
         let (name, base, auth) = ("service: s", "base_url: https://a.b", "auth: {type: bearer}");
-        let action = |more: &str| format!("actions: {{a.b: {{method: GET, path: /x, resource: 'a://b', effect: read, {more}}}}}");
+        let action = |more: &str| {
+            format!("actions: {{a.b: {{method: GET, path: /x, resource: 'a://b', effect: read, {more}}}}}")
+        };
         let good = [name, base, auth, &action("no_effect: [404]")].join("\n");
-        assert!(Service::parse(good.as_bytes(), None).is_ok() && validator.is_valid(&json_of(&good)), "{good}");
+        assert!(
+            Service::parse(good.as_bytes(), None).is_ok() && validator.is_valid(&json_of(&good)),
+            "{good}"
+        );
         for lines in [
             ["", base, auth, &action("")],
             ["service: S", base, auth, &action("")],

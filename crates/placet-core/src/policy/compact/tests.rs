@@ -283,7 +283,10 @@ fn percentages_are_what_the_service_says() {
         &desk("refunds.create", "{requireApproval: discount > 15% or markup > 15%}"),
         "rules: [{name: refunds.create, allow: refunds.create, approve: {when: params.discount > 15 || params.markup > 0.15}}]",
     );
-    insta::assert_snapshot!(said(&desk("refunds.create", "{maxBonus: 15%, requireApproval: bonus > 5%}")), @"");
+    insta::assert_snapshot!(said(&desk("refunds.create", "{maxBonus: 15%, requireApproval: bonus > 5%}")), @r#"
+4:27 nothing says what a percentage of `bonus` is: it is taken as a fraction, 15% as 0.15 (have the service declare `bonus: {type: number, unit: fraction}`, or `unit: percent`)
+4:49 nothing says what a percentage of `bonus` is: it is taken as a fraction, 15% as 0.15 (have the service declare `bonus: {type: number, unit: fraction}`, or `unit: percent`)
+"#);
 }
 
 #[test]
@@ -458,7 +461,7 @@ fn a_group_is_about_the_actions_that_have_its_word() {
     // What a star names is what is declared, so that what comes later is not allowed without the constraint.
     let star = desk("['**']", "{refunds: {maxTags: 5}}");
     insta::assert_snapshot!(rules(&star), @r#"
-{name: "orders.read, orders.update, refunds.cancel, mail.invite and 2 more", allow: ["orders.read", "orders.update", "refunds.cancel", "mail.invite", "mail.read", "mail.send"], on: ["**"]}
+{name: "orders.read, orders.update, refunds.cancel, mail.forward and 3 more", allow: ["orders.read", "orders.update", "refunds.cancel", "mail.forward", "mail.invite", "mail.read", "mail.send"], on: ["**"]}
 {name: "refunds.create", allow: ["refunds.create"], on: ["**"], when: ["size(params.tags) <= 5"]}
 "#);
     denies(&star, "refunds.later", json!({}));
@@ -498,8 +501,8 @@ fn a_limit_of_several_rules_is_one_counter() {
     };
     assert_eq!(counters("orders.read", json!({})), counters("refunds.create", json!({"amount": 1})));
     insta::assert_snapshot!(said(&desk("[trades.make, volumes.make]", "{maxVolumesPerDay: 3}")), @r#"
-3:3 no service declares the action `trades.make`: its parameters and effect are unknown
-3:3 no service declares the action `volumes.make`: its parameters and effect are unknown
+3:13 no service declares the action `trades.make`: its parameters and effect are unknown
+3:26 no service declares the action `volumes.make`: its parameters and effect are unknown
 4:17 `maxVolumesPerDay` would be counted apart for trades.make, volumes.make (put it into a group of the actions that are counted together)
 "#);
 }
@@ -519,8 +522,12 @@ fn a_bound_that_an_action_has_no_parameter_for_is_told() {
 4:17 `maxAmount` says nothing about `refunds.cancel`, which has no parameter `amount`
 "#);
     // What moves money, or may, is not left unbounded.
-    insta::assert_snapshot!(said(&desk("[refunds.create, mail.forward]", "{maxAmount: 5}")), @"");
-    insta::assert_snapshot!(said(&desk("[mail.send, mail.forward]", "{allowedDomains: [a.com]}")), @"");
+    insta::assert_snapshot!(said(&desk("[refunds.create, mail.forward]", "{maxAmount: 5}")), @r#"
+4:17 `maxAmount` says nothing about `mail.forward`, which has no parameter `amount` (put it into a group of the actions that it is about, as in `refunds: {…}`)
+"#);
+    insta::assert_snapshot!(said(&desk("[mail.send, mail.forward]", "{allowedDomains: [a.com]}")), @r#"
+4:17 nothing tells whom `mail.forward` sends to: it has none of `to`, `cc`, `bcc` (put it into a group of the actions that it is about, as in `refunds: {…}`)
+"#);
     assert_eq!(said(&desk("[mail.send, mail.forward]", "{send: {allowedDomains: [a.com]}}")), "");
 }
 
