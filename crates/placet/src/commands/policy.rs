@@ -1,14 +1,14 @@
 //! `placet policy`: checking policies without a server, and applying them.
 
-mod stage;
-mod sync;
+mod compare;
 mod diff;
 mod explain;
 mod recorded;
-mod suites;
-mod test;
 mod schema;
-mod compare;
+mod stage;
+mod suites;
+mod sync;
+mod test;
 
 use crate::{
     cli::Context,

@@ -97,9 +97,9 @@ mod people;
 mod permits;
 #[cfg(test)]
 mod policies;
-mod policy_compare;
 #[cfg(test)]
 mod policy_compact;
+mod policy_compare;
 #[cfg(test)]
 mod policy_language;
 mod policy_rollout;

@@ -18,6 +18,8 @@ use crate::{
 };
 use std::collections::BTreeSet;
 
+/// Who can be the second person.
+const SECOND: &str = "role:approver";
 /// The longest list of actions in a rule's name, in characters.
 const LONGEST_NAME: usize = 60;
 
@@ -289,6 +291,7 @@ impl Writer<'_, '_> {
         let about = self.about;
         let names: Vec<String> = actions.iter().filter_map(node_text).map(str::to_owned).collect();
         let at = about.at;
+        let named = actions.clone();
         let mut entries = vec![("name", text(&shortened(&names, ", "), at)), ("allow", list(actions, at))];
         let mut pieces = Pieces::default();
         for (index, said) in &part.says {
@@ -310,9 +313,19 @@ impl Writer<'_, '_> {
             entries.push(("limits", list(pieces.limits, at)));
         }
         if let Some(approve) = pieces.approve {
-            entries.push(("approve", approve.node()));
+            entries.push(("approve", approve.node(Vec::new(), pieces.second.is_some())));
         }
         self.rules.push(map(entries, at));
+        if let Some(second) = pieces.second {
+            let by = vec![text(SECOND, at)];
+            let name = format!("a second approval of {}", shortened(&names, ", "));
+            let mut entries = vec![("name", text(&name, at)), ("guard", list(named, at))];
+            if let Some(resources) = &about.resources {
+                entries.push(("on", list(resources.clone(), at)));
+            }
+            entries.push(("approve", second.node(by, true)));
+            self.rules.push(map(entries, at));
+        }
     }
 
     /// The entries that contain the user.
@@ -348,6 +361,8 @@ struct Pieces<'a> {
     limits: Vec<Node>,
     hours: Option<(Node, &'a str)>,
     approve: Option<Asked>,
+    /// Of a second person.
+    second: Option<Asked>,
 }
 
 /// When people are asked.
@@ -376,13 +391,11 @@ impl<'a> Pieces<'a> {
                 self.hours = Some((hours.clone(), key));
             }
             Piece::Approve(when) => self.approve.get_or_insert_default().add(when.as_deref(), at),
-            Piece::Second(_) => report.add(
-                Diagnostic::error(format!(
-                    "`{key}` needs a second approver, which this version does not have"
-                ))
-                .at(constraint.key.position)
-                .help("write `requireApproval`"),
-            ),
+            // Whoever is the second one is asked beside a first.
+            Piece::Second(when) => {
+                self.approve.get_or_insert_default().add(when.as_deref(), at);
+                self.second.get_or_insert_default().add(when.as_deref(), at);
+            }
         }
     }
 }
@@ -397,14 +410,22 @@ impl Asked {
     }
 
     /// `approve`: whoever of several conditions holds is enough.
-    fn node(self) -> Node {
+    fn node(self, by: Vec<Node>, distinct: bool) -> Node {
         let at = self.at.unwrap_or(Position::START);
         let when = match self.conditions.as_slice() {
             _ if self.always => None,
             [one] => Some(one.clone()),
             several => Some(several.iter().map(|one| format!("({one})")).collect::<Vec<_>>().join(" || ")),
         };
-        map(when.map(|when| ("when", text(&when, at))).into_iter().collect(), at)
+        let mut entries: Vec<(&str, Node)> = Vec::new();
+        entries.extend(when.map(|when| ("when", text(&when, at))));
+        if !by.is_empty() {
+            entries.push(("by", list(by, at)));
+        }
+        if distinct {
+            entries.push(("distinct", Node::made(Yaml::Bool(true), at)));
+        }
+        map(entries, at)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The schema and the reader know the same.
 
 use super::*;
-use crate::policy::{Policy, document, hours};
+use crate::policy::{Policy, approvers, document, hours};
 use std::collections::BTreeSet;
 
 fn validator() -> jsonschema::Validator {
