@@ -431,7 +431,7 @@ fn a_second_approval_is_of_another_person() {
         let chain = chain(&[spec(1, "desk")]);
         let judgement =
             judge(&set.bind(&chain), &Request { chain: &chain, action: &asked, now: NOW, context: None });
-        (judgement.verdict, judgement.approvals.len())
+        (judgement.verdict, judgement.requirements.len())
     };
     assert_eq!((held(1001), held(1000)), ((Verdict::Hold, 2), (Verdict::Allow, 0)));
 }
