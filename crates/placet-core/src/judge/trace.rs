@@ -18,7 +18,7 @@ use crate::{
     cel::{Conjunct, Outcome},
     chain::Chain,
     grant::Origin,
-    ledger::{Charge, Limit, Standing},
+    ledger::{Charge, Limit, Measure, Standing},
     policy::{Approve, BoundLink, Condition, LimitOf, Rule},
     refusal::Reason,
 };
@@ -270,25 +270,17 @@ impl<'a> Tracer<'a> {
         let mut refused = refused.iter().peekable();
         let mut shown: Vec<LimitTrace> = limits.iter().map(LimitTrace::of).collect();
         for (shown, applied) in shown.iter_mut().zip(limits) {
-            let Some(index) = bill.limits.iter().position(|known| Arc::ptr_eq(&known.limit, &applied.limit))
-            else {
-                shown.unreadable = refused.next().and_then(|reason| reason.detail.clone());
-                continue;
-            };
-            let charges = bill.charges.iter().enumerate().filter(|(_, charge)| charge.limit == index);
+            if let Some(reason) = refused.next_if(|reason| is_about(reason, &applied.limit)) {
+                shown.unreadable.clone_from(&reason.detail);
+            }
+            let index = bill.limits.iter().position(|known| Arc::ptr_eq(&known.limit, &applied.limit));
+            let charges = bill.charges.iter().enumerate().filter(|(_, charge)| Some(charge.limit) == index);
             for (at, charge) in charges {
                 shown.amount = Some(applied.limit.shown(charge.amount));
                 shown.max = Some(applied.limit.shown(charge.max));
                 if !self.observed {
                     shown.counters.push((at, applied.limit.clone()));
                 }
-            }
-            // Without a charge it is counted together with another one, or by somebody that there is not: that
-            // denial is about no expression.
-            if shown.amount.is_none()
-                && let Some(reason) = refused.next_if(|reason| reason.expression.is_none())
-            {
-                shown.unreadable.clone_from(&reason.detail);
             }
         }
         if !self.observed {
@@ -363,6 +355,22 @@ impl Listener for Tracer<'_> {
                 }
             }
         }
+    }
+}
+
+/// Whether a denial says that this limit can't be counted: what it sums or counts by can't be read, or there is nobody to
+/// count it for.
+fn is_about(reason: &Reason, limit: &Limit) -> bool {
+    let summed = match &limit.measure {
+        Measure::Sum { of, .. } => Some(of.source()),
+        Measure::Count { .. } | Measure::Rate { .. } | Measure::Concurrent { .. } => None,
+    };
+    match reason.expression.as_deref() {
+        None => {
+            let by = format!("counted by {},", limit.by.as_str());
+            reason.detail.as_ref().is_some_and(|detail| detail.contains(&by))
+        }
+        expression => expression == summed || expression == Some(limit.by.as_str()),
     }
 }
 

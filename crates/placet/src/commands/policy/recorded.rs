@@ -68,6 +68,10 @@ async fn sources(client: &Client, list: &str, key: &str) -> Result<Vec<(String, 
     let mut found = Vec::new();
     for row in rows(&listed, list) {
         let Some(name) = row.get(key).and_then(Value::as_str) else { continue };
+        // What only some agents have is a row of the same name.
+        if found.iter().any(|(known, _): &(String, String)| known == name) {
+            continue;
+        }
         let shown = client.read(&format!("/v1/{list}/{}", encoded(name))).await?;
         let source = shown.get("source").and_then(Value::as_str).unwrap_or_default();
         found.push((name.to_owned(), source.to_owned()));
