@@ -99,10 +99,13 @@ mod permits;
 mod policies;
 #[cfg(test)]
 mod policy_compact;
+#[cfg(test)]
 mod policy_compare;
 #[cfg(test)]
 mod policy_language;
+#[cfg(test)]
 mod policy_rollout;
+#[cfg(test)]
 mod policy_tests;
 #[cfg(test)]
 mod policy_versions;
