@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 0 | done; the answer was yes |
 //! | 1 | refused, or the answer was no (a denial, a check with errors, a record that does not verify) |
-//! | 2 | wrong use, or something could not be read or reached |
+//! | 2 | wrong use, something could not be read or reached, or neither yes nor no could be told |
 //! | 3 | the server could not start |
 //!
 //! Invariant: a message holds no secret.

@@ -13,6 +13,7 @@ use super::{
     vars::{Path, Root},
 };
 use crate::decimal::Decimal;
+use std::fmt::Write as _;
 
 /// Tests of single variables, joined as CEL joins them: an operand that can't be told is absorbed by one that decides.
 #[derive(Debug)]
@@ -64,9 +65,30 @@ impl Conjunct {
     pub(crate) fn form(&self) -> Option<Form<'_>> {
         form(&self.node)
     }
+
+    /// Its text with every constant that it was prepared with: two that are the same say the same of every request.
+    pub(crate) fn identity(&self) -> String {
+        let mut identity = self.source.trim().to_owned();
+        let mut pending = vec![&self.node];
+        while let Some(node) = pending.pop() {
+            // Writing to a string does not fail.
+            let _ = match &node.kind {
+                Kind::Constant(constant) => write!(identity, "\0{constant:?}"),
+                Kind::InSet(_, set) => write!(identity, "\0{:?}", set.members),
+                _ => Ok(()),
+            };
+            node.children(&mut pending);
+        }
+        identity
+    }
 }
 
 impl Expression {
+    /// As [`Conjunct::identity`].
+    pub(crate) fn identity(&self) -> String {
+        self.conjuncts().iter().map(Conjunct::identity).collect::<Vec<_>>().join("\0&&")
+    }
+
     /// The path that it is, where it is nothing else.
     pub(crate) fn as_path(&self) -> Option<&Path> {
         match self.conjuncts() {

@@ -20,7 +20,10 @@ use crate::{
     yaml::{Node, to_json},
 };
 use serde_json::{Map, Value};
-use std::{collections::HashMap, rc::Rc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    rc::Rc,
+};
 
 /// What a condition comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -57,9 +60,9 @@ pub(super) enum Variable {
     Moment,
     HasUser,
     HasTask,
-    /// A condition as a whole, or an amount that can be read or not; by its source.
+    /// A condition as a whole, or an amount that can be read or not.
     Opaque {
-        source: String,
+        identity: String,
         amount: bool,
     },
 }
@@ -136,7 +139,7 @@ pub(super) struct RuleForm<'p> {
     /// What it does to what comes back; only compared as a whole.
     pub(super) shape: Option<String>,
     /// What else its approval asks for; only compared as a whole.
-    pub(super) more: Vec<String>,
+    pub(super) more: BTreeMap<String, Value>,
 }
 
 #[derive(Debug)]
@@ -151,21 +154,22 @@ const APPROVE_KEYS: [&str; 3] = ["when", "by", "within"];
 
 impl<'p> Model<'p> {
     pub(super) fn policy(&mut self, policy: &'p Policy) -> PolicyForm<'p> {
-        let rules = policy.rules.iter().map(|rule| self.rule(policy, rule)).collect();
+        let document = policy.in_full();
+        let lists: String = document.lines().filter(|line| line.starts_with("lists:")).collect();
+        let rules = policy.rules.iter().zip(policy.rules_in_full());
+        let rules = rules.map(|(rule, line)| {
+            let form = self.rule(policy, rule);
+            match crate::yaml::parse(line.as_bytes(), None) {
+                Ok((written, _)) => form.with_the_rest(&written, &lists),
+                Err(_) => form,
+            }
+        });
+        let rules = rules.collect();
         PolicyForm { policy, selected: self.selector(&policy.selector), rules }
     }
 
     pub(super) fn rule(&mut self, policy: &'p Policy, rule: &'p Rule) -> RuleForm<'p> {
         let limits = rule.limits.iter().map(|applied| self.limit(policy, rule, applied)).collect();
-        let written = |node: Option<&Node>| node.map(to_json);
-        let shape = written(rule.node.get("shape")).map(|shape| shape.to_string());
-        let more = match written(rule.node.get("approve")) {
-            Some(Value::Object(members)) => {
-                let others = members.into_iter().filter(|(key, _)| !APPROVE_KEYS.contains(&key.as_str()));
-                others.map(|(key, value)| format!("{key}: {value}")).collect()
-            }
-            _ => Vec::new(),
-        };
         RuleForm {
             rule,
             hours: rule.hours.as_ref().map(|hours| self.probe(Variable::Moment, Probe::Hours(hours))),
@@ -176,8 +180,8 @@ impl<'p> Model<'p> {
                 .as_ref()
                 .map(|approve| self.conditions(policy, rule, &approve.when))
                 .unwrap_or_default(),
-            shape,
-            more,
+            shape: None,
+            more: BTreeMap::new(),
         }
     }
 
@@ -191,13 +195,20 @@ impl<'p> Model<'p> {
             Some(form) => self.formula(form),
             None => {
                 self.opaque_paths.extend(conjunct.reads().iter().cloned());
-                self.opaque(policy, rule, conjunct.source().trim(), false)
+                self.opaque(policy, rule, conjunct.source().trim(), conjunct.identity(), false)
             }
         }
     }
 
-    fn opaque(&mut self, policy: &Policy, rule: &Rule, source: &str, amount: bool) -> Formula {
-        let place = self.place(Variable::Opaque { source: source.to_owned(), amount });
+    fn opaque(
+        &mut self,
+        policy: &Policy,
+        rule: &Rule,
+        source: &str,
+        identity: String,
+        amount: bool,
+    ) -> Formula {
+        let place = self.place(Variable::Opaque { identity, amount });
         let stands = || format!("`{source}` (policy `{}`, rule `{}`)", policy.name, rule.name);
         self.stands.entry(place).or_insert_with(stands);
         Formula::Value(place)
@@ -246,7 +257,7 @@ impl<'p> Model<'p> {
         if let Measure::Sum { of, .. } = &applied.limit.measure {
             counts.push(match of.as_path().filter(|path| path.root() == Root::Params) {
                 Some(path) => self.probe(Variable::Path(path.clone()), Probe::Amount(of)),
-                None => self.opaque(policy, rule, of.source(), true),
+                None => self.opaque(policy, rule, of.source(), of.identity(), true),
             });
         }
         LimitForm { applied, counts: Formula::All(counts.into()) }
@@ -298,6 +309,22 @@ impl<'p> Model<'p> {
         };
         let answers = probes.iter().map(|probe| probe.answer(variable, &given)).collect();
         Class { given, answers }
+    }
+}
+
+impl RuleForm<'_> {
+    /// With what is only compared as a whole, from the rule as it is in full.
+    fn with_the_rest(mut self, written: &Node, lists: &str) -> Self {
+        self.shape = written.get("shape").map(to_json).map(|shape| {
+            let shape = shape.to_string();
+            // What a list is, is said elsewhere.
+            if shape.contains("lists.") { shape + lists } else { shape }
+        });
+        if let Some(Value::Object(members)) = written.get("approve").map(to_json) {
+            let others = members.into_iter().filter(|(key, _)| !APPROVE_KEYS.contains(&key.as_str()));
+            self.more = others.collect();
+        }
+        self
     }
 }
 

@@ -9,6 +9,8 @@ use crate::{
     approval::Approver,
     ledger::{Limit, Measure, Per},
 };
+use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// What applies to a request.
 #[derive(Debug, Clone, Default)]
@@ -37,7 +39,7 @@ pub(super) struct Asked<'p> {
     /// In seconds.
     pub(super) within: u64,
     /// Whatever else it asks, as it was written.
-    pub(super) more: Vec<String>,
+    pub(super) more: BTreeMap<String, Value>,
 }
 
 /// How what one side asks is met by the other.
@@ -83,7 +85,7 @@ pub(super) fn met(ours: &Obligations<'_>, theirs: &Obligations<'_>) -> Met {
             let by: Vec<String> = wanted.by.iter().map(ToString::to_string).collect();
             return Met::Less(format!("without the approval by {} that {from} asks for", by.join(" or ")));
         }
-        if !enough.iter().any(|found| wanted.more.iter().all(|more| found.more.contains(more))) {
+        if !enough.iter().any(|found| wanted.more.iter().all(|(key, more)| has(found, key, more))) {
             unclear =
                 unclear.or(Some(Met::Unclear(format!("whether as much is asked of people as {from} asks"))));
         }
@@ -101,6 +103,20 @@ pub(super) fn met(ours: &Obligations<'_>, theirs: &Obligations<'_>) -> Met {
 
 fn asks_as_much(found: &Asked<'_>, wanted: &Asked<'_>) -> bool {
     found.within <= wanted.within && found.by.iter().all(|by| wanted.by.contains(by))
+}
+
+/// Whether an approval asks this too, or more of it: more people, or fewer who may.
+fn has(found: &Asked<'_>, key: &str, wanted: &Value) -> bool {
+    match (found.more.get(key), wanted) {
+        (Some(Value::Number(found)), Value::Number(wanted)) if key == "count" => {
+            found.as_u64() >= wanted.as_u64()
+        }
+        (Some(Value::Array(found)), Value::Array(wanted)) if key == "not" => {
+            wanted.iter().all(|one| found.contains(one))
+        }
+        (Some(found), wanted) => found == wanted,
+        (None, _) => false,
+    }
 }
 
 fn limit(wanted: &Limit, ours: &Obligations<'_>, theirs: &Obligations<'_>) -> Met {
@@ -132,7 +148,7 @@ pub(super) fn at_least_as_strict(found: &Limit, wanted: &Limit) -> bool {
     match (&found.measure, &wanted.measure) {
         (Measure::Count { .. }, Measure::Count { .. }) => spans(found, wanted),
         (Measure::Sum { of: found_of, .. }, Measure::Sum { of: wanted_of, .. }) => {
-            found_of.source() == wanted_of.source() && spans(found, wanted)
+            found_of.identity() == wanted_of.identity() && spans(found, wanted)
         }
         (Measure::Rate { rate: found, .. }, Measure::Rate { rate: wanted, .. }) => {
             // Of two that are equally fast the first is answered.
@@ -148,7 +164,7 @@ fn looser(found: &Limit, wanted: &Limit) -> bool {
     let same = match (&found.measure, &wanted.measure) {
         (Measure::Count { .. }, Measure::Count { .. }) => true,
         (Measure::Sum { of: found, .. }, Measure::Sum { of: wanted, .. }) => {
-            found.source() == wanted.source()
+            found.identity() == wanted.identity()
         }
         _ => false,
     };

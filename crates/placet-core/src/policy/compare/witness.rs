@@ -278,7 +278,7 @@ fn obligations(judgement: &Judgement) -> Obligations<'_> {
         rule: &requirement.rule,
         by: &requirement.by,
         within: requirement.within,
-        more: Vec::new(),
+        more: std::collections::BTreeMap::new(),
     });
     Obligations {
         chosen: Vec::new(),
