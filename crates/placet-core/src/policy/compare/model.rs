@@ -248,12 +248,12 @@ impl<'p> Model<'p> {
     }
 
     fn limit(&mut self, policy: &Policy, rule: &Rule, applied: &'p LimitOf) -> LimitForm<'p> {
-        let whose = match applied.limit.by {
-            By::User => Some(self.place(Variable::HasUser)),
-            By::Task => Some(self.place(Variable::HasTask)),
-            _ => None,
+        let mut counts = match &applied.limit.by {
+            By::User => vec![Formula::Value(self.place(Variable::HasUser))],
+            By::Task => vec![Formula::Value(self.place(Variable::HasTask))],
+            By::Key(key) => vec![self.opaque(policy, rule, key.source(), key.identity(), true)],
+            By::Agent | By::Grant | By::Resource => Vec::new(),
         };
-        let mut counts: Vec<Formula> = whose.map(Formula::Value).into_iter().collect();
         if let Measure::Sum { of, .. } = &applied.limit.measure {
             counts.push(match of.as_path().filter(|path| path.root() == Root::Params) {
                 Some(path) => self.probe(Variable::Path(path.clone()), Probe::Amount(of)),
