@@ -114,6 +114,22 @@ impl Expression {
     /// # Errors
     /// As there, and a list that there is none of.
     pub fn parse_with(source: &str, lists: &Lists) -> Result<Self, ParseError> {
+        let expression = Self::parse_row(source, lists)?;
+        let reads_item = |conjunct: &&Conjunct| conjunct.reads.iter().any(|path| path.root() == Root::Item);
+        match expression.conjuncts().iter().find(reads_item) {
+            None => Ok(expression),
+            Some(conjunct) => Err(ParseError {
+                message: "unknown name `item`: only `shape.rows.where` has rows".to_owned(),
+                offset: Some(conjunct.offset),
+            }),
+        }
+    }
+
+    /// As [`Expression::parse_with`], for a condition on a row of what came back: it also knows `item`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn parse_row(source: &str, lists: &Lists) -> Result<Self, ParseError> {
         let tokens = scan::scan(source)?;
         let names_lists = source.contains(Root::Lists.name());
         let conjuncts = scan::conjuncts(source, &tokens)?

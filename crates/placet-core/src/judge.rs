@@ -11,6 +11,7 @@ mod counted;
 mod explain;
 mod listener;
 mod observe;
+mod shaped;
 mod subject;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ mod verdict;
 pub use counted::{counted, exceeded};
 pub use listener::Said;
 pub use observe::Observation;
+pub use shaped::{AppliedShape, COST_PER_ANSWER, is_shaped, shape};
 pub use trace::Trace;
 
 use crate::{
@@ -82,6 +84,8 @@ pub struct Judgement {
     pub limits: Vec<AppliedLimit>,
     /// What the commit point has to reserve, each (counter, window) once; empty for `Deny`.
     pub charges: Vec<Charge>,
+    /// What the rules that had their say do to what comes back; empty for `Deny`.
+    pub shapes: Vec<AppliedShape>,
     /// What people have to approve first; empty unless the verdict is `Hold`.
     pub requirements: Vec<Requirement>,
     /// `name@version` of every policy in force that was evaluated, sorted.

@@ -35,6 +35,7 @@ pub mod scope;
 pub mod seal;
 pub mod secret;
 pub mod service;
+pub mod shape;
 pub mod status_list;
 pub mod task;
 pub mod time;

@@ -25,6 +25,7 @@ mod schema;
 mod selector;
 mod set;
 mod shadow;
+mod shape;
 mod stage;
 mod template;
 #[cfg(test)]
@@ -38,6 +39,7 @@ pub(crate) use hours::Hours;
 pub(crate) use rule::{Approve, Condition, Kind, LimitOf, Reads, Rule};
 pub use schema::schema;
 pub use set::{PolicySet, Staged};
+pub(crate) use shape::ShapeOf;
 pub use stage::{NoStage, Stage};
 
 use crate::{diagnostic::Diagnostic, pattern::ActionName, service::Service};

@@ -112,6 +112,8 @@ codes! {
     UpstreamUnreachable = "upstream_unreachable", 502, "server_error", "The upstream could not be reached";
     /// Upstream answered with something that can't be passed on.
     UpstreamUnreadable = "upstream_unreadable", 502, "server_error", "The upstream's answer could not be read";
+    /// The result can't be shaped as a policy says.
+    ResultWithheld = "result_withheld", 403, "access_denied", "The action was carried out, and its result is withheld";
     /// Upstream didn't answer in time; it may have acted.
     UpstreamTimeout = "upstream_timeout", 504, "server_error", "The upstream did not answer in time";
     /// A part that is needed to decide doesn't answer.

@@ -12,6 +12,7 @@ mod call;
 mod editor;
 mod effect;
 mod load;
+mod members;
 mod schema;
 mod status;
 mod target;
@@ -21,6 +22,7 @@ mod value;
 pub use call::Placed;
 pub use editor::schema;
 pub use effect::{Effect, Provenance};
+pub use members::Members;
 pub use schema::ParamType;
 pub use status::StatusCheck;
 pub use target::{check_target, normal_path};
@@ -70,6 +72,7 @@ pub struct ServiceAction {
     secret: Vec<String>,
     encoded_slash: bool,
     status: Option<StatusCheck>,
+    members: Option<Members>,
     stream: bool,
 }
 
@@ -173,6 +176,11 @@ impl ServiceAction {
     /// How to find out what became of one of which nobody knows.
     pub fn status(&self) -> Option<&StatusCheck> {
         self.status.as_ref()
+    }
+
+    /// The members that it returns, where it returns any.
+    pub fn members(&self) -> Option<&Members> {
+        self.members.as_ref()
     }
 
     /// Whether the body of a request is passed on as it comes: it is no part of the description, rules can't read

@@ -67,7 +67,10 @@ pub(crate) async fn pass(State(app): State<Arc<App>>, source: Source, request: R
             // What upstream failed at had been allowed.
             let allowed = matches!(
                 problem.code(),
-                Code::UpstreamUnreachable | Code::UpstreamUnreadable | Code::UpstreamTimeout
+                Code::UpstreamUnreachable
+                    | Code::UpstreamUnreadable
+                    | Code::UpstreamTimeout
+                    | Code::ResultWithheld
             );
             decided(problem.into_response(), if allowed { "allow" } else { "deny" })
         }

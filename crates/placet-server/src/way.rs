@@ -17,6 +17,7 @@ pub(crate) mod observe;
 pub(crate) mod outcome;
 mod passing;
 pub(crate) mod permits;
+mod shaped;
 pub mod wait;
 
 use crate::{
@@ -44,6 +45,7 @@ use placet_core::{
 use placet_gateway::Upload;
 use placet_store::{Admission, Fault, Refused, Version, admit::Key};
 use serde_json::{Map, Value, json};
+use shaped::Shaping;
 use std::{
     collections::BTreeSet,
     net::SocketAddr,
@@ -236,7 +238,8 @@ pub async fn act(app: &Arc<App>, held: &Held, asked: &Asked) -> Result<Answered,
         match admitted {
             Ok(admitted) => {
                 count(app, "allow", "");
-                return outcome::perform(app, admitted, &bearer, described, asked).await;
+                let shaping = Shaping::of(&bearer, &described, &judgement, now);
+                return outcome::perform(app, admitted, &bearer, (described, shaping), asked).await;
             }
             // Somebody else had the last of a permit: then people are asked.
             Err(Refused::Limit { index, .. }) if judgement.charges.len() <= index => {
@@ -259,7 +262,7 @@ pub async fn act(app: &Arc<App>, held: &Held, asked: &Asked) -> Result<Answered,
 /// What follows from a refusal of the commit point: the first answer again, nothing (judge anew), or a recorded denial.
 async fn turned_away(
     app: &App,
-    bearer: &Bearer,
+    bearer: &Arc<Bearer>,
     described: &Described,
     asked: &Asked,
     judgement: &Judgement,
@@ -268,7 +271,10 @@ async fn turned_away(
 ) -> Result<Option<Answered>, Problem> {
     match refused {
         Refused::Stale => app.refresh().await.map(|()| None),
-        Refused::Replay(replay) => outcome::replay(app, &replay).map(Some),
+        Refused::Replay(replay) => {
+            let shaping = Shaping::of(bearer, described, judgement, now);
+            outcome::replay(app, &replay, described, shaping.as_ref()).map(Some)
+        }
         Refused::Fault(fault) => Err(fault.into()),
         refused => {
             let reason = refusal(&refused, judgement, &bearer.chain);

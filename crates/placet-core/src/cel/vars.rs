@@ -32,10 +32,15 @@ pub enum Root {
     Context,
     /// The lists of the document; filled in when it is loaded, so that no decision reads it.
     Lists,
+    /// A row of what came back, in `shape.rows.where` only.
+    Item,
 }
 
 impl Root {
-    /// All of them.
+    /// How many there are.
+    const COUNT: usize = Self::ALL.len() + 1;
+
+    /// All that every condition may read; [`Root::Item`] is not among them.
     pub const ALL: [Self; 11] = [
         Self::Params,
         Self::Action,
@@ -64,11 +69,12 @@ impl Root {
             Self::Now => "now",
             Self::Context => "context",
             Self::Lists => "lists",
+            Self::Item => "item",
         }
     }
 
     pub(super) fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|root| root.name() == name)
+        Self::ALL.into_iter().chain([Self::Item]).find(|root| root.name() == name)
     }
 }
 
@@ -84,7 +90,7 @@ pub trait Facts {
 /// The values of the variables for one decision; what isn't set is unknown.
 #[derive(Clone, Copy, Default)]
 pub struct Activation<'a> {
-    roots: [Option<&'a Json>; Root::ALL.len()],
+    roots: [Option<&'a Json>; Root::COUNT],
     facts: Option<&'a dyn Facts>,
     now: Option<Timestamp>,
 }

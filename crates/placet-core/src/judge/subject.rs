@@ -70,7 +70,7 @@ impl<'a> Subject<'a> {
             Root::Grant => Some(&link.grant),
             Root::Context => self.request.context,
             Root::Now => return self.request.now.to_string().into(),
-            Root::Risk | Root::Lists => None,
+            Root::Risk | Root::Lists | Root::Item => None,
         };
         descend(root, path.fields()).map_or(Value::Null, shown)
     }

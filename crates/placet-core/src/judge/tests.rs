@@ -2,6 +2,7 @@
 
 mod keys;
 mod oracle;
+mod shaping;
 mod unfilled;
 
 use super::*;

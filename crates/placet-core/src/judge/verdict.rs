@@ -4,8 +4,9 @@ use super::{
     Judgement, Request, Verdict,
     charge::Bill,
     explain,
-    listener::{Event, Listener, Said},
+    listener::{Event, Listener, Said, Silence},
     observe::{self, Observation},
+    shaped::AppliedShape,
     subject::Subject,
 };
 use crate::{
@@ -41,6 +42,24 @@ pub(super) fn judge(
     trial.conclude(policies, observed)
 }
 
+/// Judges the action on a member of what it returned: as [`judge`], without what is only observed and with the fuel that
+/// is left. Answers what is left then.
+pub(super) fn member(policies: &BoundPolicies, request: &Request<'_>, fuel: Fuel) -> (Judgement, Fuel) {
+    let subject = Subject::new(request);
+    let mut silence = Silence;
+    let mut trial = Trial::new(&subject, fuel, &mut silence);
+    if policies.leaf == request.chain.leaf().grant.id {
+        trial.authority();
+        for link in &policies.links {
+            trial.link(link);
+        }
+    } else {
+        trial.found.denials.push(Reason::of(Code::Internal).detail("the policies belong to another chain"));
+    }
+    let fuel = std::mem::take(&mut trial.found.fuel);
+    (trial.conclude(policies, Vec::new()), fuel)
+}
+
 /// One pass over rules.
 pub(super) struct Trial<'a, L> {
     subject: &'a Subject<'a>,
@@ -55,12 +74,19 @@ pub(super) struct Found {
     pub(super) chosen: Vec<(Arc<str>, Arc<str>)>,
     pub(super) bill: Bill,
     pub(super) asked: Vec<(Requirement, Reason)>,
+    pub(super) shapes: Vec<AppliedShape>,
 }
 
 impl<'a, L: Listener> Trial<'a, L> {
     pub(super) fn new(subject: &'a Subject<'a>, fuel: Fuel, listener: &'a mut L) -> Self {
-        let found =
-            Found { fuel, denials: Vec::new(), chosen: Vec::new(), bill: Bill::default(), asked: Vec::new() };
+        let found = Found {
+            fuel,
+            denials: Vec::new(),
+            chosen: Vec::new(),
+            bill: Bill::default(),
+            asked: Vec::new(),
+            shapes: Vec::new(),
+        };
         Self { subject, found, listener }
     }
 
@@ -222,7 +248,7 @@ impl<'a, L: Listener> Trial<'a, L> {
         self.listener.hear(Event::Limits(limits, &self.found.bill, refused));
     }
 
-    /// The limits and approvals of a rule that has its say.
+    /// The limits, shape and approvals of a rule that has its say.
     fn obligations(&mut self, link: &BoundLink, bound: &BoundPolicy, rule: &Rule) {
         let owner = (bound.policy.label_arc(), &rule.name);
         let before = self.found.denials.len();
@@ -235,6 +261,12 @@ impl<'a, L: Listener> Trial<'a, L> {
             &mut self.found.denials,
         );
         self.billed(&rule.limits, before);
+        if let Some(shape) = &rule.shape {
+            let applied = AppliedShape::new(link, owner, shape);
+            if !self.found.shapes.contains(&applied) {
+                self.found.shapes.push(applied);
+            }
+        }
         let Some(approve) = &rule.approve else { return };
         self.listener.hear(Event::Approving);
         // Unknown asks.
@@ -258,6 +290,7 @@ impl<'a, L: Listener> Trial<'a, L> {
                 reasons: in_order(self.found.denials),
                 limits: Vec::new(),
                 charges: Vec::new(),
+                shapes: Vec::new(),
                 requirements: Vec::new(),
                 policies,
                 chosen: Vec::new(),
@@ -270,6 +303,7 @@ impl<'a, L: Listener> Trial<'a, L> {
             reasons,
             limits: self.found.bill.limits,
             charges: self.found.bill.charges,
+            shapes: self.found.shapes,
             requirements,
             policies,
             chosen: self.found.chosen,

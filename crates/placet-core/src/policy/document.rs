@@ -8,6 +8,7 @@ use super::{
     key, lists,
     rule::{Condition, Index, Kind, LimitNodes, LimitOf, Named, On, OnWhat, Reads, Rule},
     selector::{Handle, Selector},
+    shape,
     template::{Entry, Template},
 };
 use crate::{
@@ -195,9 +196,6 @@ impl Reader<'_> {
     /// `None` where an error was reported that leaves nothing to judge.
     fn rule(&mut self, item: &Reading<'_>, map: &MapReading<'_>, name: Option<String>) -> Option<Rule> {
         map.finish(RULE_KEYS);
-        if let Some(at) = map.key_position("shape") {
-            unsupported(self.report, at, "`shape`", None);
-        }
         let kinds: Vec<Kind> =
             Kind::ALL.into_iter().filter(|kind| map.optional(kind.as_str()).is_some()).collect();
         let kind = match kinds.as_slice() {
@@ -236,7 +234,7 @@ impl Reader<'_> {
             .unwrap_or_default();
         let hours = map.optional("hours").map(|reading| Hours::read(&reading));
         if kind == Some(Kind::Deny) {
-            for key in ["limits", "approve"] {
+            for key in ["limits", "approve", "shape"] {
                 if let Some(at) = map.key_position(key) {
                     self.report
                         .error(at, format!("a `deny` has no `{key}`: nothing that it matches may run"));
@@ -249,6 +247,10 @@ impl Reader<'_> {
         let approve = match map.optional("approve") {
             None => None,
             Some(reading) => Some(approvers::read(&reading, self.report, self.lists)?),
+        };
+        let shape = match map.optional("shape") {
+            None => None,
+            Some(reading) => Some(shape::read(&reading, self.lists)?),
         };
         Some(Rule {
             name: name?.into(),
@@ -263,6 +265,7 @@ impl Reader<'_> {
             when,
             limits,
             approve,
+            shape,
             node: item.node().place(),
         })
     }

@@ -72,6 +72,9 @@ fn rule(rule: &Rule) -> String {
     if !rule.limits.is_empty() {
         let _ = write!(out, ", limits: {}", list(rule.limits.iter().map(limit)));
     }
+    if let Some(shape) = &rule.shape {
+        let _ = write!(out, ", shape: {}", shape.in_full());
+    }
     if let Some(approve) = &rule.approve {
         let _ = write!(out, ", approve: {{{}}}", approve.in_full(&conditions(&approve.when)));
     }

@@ -2,7 +2,7 @@
 //!
 //! Invariant: immutable after loading.
 
-use super::hours::Hours;
+use super::{hours::Hours, shape::ShapeOf};
 use crate::{
     approval::{Approver, Except, Requirement},
     cel::{Conjunct, Expression, Root},
@@ -50,6 +50,8 @@ pub(crate) struct Rule {
     pub(crate) when: Box<[Condition]>,
     pub(crate) limits: Box<[LimitOf]>,
     pub(crate) approve: Option<Approve>,
+    /// What it does to what comes back.
+    pub(crate) shape: Option<ShapeOf>,
     /// Which variables `when` reads.
     pub(crate) reads: Reads,
     /// Where it stands, for diagnostics.
@@ -191,7 +193,8 @@ impl Rule {
         })
     }
 
-    /// All expressions with where they stand: conditions, sums, keys of limits, and what decides on approval.
+    /// All expressions with where they stand: conditions, sums, keys of limits, what decides on approval, and on rows that
+    /// come back.
     pub(super) fn expressions(&self) -> impl Iterator<Item = (&Expression, &Node, Use)> {
         fn conditions(list: &[Condition]) -> impl Iterator<Item = (&Expression, &Node, Use)> {
             list.iter().map(|condition| (&condition.expression, &condition.node, Use::Condition))
@@ -206,7 +209,8 @@ impl Rule {
             _ => None,
         });
         let approvals = self.approve.iter().flat_map(|approve| conditions(&approve.when));
-        conditions(&self.when).chain(sums).chain(keys).chain(approvals)
+        let rows = self.shape.iter().flat_map(|shape| conditions(&shape.wheres));
+        conditions(&self.when).chain(sums).chain(keys).chain(approvals).chain(rows)
     }
 }
 

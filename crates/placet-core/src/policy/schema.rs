@@ -5,7 +5,10 @@
 //! Invariant: it has every key that the reader knows and no other; whatever loads satisfies it.
 
 use super::{Mode, compact, lists, rule::Kind};
-use crate::ledger::Per;
+use crate::{
+    ledger::Per,
+    shape::{MAX_PATH, MOST_ROWS},
+};
 use serde_json::{Map, Value, json};
 
 /// The schema of both forms of a policy.
@@ -212,7 +215,27 @@ fn approve() -> Value {
 }
 
 fn shape() -> Value {
-    key("What comes back. Not supported by this version.", json!({"redact": ["$.card"]}), json!(false))
+    let path = || json!({"type": "string", "pattern": "^\\$", "maxLength": MAX_PATH});
+    let rows = object(
+        &["at"],
+        json!({
+            "at": key("The path of a list, or of several.", json!("$.orders"), path()),
+            "max": key("How many rows stay at most, of those that `where` leaves.", json!(50),
+                json!({"type": "integer", "minimum": 1, "maximum": MOST_ROWS})),
+            "where": key("Conditions in CEL on `item`, the row; all must be true.", json!("item.region == \"US\""), some(&text())),
+        }),
+    );
+    key(
+        "What comes back.",
+        json!({"rows": {"at": "$.orders", "max": 50}, "redact": ["$.orders[*].card"]}),
+        object(
+            &[],
+            json!({
+                "rows": key("Lists of which only some rows are kept.", json!({"at": "$.orders", "max": 50}), some(&rows)),
+                "redact": key("Paths of what is taken out.", json!(["$.orders[*].card"]), some(&path())),
+            }),
+        ),
+    )
 }
 
 fn lists() -> Value {

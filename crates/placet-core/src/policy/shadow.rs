@@ -38,6 +38,15 @@ pub(super) fn check(policy: &Policy, report: &Report) {
             warn(rule, message, "put the narrower rule first");
             continue;
         }
+        let shaped =
+            earlier().find(|first| first.shape.is_some() && rule.shape.is_none() && meet(first, rule));
+        if let Some(first) = shaped {
+            let message = format!(
+                "the rule lets back whole what `{}` shapes, where that rule's conditions fail",
+                first.name
+            );
+            warn(rule, message, "give it a shape of its own, or put the shape in a `guard`");
+        }
         let limited =
             earlier().find(|first| !first.limits.is_empty() && rule.limits.is_empty() && meet(first, rule));
         if let Some(first) = limited {

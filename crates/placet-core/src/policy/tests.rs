@@ -3,6 +3,7 @@
 mod approvers;
 mod keys;
 mod page;
+mod shape;
 
 use super::{
     fixture::{self, action, chain, judged, spec},
@@ -77,6 +78,9 @@ rules:
   - name: read own orders
     allow: [orders.read, orders.list]
     on: ["order://customer:{{user.id}}/**"]
+    shape:                          # what comes back
+      rows: {at: "$.orders", max: 50, where: item.region == "US"}
+      redact: ["$.orders[*].card", "$.orders[*].ssn"]
   - name: small refunds
     allow: [refunds.create]
     on: ["order://customer:{{user.id}}/*"]
@@ -109,13 +113,6 @@ fn the_example_of_the_design_loads() {
     );
     assert!(warnings.iter().all(|warning| warning.message.contains("no service declares")), "{warnings:?}");
     assert_eq!(policy.with_version(8).label(), "support-desk@8");
-}
-
-#[test]
-fn what_belongs_to_later_versions_is_refused_where_it_stands() {
-    insta::assert_snapshot!(errors("policy: p\nrules:\n  - {name: a, allow: [x], shape: {rows: 1}}").join("\n"), @r#"
-3:27 `shape` is not supported by this version
-"#);
 }
 
 #[test]
@@ -294,6 +291,8 @@ rules:
   - {name: n, allow: '**', hours: [{days: sun, to: '06:00', zone: Asia/Kathmandu}, {from: '22:00', to: '02:00'}]}
   - {name: k, allow: '**', limits: [{count: 5, per: day, by: 'params.to + "/\"" + string(params.n)'}, {rate: 1/day, by: 'params.a && params.b'}], approve: {by: ['role:a', 'user:b@c'], not: [user, owner, 'role:x', 'user:y'], count: 3, distinct: true}}
   - {name: l, allow: '**', limits: [{concurrent: 2, by: user}, {rate: 5/second, burst: 1}, {sum: 'params.a + 1', max: 0.5, per: total, by: task}], approve: {within: 90s}}
+  - {name: s, guard: '**', shape: {rows: [{at: "$['a b'][0]", where: ['item > 1', "user.name == 'x' && true"]}, {at: $, max: 1}], redact: "$[*]['it\\'s']"}}
+  - {name: r, guard: '**', shape: {redact: [$.a]}, approve: {}}
 "##;
     let load = |text: &str| Policy::load(text.as_bytes(), None, 1, &[]).unwrap().0;
     for text in [DESIGN, odd] {
@@ -313,7 +312,7 @@ applies_to: {agents: ["support-*"], labels: {"team": ["support"]}}
 mode: enforce
 record: {keep: 90d}
 rules:
-  - {name: "read own orders", allow: ["orders.read", "orders.list"], on: ["order://customer:{{user.id}}/**"]}
+  - {name: "read own orders", allow: ["orders.read", "orders.list"], on: ["order://customer:{{user.id}}/**"], shape: {rows: [{at: "$.orders", max: 50, where: ["item.region == \"US\""]}], redact: ["$.orders[*].card", "$.orders[*].ssn"]}}
   - {name: "small refunds", allow: ["refunds.create"], on: ["order://customer:{{user.id}}/*"], when: ["params.amount <= 500", "params.currency == \"USD\""], limits: [{count: 5, per: day, zone: "America/New_York", by: agent}, {sum: "params.amount", max: 2000, per: day, zone: "UTC", by: agent}, {rate: "100/hour", burst: 100, by: agent}], approve: {when: ["params.amount > 100"], by: ["role:support-lead"], count: 1, within: 30m}}
   - {name: "office hours", guard: ["**"], on: ["**"], hours: {days: "mon-fri", from: "09:00", to: "17:00", zone: "America/New_York"}}
   - {name: "only proven agents move money", guard: ["refunds.*"], on: ["**"], when: ["agent.trust.score >= 600", "risk.score < 7.0"]}

@@ -19,7 +19,7 @@ impl Schema for Declared<'_> {
             ["params", fields @ ..] => self.0.map_or(FieldType::Unknown, |action| param(action, fields)),
             ["now"] => FieldType::Timestamp,
             ["now", ..] => FieldType::Absent { nearest: None },
-            ["risk" | "context", ..] | ["resource", "classification"] => FieldType::Unknown,
+            ["risk" | "context" | "item", ..] | ["resource", "classification"] => FieldType::Unknown,
             [_] => FieldType::Map,
             ["action", "name" | "effect"] | ["resource", "uri" | "scheme" | "authority"] => text,
             ["resource", "segments"] | ["user", "roles"] => FieldType::List(Box::new(text)),

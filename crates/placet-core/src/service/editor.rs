@@ -99,6 +99,13 @@ fn action() -> Value {
         "status": key("How to find out what became of one of which nobody knows.",
             json!({"action": "refunds.find", "params": {"reference": "$id"}, "happened": {"status": 200}, "not_happened": {"status": 404}}),
             status()),
+        "response": key("The list of the answer that has its members, and which resource each is.",
+            json!({"items": "$.orders", "resource": "order://all/{id}"}),
+            object(&["items", "resource"], json!({
+                "items": key("The path of the list.", json!("$.orders"), json!({"type": "string", "pattern": "^\\$"})),
+                "resource": key("The resource of one; `{name}` is its member.", json!("order://all/{id}"),
+                    json!({"type": "string", "pattern": "://"})),
+            }))),
         "stream": key("Whether the body of a request is passed on as it comes; rules then can't read parameters.",
             json!(true), json!({"type": "boolean"})),
     })
@@ -150,6 +157,7 @@ mod tests {
             ("/properties", load::SERVICE_KEYS),
             ("/$defs/action/properties", load::ACTION_KEYS),
             ("/$defs/action/properties/status/properties", status::KEYS),
+            ("/$defs/action/properties/response/properties", &["items", "resource"]),
             ("/$defs/action/properties/status/properties/happened/properties", status::ANSWER_KEYS),
         ] {
             let found: BTreeSet<&str> =

@@ -1,7 +1,7 @@
 //! Reads the definition of a service and checks everything that can be known before the first request.
 
 use super::{
-    Effect, MAX_ACTIONS, PathTemplate, ResourceTemplate, Service, ServiceAction, StatusCheck,
+    Effect, MAX_ACTIONS, Members, PathTemplate, ResourceTemplate, Service, ServiceAction, StatusCheck,
     schema::ParamsSchema, template::TemplateError,
 };
 use crate::{
@@ -27,8 +27,9 @@ pub(super) const ACTION_KEYS: &[&str] = &[
     "encoded_slash",
     "status",
     "stream",
+    "response",
 ];
-const LATER_KEYS: &[&str] = &["response", "resolve"];
+const LATER_KEYS: &[&str] = &["resolve"];
 pub(super) const METHODS: [Method; 6] =
     [Method::Get, Method::Head, Method::Post, Method::Put, Method::Patch, Method::Delete];
 
@@ -359,6 +360,10 @@ fn action(
     let no_effect = map.optional("no_effect").map(|it| statuses(&it)).unwrap_or_default();
     let slash = slash || flag(map, "encoded_slash");
     let status = map.optional("status").and_then(|it| StatusCheck::load(&it));
+    let members = match map.optional("response") {
+        None => Some(None),
+        Some(it) => Members::load(&it).map(Some),
+    };
     let stream = flag(map, "stream");
     if let (true, Some(method), Some(at)) = (stream, method, map.key_position("stream"))
         && method.parameters_in_query()
@@ -403,6 +408,7 @@ fn action(
         secret: secret.into_iter().map(|it| it.value).collect(),
         encoded_slash: slash,
         status,
+        members: members?,
         stream,
     })
 }
@@ -470,7 +476,7 @@ fn names(map: &MapReading<'_>, key: &str) -> Vec<Spanned<String>> {
     map.optional(key).and_then(|it| it.strings()).unwrap_or_default()
 }
 
-fn template<T>(it: &Reading<'_>, parse: impl Fn(&str) -> Result<T, TemplateError>) -> Option<T> {
+pub(super) fn template<T>(it: &Reading<'_>, parse: impl Fn(&str) -> Result<T, TemplateError>) -> Option<T> {
     match parse(it.string()?) {
         Ok(template) => Some(template),
         Err(error) => {

@@ -371,7 +371,8 @@ actions:
     Error 15:11 `path` is refused: a path begins with `/`
     Error 16:15 `resource` is refused: a resource has the form `scheme://authority/segments`
     Error 17:13 `effect` must be one of `read`, `write`, `delete`, `money`, not `reed` (did you mean `read`?)
-    Error 18:5 `response` is not supported yet
+    Error 18:15 `items` is missing
+    Error 18:15 `resource` is missing
     Error 23:13 `binds` names `custommer`, which is no variable of `resource` (did you mean `customer`?)
     Error 24:14 `secret` names `pin`, which is no parameter
     Error 24:19 `customer` stands in `path` or `resource` and so can't be secret

@@ -33,7 +33,7 @@ use placet_core::{
     action::{Action, Params, ServiceVersion},
     chain::Chain,
     id::{ApprovalId, ConnectionId, DecisionId},
-    judge::{self, Judgement, Request, Trace, Verdict},
+    judge::{self, AppliedShape, Judgement, Request, Trace, Verdict},
     ledger::Standing,
     pattern::{ActionName, ResourceUri},
     policy::BoundPolicies,
@@ -306,6 +306,9 @@ impl Decision {
             let rule = |(policy, rule): &(Arc<str>, Arc<str>)| json!({"policy": &**policy, "rule": &**rule});
             say("rules", judgement.chosen.iter().map(rule).collect());
             say("limits", question::budgets(judgement, used));
+            if !judgement.shapes.is_empty() {
+                say("shape", judgement.shapes.iter().map(AppliedShape::in_full).collect());
+            }
             if !judgement.observed.is_empty() {
                 say("observed", json!(judgement.observed));
             }

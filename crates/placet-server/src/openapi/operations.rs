@@ -453,7 +453,7 @@ const OPERATIONS: &[Operation] = &[
         &[(
             200,
             Gives::Json(
-                "decision!: 'allow'|'deny'|'hold', id!: text, action!: text, resource!: text?, reasons!: [object], approval: any, policies: [text], rules: [object], limits: [object], trace: object",
+                "decision!: 'allow'|'deny'|'hold', id!: text, action!: text, resource!: text?, reasons!: [object], approval: any, policies: [text], rules: [object], limits: [object], shape: [object], trace: object",
             ),
         )],
     )

@@ -1,6 +1,9 @@
 //! Carrying out what was admitted, concluding it, and answering.
 
-use super::{ArrivedBody, Asked, Described, Wanted, passing};
+use super::{
+    ArrivedBody, Asked, Described, Wanted, passing,
+    shaped::{self, Shaping},
+};
 use crate::{app::App, bearer::Bearer, problem::Problem, recording};
 use axum::{
     Json,
@@ -101,7 +104,7 @@ pub(super) async fn perform(
     app: &Arc<App>,
     admitted: Admitted,
     bearer: &Bearer,
-    described: Described,
+    (described, shaping): (Described, Option<Shaping>),
     asked: &Asked,
 ) -> Result<Answered, Problem> {
     let recorded = Envelope {
@@ -127,9 +130,9 @@ pub(super) async fn perform(
                 _ => None,
             };
             let grant = bearer.chain.leaf().grant.id;
-            return passing::pass(app, admitted, described, recorded, upload, grant).await;
+            return passing::pass(app, admitted, (described, shaping), recorded, upload, grant).await;
         }
-        _ => tokio::spawn(async move { carry_out(&app, admitted, described, recorded, wait).await }),
+        _ => tokio::spawn(async move { carry_out(&app, admitted, described, shaping, recorded, wait).await }),
     };
     running
         .await
@@ -140,6 +143,7 @@ async fn carry_out(
     app: &App,
     admitted: Admitted,
     described: Described,
+    shaping: Option<Shaping>,
     recorded: Envelope,
     wait: bool,
 ) -> Result<Answered, Problem> {
@@ -151,7 +155,7 @@ async fn carry_out(
     let deadline = tokio::time::Instant::from_std(began + UPSTREAM_TIME);
     let sent = app.gateway.send(described.call.clone(), &described.live.route, credential, deadline).await;
     app.operations.metrics.upstream_took.observe(began.elapsed());
-    let settled = Settled::of(&described, sent.as_ref().map(|response| response.status));
+    let mut settled = Settled::of(&described, sent.as_ref().map(|response| response.status));
     let answer = sent.map(|response| (Form::of(&response.body), result(response)));
     // What happened is recorded whether its answer can be kept or not (nothing is sealed while the store is silent): a
     // retry is then told that it happened, and not what came of it.
@@ -160,6 +164,15 @@ async fn carry_out(
             .inspect_err(|_| tracing::warn!(action = %id, "the answer can't be kept for its idempotency key"))
             .ok(),
         _ => None,
+    };
+    // What is kept is kept whole: a replay is shaped anew, by what holds then.
+    let told = match (answer, &shaping) {
+        (Ok((form, result)), Some(shaping)) => shaping.result(&described, form, result).map_err(|why| {
+            settled.withheld = true;
+            shaped::withheld(&why, id)
+        }),
+        (Ok(whole), None) => Ok(whole),
+        (Err(failure), _) => Err(failed(&failure, id)),
     };
     let began = Instant::now();
     let concluded = conclude(app, id, settled, recorded, sealed)?;
@@ -172,10 +185,7 @@ async fn carry_out(
                 .with("happened", "yes")
         })?;
     }
-    match answer {
-        Ok((form, result)) => Ok(Answered::Executed { id, result, form }),
-        Err(failure) => Err(failed(&failure, id)),
-    }
+    told.map(|(form, result)| Answered::Executed { id, result, form })
 }
 
 /// What became of an action.
@@ -186,6 +196,8 @@ pub(super) struct Settled {
     give_back: bool,
     /// Why its stream was cut, where it was.
     pub(super) cut: Option<Code>,
+    /// Whether its result was withheld from the agent.
+    pub(super) withheld: bool,
 }
 
 impl Settled {
@@ -203,12 +215,12 @@ impl Settled {
                 Happened::Unknown => (ActionState::Unknown, failure.status(), false),
             },
         };
-        Self { state, status, give_back, cut: None }
+        Self { state, status, give_back, cut: None, withheld: false }
     }
 
     /// Cut before upstream's answer began: it may have happened.
     pub(super) fn cut(code: Code) -> Self {
-        Self { state: ActionState::Unknown, status: None, give_back: false, cut: Some(code) }
+        Self { state: ActionState::Unknown, status: None, give_back: false, cut: Some(code), withheld: false }
     }
 }
 
@@ -223,13 +235,14 @@ pub(super) fn conclude(
     recorded: Envelope,
     answer: Option<Vec<u8>>,
 ) -> Result<impl Future<Output = Result<(), ConcludeError>> + Send + 'static, Problem> {
-    let Settled { state, status, give_back, cut } = settled;
+    let Settled { state, status, give_back, cut, withheld } = settled;
+    let codes = cut.into_iter().chain(withheld.then_some(Code::ResultWithheld));
     // A stream that was cut is told as such, with the reason; what is stored is whether it happened.
     let outcome = if cut.is_some() { "cut" } else { state.as_str() };
     app.operations.metrics.upstream.add(&[("outcome", outcome)]);
     let envelope = Envelope {
         outcome: Some(outcome.to_owned()),
-        codes: cut.iter().map(|code| code.as_str().to_owned()).collect(),
+        codes: codes.map(|code| code.as_str().to_owned()).collect(),
         status,
         at: app.clock.now(),
         ..recorded
@@ -287,11 +300,16 @@ fn unsealed() -> Problem {
     Problem::of(Code::Internal, "the kept answer can't be read")
 }
 
-/// Answers a request whose idempotency key was used for the same request before.
+/// Answers a request whose idempotency key was used for the same request before, shaped by what holds now.
 ///
 /// # Errors
 /// What the first one was answered with, where it failed; `unknown` is told as unknown.
-pub(super) fn replay(app: &App, replay: &Replay) -> Result<Answered, Problem> {
+pub(super) fn replay(
+    app: &App,
+    replay: &Replay,
+    described: &Described,
+    shaping: Option<&Shaping>,
+) -> Result<Answered, Problem> {
     let id = replay.action;
     match (&replay.answer, replay.state) {
         (Some(sealed), _) => {
@@ -302,6 +320,12 @@ pub(super) fn replay(app: &App, replay: &Replay) -> Result<Answered, Problem> {
             let (form, result): (String, Value) =
                 serde_json::from_slice(opened.expose()).map_err(|_| unsealed())?;
             let form = Form::ALL.iter().find(|(_, word)| *word == form).map_or(Form::Json, |(form, _)| *form);
+            let (form, result) = match shaping {
+                None => (form, result),
+                Some(shaping) => {
+                    shaping.result(described, form, result).map_err(|why| shaped::withheld(&why, id))?
+                }
+            };
             Ok(Answered::Executed { id, result, form })
         }
         (None, ActionState::Failed) => {

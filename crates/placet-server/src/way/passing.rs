@@ -9,6 +9,7 @@
 use super::{
     Described,
     outcome::{Answered, Settled, UPSTREAM_TIME, conclude, failed},
+    shaped::{self, Shaping},
 };
 use crate::{app::App, problem::Problem, proxy, streams::OpenStream};
 use axum::body::{Body, Bytes};
@@ -17,6 +18,7 @@ use placet_core::{
     id::{ActionId, GrantId},
     record::Envelope,
     refusal::Code,
+    shape::Withheld,
 };
 use placet_gateway::{Piece, StreamedAnswer, Upload, UpstreamFailure};
 use placet_store::Admitted;
@@ -52,13 +54,13 @@ type Told = Result<Answered, Problem>;
 pub(super) async fn pass(
     app: Arc<App>,
     admitted: Admitted,
-    described: Described,
+    shaped: (Described, Option<Shaping>),
     recorded: Envelope,
     upload: Option<Upload>,
     grant: GrantId,
 ) -> Result<Answered, Problem> {
     let (tell, told) = oneshot::channel();
-    tokio::spawn(async move { carry_out(&app, admitted, described, recorded, upload, grant, tell).await });
+    tokio::spawn(async move { carry_out(&app, admitted, shaped, recorded, upload, grant, tell).await });
     told.await
         .map_err(|_| Problem::of(Code::Internal, "the action stopped with a bug; its outcome is unknown"))?
 }
@@ -66,7 +68,7 @@ pub(super) async fn pass(
 async fn carry_out(
     app: &App,
     admitted: Admitted,
-    described: Described,
+    (described, shaping): (Described, Option<Shaping>),
     recorded: Envelope,
     upload: Option<Upload>,
     grant: GrantId,
@@ -75,13 +77,20 @@ async fn carry_out(
     let id = admitted.action();
     let mut open = described.call.streamed.then(|| app.streams.register(grant));
     let (settled, told) = match begin(app, &described, upload, &mut open).await {
-        Ok(answer) if answer.streams() && answer.length().is_none_or(|length| length > SHORT) => {
+        Ok(answer)
+            if shaping.is_none()
+                && answer.streams()
+                && answer.length().is_none_or(|length| length > SHORT) =>
+        {
             let mut open = open.unwrap_or_else(|| app.streams.register(grant));
             let settled = stream(&described, id, answer, &mut open, tell).await;
             finish(app, id, settled, recorded);
             return;
         }
-        Ok(answer) => short(&described, id, answer).await,
+        Ok(answer) => match &shaping {
+            Some(shaping) => shape(&described, shaping, id, answer).await,
+            None => short(&described, id, answer).await,
+        },
         Err(Unbegun::Failed(failure)) => (Settled::of(&described, Err(&failure)), Err(failed(&failure, id))),
         Err(Unbegun::Cut(code)) => {
             let detail = "authority ended while the request was being sent; it may have happened";
@@ -140,6 +149,41 @@ async fn short(described: &Described, id: ActionId, answer: StreamedAnswer) -> (
             (Settled::of(described, Ok(status)), Ok(Answered::Passed(response)))
         }
         Err(failure) => (Settled::of(described, Err(&failure)), Err(failed(&failure, id))),
+    }
+}
+
+/// An answer that rules shape: read whole, where there is something to shape.
+async fn shape(
+    described: &Described,
+    shaping: &Shaping,
+    id: ActionId,
+    answer: StreamedAnswer,
+) -> (Settled, Told) {
+    let status = answer.status();
+    let came = answer.headers().to_vec();
+    let mut done = Settled::of(described, Ok(status));
+    let shaped = if !shaped::passes(status) || answer.length() == Some(0) {
+        Ok(None)
+    } else if shaped::is_json(&came) {
+        match answer.whole(LONGEST_WHOLE, Instant::now() + UPSTREAM_TIME).await {
+            Ok(body) => shaping.bytes(described, &body),
+            Err(failure) => return (Settled::of(described, Err(&failure)), Err(failed(&failure, id))),
+        }
+    } else {
+        // Not read at all: it may go on for ever.
+        Err(Withheld::NotJson)
+    };
+    match shaped {
+        Ok(body) => {
+            let came = came.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+            let headers = proxy::head(&shaped::headers(came, body.is_some()), &[]);
+            let response = proxy::response(id, status, headers, Body::from(body.unwrap_or_default()));
+            (done, Ok(Answered::Passed(response)))
+        }
+        Err(why) => {
+            done.withheld = true;
+            (done, Err(shaped::withheld(&why, id)))
+        }
     }
 }
 

@@ -140,6 +140,8 @@ mod scopes;
 #[cfg(test)]
 mod serve;
 #[cfg(test)]
+mod shape;
+#[cfg(test)]
 mod stage;
 #[cfg(test)]
 mod status;

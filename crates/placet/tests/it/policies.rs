@@ -90,7 +90,7 @@ fn mistakes_are_told_with_line_and_column() {
         ("  - name: a\n    name: b\n    allow: [orders.read]\n", 4, 0, "name"),
         ("  - name: a\n    allow: []\n", 4, 0, "empty"),
         ("  - name: a\n    allow: [orders.read]\n    on: [\"order://customer:{{user.id}/x\"]\n", 5, 0, ""),
-        ("  - name: a\n    allow: [orders.read]\n    shape: {rows: 5}\n", 5, 5, "not supported"),
+        ("  - name: a\n    allow: [orders.read]\n    shape: {rows: 5}\n", 5, 19, "rows"),
         ("  - name: a\n    allow: [orders.read]\n    hours: {days: mon-fry}\n", 5, 19, "mon-fry"),
         ("  - name: a\n    allow: [orders.read]\n    limits: [{rate: 100/week}]\n", 5, 21, "100/week"),
         ("  - name: a\n\tallow: [orders.read]\n", 3, 11, "tab"),

@@ -38,6 +38,7 @@ struct Line {
     hours: Option<usize>,
     limit: bool,
     approve: Option<Option<usize>>,
+    shape: bool,
 }
 
 fn line() -> impl Strategy<Value = Line> {
@@ -50,8 +51,9 @@ fn line() -> impl Strategy<Value = Line> {
         prop::option::weighted(0.3, 0..HOURS.len()),
         any::<bool>(),
         prop::option::weighted(0.3, prop::option::of(0..TRUTH.len())),
+        any::<bool>(),
     )
-        .prop_map(|(kind, names, on, when, hours, limit, approve)| Line {
+        .prop_map(|(kind, names, on, when, hours, limit, approve, shape)| Line {
             kind,
             names,
             on,
@@ -59,6 +61,7 @@ fn line() -> impl Strategy<Value = Line> {
             hours,
             limit,
             approve,
+            shape,
         })
 }
 
@@ -84,6 +87,9 @@ fn text(policy: usize, who: usize, observed: bool, lines: &[Line]) -> String {
         if line.kind != 1 && line.limit {
             out += "    limits: [{count: 1, per: total}]\n";
         }
+        if line.kind != 1 && line.shape {
+            out += "    shape: {rows: {at: $, where: item.handle == agent.handle}}\n";
+        }
         if let (true, Some(approve)) = (line.kind != 1, &line.approve) {
             let when = approve.map(|truth| format!("when: {}", TRUTH[truth].0)).unwrap_or_default();
             out += &format!("    approve: {{{when}}}\n");
@@ -92,9 +98,10 @@ fn text(policy: usize, who: usize, observed: bool, lines: &[Line]) -> String {
     out
 }
 
-/// What DESIGN §4 says, line by line: the verdict, the limits and the approvals by rule and agent.
+/// What DESIGN §4 says, line by line: the verdict, the limits, the approvals and the shapes, by rule and agent.
 fn expected(policies: &[Given], links: usize, action: usize, known: &[usize]) -> Expected {
     let (mut denied, mut limits, mut asked) = (false, BTreeSet::new(), BTreeSet::new());
+    let mut shapes = BTreeSet::new();
     for link in 0..links {
         let mut allowed = false;
         for (number, (who, observed, lines)) in policies.iter().enumerate() {
@@ -132,6 +139,9 @@ fn expected(policies: &[Given], links: usize, action: usize, known: &[usize]) ->
                 if has_say && line.limit {
                     limits.insert((format!("p{number}r{index}"), link));
                 }
+                if has_say && line.shape {
+                    shapes.insert((format!("p{number}r{index}"), link));
+                }
                 if has_say
                     && line.approve.is_some_and(|when| when.is_none_or(|truth| TRUTH[truth].1 != Some(false)))
                 {
@@ -143,14 +153,14 @@ fn expected(policies: &[Given], links: usize, action: usize, known: &[usize]) ->
         denied |= !allowed;
     }
     if denied {
-        return (Verdict::Deny, BTreeSet::new(), BTreeSet::new());
+        return (Verdict::Deny, BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     }
-    (if asked.is_empty() { Verdict::Allow } else { Verdict::Hold }, limits, asked)
+    (if asked.is_empty() { Verdict::Allow } else { Verdict::Hold }, limits, asked, shapes)
 }
 
 /// To whom it applies, whether it is only observed, its rules.
 type Given = (usize, bool, Vec<Line>);
-type Expected = (Verdict, BTreeSet<(String, usize)>, BTreeSet<String>);
+type Expected = (Verdict, BTreeSet<(String, usize)>, BTreeSet<String>, BTreeSet<(String, usize)>);
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
@@ -176,7 +186,17 @@ proptest! {
             (rule, usize::from(charge.counter.ends_with(&agents[1])))
         });
         let asked = found.requirements.iter().map(|requirement| requirement.rule.clone());
-        let summary: Expected = (found.verdict, limits.collect(), asked.collect());
+        // A shape is that of a link: the row that it keeps says whose.
+        let of_links = |applied: &AppliedShape| {
+            let alone = Judgement { shapes: vec![applied.clone()], ..found.clone() };
+            let set = PolicySet::new(Vec::new()).bind(&chain);
+            let request = Request { chain: &chain, action: &order, now: NOW, context: None };
+            let rows = json!([{"handle": "kid"}, {"handle": "boss"}]);
+            let kept = shape(&set, &request, &alone, None, rows).unwrap();
+            (applied.rule.to_string(), usize::from(kept == json!([{"handle": "boss"}])))
+        };
+        let shapes = found.shapes.iter().map(of_links).collect();
+        let summary: Expected = (found.verdict, limits.collect(), asked.collect(), shapes);
         prop_assert_eq!(summary, expected(&policies, links, named, universe), "{:?}\n{}", found, texts.join("\n"));
         prop_assert_eq!(found.verdict == Verdict::Allow, found.reasons.is_empty());
     }

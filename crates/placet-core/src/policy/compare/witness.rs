@@ -17,7 +17,7 @@ use crate::{
     id::GrantId,
     judge::{self, Judgement, Verdict},
     pattern::{ActionName, ActionPattern, ResourcePattern, ResourceUri},
-    policy::PolicySet,
+    policy::{PolicySet, shape},
     service::Effect,
     task::{Task, TaskOrigin, TaskState},
     time::Timestamp,
@@ -284,7 +284,7 @@ fn obligations(judgement: &Judgement) -> Obligations<'_> {
         chosen: Vec::new(),
         limits: judgement.limits.iter().map(counted).collect(),
         asked: asked.collect(),
-        shapes: Vec::new(),
+        shapes: judgement.shapes.iter().map(|applied| shape::in_full(&applied.shape)).collect(),
     }
 }
 

@@ -63,6 +63,11 @@ fn every_example_of_the_page_loads() {
         "resources",
         "constraints",
         "audit",
+        "shape",
+        "rows",
+        "at",
+        "where",
+        "redact",
     ];
     for key in keys {
         assert!(

@@ -26,7 +26,7 @@ use axum::Json;
 use placet_core::{
     action::Action,
     id::{ActionId, ApprovalId, DecisionId},
-    judge::{self, Judgement, Observation, Request, Verdict, exceeded},
+    judge::{self, AppliedShape, Judgement, Observation, Request, Verdict, exceeded},
     policy::BoundPolicies,
     record::{EntryType, Envelope, body::redact_secret_members, leaf},
     refusal::{Code, Reader, Reason},
@@ -202,7 +202,7 @@ impl Case<'_> {
         match app.store.admit_for(self.server.id, admission).await {
             Ok(_) => {
                 way::count(app, "allow", "");
-                let mut answer = self.answer("allow", action_id.as_kind(), &[]);
+                let mut answer = shaped(self.answer("allow", action_id.as_kind(), &[]), &judgement);
                 if let (Some((approval, _)), Value::Object(members)) = (approval, &mut answer) {
                     members.insert("approval".into(), json!({"id": approval}));
                 }
@@ -217,10 +217,12 @@ impl Case<'_> {
                 self.deny(vec![Reason::of(code)], &judgement.observed).await.map(Some)
             }
             Err(Refused::Fault(fault)) => Err(fault.into()),
-            Err(Refused::IdempotencyInFlight) => self.again().await.map(Some),
+            Err(Refused::IdempotencyInFlight) => {
+                self.again().await.map(|answer| Some(shaped(answer, &judgement)))
+            }
             // A restart came between: it is charged still, and still to be closed.
             Err(Refused::Replay(replay)) if replay.state == ActionState::Unknown => {
-                Ok(Some(self.answer("allow", replay.action.as_kind(), &[])))
+                Ok(Some(shaped(self.answer("allow", replay.action.as_kind(), &[]), &judgement)))
             }
             Err(Refused::Replay(_)) => {
                 let detail = "the decision with this idempotency key was closed; ask with another key";
@@ -359,4 +361,13 @@ impl Case<'_> {
         }
         versions
     }
+}
+
+/// With what the resource server has to take out of what it answers the agent.
+fn shaped(mut answer: Value, judgement: &Judgement) -> Value {
+    if let (Value::Object(members), false) = (&mut answer, judgement.shapes.is_empty()) {
+        let shapes = judgement.shapes.iter().map(AppliedShape::in_full).collect();
+        members.insert("shape".to_owned(), shapes);
+    }
+    answer
 }

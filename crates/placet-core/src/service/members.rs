@@ -1,0 +1,76 @@
+//! Actions that return members: which list of the answer has them, and which resource each of them is
+//! (`response: {items: "$.orders", resource: "order://customer:{customer_id}/{id}"}`).
+//!
+//! A search, a listing or an archive is judged on the collection that it reads; its members are other resources, of
+//! which some may be denied. They are taken out of the answer by [`crate::judge::shape`].
+//!
+//! Invariant: a member whose resource can't be told has none, never a guessed one.
+
+use super::{
+    ServiceAction,
+    load::template,
+    template::{ResourceTemplate, Values},
+    value::segment_text,
+};
+use crate::{diagnostic::Diagnostic, pattern::ResourceUri, shape::Path, yaml::Reading};
+use serde_json::{Map, Value};
+
+/// The `response` of an action.
+#[derive(Debug, Clone)]
+pub struct Members {
+    items: Path,
+    resource: ResourceTemplate,
+}
+
+impl Members {
+    /// The lists of members.
+    pub fn items(&self) -> &Path {
+        &self.items
+    }
+
+    /// The resource of one. Each variable is the item's member of that name; where the item has none, the action's
+    /// parameter, unless that is merely claimed. `None` where one has no value, or one that would not stay in its
+    /// segment.
+    pub fn resource(
+        &self,
+        action: &ServiceAction,
+        item: &Value,
+        params: &Map<String, Value>,
+    ) -> Option<ResourceUri> {
+        let members = item.as_object()?;
+        let is_known = |name: &str| action.in_path(name) || action.binds.iter().any(|bound| bound == name);
+        let mut values = Values::new();
+        for name in self.resource.variables() {
+            let param = || params.get(name).filter(|_| is_known(name));
+            let value = members.get(name).or_else(param)?;
+            values.insert(name.to_owned(), segment_text(value, action.encoded_slash).ok()?);
+        }
+        self.resource.fill(&values).ok()
+    }
+
+    pub(super) fn load(it: &Reading<'_>) -> Option<Self> {
+        let map = it.map()?;
+        map.finish(&["items", "resource"]);
+        let items = map.required("items").and_then(|it| path(&it));
+        let at = map.required("resource");
+        let resource = at.as_ref().and_then(|it| template(it, ResourceTemplate::parse));
+        if let (Some(at), Some(resource)) = (&at, &resource)
+            && resource.variables().next().is_none()
+        {
+            at.error("`resource` has no variables: every member would be the same");
+            return None;
+        }
+        Some(Self { items: items?, resource: resource? })
+    }
+}
+
+fn path(it: &Reading<'_>) -> Option<Path> {
+    match Path::parse(it.string()?) {
+        Ok(path) => Some(path),
+        Err(error) => {
+            let at = it.node().position_within(error.offset);
+            it.report().add(Diagnostic::error(error.message).at(at));
+            None
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! What of upstream's answer the agent gets to see, where rules shape it or the action returns members.
+//!
+//! It stands where answers are given: at the action door, at the proxy door, and where an answer is replayed. A shaped
+//! answer is read whole. Of one that is no success only the status passes: its body is not laid out as a rule expects.
+//!
+//! Invariant: what can't be shaped is withheld; that the action was carried out is recorded and told all the same.
+
+use super::{Described, outcome::Form};
+use crate::{bearer::Bearer, problem::Problem};
+use placet_core::{
+    id::ActionId,
+    json,
+    judge::{self, Judgement},
+    refusal::Code,
+    shape::Withheld,
+    time::Timestamp,
+};
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+/// Says that rules have a say in what comes back: what is missing may be there all the same.
+const SHAPED: &str = "placet-shaped";
+
+/// What is done to the answer of one action.
+pub(super) struct Shaping {
+    bearer: Arc<Bearer>,
+    judgement: Judgement,
+    at: Timestamp,
+}
+
+impl Shaping {
+    /// `None` where the answer passes as it is.
+    pub(super) fn of(
+        bearer: &Arc<Bearer>,
+        described: &Described,
+        judgement: &Judgement,
+        at: Timestamp,
+    ) -> Option<Self> {
+        judge::is_shaped(judgement, described.declared()).then(|| Self {
+            bearer: Arc::clone(bearer),
+            judgement: judgement.clone(),
+            at,
+        })
+    }
+
+    /// Shapes `{status, headers, body}`, as it is answered at the action door and kept for idempotency keys.
+    ///
+    /// # Errors
+    /// [`Withheld`], where there is a body that can't be shaped.
+    pub(super) fn result(
+        &self,
+        described: &Described,
+        form: Form,
+        result: Value,
+    ) -> Result<(Form, Value), Withheld> {
+        let mut members = match result {
+            Value::Object(members) => members,
+            _ => Map::new(),
+        };
+        let status = members.get("status").and_then(Value::as_u64).and_then(|status| status.try_into().ok());
+        let body = members.remove("body").unwrap_or_default();
+        let is_empty = form == Form::Text && body == "";
+        let shaped = if is_empty || !status.is_some_and(passes) {
+            None
+        } else if form == Form::Json {
+            Some(self.value(described, body)?)
+        } else {
+            return Err(Withheld::NotJson);
+        };
+        let came = members.get("headers").and_then(Value::as_object).into_iter().flatten();
+        let came = came.filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)));
+        let headers: Map<String, Value> =
+            headers(came, shaped.is_some()).into_iter().map(|(name, value)| (name, value.into())).collect();
+        let (form, body) = shaped.map_or((Form::Text, "".into()), |body| (Form::Json, body));
+        Ok((form, json!({"status": status, "headers": headers, "body": body})))
+    }
+
+    /// Shapes the body of a successful answer that says it is JSON; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`Withheld`].
+    pub(super) fn bytes(&self, described: &Described, body: &[u8]) -> Result<Option<Vec<u8>>, Withheld> {
+        if body.is_empty() {
+            return Ok(None);
+        }
+        let value = json::parse(body).map_err(|_| Withheld::NotJson)?;
+        let shaped = self.value(described, value)?;
+        serde_json::to_vec(&shaped).map(Some).map_err(|_| Withheld::NotJson)
+    }
+
+    fn value(&self, described: &Described, body: Value) -> Result<Value, Withheld> {
+        let request = described.request(&self.bearer, self.at);
+        judge::shape(&self.bearer.policies, &request, &self.judgement, described.declared(), body)
+    }
+}
+
+/// Whether an answer with this status has a body that a shape is about.
+pub(super) fn passes(status: u16) -> bool {
+    (200..300).contains(&status)
+}
+
+/// Whether the headers say that the body is JSON.
+pub(super) fn is_json(headers: &[(String, String)]) -> bool {
+    let kind = headers.iter().find(|(name, _)| name == "content-type").map(|(_, value)| value.as_str());
+    let essence = kind.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    matches!(essence.as_str(), "application/json" | "text/json") || essence.ends_with("+json")
+}
+
+/// The headers of a shaped answer: none that tells something of the body as it was (validators, lengths, totals, pages,
+/// places of what was made).
+pub(super) fn headers<'h>(
+    came: impl Iterator<Item = (&'h str, &'h str)>,
+    has_body: bool,
+) -> Vec<(String, String)> {
+    let harmless = |name: &str| {
+        matches!(name, "allow" | "date" | "request-id" | "retry-after" | "x-correlation-id" | "x-request-id")
+            || ["x-ratelimit-", "x-rate-limit-", "ratelimit"].iter().any(|prefix| name.starts_with(prefix))
+    };
+    let kept = came.filter(|(name, _)| harmless(name));
+    let kind = has_body.then_some(("content-type", "application/json"));
+    let own = [(SHAPED, "true")].into_iter().chain(kind);
+    kept.chain(own).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// The refusal of a result that can't be shaped. The reason is for the operator: it names what rules hide.
+pub(super) fn withheld(why: &Withheld, id: ActionId) -> Problem {
+    tracing::warn!(action = %id, %why, "a result is withheld: it can't be shaped as the rules say");
+    let detail = "the action was carried out, but its result is not of a form that the rules on what may come back can be \
+                  applied to; sending it again carries it out again";
+    Problem::of(Code::ResultWithheld, detail).with("id", id.to_string()).with("happened", "yes")
+}
