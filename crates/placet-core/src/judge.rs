@@ -11,6 +11,8 @@ mod counted;
 mod explain;
 mod listener;
 mod observe;
+pub mod outlook;
+pub mod reach;
 mod shaped;
 mod subject;
 #[cfg(test)]
@@ -18,7 +20,7 @@ mod tests;
 pub mod trace;
 mod verdict;
 
-pub use counted::{counted, exceeded};
+pub use counted::{counted, exceeded, is_own};
 pub use listener::Said;
 pub use observe::Observation;
 pub use shaped::{AppliedShape, COST_PER_ANSWER, is_shaped, shape};

@@ -248,6 +248,11 @@ impl ServiceAction {
         self.schema.as_ref().map_or(ParamType::Unknown, |schema| schema.kind(path))
     }
 
+    /// A pattern of every resource that it may act on, whatever its parameters are.
+    pub fn range(&self) -> ResourcePattern {
+        self.resource.range().unwrap_or_else(|_| ResourcePattern::everything())
+    }
+
     /// Checks the parameters and says what is acted on.
     ///
     /// # Errors

@@ -204,6 +204,8 @@ pub enum Statement {
     ServerMetadata,
     /// The metadata of a protected resource (RFC 9728 §2.2).
     ResourceMetadata,
+    /// The metadata of a policy decision point (AuthZEN Authorization API 1.0 §9.1.2).
+    DecisionPointMetadata,
     /// The answer of an introspection (RFC 9701 §5).
     Introspection,
     /// A list of statuses (draft-ietf-oauth-status-list §5.1).
@@ -216,6 +218,7 @@ impl Statement {
         match self {
             Self::ServerMetadata => "oauth-authorization-server-metadata+jwt",
             Self::ResourceMetadata => "oauth-protected-resource-metadata+jwt",
+            Self::DecisionPointMetadata => "authzen-configuration+jwt",
             Self::Introspection => "token-introspection+jwt",
             Self::StatusList => "statuslist+jwt",
         }

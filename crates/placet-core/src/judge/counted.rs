@@ -41,7 +41,7 @@ pub fn exceeded(judgement: &Judgement, chain: &Chain, index: usize, standing: St
 }
 
 /// Whether the counter is the acting agent's, its grant's or its task's, and so nobody's above or beside it.
-fn is_own(chain: &Chain, counter: &str) -> bool {
+pub fn is_own(chain: &Chain, counter: &str) -> bool {
     let leaf = &chain.leaf().grant;
     let by = counter.rsplit('/').next().unwrap_or_default();
     by == format!("agent:{}", leaf.agent)

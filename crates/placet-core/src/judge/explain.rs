@@ -133,7 +133,7 @@ fn observed<'c>(
 }
 
 /// `{"params.amount": {"max": 500}}`.
-fn remedy(bound: &Bound) -> Option<(String, Value)> {
+pub(super) fn remedy(bound: &Bound) -> Option<(String, Value)> {
     let literal = &bound.literal;
     let what = match bound.op {
         BoundOp::AtMost => json!({ "max": literal }),

@@ -1,5 +1,6 @@
 //! Each sentence of DESIGN §4's "Allowed" and "Unknown or missing", and what counters are charged.
 
+mod foreseen;
 mod keys;
 mod oracle;
 mod shaping;

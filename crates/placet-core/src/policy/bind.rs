@@ -14,7 +14,7 @@ use crate::{
     grant::Origin,
     id::GrantId,
     ledger::{By, Limit, Measure},
-    pattern::ResourcePattern,
+    pattern::{ActionName, ResourcePattern},
     task::TaskOrigin,
     time::Timestamp,
 };
@@ -108,6 +108,20 @@ impl BoundPolicies {
                 rules.flat_map(move |rule| rule.limits.iter().map(move |applied| of(rule, &applied.limit)))
             })
             .collect()
+    }
+
+    /// The actions that rules in force allow by their very names.
+    pub fn allowed_actions(&self) -> impl Iterator<Item = ActionName> {
+        let rules = self.links.iter().flat_map(BoundLink::in_force).flat_map(|bound| &bound.policy.rules);
+        rules.filter(|rule| rule.kind == super::Kind::Allow).flat_map(super::Rule::names_whole)
+    }
+
+    /// The resources that rules in force allow an action on, as they name them.
+    pub fn allowed_resources(&self, action: &ActionName) -> impl Iterator<Item = &ResourcePattern> {
+        self.links.iter().flat_map(BoundLink::in_force).flat_map(move |bound| {
+            let rules = bound.policy.candidates(action).filter(|rule| rule.kind == super::Kind::Allow);
+            rules.filter_map(|rule| rule.patterns(&bound.filled)).flatten()
+        })
     }
 
     /// Whether some rule reads the parameters: a request whose parameters can't be read is then unknown.

@@ -166,6 +166,11 @@ impl Rule {
         self.actions.iter().any(|named| named.pattern.matches(action))
     }
 
+    /// The actions that it names without a star.
+    pub(crate) fn names_whole(&self) -> impl Iterator<Item = ActionName> {
+        self.actions.iter().filter_map(|named| named.pattern.single())
+    }
+
     /// Whether it has its say whatever the request and the time are, where it names the action.
     pub(super) fn is_unconditional(&self) -> bool {
         self.when.is_empty() && self.hours.is_none()
@@ -180,6 +185,18 @@ impl Rule {
                 filled.get(*index).and_then(Option::as_ref).is_some_and(|pattern| pattern.covers(known))
             }
         })
+    }
+
+    /// Its resources as far as they are filled; `None`: every resource.
+    pub(crate) fn patterns<'r>(
+        &'r self,
+        filled: &'r [Option<ResourcePattern>],
+    ) -> Option<impl Iterator<Item = &'r ResourcePattern>> {
+        let on = self.on.as_ref()?;
+        Some(on.iter().filter_map(|entry| match &entry.what {
+            OnWhat::Pattern(pattern) => Some(pattern),
+            OnWhat::Template(index) => filled.get(*index).and_then(Option::as_ref),
+        }))
     }
 
     /// Whether `known` may be one of its resources. A template that was not filled may be any.

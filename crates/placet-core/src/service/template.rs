@@ -156,6 +156,14 @@ impl ResourceTemplate {
             .map_err(|error| error.problem())
     }
 
+    /// The pattern of every resource that there may be.
+    pub(super) fn range(&self) -> Result<ResourcePattern, &'static str> {
+        let mut parts = self.components.iter().map(Segment::stars);
+        let authority = parts.next().ok_or(MISSING)?;
+        ResourcePattern::from_parts(&self.scheme, authority, parts.collect(), false)
+            .map_err(|error| error.problem())
+    }
+
     /// The claimed variable whose value `pattern` would look at, if it could match at all.
     pub(super) fn reads_claimed(&self, pattern: &ResourcePattern, claimed: &[String]) -> Option<String> {
         let (scheme, authority) = pattern.scheme().zip(pattern.authority())?;
