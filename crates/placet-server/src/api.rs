@@ -2,10 +2,12 @@
 //!
 //! A handler says who may call it, reads what was sent, does one thing through [`crate::app::App`], and answers.
 
+pub mod access;
 pub mod account;
 pub mod actions;
 pub mod agents;
 pub mod approvals;
+pub mod catalog;
 pub mod connections;
 pub mod decisions;
 mod declared;

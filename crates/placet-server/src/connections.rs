@@ -108,6 +108,25 @@ pub async fn reach(
     Ok(Picked { all, index })
 }
 
+/// Every connection of `service` that the chain's grant reaches and that can be used.
+///
+/// # Errors
+/// Faults.
+pub async fn reached(
+    app: &App,
+    chain: &Chain,
+    service: &str,
+    auth: &Auth,
+) -> Result<Vec<Connection>, Problem> {
+    let all = of_service(app, service, auth).await?;
+    let usable = |live: &&LiveConnection| {
+        reaches(chain, &live.connection)
+            && live.connection.state == ConnectionState::Active
+            && live.credential.is_some()
+    };
+    Ok(all.iter().filter(usable).map(|live| live.connection.clone()).collect())
+}
+
 /// The connection of `service` with this id, if its credential can be used: for what the server asks by itself about an
 /// action that ran through it.
 ///

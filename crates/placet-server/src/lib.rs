@@ -108,7 +108,16 @@ pub fn routes() -> Routes {
         .route("/v1/actions/{id}", get(api::actions::show))
         .route("/v1/actions/{id}/settle", post(api::actions::settle))
         .route("/v1/decisions", post(api::decisions::decide))
+        .route("/v1/decisions/filter", post(api::decisions::filter::filter))
         .route("/v1/decisions/{id}/outcome", post(api::decisions::outcome))
+        .route("/v1/catalog", get(api::catalog::show))
+        .route("/.well-known/authzen-configuration", get(api::access::configuration))
+        .route("/.well-known/authzen-configuration/{*path}", get(api::access::configuration_at))
+        .route("/access/v1/evaluation", post(api::access::evaluation))
+        .route("/access/v1/evaluations", post(api::access::evaluations))
+        .route("/access/v1/search/subject", post(api::access::search::subject))
+        .route("/access/v1/search/resource", post(api::access::search::resource))
+        .route("/access/v1/search/action", post(api::access::search::action))
         .route("/v1/tokens/verify", post(api::tokens::verify))
         .route("/v1/approvals", get(api::approvals::list))
         .route("/v1/approvals/{id}", get(api::approvals::show).post(api::approvals::decide))
@@ -235,7 +244,8 @@ async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -> Re
     let limited = |request| rates::limited(&app, request, challenged);
     // Around what refuses, so that a page can read why.
     let allowed = |request| cross_origin::allowed(&app, request, limited);
-    guarded(request, |request| counted(&app, request, allowed)).await
+    let counted = |request| counted(&app, request, allowed);
+    guarded(request, |request| api::access::identified(&app, request, counted)).await
 }
 
 /// Counts every answer by its route and status class.

@@ -5,9 +5,9 @@
 use crate::{
     client::Client,
     commands::{
-        account, act, action, agent, approvals, backup, connection, detail_type, doctor, grant, issuer, keys,
-        permit, policy, provider, record, registration, request, resource_server, restore, scope, service,
-        session, shell, task, token, user,
+        account, act, action, agent, approvals, backup, catalog, connection, detail_type, doctor, grant,
+        issuer, keys, permit, policy, provider, record, registration, request, resource_server, restore,
+        scope, service, session, shell, task, token, user,
     },
     data::{self, VaultKeys},
     demo,
@@ -113,6 +113,8 @@ pub(crate) enum Command {
     Action(action::Command),
     /// Ask for a decision without acting
     Decide(act::Decide),
+    /// List what an agent may do now, and what it would need for more
+    Catalog(catalog::Catalog),
     /// Make users, and help those who have lost what they sign in with
     #[command(subcommand)]
     User(user::Command),
@@ -198,6 +200,7 @@ impl Cli {
                 Command::Act(command) => command.run(&context).await,
                 Command::Action(command) => command.run(&context).await,
                 Command::Decide(command) => command.run(&context).await,
+                Command::Catalog(command) => command.run(&context).await,
                 Command::User(command) => command.run(&context).await,
                 Command::Login(command) => command.run(&context).await,
                 Command::Logout(command) => command.run(&context).await,

@@ -8,6 +8,7 @@ pub(crate) mod action;
 pub(crate) mod agent;
 pub(crate) mod approvals;
 pub(crate) mod backup;
+pub(crate) mod catalog;
 pub(crate) mod connection;
 pub(crate) mod detail_type;
 pub(crate) mod doctor;

@@ -7,10 +7,13 @@
 //! Invariant: advice and dry runs charge, hold and send nothing. An agent is told what the action door would tell it,
 //! no more.
 
-mod asking;
+pub(crate) mod asking;
+pub(crate) mod batch;
 mod charged;
+pub(crate) mod filter;
 mod held;
 mod outcome;
+pub(crate) mod somebody;
 mod whose;
 
 pub(crate) use outcome::outcome;
@@ -41,29 +44,33 @@ use placet_core::{
     refusal::{Code, Reader, Reason},
     service::ServiceAction,
 };
+use placet_store::{PreparedEntry, resource_servers::ResourceServer};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
+pub(crate) use whose::StatedUser;
 use whose::Whose;
 
 /// What is asked.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Question {
-    action: String,
-    resource: Option<String>,
+    pub(crate) action: Option<String>,
+    pub(crate) resource: Option<String>,
     #[serde(default)]
-    params: Map<String, Value>,
-    context: Option<Value>,
+    pub(crate) params: Map<String, Value>,
+    pub(crate) context: Option<Value>,
     #[serde(default)]
-    dry_run: bool,
+    pub(crate) dry_run: bool,
     #[serde(default)]
-    explain: bool,
-    agent: Option<String>,
-    task: Option<String>,
-    user: Option<whose::StatedUser>,
-    token: Option<String>,
-    approval: Option<ApprovalId>,
+    pub(crate) explain: bool,
+    pub(crate) agent: Option<String>,
+    pub(crate) task: Option<String>,
+    pub(crate) user: Option<StatedUser>,
+    pub(crate) token: Option<String>,
+    pub(crate) approval: Option<ApprovalId>,
+    /// Instead of all the others: several questions.
+    pub(crate) decisions: Option<Vec<Question>>,
 }
 
 /// `POST /v1/decisions`
@@ -72,15 +79,33 @@ pub(crate) async fn decide(
     asking: Asking,
     source: Source,
     headers: HeaderMap,
-    JsonBody(question): JsonBody<Question>,
+    JsonBody(mut question): JsonBody<Question>,
 ) -> Answer<Json<Value>> {
-    let caller = match &asking {
-        Asking::ResourceServer(server) => {
-            let key = idempotency_key(&headers)?;
-            return charged::decide(&app, server, source, key, question).await;
-        }
-        Asking::Caller(caller) => caller,
-    };
+    if let Some(questions) = question.decisions.take() {
+        return batch::decide(&app, &asking, source, &headers, &question, questions).await;
+    }
+    alone(&app, &asking, source, &headers, question).await.map(Json)
+}
+
+/// One question.
+pub(crate) async fn alone(
+    app: &App,
+    asking: &Asking,
+    source: Source,
+    headers: &HeaderMap,
+    question: Question,
+) -> Answer<Value> {
+    if let Asking::ResourceServer(server) = asking {
+        let key = idempotency_key(headers)?;
+        return by_resource_server(app, server, source, key, question).await;
+    }
+    let mut answers = batch::ask(app, asking, source, vec![Ok(question)], |_| false).await?;
+    let missing = || Err(Problem::of(Code::Internal, "a question was left out"));
+    answers.pop().unwrap_or_else(missing)
+}
+
+/// Who may ask what, besides a resource server.
+fn admit(caller: &Caller, question: &Question) -> Result<(), Problem> {
     if question.token.is_some() || question.approval.is_some() {
         return Err(Problem::of(
             Code::NotPermitted,
@@ -88,22 +113,29 @@ pub(crate) async fn decide(
         ));
     }
     match caller {
-        Caller::Agent(bearer) => {
-            if !app.advice.take(bearer.chain.agent().id, app.clock.now()) {
-                let detail = "an agent's questions are rate-limited; ask again in a second";
-                return Err(Problem::of(Code::TooManyRequests, detail));
-            }
-            advise(&app, bearer, source, question).await
-        }
-        caller => {
-            caller.must_configure()?;
-            dry_run(&app, question).await
-        }
+        Caller::Agent(_) => Ok(()),
+        caller => caller.must_configure(),
     }
 }
 
-/// An agent's own question.
-async fn advise(app: &App, bearer: &Bearer, source: Source, question: Question) -> Answer<Json<Value>> {
+/// Counts an agent's questions against how often it may ask.
+pub(crate) fn paced(app: &App, bearer: &Bearer, questions: usize) -> Result<(), Problem> {
+    let now = app.clock.now();
+    if (0..questions.max(1)).all(|_| app.advice.take(bearer.chain.agent().id, now)) {
+        return Ok(());
+    }
+    let detail = "an agent's questions are rate-limited; ask again in a second";
+    Err(Problem::of(Code::TooManyRequests, detail))
+}
+
+/// An agent's own question: the decision, and its entry for the record.
+async fn advise(
+    app: &App,
+    bearer: &Bearer,
+    source: Source,
+    rules: &Rules,
+    question: Question,
+) -> Result<(Value, PreparedEntry), Problem> {
     if question.agent.is_some() || question.task.is_some() || question.user.is_some() {
         return Err(Problem::of(
             Code::NotPermitted,
@@ -117,50 +149,107 @@ async fn advise(app: &App, bearer: &Bearer, source: Source, question: Question) 
         ));
     }
     let asked = Asked::read(question)?;
-    let rules = app.rules.load_full();
-    let decision = match described(app, &rules, bearer, &asked).await? {
-        Ok(action) => Decision::of(app, (&bearer.chain, &bearer.policies), action, None, false).await?,
+    let rebound = (!bearer.is_bound_by(rules)).then(|| rules.policies.bind(&bearer.chain));
+    let policies = rebound.as_ref().unwrap_or(&bearer.policies);
+    let decision = match described(app, rules, bearer, &asked).await? {
+        Ok(action) => Decision::of(app, (&bearer.chain, policies), action, None, false).await?,
         Err(reason) => Decision::denied(&asked, reason),
     };
-    record(app, bearer, source, &rules, &decision).await?;
-    Ok(Json(decision.shown(clock::fresh(app.clock.now()), Reader::Agent)))
+    let now = app.clock.now();
+    let envelope =
+        recording::attributed(EntryType::DecisionAdvice, now, &bearer.chain, Some(bearer.claims.jti));
+    let entry = entry(app, envelope, policies, source, rules, &decision)?;
+    Ok((decision.shown(clock::fresh(now), Reader::Agent), entry))
+}
+
+/// A resource server's question: charged, or a dry run about an agent that it names.
+async fn by_resource_server(
+    app: &App,
+    server: &ResourceServer,
+    source: Source,
+    key: Option<String>,
+    question: Question,
+) -> Answer<Value> {
+    if question.token.is_some() || question.agent.is_none() || !question.dry_run {
+        return charged::decide(app, server, source, key, question).await.map(|Json(answer)| answer);
+    }
+    if question.approval.is_some() || question.user.is_some() || question.task.is_some() {
+        return Err(invalid("about an agent that is only named there is no `approval`, `task` or `user`"));
+    }
+    let rules = app.rules.load_full();
+    let (decision, chain) = stated_for(app, &rules, question).await?;
+    // Whoever asks about agents that have shown it nothing leaves a trace.
+    if let Some((chain, policies)) = chain {
+        let mut envelope = recording::attributed(EntryType::DecisionAdvice, app.clock.now(), &chain, None);
+        // The first is made up for this question.
+        envelope.grants = envelope.grants.into_iter().skip(1).collect();
+        envelope.by = Some(server.id.to_string());
+        let entry = entry(app, envelope, &policies, source, &rules, &decision)?;
+        app.store.append(vec![entry]).await?;
+    }
+    Ok(decision.shown(clock::fresh(app.clock.now()), Reader::Administrator))
 }
 
 /// An administrator's question about somebody.
-async fn dry_run(app: &App, mut question: Question) -> Answer<Json<Value>> {
+async fn dry_run(app: &App, rules: &Rules, question: Question) -> Answer<Value> {
     if !question.dry_run {
         return Err(invalid(
             "without an agent's token only a dry run can be asked for: send `\"dry_run\": true`",
         ));
     }
-    let whose =
-        Whose { agent: question.agent.take(), task: question.task.take(), user: question.user.take() };
+    let (decision, _) = stated_for(app, rules, question).await?;
+    Ok(decision.shown(clock::fresh(app.clock.now()), Reader::Administrator))
+}
+
+/// The chain of an agent or a task that an administrator names.
+///
+/// # Errors
+/// `request_invalid` where it names nobody; the inner error is why such a chain is dead.
+pub(crate) async fn somebody_named(
+    app: &App,
+    agent: Option<&str>,
+    task: Option<&str>,
+) -> Answer<Result<Chain, Problem>> {
+    let whose = Whose { agent: agent.map(str::to_owned), task: task.map(str::to_owned), user: None };
+    let dead = |reason: Reason| Problem::of(Code::Conflict, reason.code.title());
+    Ok(whose::chain(app, whose).await?.map_err(dead))
+}
+
+/// What would be decided for somebody who is named, with the chain that it was judged on.
+async fn stated_for(
+    app: &App,
+    rules: &Rules,
+    mut question: Question,
+) -> Result<(Decision, Option<(Chain, BoundPolicies)>), Problem> {
     let context = question.context.take();
     let explain = question.explain;
+    let whose = Whose::of(&mut question);
     let asked = Asked::read(question)?;
-    let chain = whose::chain(app, whose).await?;
-    let rules = app.rules.load_full();
-    let decision = match (chain, stated(&rules, &asked)?) {
+    Ok(match (whose::chain(app, whose).await?, stated(rules, &asked)?) {
         (Ok(chain), Ok(action)) => {
             let policies = rules.policies.bind(&chain);
-            Decision::of(app, (&chain, &policies), action, context.as_ref(), explain).await?
+            let context = context.as_ref();
+            let decision = Decision::of(app, (&chain, &policies), action, context, explain).await?;
+            (decision, Some((chain, policies)))
         }
-        (Err(reason), _) | (_, Err(reason)) => Decision::denied(&asked, reason),
-    };
-    Ok(Json(decision.shown(clock::fresh(app.clock.now()), Reader::Administrator)))
+        (Err(reason), _) | (_, Err(reason)) => (Decision::denied(&asked, reason), None),
+    })
 }
 
 /// A question whose names have been read.
-struct Asked {
-    name: ActionName,
-    resource: Option<ResourceUri>,
-    params: Map<String, Value>,
+pub(crate) struct Asked {
+    pub(crate) name: ActionName,
+    pub(crate) resource: Option<ResourceUri>,
+    pub(crate) params: Map<String, Value>,
 }
 
 impl Asked {
     fn read(question: Question) -> Result<Self, Problem> {
-        let name =
-            ActionName::parse(&question.action).map_err(|error| invalid(format!("`action`: {error}")))?;
+        if question.decisions.is_some() {
+            return Err(invalid("`decisions` stand in no other ones"));
+        }
+        let name = question.action.as_deref().ok_or_else(|| invalid("`action` is missing"))?;
+        let name = ActionName::parse(name).map_err(|error| invalid(format!("`action`: {error}")))?;
         let resource = question.resource.as_deref().map(ResourceUri::parse).transpose();
         let resource = resource.map_err(|error| invalid(format!("`resource`: {error}")))?;
         Ok(Self { name, resource, params: question.params })
@@ -320,14 +409,15 @@ impl Decision {
     }
 }
 
-/// Records an agent's question with its answer.
-async fn record(
+/// The entry of a question with its answer; `envelope` says who asked and about whom.
+fn entry(
     app: &App,
-    bearer: &Bearer,
+    envelope: Envelope,
+    policies: &BoundPolicies,
     source: Source,
     rules: &Rules,
     decision: &Decision,
-) -> Result<(), Problem> {
+) -> Result<PreparedEntry, Problem> {
     let envelope = Envelope {
         action: Some(decision.name.as_str().to_owned()),
         service: decision.service.as_ref().map(ToString::to_string),
@@ -338,15 +428,10 @@ async fn record(
             Verdict::Deny => leaf::Verdict::Deny,
         }),
         rule: decision.reasons.iter().find_map(|reason| reason.rule.clone()),
-        policies: bearer.policies.labels().iter().map(ToString::to_string).collect(),
+        policies: policies.labels().iter().map(ToString::to_string).collect(),
         codes: decision.reasons.iter().map(|reason| reason.code.as_str().to_owned()).collect(),
         source: recording::source(source.0),
-        ..recording::attributed(
-            EntryType::DecisionAdvice,
-            app.clock.now(),
-            &bearer.chain,
-            Some(bearer.claims.jti),
-        )
+        ..envelope
     };
     let mut params = decision.params.as_value().clone();
     if let Some((_, declared)) = rules.declaring(&decision.name) {
@@ -356,7 +441,7 @@ async fn record(
         decision.reasons.iter().map(|reason| reason.disclosed_to(Reader::Administrator)).collect();
     let resource = decision.resource.as_ref().map(ResourceUri::as_str);
     let body = json!({"resource": resource, "params": params, "reasons": reasons});
-    Ok(app.store.append(vec![app.prepare(envelope, Some(&body))?]).await?)
+    app.prepare(envelope, Some(&body))
 }
 
 fn invalid(detail: impl Into<String>) -> Problem {

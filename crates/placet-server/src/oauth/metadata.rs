@@ -34,7 +34,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// How long others may keep what is published here.
-pub(super) const KEPT: &str = "public, max-age=300";
+pub(crate) const KEPT: &str = "public, max-age=300";
 
 /// `GET /.well-known/oauth-authorization-server` (RFC 8414 §3) and `GET /.well-known/openid-configuration`.
 pub async fn show(State(app): State<Arc<App>>) -> Result<Response, Problem> {
@@ -140,7 +140,7 @@ pub(crate) fn split(issuer: &str) -> (&str, &str) {
 ///
 /// # Errors
 /// `internal` where signing fails.
-pub(super) fn signed(app: &App, statement: Statement, mut document: Value) -> Result<Value, Problem> {
+pub(crate) fn signed(app: &App, statement: Statement, mut document: Value) -> Result<Value, Problem> {
     let mut claims = document.clone();
     if let Some(claims) = claims.as_object_mut() {
         claims.insert("iss".into(), app.issuer.clone().into());

@@ -1,5 +1,6 @@
 //! What each route takes and answers. One entry a route; the tests say which are missing.
 
+mod access;
 mod identity_providers;
 mod rules;
 
@@ -453,13 +454,12 @@ const OPERATIONS: &[Operation] = &[
         &[(
             200,
             Gives::Json(
-                "decision!: 'allow'|'deny'|'hold', id!: text, action!: text, resource!: text?, reasons!: [object], approval: any, policies: [text], rules: [object], limits: [object], shape: [object], trace: object",
+                "decision: 'allow'|'deny'|'hold', id: text, action: text, resource: text?, reasons: [object], approval: any, policies: [text], rules: [object], limits: [object], shape: [object], trace: object, decisions: [object]",
             ),
         )],
     )
-    .takes(Json(
-        "action!: text, resource: text, params: object, context: any, dry_run: flag, explain: flag, agent: text, task: text, user: {id!: text, roles: [text], claims: object}, token: text, approval: text",
-    )),
+    .takes(Json(access::QUESTIONS)),
+    access::FILTER,
     op(
         "POST /v1/decisions/{id}/outcome",
         "Say what became of a charged decision, as the resource server that asked for it",
@@ -467,6 +467,14 @@ const OPERATIONS: &[Operation] = &[
         &[(200, Gives::Json("id!: text, happened!: 'yes'|'no', charged!: flag"))],
     )
     .takes(MaybeJson("happened: 'yes'|'no', status: int")),
+    access::CATALOG,
+    access::CONFIGURATION,
+    access::CONFIGURATION_AT,
+    access::EVALUATION,
+    access::EVALUATIONS,
+    access::SEARCH_SUBJECT,
+    access::SEARCH_RESOURCE,
+    access::SEARCH_ACTION,
     op(
         "POST /v1/tokens/verify",
         "Whether a token is good for what is about to be asked of it",

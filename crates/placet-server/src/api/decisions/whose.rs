@@ -3,6 +3,7 @@
 //!
 //! Invariant: such a chain is judged by and nothing else; it is never stored and no token stands for it.
 
+use super::Question;
 use crate::{app::App, bearer, clock, problem::Problem};
 use placet_core::{
     agent::Agent,
@@ -32,14 +33,21 @@ pub(super) struct Whose {
     pub(super) user: Option<StatedUser>,
 }
 
+impl Whose {
+    /// Takes it out of a question.
+    pub(super) fn of(question: &mut Question) -> Self {
+        Self { agent: question.agent.take(), task: question.task.take(), user: question.user.take() }
+    }
+}
+
 /// A person as an administrator states one; need not exist.
-#[derive(Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StatedUser {
-    id: String,
-    roles: Option<Vec<String>>,
+    pub(crate) id: String,
+    pub(crate) roles: Option<Vec<String>>,
     #[serde(default)]
-    claims: Map<String, Value>,
+    pub(crate) claims: Map<String, Value>,
 }
 
 /// The chain that the question is judged on, or the reason why such a chain is dead.

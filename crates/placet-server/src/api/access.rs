@@ -1,0 +1,232 @@
+//! The decision door of OpenID AuthZEN's Authorization API 1.0: `/access/v1/…`, and where it is said to be
+//! (`docs/authzen.md`).
+//!
+//! Each question becomes one of `/v1/decisions` and is answered by that very code: an agent's is advice about itself, a
+//! resource server's with an agent's token is charged, one with a name only and an administrator's charge nothing.
+//!
+//! Invariant: `true` is said only of what is allowed. What is held is `false`, and so is whatever can't be read, but for
+//! calls that are wrong as a whole: those are HTTP errors (§10.1.9 of the standard).
+
+mod said;
+pub(crate) mod search;
+
+use super::decisions::{alone, asking::Asking, batch};
+use crate::{
+    app::App,
+    body::JsonBody,
+    caller::Source,
+    oauth::metadata,
+    problem::{Answer, Problem},
+};
+use axum::{
+    Json,
+    extract::{Path, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, header},
+    response::{IntoResponse as _, Response},
+};
+use placet_core::{refusal::Code, token::Statement};
+use said::Said;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// `POST /access/v1/evaluation`
+pub(crate) async fn evaluation(
+    State(app): State<Arc<App>>,
+    asking: Asking,
+    source: Source,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody<Map<String, Value>>,
+) -> Answer<Json<Value>> {
+    one(&app, &asking, source, &headers, Value::Object(body)).await.map(Json)
+}
+
+async fn one(app: &App, asking: &Asking, source: Source, headers: &HeaderMap, body: Value) -> Answer<Value> {
+    let said = Said::read(body)?.complete()?;
+    let answer = match said.question(app, asking).await {
+        Ok(question) => alone(app, asking, source, headers, question).await,
+        Err(problem) => Err(problem),
+    };
+    match answer {
+        Err(problem) if is_of_the_call(&problem) => Err(problem),
+        answer => Ok(decision(asking, &answer)),
+    }
+}
+
+/// Several questions (§7.1). The first four are what an entry has that doesn't say otherwise.
+#[derive(Deserialize)]
+pub(crate) struct Evaluations {
+    subject: Option<Value>,
+    action: Option<Value>,
+    resource: Option<Value>,
+    context: Option<Value>,
+    evaluations: Option<Vec<Value>>,
+    options: Option<Options>,
+}
+
+#[derive(Deserialize)]
+struct Options {
+    #[serde(default)]
+    evaluations_semantic: Semantic,
+}
+
+/// When no more is evaluated (§7.1.2.1).
+#[derive(Default, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Semantic {
+    #[default]
+    ExecuteAll,
+    DenyOnFirstDeny,
+    PermitOnFirstPermit,
+}
+
+/// `POST /access/v1/evaluations`
+pub(crate) async fn evaluations(
+    State(app): State<Arc<App>>,
+    asking: Asking,
+    source: Source,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody<Evaluations>,
+) -> Answer<Json<Value>> {
+    let defaults = [
+        ("subject", body.subject),
+        ("action", body.action),
+        ("resource", body.resource),
+        ("context", body.context),
+    ];
+    let defaults: Map<String, Value> =
+        defaults.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
+    let entries = body.evaluations.unwrap_or_default();
+    if entries.is_empty() {
+        return one(&app, &asking, source, &headers, Value::Object(defaults)).await.map(Json);
+    }
+    if entries.len() > batch::MOST {
+        let detail = format!("`evaluations` are at most {}", batch::MOST);
+        return Err(Problem::of(Code::RequestInvalid, detail));
+    }
+    if headers.contains_key("idempotency-key") {
+        let detail = "`Idempotency-Key` is for one decision: ask for it alone";
+        return Err(Problem::of(Code::RequestInvalid, detail));
+    }
+    let mut questions = Vec::with_capacity(entries.len());
+    for entry in entries {
+        questions.push(match with_defaults(entry, &defaults).and_then(Said::read) {
+            Ok(said) => said.question(&app, &asking).await,
+            Err(problem) => Err(problem),
+        });
+    }
+    let semantic = body.options.map_or_else(Semantic::default, |options| options.evaluations_semantic);
+    let enough = |answer: &Answer<Value>| match semantic {
+        Semantic::ExecuteAll => false,
+        Semantic::DenyOnFirstDeny => !is_permit(&asking, answer),
+        Semantic::PermitOnFirstPermit => is_permit(&asking, answer),
+    };
+    let answers = batch::ask(&app, &asking, source, questions, enough).await?;
+    let shown: Vec<Value> = answers.iter().map(|answer| decision(&asking, answer)).collect();
+    Ok(Json(json!({"evaluations": shown})))
+}
+
+fn with_defaults(entry: Value, defaults: &Map<String, Value>) -> Answer<Value> {
+    let Value::Object(own) = entry else {
+        return Err(Problem::of(Code::RequestInvalid, "an evaluation is an object"));
+    };
+    let mut all = defaults.clone();
+    all.extend(own);
+    Ok(Value::Object(all))
+}
+
+/// Whether a refusal is about the call and not about what was asked.
+fn is_of_the_call(problem: &Problem) -> bool {
+    let code = problem.code();
+    matches!(code.status(), 401 | 403 | 409 | 415 | 422 | 429 | 500..)
+}
+
+fn is_permit(asking: &Asking, answer: &Answer<Value>) -> bool {
+    answer.as_ref().is_ok_and(|answer| {
+        answer.get("decision").and_then(Value::as_str) == Some("allow") && !would_charge(asking, answer)
+    })
+}
+
+/// Whether a resource server was told what would be, not what is: with limits that somebody would have to charge. Only
+/// answers that charge nothing tell limits.
+fn would_charge(asking: &Asking, answer: &Value) -> bool {
+    let limits = answer.get("limits").and_then(Value::as_array);
+    matches!(asking, Asking::ResourceServer(_)) && limits.is_some_and(|limits| !limits.is_empty())
+}
+
+/// An answer in the standard's form (§6.2): `id`, `reasons` and what else there is are in its `context`.
+fn decision(asking: &Asking, answer: &Answer<Value>) -> Value {
+    let answer = match answer {
+        Err(problem) => {
+            return json!({"decision": false, "context": {"error": batch::error(problem)}});
+        }
+        Ok(answer) => answer,
+    };
+    let permit = is_permit(asking, &Ok(answer.clone()));
+    let mut context = Map::new();
+    for member in ["id", "reasons", "approval"] {
+        if let Some(value) = answer.get(member).filter(|value| !value.is_null() && **value != json!([])) {
+            context.insert(member.to_owned(), value.clone());
+        }
+    }
+    let said = answer.get("decision").cloned().unwrap_or_default();
+    if said == "allow" && !permit {
+        let detail =
+            "limits would have to be charged: present the agent's token in `subject.properties.token`";
+        context.insert("reasons".into(), json!([{"code": Code::NotPermitted.as_str(), "detail": detail}]));
+    }
+    // Closed afterwards at `/v1/decisions/{id}/outcome`.
+    let charged = matches!(asking, Asking::ResourceServer(_)) && answer.get("limits").is_none();
+    if permit {
+        context.insert("charged".into(), charged.into());
+    }
+    if said == "hold" {
+        context.insert("held".into(), true.into());
+    }
+    json!({"decision": permit, "context": context})
+}
+
+/// `GET /.well-known/authzen-configuration` (§9): where each question is asked, as plain members and signed.
+pub(crate) async fn configuration(State(app): State<Arc<App>>) -> Answer<Response> {
+    let issuer = &app.issuer;
+    let document = json!({
+        "policy_decision_point": issuer,
+        "access_evaluation_endpoint": format!("{issuer}/access/v1/evaluation"),
+        "access_evaluations_endpoint": format!("{issuer}/access/v1/evaluations"),
+        "search_subject_endpoint": format!("{issuer}/access/v1/search/subject"),
+        "search_resource_endpoint": format!("{issuer}/access/v1/search/resource"),
+        "search_action_endpoint": format!("{issuer}/access/v1/search/action"),
+    });
+    let document = metadata::signed(&app, Statement::DecisionPointMetadata, document)?;
+    Ok(([(header::CACHE_CONTROL, metadata::KEPT)], Json(document)).into_response())
+}
+
+/// The same, where the issuer has this path (§9.2: the well-known part stands before it).
+pub(crate) async fn configuration_at(
+    State(app): State<Arc<App>>,
+    Path(path): Path<String>,
+) -> Answer<Response> {
+    if metadata::split(&app.issuer).1.strip_prefix('/') == Some(&path) {
+        return configuration(State(app)).await;
+    }
+    Err(Problem::of(Code::NotFound, "there is no issuer with that path"))
+}
+
+/// The layer: whatever is answered here carries the request's own identifier (§10.1.10).
+pub(crate) async fn identified<F: Future<Output = Response>>(
+    app: &App,
+    request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response {
+    let path = request.uri().path();
+    let path = path.strip_prefix(metadata::split(&app.issuer).1).unwrap_or(path);
+    let id: Option<HeaderValue> =
+        path.starts_with("/access/v1/").then(|| request.headers().get(&REQUEST_ID).cloned()).flatten();
+    let mut response = next(request).await;
+    if let Some(id) = id {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}

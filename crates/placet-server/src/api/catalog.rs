@@ -1,0 +1,238 @@
+//! `GET /v1/catalog`: what an agent may do now through the connections that it reaches, and what it would need for more.
+//!
+//! It is a listing, not a decision: each action is looked at before its parameters are known, by the rules that the judge
+//! asks ([`placet_core::judge::outlook`]). An agent is told the bounds on what it sends itself and its own limits; what
+//! else a condition looks at is there as `more`.
+//!
+//! Invariant: an action that the agent could not take with any parameters is absent, as one that does not exist; but for
+//! those that only its grant lacks and its registration has.
+
+use super::{
+    decisions::{paced, somebody_named},
+    query::QueryParams,
+};
+use crate::{
+    app::App,
+    caller::Caller,
+    connections,
+    problem::{Answer, Problem},
+    rules::{LiveService, Rules},
+};
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use placet_core::{
+    chain::Chain,
+    grant::Missing,
+    judge::{
+        is_own,
+        outlook::{Asks, Outlook, Prospect, Quota, Way, outlook},
+    },
+    ledger::{Meter, Standing},
+    policy::BoundPolicies,
+    refusal::Code,
+    secret::sha256,
+    service::ServiceAction,
+    time::Timestamp,
+};
+use placet_store::{Fault, connections::Connection};
+use serde_json::{Map, Value, json};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// `GET /v1/catalog?agent=&task=&after=&limit=`
+pub(crate) async fn show(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    headers: HeaderMap,
+    query: QueryParams,
+) -> Answer<Response> {
+    query.only(&["agent", "task", "after", "limit"])?;
+    let (agent, task) = (query.text("agent"), query.text("task"));
+    let rules = app.rules.load_full();
+    let chain = match &caller {
+        Caller::Agent(bearer) => {
+            if agent.is_some() || task.is_some() {
+                let detail = "only an administrator asks for another `agent` or `task`";
+                return Err(Problem::of(Code::NotPermitted, detail));
+            }
+            paced(&app, bearer, 1)?;
+            bearer.chain.clone()
+        }
+        caller => {
+            caller.must_configure()?;
+            somebody_named(&app, agent, task).await??
+        }
+    };
+    let policies = rules.policies.bind(&chain);
+    let view =
+        View { app: &app, rules: &rules, chain: &chain, policies: &policies, full: caller.configures() };
+    let (actions, next) = view.page(query.text("after"), query.limit()?).await?;
+    let body = json!({"actions": actions, "next": next});
+    let digest = sha256(&[body.to_string().as_bytes()]);
+    let tag: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let tag = format!("\"{tag}\"");
+    let kept = [(header::ETAG, tag.clone()), (header::CACHE_CONTROL, "private, no-cache".to_owned())];
+    let asked = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let same = asked.flat_map(|value| value.split(',')).any(|one| {
+        let one = one.trim();
+        one == "*" || one.strip_prefix("W/").unwrap_or(one) == tag
+    });
+    if same {
+        return Ok((StatusCode::NOT_MODIFIED, kept).into_response());
+    }
+    Ok((kept, Json(body)).into_response())
+}
+
+struct View<'a> {
+    app: &'a App,
+    rules: &'a Rules,
+    chain: &'a Chain,
+    policies: &'a BoundPolicies,
+    /// Whether whoever reads it is told what others have used.
+    full: bool,
+}
+
+/// An action that is listed.
+struct Listed<'a> {
+    live: &'a LiveService,
+    declared: &'a ServiceAction,
+    outlook: Outlook,
+    connections: Arc<Vec<Connection>>,
+}
+
+impl View<'_> {
+    /// The entries behind `after`, at most `limit`, and the last of them where there are more.
+    async fn page(&self, after: Option<&str>, limit: usize) -> Answer<(Vec<Value>, Option<String>)> {
+        let now = self.app.clock.now();
+        let mut listed: BTreeMap<&str, Listed<'_>> = BTreeMap::new();
+        for live in self.rules.services.values() {
+            let service = &live.service;
+            let reached = connections::reached(self.app, self.chain, service.name(), service.auth()).await?;
+            if reached.is_empty() {
+                continue;
+            }
+            let reached = Arc::new(reached);
+            for declared in
+                service.actions().filter(|one| after.is_none_or(|after| one.name().as_str() > after))
+            {
+                let range = declared.range();
+                let (name, effect) = (declared.name(), declared.effect());
+                let prospect = Prospect { chain: self.chain, name, range: &range, effect, now };
+                let Some(outlook) = outlook(self.policies, &prospect) else { continue };
+                let connections = Arc::clone(&reached);
+                listed.insert(name.as_str(), Listed { live, declared, outlook, connections });
+            }
+        }
+        let more = listed.len() > limit;
+        let page: Vec<Listed<'_>> = listed.into_values().take(limit).collect();
+        let next = page.last().filter(|_| more).map(|last| last.declared.name().as_str().to_owned());
+        let standings = self.standings(&page, now).await?;
+        let mut standings = standings.into_iter();
+        let entries = page.iter().map(|one| self.entry(one, &mut standings)).collect();
+        Ok((entries, next))
+    }
+
+    /// How the counters of all quotas stand, in their order.
+    async fn standings(&self, page: &[Listed<'_>], now: Timestamp) -> Answer<Vec<Standing>> {
+        let quotas = page.iter().flat_map(|one| &one.outlook.quotas);
+        let charges: Vec<_> = quotas.flat_map(|quota| quota.charges.iter().cloned()).collect();
+        if charges.is_empty() {
+            return Ok(Vec::new());
+        }
+        let read = move |q: &mut placet_store::Reader| -> Result<Vec<Standing>, Fault> {
+            charges.iter().map(|charge| placet_store::counters::standing(q, charge, now)).collect()
+        };
+        Ok(self.app.store.read(read).await?)
+    }
+
+    fn entry(&self, one: &Listed<'_>, standings: &mut impl Iterator<Item = Standing>) -> Value {
+        let Listed { live, declared, outlook, connections } = one;
+        let mut entry = Map::new();
+        let mut say = |name: &str, value: Value| entry.insert(name.to_owned(), value);
+        say("action", declared.name().as_str().into());
+        say("service", live.service.name().into());
+        say("description", json!(declared.description()));
+        say("effect", json!(declared.effect()));
+        say("resource", declared.range().as_str().into());
+        say("params", json!(declared.params_schema()));
+        let connection = |one: &Connection| json!({"id": one.id, "name": one.name});
+        say("connections", connections.iter().map(connection).collect());
+        say(
+            "decision",
+            match (outlook.lacking, outlook.certain, outlook.asks) {
+                (Some(_), ..) => "not_granted",
+                (None, false, _) => "conditional",
+                (None, true, Asks::Never) => "allowed",
+                (None, true, _) => "with_approval",
+            }
+            .into(),
+        );
+        if let Some(missing) = outlook.lacking {
+            let needed = match missing {
+                Missing::Resource => declared.range().as_str().into(),
+                Missing::Scope | Missing::Tool => Value::from(declared.name().as_str()),
+                Missing::Detail | Missing::Connection => true.into(),
+            };
+            say("needs", json!({missing.as_str(): needed}));
+        }
+        if let Some(asks) = asks(outlook.asks) {
+            say("approval", asks);
+        }
+        let of = |ways: &Vec<Way>| json!({"one_of": ways.iter().map(way_of).collect::<Vec<_>>()});
+        say("conditions", outlook.conditions.iter().map(of).collect());
+        say("limits", outlook.quotas.iter().map(|quota| self.limit(quota, standings)).collect());
+        Value::Object(entry)
+    }
+
+    /// A limit with what is left of it, where that says nothing of anybody else.
+    fn limit(&self, quota: &Quota, standings: &mut impl Iterator<Item = Standing>) -> Value {
+        let mut told = Map::new();
+        told.insert("limit".into(), quota.limit.to_string().into());
+        let mut left: Option<i64> = None;
+        for charge in &quota.charges {
+            let used = standings.next().map_or(charge.max, |standing| standing.used);
+            if self.full || is_own(self.chain, &charge.counter) {
+                let rest = charge.max.saturating_sub(used).max(0);
+                left = Some(left.map_or(rest, |known| known.min(rest)));
+            }
+            if charge.meter == Meter::Window {
+                told.insert("resets".into(), json!(charge.window.end));
+            }
+        }
+        if let Some(left) = left {
+            told.insert("remaining".into(), quota.limit.shown(left));
+        }
+        Value::Object(told)
+    }
+}
+
+fn asks(asks: Asks) -> Option<Value> {
+    match asks {
+        Asks::Never => None,
+        Asks::Sometimes => Some("sometimes".into()),
+        Asks::Always => Some("always".into()),
+    }
+}
+
+fn way_of(way: &Way) -> Value {
+    let mut told = Map::new();
+    if !way.bounds.is_empty() {
+        told.insert("bounds".into(), Value::Object(way.bounds.clone()));
+    }
+    if !way.expressions.is_empty() {
+        told.insert("expressions".into(), json!(way.expressions));
+    }
+    if way.more {
+        told.insert("more".into(), true.into());
+    }
+    if let Some(opens) = way.opens {
+        told.insert("opens".into(), json!(opens));
+    }
+    if let Some(asks) = asks(way.asks) {
+        told.insert("approval".into(), asks);
+    }
+    Value::Object(told)
+}
