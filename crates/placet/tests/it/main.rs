@@ -16,6 +16,8 @@ mod approvers;
 #[cfg(test)]
 mod authorize;
 #[cfg(test)]
+mod authzen;
+#[cfg(test)]
 mod backup;
 #[cfg(test)]
 mod bad_input;
@@ -99,6 +101,7 @@ mod permits;
 mod policies;
 #[cfg(test)]
 mod policy_compact;
+mod policy_compare;
 #[cfg(test)]
 mod policy_compare;
 #[cfg(test)]
@@ -117,6 +120,8 @@ mod providers;
 mod proxy;
 #[cfg(test)]
 mod proxy_streaming;
+#[cfg(test)]
+mod questions;
 #[cfg(test)]
 mod rates;
 #[cfg(test)]

@@ -10,6 +10,7 @@ const SPECIFICATION: &str = include_str!("../openapi/schema-3.1.json");
 
 /// What answers somebody without any credential. Everything else is 401 or 403.
 const OPEN: &[&str] = &[
+    "GET /.well-known/authzen-configuration",
     "GET /.well-known/jwks.json",
     "GET /.well-known/oauth-authorization-server",
     "GET /.well-known/oauth-protected-resource",
@@ -22,6 +23,7 @@ const OPEN: &[&str] = &[
 
 /// What takes its proof from the body, or is there for some paths only: refused without, with a status of its own.
 const PROVEN_OTHERWISE: &[&str] = &[
+    "GET /.well-known/authzen-configuration/{path}",
     "GET /.well-known/oauth-authorization-server/{path}",
     "GET /.well-known/oauth-protected-resource/{path}",
     "GET /.well-known/openid-configuration/{path}",

@@ -131,6 +131,23 @@ fn the_page_on_mutual_tls_works_as_it_is_printed() {
 }
 
 #[test]
+fn the_page_on_questions_works_as_it_is_printed() {
+    goes_on(
+        "docs/authzen.md",
+        &[
+            "/access/v1/search/subject",
+            "\"decision\":true",
+            "{\"max\":500}",
+            "{\"name\":\"orders.read\"}",
+            "\"type\":\"agent\"",
+            "\"decision\": \"conditional\"",
+            "\"allowed\":[\"order://customer:42/1\",\"order://customer:43/9\"]",
+            "\"allowed\":[\"order://customer:42/**\"]",
+        ],
+    );
+}
+
+#[test]
 fn the_page_on_authorization_details_works_as_it_is_printed() {
     goes_on(
         "docs/authorization-details.md",
