@@ -75,14 +75,6 @@ pub(super) fn read(root: &Node, report: &Report, version: u64) -> Option<Policy>
     })
 }
 
-fn unsupported(report: &Report, at: Position, what: &str, help: Option<&str>) {
-    let diagnostic = Diagnostic::error(format!("{what} is not supported by this version")).at(at);
-    report.add(match help {
-        Some(help) => diagnostic.help(help),
-        None => diagnostic,
-    });
-}
-
 /// `record: {keep: 90d}`, in seconds.
 fn keep(reading: &Reading<'_>) -> Option<u64> {
     let map = reading.map()?;

@@ -70,7 +70,7 @@ pub(crate) struct Question {
     pub(crate) token: Option<String>,
     pub(crate) approval: Option<ApprovalId>,
     /// Instead of all the others: several questions.
-    pub(crate) decisions: Option<Vec<Question>>,
+    pub(crate) decisions: Option<Vec<Self>>,
 }
 
 /// `POST /v1/decisions`

@@ -132,11 +132,14 @@ fn check_groups(
     fine
 }
 
+/// How many actions a constraint says something of, and those that lack its parameter: each action with what it lacks
+/// and its effect.
+type Found = (usize, Vec<(String, String, Option<Effect>)>);
+
 /// What was found of each constraint over all actions.
 #[derive(Default)]
 struct Tally {
-    /// How many actions it says something of; those that lack its parameter, with what they lack.
-    lacks: Vec<(usize, Vec<(String, String, Option<Effect>)>)>,
+    lacks: Vec<Found>,
     guessed: BTreeSet<(usize, String)>,
 }
 

@@ -164,7 +164,7 @@ impl Sought<'_> {
         let (mut allowed, mut held) = (Vec::new(), Vec::new());
         for (resource, judgement) in each.iter().zip(&judged) {
             let Some(judgement) = judgement else { continue };
-            if !judgement.charges.iter().all(|charge| fits(charge)) {
+            if !judgement.charges.iter().all(&fits) {
                 continue;
             }
             match judgement.verdict {

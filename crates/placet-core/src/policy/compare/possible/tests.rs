@@ -242,7 +242,7 @@ proptest! {
                 prop_assert!(!denied, "{rule} denies\n{source}");
             }
             for rule in &forbids {
-                let fixed = rules[rule[1..].parse::<usize>().unwrap()].clone();
+                let fixed = rules[rule.trim_start_matches(|it: char| !it.is_ascii_digit()).parse::<usize>().unwrap()].clone();
                 let whole: RuleText = fixed;
                 prop_assert!(
                     judgement.verdict == Verdict::Deny || whole.contains("on:") || !names.contains(rule),
