@@ -181,9 +181,30 @@ pub struct ApproveTrace {
     pub asks: Option<bool>,
     /// Whom.
     pub by: Vec<String>,
+    /// None of these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not: Vec<String>,
+    /// How many people.
+    pub count: u32,
+    /// Whether they count for no other rule that is distinct too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub distinct: bool,
+    /// Seconds to answer.
+    pub within: u64,
     /// Its conditions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub when: Vec<ConjunctTrace>,
+}
+
+impl ApproveTrace {
+    /// Whom it asks, in words.
+    pub(crate) fn whom(&self) -> String {
+        let several = if self.count == 1 { String::new() } else { format!("{} of ", self.count) };
+        let not =
+            if self.not.is_empty() { String::new() } else { format!(", but not {}", self.not.join(", ")) };
+        let distinct = if self.distinct { ", for nothing else" } else { "" };
+        format!("{several}{}{not}{distinct}", self.by.join(", "))
+    }
 }
 
 impl Trace {
@@ -401,6 +422,10 @@ impl RuleTrace {
             approve: rule.approve.as_ref().map(|approve: &Approve| ApproveTrace {
                 asks: None,
                 by: approve.by.iter().map(ToString::to_string).collect(),
+                not: approve.not.iter().map(ToString::to_string).collect(),
+                count: approve.count,
+                distinct: approve.distinct,
+                within: approve.within,
                 when: conjuncts(&approve.when),
             }),
         }

@@ -158,7 +158,7 @@ fn limit(limit: &LimitTrace) -> Branch {
 
 fn approve(approve: &ApproveTrace) -> Branch {
     let text = match approve.asks {
-        Some(true) => format!("asks people: {}", approve.by.join(", ")),
+        Some(true) => format!("asks people: {}", approve.whom()),
         Some(false) => "asks nobody".to_owned(),
         None => "was not asked whether to ask people".to_owned(),
     };

@@ -34,7 +34,7 @@ impl Outcome {
             decision: decided.decision,
             reasons: decided.reasons.iter().map(|reason| reason.code.as_str()).collect(),
             limits: limits.collect(),
-            asks: asking.map(|approve| approve.by.join(" or ")).collect(),
+            asks: asking.map(|approve| format!("{} within {} s", approve.whom(), approve.within)).collect(),
         }
     }
 }

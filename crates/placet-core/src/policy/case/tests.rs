@@ -357,6 +357,11 @@ fn probes_find_what_a_change_of_a_policy_does() {
     assert!(found.iter().all(|(one, other, _)| one.decision == other.decision && one.limits != other.limits));
     let found = changes(DESK, &DESK.replacen("support-lead", "boss", 1));
     assert!(!found.is_empty() && found.iter().all(|(one, other, _)| one.asks != other.asks));
+    let found = changes(
+        DESK,
+        &DESK.replacen("by: [\"role:support-lead\"]", "count: 2, by: [\"role:support-lead\"]", 1),
+    );
+    assert!(!found.is_empty() && found.iter().all(|(one, other, _)| one.asks != other.asks));
     // The very boundary is among them.
     let found = changes(DESK, &DESK.replacen("<= 500", "< 500", 1));
     assert!(found.iter().all(|(_, _, probe)| probe["when"]["params"]["amount"] == 500), "{found:#?}");
