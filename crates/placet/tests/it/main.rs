@@ -101,7 +101,6 @@ mod permits;
 mod policies;
 #[cfg(test)]
 mod policy_compact;
-mod policy_compare;
 #[cfg(test)]
 mod policy_compare;
 #[cfg(test)]

@@ -48,7 +48,7 @@ fn what_is_stored_is_what_it_became() {
     assert_eq!(rules.at("/rules").as_array().unwrap().len(), 3);
     // The same again is the same version, also as what it became.
     assert_eq!(story.policy(&agent.handle, &compact).expect(200).at("/version"), 1);
-    assert_eq!(story.policy(&agent.handle, source).expect(200).at("/version"), 1);
+    assert_eq!(story.policy(&agent.handle, &source).expect(200).at("/version"), 1);
     // Named by its agent.
     story.policy(&fresh("other"), &compact).refused(422, "document_invalid");
 }

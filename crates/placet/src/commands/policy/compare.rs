@@ -32,7 +32,7 @@ Examples:
 /// What is compared.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
-pub(super) struct Compare {
+pub(crate) struct Compare {
     /// Policies: a file, a directory of them, or several, with commas between them
     #[arg(value_name = "OLD", required = true, value_delimiter = ',', num_args = 1)]
     old: Vec<PathBuf>,
