@@ -166,7 +166,8 @@ fn decision(asking: &Asking, answer: &Answer<Value>) -> Value {
     };
     let permit = is_permit(asking, &Ok(answer.clone()));
     let mut context = Map::new();
-    for member in ["id", "reasons", "approval"] {
+    // What rows and members an answer may have is for whoever gives it to hold.
+    for member in ["id", "reasons", "approval", "shape"] {
         if let Some(value) = answer.get(member).filter(|value| !value.is_null() && **value != json!([])) {
             context.insert(member.to_owned(), value.clone());
         }

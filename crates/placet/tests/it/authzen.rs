@@ -311,6 +311,21 @@ fn a_token_that_a_resource_server_was_shown_is_charged() {
 }
 
 #[test]
+fn what_an_answer_may_have_is_told_with_the_yes() {
+    let server = registered();
+    let agent = clerk(
+        "user",
+        "  - {name: some, allow: [read], shape: {redact: [\"$.card\"]}, limits: [{count: 9, per: day}]}\n",
+    );
+    let properties = json!({"token": server.token_of(&agent, "read")});
+    let said = server
+        .evaluate(&json!({"subject": {"type": "agent", "id": agent.id, "properties": properties},
+        "action": {"name": "read"}, "resource": {"type": "record", "id": "1"}}));
+    assert_eq!((said.at("/decision"), said.at("/context/charged")), (&json!(true), &json!(true)));
+    assert_eq!(said.at("/context/shape/0/redact"), &json!(["$.card"]));
+}
+
+#[test]
 fn what_is_held_is_false_until_somebody_approves() {
     let (stage, server) = (stage(), registered());
     let agent = clerk("user", "  - {name: ask, allow: [write], approve: {by: [\"role:support-lead\"]}}\n");
