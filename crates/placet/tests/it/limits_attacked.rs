@@ -359,5 +359,5 @@ fn names_of_counters_fit_the_store_however_long_they_are() {
     act(&reason).expect(200);
     act(&reason).expect(200);
     act(&reason).refused(403, "limit_exceeded");
-    act(&(reason[..511].to_owned() + "~")).expect(200);
+    act(&(reason.chars().take(511).collect::<String>() + "~")).expect(200);
 }
