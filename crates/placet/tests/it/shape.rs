@@ -117,8 +117,14 @@ fn what_can_not_be_shaped_is_withheld_and_told_truly() {
         for answer in [
             story.act(&token, "orders.list", &listing(&customer)),
             pass(story, &token, &path),
-            story.acting(&token, "orders.list", &listing(&customer)).header("idempotency-key", "once").send(),
-            story.acting(&token, "orders.list", &listing(&customer)).header("idempotency-key", "once").send(),
+            story
+                .acting(&token, "orders.list", &listing(&customer))
+                .header("idempotency-key", &customer)
+                .send(),
+            story
+                .acting(&token, "orders.list", &listing(&customer))
+                .header("idempotency-key", &customer)
+                .send(),
         ] {
             let answer = answer.refused(403, "result_withheld");
             assert_eq!(answer.at("/happened"), "yes", "{what}");
@@ -204,7 +210,14 @@ fn a_replay_is_shaped_by_what_holds_when_it_is_asked_for() {
         || story.acting(&token, "orders.list", &listing(&customer)).header("idempotency-key", "k").send();
     let pass = || {
         let path = format!("/proxy/shop-main{path}");
-        story.client().get(&path).bearer(&token).header("idempotency-key", "k").send().expect(200)
+        story
+            .client()
+            .get(&path)
+            .bearer(&token)
+            .header("accept", "application/json")
+            .header("idempotency-key", "k")
+            .send()
+            .expect(200)
     };
     assert_eq!(ask().expect(200).at("/result/body"), &orders());
     story.rules(&agent.handle, SHAPED).expect(200);
