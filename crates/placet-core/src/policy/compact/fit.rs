@@ -44,6 +44,8 @@ pub(super) enum Piece {
     Second(Option<String>),
     /// Only entries of `on` that contain the user.
     Own,
+    /// An entry of `shape.rows`: where the list is, how many rows, which.
+    Rows { at: String, max: Option<Node>, filter: Option<String> },
 }
 
 /// Names after `max` that count what comes back.
@@ -174,23 +176,53 @@ pub(super) fn fit(constraint: &Constraint<'_>, subject: &Subject<'_>, guessed: &
                 let list: Vec<_> = folders.iter().map(|folder| cel_text(folder)).collect();
                 one(Piece::When(format!("!({}.lowerAscii() in [{}])", parameter(&name), list.join(", "))))
             }
-            None => needs_rows(constraint, subject, "in which folder something is"),
+            None => {
+                let list: Vec<_> = folders.iter().map(|folder| cel_text(folder)).collect();
+                let filter = format!("!(item.folder.lowerAscii() in [{}])", list.join(", "));
+                rows(constraint, subject, "in which folder something is", None, Some(filter))
+            }
         },
-        What::Keywords(_) => needs_rows(constraint, subject, "which words something has"),
-        What::Window(_) => needs_rows(constraint, subject, "how old something is"),
-        What::Attribute { .. } => needs_rows(constraint, subject, "this attribute"),
+        What::Keywords(words) => {
+            rows(constraint, subject, "which words something has", None, Some(has_words(words)))
+        }
+        What::Window(span) => {
+            let filter = format!("timestamp(item.date) >= now - duration({})", cel_text(span));
+            rows(constraint, subject, "how old something is", None, Some(filter))
+        }
+        What::Attribute { of, wanted } => {
+            let name = forms(of).into_iter().next().unwrap_or_default();
+            let filter = format!("item.{name} == {wanted}");
+            rows(constraint, subject, "this attribute", None, Some(filter))
+        }
     }
 }
 
-fn needs_rows(constraint: &Constraint<'_>, subject: &Subject<'_>, what: &str) -> Fit {
+/// What is held by leaving rows out of what comes back: `what` is what nothing else tells.
+fn rows(
+    constraint: &Constraint<'_>,
+    subject: &Subject<'_>,
+    what: &str,
+    max: Option<Node>,
+    filter: Option<String>,
+) -> Fit {
+    if let Some(members) = subject.action.and_then(ServiceAction::members) {
+        return Fit::Yes(vec![Piece::Rows { at: members.items().to_string(), max, filter }]);
+    }
     let key = &constraint.key.value;
-    Fit::Wrong(
-        format!(
-            "`{key}` needs `shape`, which this version does not have: nothing tells {what} of `{}`",
-            subject.text
-        ),
-        Some("leave it out, or narrow `resources`".to_owned()),
-    )
+    let message = format!(
+        "`{key}`: nothing tells {what} of `{}`, of which no service says `response: {{items: …}}`",
+        subject.text
+    );
+    Fit::Wrong(message, Some(format!("have the service say where the items are; of other actions, {GROUP}")))
+}
+
+/// Whether one of the words is in a text of the item that people read.
+fn has_words(words: &[String]) -> String {
+    let any = |field: &str| {
+        let of = |word: &String| format!("item.{field}.lowerAscii().contains({})", cel_text(word));
+        format!("has(item.{field}) && ({})", words.iter().map(of).collect::<Vec<_>>().join(" || "))
+    };
+    ["subject", "title", "body", "text", "snippet"].map(any).join(" || ")
 }
 
 fn asked(second: bool, when: Option<String>) -> Piece {
@@ -207,7 +239,15 @@ fn bound(
     let counts_rows = sign == "<=" && ROWS.contains(&of);
     let name = match resolved {
         Some(name) if !counts_rows || subject.action.is_some() => name,
-        _ if counts_rows => return needs_rows(constraint, subject, "how many rows come back"),
+        _ if counts_rows => {
+            return rows(
+                constraint,
+                subject,
+                "how many rows come back",
+                Some(constraint.value.node().clone()),
+                None,
+            );
+        }
         _ => return Fit::Lacks(forms(of).into_iter().next().unwrap_or_default()),
     };
     let amount = match amount {

@@ -318,6 +318,10 @@ impl Writer<'_, '_> {
         if let Some(approve) = pieces.approve {
             entries.push(("approve", approve.node(Vec::new(), pieces.second.is_some())));
         }
+        if !pieces.rows.is_empty() {
+            let rows = pieces.rows.into_iter().map(|(place, rows)| rows.node(&place)).collect();
+            entries.push(("shape", map(vec![("rows", list(rows, at))], at)));
+        }
         self.rules.push(map(entries, at));
         if let Some(second) = pieces.second {
             let by = vec![text(SECOND, at)];
@@ -366,6 +370,16 @@ struct Pieces<'a> {
     approve: Option<Asked>,
     /// Of a second person.
     second: Option<Asked>,
+    /// Where a list is, with what is said of it.
+    rows: Vec<(String, Rows)>,
+}
+
+/// What is said of one list.
+#[derive(Default)]
+struct Rows {
+    max: Option<Node>,
+    filters: Vec<Node>,
+    at: Option<Position>,
 }
 
 /// When people are asked.
@@ -393,6 +407,22 @@ impl<'a> Pieces<'a> {
                 }
                 self.hours = Some((hours.clone(), key));
             }
+            Piece::Rows { at: place, max, filter } => {
+                if !self.rows.iter().any(|(known, _)| known == place) {
+                    self.rows.push((place.clone(), Rows::default()));
+                }
+                let Some((_, rows)) = self.rows.iter_mut().find(|(known, _)| known == place) else { return };
+                rows.at.get_or_insert(at);
+                rows.filters.extend(filter.as_deref().map(|filter| text(filter, at)));
+                if let Some(max) = max
+                    && rows.max.replace(max.clone()).is_some()
+                {
+                    report.error(
+                        constraint.key.position,
+                        format!("`{key}`: how many rows come back is stated twice"),
+                    );
+                }
+            }
             Piece::Approve(when) => self.approve.get_or_insert_default().add(when.as_deref(), at),
             // Whoever is the second one is asked beside a first.
             Piece::Second(when) => {
@@ -400,6 +430,18 @@ impl<'a> Pieces<'a> {
                 self.second.get_or_insert_default().add(when.as_deref(), at);
             }
         }
+    }
+}
+
+impl Rows {
+    fn node(self, place: &str) -> Node {
+        let at = self.at.unwrap_or(Position::START);
+        let mut entries = vec![("at", text(place, at))];
+        entries.extend(self.max.map(|max| ("max", max)));
+        if !self.filters.is_empty() {
+            entries.push(("where", list(self.filters, at)));
+        }
+        map(entries, at)
     }
 }
 

@@ -56,6 +56,12 @@ service: mail
 base_url: https://mail.example
 auth: {type: bearer}
 actions:
+  mail.list:
+    method: GET
+    path: /messages
+    resource: mail://box
+    effect: read
+    response: {items: '$.messages', resource: 'mail://box/{id}'}
   mail.forward:
     method: POST
     path: /forward
@@ -488,7 +494,7 @@ fn a_group_is_about_the_actions_that_have_its_word() {
     // What a star names is what is declared, so that what comes later is not allowed without the constraint.
     let star = desk("['**']", "{refunds: {maxTags: 5}}");
     insta::assert_snapshot!(rules(&star), @r#"
-{name: "orders.read, orders.update, refunds.cancel, mail.forward and 3 more", allow: ["orders.read", "orders.update", "refunds.cancel", "mail.forward", "mail.invite", "mail.read", "mail.send"], on: ["**"]}
+{name: "orders.read, orders.update, refunds.cancel, mail.forward and 4 more", allow: ["orders.read", "orders.update", "refunds.cancel", "mail.forward", "mail.invite", "mail.list", "mail.read", "mail.send"], on: ["**"]}
 {name: "refunds.create", allow: ["refunds.create"], on: ["**"], when: ["size(params.tags) <= 5"]}
 "#);
     denies(&star, "refunds.later", json!({}));
@@ -711,7 +717,27 @@ error: `policy` must be a map, not the string `x`
 }
 
 #[test]
-fn what_needs_rows_is_refused() {
+fn what_comes_back_of_a_listing_is_shaped() {
+    same(
+        &desk(
+            "mail.list",
+            "{maxEmails: 50, onlyUnread: true, noDrafts: true, timeWindow: last_7_days, excludeFolders: [Spam], requireKeywords: [Invoice]}",
+        ),
+        "rules:
+      - name: mail.list
+        allow: mail.list
+        shape:
+          rows:
+            at: $.messages
+            max: 50
+            where:
+              - item.unread == true
+              - item.drafts == false
+              - timestamp(item.date) >= now - duration(\"168h\")
+              - '!(item.folder.lowerAscii() in [\"spam\"])'
+              - has(item.subject) && (item.subject.lowerAscii().contains(\"invoice\")) || has(item.title) && (item.title.lowerAscii().contains(\"invoice\")) || has(item.body) && (item.body.lowerAscii().contains(\"invoice\")) || has(item.text) && (item.text.lowerAscii().contains(\"invoice\")) || has(item.snippet) && (item.snippet.lowerAscii().contains(\"invoice\"))",
+    );
+    // Of what is no listing that anybody declared it can't be held.
     for constraint in [
         "maxEmails: 50",
         "maxRows: 5",
@@ -720,15 +746,23 @@ fn what_needs_rows_is_refused() {
         "timeWindow: last_7_days",
         "requireKeywords: [x]",
     ] {
-        let found = said(&desk("mail.read", &format!("{{{constraint}}}")));
-        assert!(found.contains("needs `shape`, which this version does not have"), "{constraint}: {found}");
+        for name in ["mail.read", "other.list"] {
+            let found = said(&desk(name, &format!("{{{constraint}}}")));
+            assert!(
+                found.contains("of which no service says `response: {items: …}`"),
+                "{constraint}: {found}"
+            );
+        }
+        let grouped = desk("[mail.read, mail.list]", &format!("{{list: {{{constraint}}}}}"));
+        assert_eq!(rules(&grouped).matches("shape: ").count(), 1, "{constraint}");
     }
-    // Where the folder is a parameter it needs no rows.
+    assert!(said(&desk("mail.list", "{maxEmails: 5, maxRows: 6}")).contains("stated twice"));
+    // Where the folder is a parameter it is a condition.
     let folders = desk("mail.read", "{excludeFolders: [Spam, Private Stuff]}");
     allows(&folders, "mail.read", json!({"folder": "inbox"}));
     denies(&folders, "mail.read", json!({"folder": "SPAM"}));
     denies(&folders, "mail.read", json!({}));
-    assert!(said(&desk("mail.send", "{excludeFolders: [Spam]}")).contains("needs `shape`"));
+    assert!(said(&desk("mail.send", "{excludeFolders: [Spam]}")).contains("in which folder"));
 }
 
 #[test]
