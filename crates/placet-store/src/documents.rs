@@ -159,7 +159,7 @@ pub fn apply(
     at: Timestamp,
 ) -> Result<u64, Fault> {
     let version = add(tx, kind, name, source, by, at)?;
-    activate(tx, kind, name, version)?;
+    instead_of_any(tx, kind, name, version)?;
     Ok(version)
 }
 
@@ -191,6 +191,10 @@ pub fn add(
 /// [`Fault`].
 pub fn activate(tx: &mut Tx<'_>, kind: Kind, name: &str, version: u64) -> Result<(), Fault> {
     tx.bump(kind.stamp(name))?;
+    instead_of_any(tx, kind, name, version)
+}
+
+fn instead_of_any(tx: &mut Tx<'_>, kind: Kind, name: &str, version: u64) -> Result<(), Fault> {
     tx.execute(&kind.table().deactivate, &params![name])?;
     tx.execute(&kind.table().activate, &params![name, version])?;
     if kind == Kind::Policy {

@@ -16,7 +16,7 @@ fn run(home: &Path, arguments: &[&str]) -> Output {
 fn what_is_stored_is_what_it_became() {
     let story = story();
     let agent = story.agent(&fresh("agent-")).register();
-    let token = agent.token(&story.client(), "**");
+    let token = agent.token(&story.client(), "notes.* refunds.*");
     let compact = format!(
         "agent: {}\npolicy:\n  actions: ['notes.*', 'refunds.*']\n  constraints:\n    - refunds: {{maxAmount: 50}}\n    \
          - maxPerDay: 3\n  audit: {{retainFor: 30days}}\n",
@@ -57,7 +57,7 @@ fn what_is_stored_is_what_it_became() {
 fn without_an_agent_it_is_for_whom_it_is_applied_to() {
     let story = story();
     let agent = story.agent(&fresh("agent-")).register();
-    let token = agent.token(&story.client(), "**");
+    let token = agent.token(&story.client(), "notes.*");
     let name = fresh("template");
     let text = "policy: {actions: [notes.write]}\n";
     let act = || story.act(&token, "notes.write", &json!({"customer_id": "1", "text": "x"}));

@@ -52,7 +52,7 @@ fn a_bare_word_is_one_of_five_and_the_rest_is_cel() {
 5:39 `agnet` is unknown; use agent, user, task, grant or resource, or an expression such as `params.recipient` (did you mean `agent`?)
 5:39 `params` is unknown; use agent, user, task, grant or resource, or an expression such as `params.recipient`
 5:39 `now` is unknown; use agent, user, task, grant or resource, or an expression such as `params.recipient`
-5:46 not a CEL expression: no viable alternative at input '.'
+5:46 the condition ends too early
 5:44 `:` can't stand here
 5:40 a template stands only in `on`; a condition reads the variable: `user.id`
 5:39 `by` is text
