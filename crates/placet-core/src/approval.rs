@@ -7,7 +7,7 @@
 //! A person may answer more broadly than "this once": then a [`permit`] comes of it, once every requirement is met.
 //!
 //! A requirement may take several people, and rule some out who are named otherwise ([`Except`]); whose answer counts
-//! for what is [`tally`].
+//! for what is `tally`.
 //!
 //! Invariant: an approval changes state only through [`Approval::decide`], [`Approval::without`] and
 //! [`Approval::use_up`], which consume it.
@@ -358,7 +358,7 @@ impl Approval {
     }
 
     /// The approval after `person` answered. One "deny" of somebody who may answer ends it, also of somebody who
-    /// said yes before; "approve" counts for every open requirement that names the person ([`tally`]). `permit` are the
+    /// said yes before; "approve" counts for every open requirement that names the person (`tally`). `permit` are the
     /// terms of a broader "approve".
     ///
     /// # Errors

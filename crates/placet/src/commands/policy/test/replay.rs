@@ -1,6 +1,6 @@
 //! The decisions of the record, decided again by a new version of a policy: which would have been others.
 //!
-//! Invariant: as of [`recorded`]: nothing is left out silently.
+//! Invariant: as of `recorded`: nothing is left out silently.
 
 use super::super::{
     diff::{question, short},
