@@ -53,6 +53,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(crate) use describe::unnamed;
 pub use describe::{Takes, takes};
 pub use outcome::{Answered, Form};
 

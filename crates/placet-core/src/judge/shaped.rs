@@ -5,7 +5,6 @@
 
 use super::{Judgement, Request, Verdict, verdict};
 use crate::{
-    action::Action,
     cel::{Activation, Conjunct, Expression, FUEL_PER_DECISION, Fuel, Outcome, Root},
     pattern::ResourcePattern,
     policy::{BoundLink, BoundPolicies, ShapeOf},
@@ -115,13 +114,15 @@ pub fn shape(
     let mut redacted = HashSet::new();
     if let Some((action, members)) = declared.and_then(|action| Some((action, action.members()?))) {
         let left = &left;
+        // Made once: its parameters may be large.
+        let mut on = request.action.clone();
         let keep = Box::new(move |item: &Value| {
             spend(left, COST_PER_MEMBER)?;
             let Some(resource) = members.resource(action, item, &request.action.params) else {
                 return Ok(false);
             };
             let known = ResourcePattern::from_uri(&resource);
-            let on = Action { resource, known, ..request.action.clone() };
+            (on.resource, on.known) = (resource, known);
             let budget = left.get().min(FUEL_PER_DECISION);
             let (member, after) =
                 verdict::member(policies, &Request { action: &on, ..*request }, Fuel::new(budget));

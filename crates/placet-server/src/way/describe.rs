@@ -54,11 +54,7 @@ pub(super) async fn describe(app: &App, bearer: &Bearer, asked: &Asked) -> Resul
                 .filter(|(live, _)| service.as_deref().is_none_or(|service| service == live.service.name()))
                 // Told alike, before anything of the parameters is: probing tells nothing about what is installed.
                 .filter(|_| names(&bearer.chain, &name))
-                .ok_or_else(|| {
-                    let mut reason = Reason::of(Code::NotGranted).detail(NO_SUCH_ACTION);
-                    reason.remedy.insert("scope".into(), name.as_str().into());
-                    Problem::from(reason)
-                })?;
+                .ok_or_else(|| Problem::from(no_such_action(&name)))?;
             if declared.stream() {
                 return Err(invalid(format!("the body of `{name}` is streamed: send it to the proxy door")));
             }
@@ -69,6 +65,18 @@ pub(super) async fn describe(app: &App, bearer: &Bearer, asked: &Asked) -> Resul
 }
 
 const NO_SUCH_ACTION: &str = "the grant covers no such action";
+
+fn no_such_action(name: &ActionName) -> Reason {
+    let mut reason = Reason::of(Code::NotGranted).detail(NO_SUCH_ACTION);
+    reason.remedy.insert("scope".into(), name.as_str().into());
+    reason
+}
+
+/// The reason for an action that the chain does not name at all: the same whether a service declares it or none, and
+/// whatever its parameters are.
+pub(crate) fn unnamed(chain: &Chain, name: &ActionName) -> Option<Reason> {
+    (!names(chain, name)).then(|| no_such_action(name))
+}
 
 /// The one description: what is judged, and the call that says the same.
 async fn described(

@@ -16,6 +16,7 @@ use placet_core::{
     record::{EntryType, Envelope},
     refusal::Code,
     seal::{Aad, SealEntropy, Sealed},
+    shape::Withheld,
 };
 use placet_gateway::{Happened, ResponseBody, UpstreamFailure, UpstreamResponse};
 use placet_store::{Admitted, ConcludeError, Conclusion, actions::ActionState, admit::Replay};
@@ -107,6 +108,7 @@ pub(super) async fn perform(
     (described, shaping): (Described, Option<Shaping>),
     asked: &Asked,
 ) -> Result<Answered, Problem> {
+    let described = if shaping.is_some() { shaped::in_its_own_layout(described) } else { described };
     let recorded = Envelope {
         action: Some(described.action.name.as_str().to_owned()),
         action_id: Some(admitted.action()),
@@ -322,6 +324,10 @@ pub(super) fn replay(
             let form = Form::ALL.iter().find(|(_, word)| *word == form).map_or(Form::Json, |(form, _)| *form);
             let (form, result) = match shaping {
                 None => (form, result),
+                // It may have been kept before anything shaped it, in a layout that the agent chose.
+                Some(_) if shaped::chooses_layout(described) => {
+                    return Err(shaped::withheld(&Withheld::NotJson, id));
+                }
                 Some(shaping) => {
                     shaping.result(described, form, result).map_err(|why| shaped::withheld(&why, id))?
                 }

@@ -54,9 +54,16 @@ pub(super) async fn covering(
     let connection = described.connection_label();
     let asking = Use { chain: &bearer.chain, action: &described.action, connection: &connection, now };
     let mut open: BTreeSet<usize> = (0..judgement.requirements.len()).collect();
+    // Who may not be one person is not made up of permits that each may be the same person's: it takes one permit that
+    // all of them gave together.
+    let of_different = judgement.requirements.iter().enumerate().filter(|(_, asked)| asked.distinct);
+    let of_different: BTreeSet<usize> = of_different.map(|(index, _)| index).collect();
     let mut found = Permitted::default();
     for (permit, used) in given.iter().filter(|(permit, _)| !spent.contains(&permit.id)) {
-        let answered = permit.answers(&asking, &judgement.requirements);
+        let mut answered = permit.answers(&asking, &judgement.requirements);
+        if of_different.len() > 1 && !of_different.iter().all(|index| answered.contains(index)) {
+            answered.retain(|index| !of_different.contains(index));
+        }
         if !answered.iter().any(|index| open.contains(index)) {
             continue;
         }

@@ -8,6 +8,7 @@
 use super::{Described, outcome::Form};
 use crate::{bearer::Bearer, problem::Problem};
 use placet_core::{
+    call::Method,
     id::ActionId,
     json,
     judge::{self, Judgement},
@@ -122,10 +123,31 @@ pub(super) fn headers<'h>(
     kept.chain(own).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
+/// The request without what lets the agent choose how the answer is laid out, and without questions about what the whole
+/// answer would be: a shape is written for one layout, and may hide what such a question is about.
+pub(super) fn in_its_own_layout(mut described: Described) -> Described {
+    let reads = matches!(described.call.method, Method::Get | Method::Head);
+    described.call.headers.retain(|(name, _)| match name.as_str() {
+        "accept" | "accept-language" | "if-none-match" | "if-modified-since" => false,
+        "if-match" | "if-unmodified-since" => !reads,
+        _ => true,
+    });
+    described
+}
+
+/// Whether the agent asked for a layout of its own.
+pub(super) fn chooses_layout(described: &Described) -> bool {
+    described.call.headers.iter().any(|(name, value)| match name.as_str() {
+        "accept" => !matches!(value.trim(), "*/*" | "application/json" | "application/json, */*"),
+        "accept-language" => value.trim() != "*",
+        _ => false,
+    })
+}
+
 /// The refusal of a result that can't be shaped. The reason is for the operator: it names what rules hide.
 pub(super) fn withheld(why: &Withheld, id: ActionId) -> Problem {
     tracing::warn!(action = %id, %why, "a result is withheld: it can't be shaped as the rules say");
     let detail = "the action was carried out, but its result is not of a form that the rules on what may come back can be \
-                  applied to; sending it again carries it out again";
+                  applied to; sent again without the same idempotency key it is carried out again";
     Problem::of(Code::ResultWithheld, detail).with("id", id.to_string()).with("happened", "yes")
 }

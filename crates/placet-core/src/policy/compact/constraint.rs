@@ -295,7 +295,8 @@ fn phrase<T>(value: &Reading<'_>, read: impl Fn(&str) -> Option<T>, help: &str) 
     found
 }
 
-/// Words of a list, or the one, in lower case.
+/// Words of a list, or the one, in lower case as far as they are ASCII, as `lowerAscii` makes what they are compared
+/// with: the exact spelling always matches.
 fn some_words(value: &Reading<'_>) -> Option<Vec<String>> {
     let items = value.one_or_many();
     if items.is_empty() {
@@ -303,7 +304,7 @@ fn some_words(value: &Reading<'_>) -> Option<Vec<String>> {
         return None;
     }
     let text = |item: &Reading<'_>| {
-        let text = item.string()?.trim().to_lowercase();
+        let text = item.string()?.trim().to_ascii_lowercase();
         if text.is_empty() {
             item.error("an empty text is in everything");
             return None;

@@ -65,11 +65,46 @@ pub(super) fn rules(about: &About<'_>, services: &[&Service], report: &Report) -
     if let [only] = parts.as_slice() {
         writer.allow(only, about.actions.clone());
     } else {
+        if !apart(&parts, report) {
+            return None;
+        }
         for part in &parts {
             writer.allow(part, part.subjects.iter().map(|subject| text(&subject.text, subject.at)).collect());
         }
     }
     Some(list(writer.rules, about.at))
+}
+
+/// Whether no action is named by parts of which different things are said: what one of them bounds, another would allow
+/// as it is. It can only be so with stars over actions that no service declares.
+fn apart(parts: &[Part<'_>], report: &Report) -> bool {
+    let mut patterns: Vec<Vec<(&Subject<'_>, ActionPattern)>> = Vec::new();
+    for part in parts {
+        let mut parsed = Vec::new();
+        for subject in &part.subjects {
+            parsed.extend(ActionPattern::parse(&subject.text).ok().map(|pattern| (subject, pattern)));
+        }
+        patterns.push(parsed);
+    }
+    let mut fine = true;
+    for (index, part) in patterns.iter().enumerate() {
+        for (subject, pattern) in part.iter().filter(|(subject, _)| subject.action.is_none()) {
+            let others = patterns.iter().enumerate().filter(|(other, _)| *other != index);
+            let mut others = others.flat_map(|(_, other)| other);
+            if let Some((other, _)) = others.find(|(_, other)| other.intersects(pattern)) {
+                report.add(
+                    Diagnostic::error(format!(
+                        "`{}` and `{}` name actions in common, and not the same is said of both",
+                        subject.text, other.text
+                    ))
+                    .at(subject.at)
+                    .help("name the actions one by one, or check it with the service that declares them"),
+                );
+                fine = false;
+            }
+        }
+    }
+    fine
 }
 
 /// What the constraints are asked about: each action that a service declares and the policy names, and what the policy
