@@ -15,7 +15,10 @@ mod window;
 pub use charge::{Charge, Meter, Standing};
 pub use rate::{Emptied, MOST, Rate};
 
-use crate::{cel::Expression, time::Timestamp};
+use crate::{
+    cel::{Expression, Path},
+    time::Timestamp,
+};
 use jiff::{Span, Zoned, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -259,6 +262,20 @@ impl Limit {
 }
 
 impl Limit {
+    /// What its sum and its key read.
+    pub fn reads(&self) -> impl Iterator<Item = &Path> {
+        let sum = match &self.measure {
+            Measure::Sum { of, .. } => Some(of),
+            Measure::Count { .. } | Measure::Rate { .. } | Measure::Concurrent { .. } => None,
+        };
+        let key = match &self.by {
+            By::Key(key) => Some(key),
+            By::Agent | By::User | By::Task | By::Grant | By::Resource => None,
+        };
+        let conjuncts = sum.into_iter().chain(key).flat_map(Expression::conjuncts);
+        conjuncts.flat_map(crate::cel::Conjunct::reads)
+    }
+
     /// Millionths as an exact JSON number of units.
     pub fn number(millionths: i64) -> Value {
         number(millionths)

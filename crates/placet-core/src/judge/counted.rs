@@ -4,10 +4,12 @@
 
 use super::{Judgement, Verdict};
 use crate::{
+    cel::Root,
     chain::Chain,
     ledger::{Meter, Standing},
     refusal::{Code, Reason},
 };
+use serde_json::Value;
 
 /// The decision on counters that stand like this, in the order of the judgement's charges: the verdict of the rules,
 /// or a denial by the first limit that is used up.
@@ -27,6 +29,9 @@ pub fn exceeded(judgement: &Judgement, chain: &Chain, index: usize, standing: St
     if let Some(applied) = judgement.limits.get(charge.limit) {
         reason = reason.from_rule(applied.policy.as_ref(), applied.rule.as_ref());
         reason.expression = Some(applied.limit.to_string());
+        // With them among the observed, the text of a limit over facts stays untold to agents.
+        let others = applied.limit.reads().filter(|path| path.root() != Root::Params);
+        reason.observed.extend(others.map(|path| (path.to_string(), Value::Null)));
     }
     if charge.meter == Meter::Concurrent {
         reason = reason.detail(

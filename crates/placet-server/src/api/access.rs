@@ -13,7 +13,7 @@ pub(crate) mod search;
 use super::decisions::{alone, asking::Asking, batch};
 use crate::{
     app::App,
-    body::JsonBody,
+    body::{JsonBody, MAX_BODY},
     caller::Source,
     oauth::metadata,
     problem::{Answer, Problem},
@@ -108,6 +108,12 @@ pub(crate) async fn evaluations(
     }
     if headers.contains_key("idempotency-key") {
         let detail = "`Idempotency-Key` is for one decision: ask for it alone";
+        return Err(Problem::of(Code::RequestInvalid, detail));
+    }
+    // What all have in common is made for each: together they are no larger than a request may be.
+    let common = serde_json::to_string(&defaults).map_or(usize::MAX, |text| text.len());
+    if common.saturating_mul(entries.len()) > MAX_BODY {
+        let detail = "what the `evaluations` have in common is too large for so many: send fewer at once";
         return Err(Problem::of(Code::RequestInvalid, detail));
     }
     let mut questions = Vec::with_capacity(entries.len());

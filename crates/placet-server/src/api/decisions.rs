@@ -271,6 +271,9 @@ async fn described(
     bearer: &Bearer,
     asked: &Asked,
 ) -> Result<Result<Action, Reason>, Problem> {
+    if let Some(reason) = way::unnamed(&bearer.chain, &asked.name) {
+        return Ok(Err(reason));
+    }
     let Some((live, declared)) = rules.declaring(&asked.name) else {
         return Ok(Ok(Action::undeclared(asked.name.clone(), asked.needed()?, asked.params.clone())));
     };

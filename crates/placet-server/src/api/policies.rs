@@ -169,7 +169,9 @@ pub(crate) async fn put_together(
         .collect();
     let removed: Vec<_> =
         changed.removed.iter().map(|(name, version)| json!({"policy": name, "version": version})).collect();
-    Ok(Json(json!({"policies": placed, "removed": removed, "dry_run": dry_run})))
+    let unstaged: Vec<_> =
+        changed.unstaged.iter().map(|(name, version)| json!({"policy": name, "version": version})).collect();
+    Ok(Json(json!({"policies": placed, "removed": removed, "unstaged": unstaged, "dry_run": dry_run})))
 }
 
 /// Which agents have which version before all others do.

@@ -435,3 +435,27 @@ fn what_a_catalog_calls_allowed_is_allowed() {
         }
     }
 }
+
+#[test]
+fn what_is_not_granted_is_told_alike_whether_it_is_installed_or_not() {
+    let story = story();
+    let agent = story.agent(&fresh("agent-")).with("allowed_tools", json!(["orders.*"])).register();
+    story.rules(&agent.handle, "  - {name: r, allow: ['**']}\n").expect(201);
+    let token = agent.token(&story.client(), "orders.*");
+    let told = |action: &str, params: Value| {
+        let asked = json!({"action": action, "params": params});
+        let answer = story.client().post("/v1/decisions").bearer(&token).json(&asked).send().expect(200);
+        let mut body = answer.body.clone();
+        body.as_object_mut().unwrap().remove("id");
+        body.to_string().replace(action, "ACTION")
+    };
+    let nothing = told("payroll.pay", json!({}));
+    assert!(nothing.contains("not_granted"), "{nothing}");
+    for params in [
+        json!({}),
+        json!({"amunt": 5}),
+        json!({"customer_id": "1", "order_id": "1", "amount": 5, "currency": "USD"}),
+    ] {
+        assert_eq!(told("refunds.create", params), nothing);
+    }
+}

@@ -8,7 +8,12 @@
 
 use super::said::{Entity, Said, invalid, uri};
 use crate::{
-    api::decisions::{Asked, Question, asking::Asking, paced, somebody::Somebody},
+    api::decisions::{
+        Asked, Question,
+        asking::Asking,
+        paced,
+        somebody::{Somebody, is_trusted},
+    },
     app::App,
     body::JsonBody,
     caller::{Caller, Source},
@@ -74,13 +79,24 @@ impl Search {
         Ok(Self { said, seal, after, limit: limit.clamp(1, LOOKED_AT) })
     }
 
-    /// The part of `all` that this page looks at, and the last of it where there are more.
-    fn part<'c, T: AsRef<str>>(&self, all: &'c [T]) -> (Vec<&'c str>, Option<&'c str>) {
-        let mut behind =
-            all.iter().map(AsRef::as_ref).filter(|one| self.after.is_empty() || *one > &*self.after);
-        let part: Vec<&str> = behind.by_ref().take(self.limit).collect();
-        let last = behind.next().and(part.last().copied());
-        (part, last)
+    /// The part of `all` that this page looks at, and a mark of its last where there are more: whoever asks may not know
+    /// of what was looked at and is not among the results.
+    fn part<'c>(&self, app: &App, all: &'c [String]) -> Answer<(Vec<&'c str>, Option<String>)> {
+        let mark = |one: &str| {
+            let hash = app.secrets.hashing.hash("search_page", one.as_bytes());
+            hash.as_bytes().iter().take(16).map(|byte| format!("{byte:02x}")).collect::<String>()
+        };
+        let begin = match &*self.after {
+            "" => 0,
+            after => {
+                let at = all.iter().position(|one| mark(one) == after);
+                at.ok_or_else(|| invalid("`page.token` is of before a change: begin anew"))? + 1
+            }
+        };
+        let behind = all.get(begin..).unwrap_or_default();
+        let part: Vec<&str> = behind.iter().take(self.limit).map(String::as_str).collect();
+        let last = part.last().filter(|_| behind.len() > part.len()).map(|last| mark(last));
+        Ok((part, last))
     }
 
     fn page(&self, results: Vec<Value>, last: Option<&str>) -> Json<Value> {
@@ -201,7 +217,7 @@ pub(crate) async fn action(
         .chain(somebody.policies.allowed_actions().map(|name| name.as_str().to_owned()))
         .collect();
     let names: Vec<String> = names.into_iter().collect();
-    let (part, last) = search.part(&names);
+    let (part, last) = search.part(&app, &names)?;
     asks.paced(part.len())?;
     let mut results = Vec::new();
     for text in part {
@@ -216,7 +232,7 @@ pub(crate) async fn action(
         json!({"resource": resource.as_str(), "search": "action", "answer": results}),
     )
     .await?;
-    Ok(search.page(results, last))
+    Ok(search.page(results, last.as_deref()))
 }
 
 /// `POST /access/v1/search/resource` (§8.5)
@@ -238,7 +254,7 @@ pub(crate) async fn resource(
     let single = patterns.filter_map(ResourcePattern::single).filter(|uri| uri.scheme() == scheme);
     let all: BTreeSet<String> = single.map(|uri| uri.as_str().to_owned()).collect();
     let all: Vec<String> = all.into_iter().collect();
-    let (part, last) = search.part(&all);
+    let (part, last) = search.part(&app, &all)?;
     asks.paced(part.len())?;
     let params = search.said.action()?.properties.clone().unwrap_or_default();
     let mut results = Vec::new();
@@ -251,7 +267,7 @@ pub(crate) async fn resource(
     }
     asks.record(&somebody, Some(&name), json!({"resource": null, "search": "resource", "answer": results}))
         .await?;
-    Ok(search.page(results, last))
+    Ok(search.page(results, last.as_deref()))
 }
 
 /// `POST /access/v1/search/subject` (§8.4)
@@ -293,9 +309,13 @@ pub(crate) async fn subject(
             asks.question.agent = Some(agent.id.to_string());
         }
         let Some(somebody) = asks.somebody().await? else { continue };
-        if asks.may(&somebody, &name, &resource, params.clone()).await? {
+        let may = asks.may(&somebody, &name, &resource, params.clone()).await?;
+        if may {
             results.push(json!({"type": "agent", "id": agent.id, "properties": {"handle": agent.handle}}));
-            let body = json!({"resource": resource.as_str(), "search": "subject"});
+        }
+        // What an agent asks about itself is recorded whatever the answer; of others, whoever was found.
+        if may || !is_trusted(asks.asking) {
+            let body = json!({"resource": resource.as_str(), "search": "subject", "answer": may});
             asks.record(&somebody, Some(&name), body).await?;
         }
     }

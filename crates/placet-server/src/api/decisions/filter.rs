@@ -35,8 +35,6 @@ use std::{collections::HashMap, sync::Arc};
 
 /// The most resources of one request.
 const MOST: usize = 1000;
-/// How many resources cost an agent as much as one question.
-const FOR_ONE: usize = 20;
 
 /// What is asked.
 #[derive(Deserialize)]
@@ -78,7 +76,8 @@ pub(crate) async fn filter(
     };
     let rules = app.rules.load_full();
     if let Asking::Caller(Caller::Agent(bearer)) = &asking {
-        let cost = if let Of::Each(each) = &of { 1 + each.len() / FOR_ONE } else { 1 };
+        // As much as asking about each.
+        let cost = if let Of::Each(each) = &of { each.len() } else { 1 };
         paced(&app, bearer, cost)?;
     }
     let somebody = Somebody::of(&app, &asking, &rules, &mut question).await?;
@@ -164,6 +163,10 @@ impl Sought<'_> {
         let (mut allowed, mut held) = (Vec::new(), Vec::new());
         for (resource, judgement) in each.iter().zip(&judged) {
             let Some(judgement) = judgement else { continue };
+            // As [`Somebody::may`]: of somebody who is only named, nothing that would have to be charged is a yes.
+            if self.somebody.is_named_only(self.asking) && !judgement.charges.is_empty() {
+                continue;
+            }
             if !judgement.charges.iter().all(&fits) {
                 continue;
             }
@@ -191,6 +194,9 @@ impl Sought<'_> {
         else {
             return unknown();
         };
+        if self.somebody.is_named_only(self.asking) && !found.charges.is_empty() {
+            return unknown();
+        }
         let fits = self.fitting(found.charges.clone()).await?;
         if !found.charges.iter().all(fits) {
             return unknown();

@@ -125,8 +125,12 @@ impl Somebody {
         let decision = Decision::of(app, (&self.chain, &self.policies), action, context, false).await?;
         let uncharged =
             || decision.judged.as_ref().is_some_and(|(judgement, _)| judgement.charges.is_empty());
-        let named = self.fresh && matches!(asking, Asking::ResourceServer(_));
-        Ok(decision.verdict == Verdict::Allow && (!named || uncharged()))
+        Ok(decision.verdict == Verdict::Allow && (!self.is_named_only(asking) || uncharged()))
+    }
+
+    /// Whether a resource server only names an agent, whose token would be charged.
+    pub(super) fn is_named_only(&self, asking: &Asking) -> bool {
+        self.fresh && matches!(asking, Asking::ResourceServer(_))
     }
 
     /// Records that an agent or a resource server has asked: one entry for all that it was answered. An administrator's

@@ -38,7 +38,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         &[(
             200,
             Gives::Json(
-                "policies!: [{policy!: text, version!: int, changed!: flag, warnings!: [any]}], removed!: [{policy!: text, version!: int}], dry_run!: flag",
+                "policies!: [{policy!: text, version!: int, changed!: flag, warnings!: [any]}], removed!: [{policy!: text, version!: int}], unstaged!: [{policy!: text, version!: int}], dry_run!: flag",
             ),
         )],
     )
