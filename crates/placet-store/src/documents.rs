@@ -59,7 +59,11 @@ macro_rules! table {
             ),
             activate: Statement::new(
                 concat!($table, ".ACTIVATE"),
-                concat!("UPDATE ", $table, " SET active = 1 WHERE name = ?1 AND version = ?2"),
+                concat!(
+                    "UPDATE ",
+                    $table,
+                    " SET active = 1, applied = ?3, applied_by = ?4 WHERE name = ?1 AND version = ?2"
+                ),
             ),
             deactivate: Statement::new(
                 concat!($table, ".DEACTIVATE"),
@@ -159,7 +163,7 @@ pub fn apply(
     at: Timestamp,
 ) -> Result<u64, Fault> {
     let version = add(tx, kind, name, source, by, at)?;
-    instead_of_any(tx, kind, name, version)?;
+    instead_of_any(tx, kind, name, version, by, at)?;
     Ok(version)
 }
 
@@ -185,18 +189,33 @@ pub fn add(
     Ok(version)
 }
 
-/// Puts a stored version of the document `name` in force, instead of any other.
+/// Puts a stored version of the document `name` in force, instead of any other: from now on it is `by` whom that was
+/// done, `at` which time.
 ///
 /// # Errors
 /// [`Fault`].
-pub fn activate(tx: &mut Tx<'_>, kind: Kind, name: &str, version: u64) -> Result<(), Fault> {
+pub fn activate(
+    tx: &mut Tx<'_>,
+    kind: Kind,
+    name: &str,
+    version: u64,
+    by: &str,
+    at: Timestamp,
+) -> Result<(), Fault> {
     tx.bump(kind.stamp(name))?;
-    instead_of_any(tx, kind, name, version)
+    instead_of_any(tx, kind, name, version, by, at)
 }
 
-fn instead_of_any(tx: &mut Tx<'_>, kind: Kind, name: &str, version: u64) -> Result<(), Fault> {
+fn instead_of_any(
+    tx: &mut Tx<'_>,
+    kind: Kind,
+    name: &str,
+    version: u64,
+    by: &str,
+    at: Timestamp,
+) -> Result<(), Fault> {
     tx.execute(&kind.table().deactivate, &params![name])?;
-    tx.execute(&kind.table().activate, &params![name, version])?;
+    tx.execute(&kind.table().activate, &params![name, version, at, by])?;
     if kind == Kind::Policy {
         policy_stages::end(tx, name)?;
     }

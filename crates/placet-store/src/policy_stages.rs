@@ -63,13 +63,13 @@ pub fn end(tx: &mut Tx<'_>, name: &str) -> Result<bool, Fault> {
     Ok(true)
 }
 
-/// Puts the staged version in force for all and answers its number; `None` where none is staged.
+/// Puts the staged version in force for all, by whom and when, and answers its number; `None` where none is staged.
 ///
 /// # Errors
 /// [`Fault`].
-pub fn promote(tx: &mut Tx<'_>, name: &str) -> Result<Option<u64>, Fault> {
+pub fn promote(tx: &mut Tx<'_>, name: &str, by: &str, at: Timestamp) -> Result<Option<u64>, Fault> {
     let Some(staged) = find(tx, name)? else { return Ok(None) };
-    documents::activate(tx, Kind::Policy, name, staged.version)?;
+    documents::activate(tx, Kind::Policy, name, staged.version, by, at)?;
     Ok(Some(staged.version))
 }
 

@@ -19,6 +19,7 @@ use placet_core::{
 use placet_store::{
     PreparedEntry, Tx,
     documents::{self, Applied, Kind},
+    policy_stages::{self, StagedVersion},
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -102,12 +103,16 @@ pub struct Changed {
     pub placed: Vec<Placed>,
     /// What went out of force, as (name, version).
     pub removed: Vec<(String, u64)>,
+    /// Stages that ended though the version in force for all is as it was, as (name, staged version).
+    pub unstaged: Vec<(String, u64)>,
 }
 
 impl Changed {
     /// Whether anything was done.
     pub fn is_empty(&self) -> bool {
-        self.removed.is_empty() && self.placed.iter().all(|placed| !placed.changed)
+        self.removed.is_empty()
+            && self.unstaged.is_empty()
+            && self.placed.iter().all(|placed| !placed.changed)
     }
 }
 
@@ -127,8 +132,8 @@ pub async fn put(
     let rules = app.newest_rules().await?;
     let (loaded, warnings) = load(&rules, &wanted)?;
     let names: Vec<String> = loaded.iter().map(|policy| policy.name().to_owned()).collect();
-    let (current, newest) = stored(app, &names).await?;
-    let mut plan = Plan { rules, apply: Vec::new(), remove: Vec::new() };
+    let Stored { current, staged, newest } = stored(app, &names).await?;
+    let mut plan = Plan { rules, apply: Vec::new(), remove: Vec::new(), unstage: Vec::new() };
     let mut changed = Changed::default();
     for (((wanted, warnings), name), policy) in wanted.into_iter().zip(warnings).zip(&names).zip(&loaded) {
         // Of the compact form what it becomes today is kept, so that a version means the same for ever.
@@ -145,6 +150,8 @@ pub async fn put(
         let same = active.filter(|active| active.source == text && !changes_hands(active, author));
         if let Some(same) = same {
             changed.placed.push(placed(same.version, false));
+            // Whatever is put in force for all ends a stage, also where all others have it already.
+            plan.unstage.extend(staged.get(name).map(|staged| (name.clone(), staged.version)));
             continue;
         }
         may_change(app, author, active)?;
@@ -163,7 +170,15 @@ pub async fn put(
             plan.remove.push((active.name.clone(), active.version));
         }
     }
+    // Those that only some agents have go like those that all have.
+    let only_staged = |one: &&StagedVersion| !names.contains(&one.name) && !current.contains_key(&one.name);
+    for one in staged.values().filter(only_staged) {
+        if others == Others::Leave || (others == Others::LeaveIfOwn && one.by == author.by) {
+            plan.unstage.push((one.name.clone(), one.version));
+        }
+    }
     changed.removed.clone_from(&plan.remove);
+    changed.unstaged.clone_from(&plan.unstage);
     if !dry_run && !changed.is_empty() {
         let stored = plan.store(app, author).await;
         app.reload_rules().await?;
@@ -183,7 +198,8 @@ pub async fn remove(app: &Arc<App>, author: &Author, name: &str) -> Result<(), P
     let active = app.store.read(move |q| documents::find(q, Kind::Policy, &of)).await?;
     let Some(active) = active else { return Err(document::no_such(Kind::Policy)) };
     may_change(app, author, Some(&active))?;
-    let stored = Plan { rules, apply: Vec::new(), remove: vec![(active.name, active.version)] };
+    let stored =
+        Plan { rules, apply: Vec::new(), remove: vec![(active.name, active.version)], unstage: Vec::new() };
     let stored = stored.store(app, author).await;
     app.reload_rules().await?;
     stored
@@ -256,11 +272,17 @@ pub(super) fn load_one(rules: &Rules, name: &str, text: &str) -> Result<Vec<Diag
     Ok(warnings.into_iter().flatten().collect())
 }
 
-/// What is in force by name, and the newest version of each of `names`.
-async fn stored(
-    app: &App,
-    names: &[String],
-) -> Result<(BTreeMap<String, Applied>, HashMap<String, u64>), Problem> {
+/// What is stored of policies.
+struct Stored {
+    /// In force for all who are in no stage, by name.
+    current: BTreeMap<String, Applied>,
+    /// Staged, by name.
+    staged: BTreeMap<String, StagedVersion>,
+    /// The newest version of each that is wanted.
+    newest: HashMap<String, u64>,
+}
+
+async fn stored(app: &App, names: &[String]) -> Result<Stored, Problem> {
     let names = names.to_vec();
     let found = app.store.read(move |q| {
         let current = documents::current(q, Kind::Policy)?;
@@ -269,10 +291,12 @@ async fn stored(
             let version = documents::newest(q, Kind::Policy, &name)?;
             newest.insert(name, version);
         }
-        Ok::<_, placet_store::Fault>((current, newest))
+        Ok::<_, placet_store::Fault>((current, policy_stages::all(q)?, newest))
     });
-    let (current, newest) = found.await?;
-    Ok((current.into_iter().map(|active| (active.name.clone(), active)).collect(), newest))
+    let (current, staged, newest) = found.await?;
+    let current = current.into_iter().map(|active| (active.name.clone(), active)).collect();
+    let staged = staged.into_iter().map(|staged| (staged.name.clone(), staged)).collect();
+    Ok(Stored { current, staged, newest })
 }
 
 /// What is done in one transaction.
@@ -282,6 +306,8 @@ struct Plan {
     apply: Vec<Next>,
     /// As (name, version).
     remove: Vec<(String, u64)>,
+    /// As (name, staged version).
+    unstage: Vec<(String, u64)>,
 }
 
 /// A text that becomes a version.
@@ -313,6 +339,9 @@ impl Plan {
         for (name, version) in &self.remove {
             entries.push(entry(app, author, EntryType::PolicyRemoved, (name, *version), None, now)?);
         }
+        for (name, version) in &self.unstage {
+            entries.push(entry(app, author, EntryType::PolicyUnstaged, (name, *version), None, now)?);
+        }
         let by = author.by.clone();
         app.store
             .write(move |tx: &mut Tx<'_>| {
@@ -332,6 +361,9 @@ impl Plan {
                         return Err(document::overtaken());
                     }
                     documents::remove(tx, Kind::Policy, name)?;
+                }
+                for (name, _) in &self.unstage {
+                    policy_stages::end(tx, name)?;
                 }
                 for entry in &entries {
                     tx.record(entry.clone())?;

@@ -126,17 +126,20 @@ async fn end(app: &Arc<App>, author: &Author, name: &str, how: EntryType) -> Res
     let (active, staged) = found.await?;
     let none = || Problem::of(Code::NotFound, format!("no version of the policy `{name}` is staged"));
     let staged = staged.ok_or_else(none)?;
-    may_change(app, author, active.as_ref())?;
+    // Taking it back leaves what all others have, which may be the directory's.
+    if how == EntryType::PolicyApplied {
+        may_change(app, author, active.as_ref())?;
+    }
     let version = staged.version;
     let body = json!({"stage": serde_json::from_str::<serde_json::Value>(&staged.stage).unwrap_or_default()});
     let entry = entry(app, author, how, (name, version), Some(&body), app.clock.now())?;
-    let name = name.to_owned();
+    let (name, by, now) = (name.to_owned(), author.by.clone(), app.clock.now());
     let done = app.store.write(move |tx| {
         if !rules.are_stored(tx)? {
             return Err(document::overtaken());
         }
         if how == EntryType::PolicyApplied {
-            policy_stages::promote(tx, &name)?;
+            policy_stages::promote(tx, &name, &by, now)?;
         } else {
             policy_stages::end(tx, &name)?;
         }

@@ -58,9 +58,19 @@ impl Followed {
     /// something is wrong with a file: the log, `placet policy list` and `/metrics` say so.
     pub(crate) async fn follow(self, app: &Arc<App>) -> JoinHandle<()> {
         app.operations.directory.follow();
-        let mut known = self.look().unwrap_or_default();
+        let mut known = self.settled().await;
         // In how many looks it is tried again though nothing has changed.
-        let mut again = self.put(app).await;
+        let mut again = if known.is_empty() {
+            // It may not be mounted or checked out yet: what held agents back before the start goes on to.
+            note(
+                &app.operations.directory,
+                app,
+                "there are no policies in it; those from before stay".to_owned(),
+            );
+            None
+        } else {
+            self.put(app).await
+        };
         let app = Arc::clone(app);
         tokio::spawn(async move {
             let mut before = known.clone();
@@ -85,6 +95,20 @@ impl Followed {
                 again = self.put(&app).await;
             }
         })
+    }
+
+    /// What is there once it has stayed as it is for a look, or after so many looks whatever is there.
+    async fn settled(&self) -> Seen {
+        let mut seen = self.look().unwrap_or_default();
+        for _ in 0..REFUSED {
+            sleep(LOOK).await;
+            let next = self.look().unwrap_or_default();
+            if next == seen {
+                break;
+            }
+            seen = next;
+        }
+        seen
     }
 
     /// The files, in the order of their names.
@@ -125,7 +149,11 @@ impl Followed {
                 fs::read_to_string(path).map_err(|error| format!("`{name}` can't be read: {error}"))?;
             Ok((name, text))
         };
-        seen.iter().map(read).collect()
+        let files = seen.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        match self.look() {
+            Ok(after) if after == seen => Ok(files),
+            _ => Err("it changed while it was read".to_owned()),
+        }
     }
 
     /// Answers in how many looks it is to be tried again; `None` where it is in force.

@@ -134,6 +134,11 @@ fn a_stage_gives_a_version_to_some_agents_and_promoting_to_all() {
     assert_eq!(all(), [403; 8]);
     stage(&json!({"version": 1, "labels": {"ring": ["canary"]}})).expect(200);
     assert_eq!(all(), [200, 200, 200, 200, 403, 403, 403, 403]);
+    // Also what is in force for all others already.
+    story.policy(&name, &text("guard")).expect(200);
+    assert_eq!(all(), [403; 8]);
+    stage(&json!({"version": 1, "labels": {"ring": ["canary"]}})).expect(200);
+    assert_eq!(all(), [200, 200, 200, 200, 403, 403, 403, 403]);
     let promoted = story.admin().post(&format!("/v1/policies/{name}/promote")).send().expect(200);
     assert_eq!(promoted.at("/version"), 1);
     assert_eq!(all(), [200; 8]);
@@ -145,7 +150,7 @@ fn a_stage_gives_a_version_to_some_agents_and_promoting_to_all() {
         of.map(|entry| entry["type"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     until("the entries", || {
-        (types(1).last().is_some_and(|last| last == "policy.applied") && types(1).len() == 3).then_some(())
+        (types(1).last().is_some_and(|last| last == "policy.applied") && types(1).len() == 5).then_some(())
     });
     assert_eq!(types(2), ["policy.staged", "policy.staged", "policy.unstaged", "policy.staged"]);
 }
