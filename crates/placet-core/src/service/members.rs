@@ -12,7 +12,12 @@ use super::{
     template::{ResourceTemplate, Values},
     value::segment_text,
 };
-use crate::{diagnostic::Diagnostic, pattern::ResourceUri, shape::Path, yaml::Reading};
+use crate::{
+    diagnostic::Diagnostic,
+    pattern::{ResourcePattern, ResourceUri},
+    shape::Path,
+    yaml::Reading,
+};
 use serde_json::{Map, Value};
 
 /// The `response` of an action.
@@ -26,6 +31,12 @@ impl Members {
     /// The lists of members.
     pub fn items(&self) -> &Path {
         &self.items
+    }
+
+    /// The pattern that the resource of every member matches: a star for each variable.
+    pub(crate) fn resource_pattern(&self) -> Option<ResourcePattern> {
+        let variables: Vec<String> = self.resource.variables().map(str::to_owned).collect();
+        self.resource.known(&Values::new(), &variables).ok()
     }
 
     /// The resource of one. Each variable is the item's member of that name; where the item has none, the action's

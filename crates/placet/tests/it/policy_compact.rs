@@ -18,7 +18,7 @@ fn what_is_stored_is_what_it_became() {
     let agent = story.agent(&fresh("agent-")).register();
     let token = agent.token(&story.client(), "notes.* refunds.*");
     let compact = format!(
-        "agent: {}\npolicy:\n  actions: ['notes.*', 'refunds.*']\n  constraints:\n    - refunds: {{maxAmount: 50}}\n    \
+        "agent: {}\npolicy:\n  actions: [notes.write, refunds.create]\n  constraints:\n    - refunds: {{maxAmount: 50}}\n    \
          - maxPerDay: 3\n  audit: {{retainFor: 30days}}\n",
         agent.handle
     );

@@ -248,6 +248,32 @@ fn the_example_of_the_page_passes() {
 }
 
 #[test]
+fn the_ten_examples_are_as_the_page_shows_them_and_their_tests_pass() {
+    let home = tempfile::tempdir().unwrap();
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let page = include_str!("../../../../docs/policy-examples.md");
+    let sections: Vec<&str> = page.split("\n## ").skip(1).collect();
+    assert_eq!(sections.len(), 10);
+    for section in sections {
+        let block = section.split("```yaml\n").nth(1).and_then(|rest| rest.split_once("```")).unwrap().0;
+        let link = |below: &str| {
+            let (_, rest) = section.split_once(&format!("(../examples/{below}/")).unwrap();
+            format!("{root}/examples/{below}/{}", rest.split_once(')').unwrap().0)
+        };
+        let (service, tests) = (link("services"), link("policies"));
+        let policy = tests.replace(".test.yaml", ".yaml");
+        assert_eq!(fs::read_to_string(&policy).unwrap().trim_end(), block.trim_end(), "{policy}");
+        let checked = run(home.path(), &["--json", "policy", "check", &policy, "--service", &service]);
+        assert!(checked.status.success(), "{}", stderr(&checked));
+        let told: Value = serde_json::from_slice(&checked.stdout).unwrap();
+        assert_eq!(told["diagnostics"], json!([]), "{policy}");
+    }
+    let folder = format!("{root}/examples/policies");
+    let output = run(home.path(), &["policy", "test", &folder, "--coverage", "--min-coverage", "90"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
 fn versions_are_compared_on_what_was_recorded() {
     let story = Story::new(PLACET);
     let rules = "  - {name: small, allow: [refunds.create], when: params.amount <= 50, limits: [{count: 2, per: total}]}\n";

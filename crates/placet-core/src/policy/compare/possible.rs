@@ -24,7 +24,7 @@ use crate::{
         shadow,
         template::Slot,
     },
-    service::{Service, ServiceAction},
+    service::{Members, Service, ServiceAction},
     time::Timestamp,
 };
 use serde_json::Value;
@@ -183,8 +183,13 @@ fn out_of_reach(
 ) {
     let Some((_, first)) = actions.first() else { return };
     let Some(pattern) = widest(policy, &entry.what) else { return };
-    let resources: Option<Vec<ResourcePattern>> =
-        actions.iter().map(|(_, action)| action.resource_pattern()).collect();
+    // What a listing returns is judged too, by the same entries.
+    let of_members = actions.iter().filter_map(|(_, action)| action.members());
+    let resources: Option<Vec<ResourcePattern>> = actions
+        .iter()
+        .map(|(_, action)| action.resource_pattern())
+        .chain(of_members.map(Members::resource_pattern))
+        .collect();
     let Some(resources) = resources else { return };
     if resources.iter().any(|resource| resource.intersects(&pattern)) {
         return;

@@ -152,6 +152,21 @@ fn rules_that_others_leave_nothing_to() {
 }
 
 #[test]
+fn what_a_listing_returns_is_a_resource_of_it_too() {
+    let text = "service: mail\nbase_url: https://mail.example\nauth: {type: bearer}\nactions:\n  mail.list:\n    method: GET\n    path: /{owner}\n    \
+        resource: mail://{owner}\n    effect: read\n    params: {type: object, properties: {owner: {type: string}}, required: [owner]}\n    \
+        response: {items: $.messages, resource: 'mail://{owner}/{folder}/{id}'}\n";
+    let (mail, _) = Service::parse(text.as_bytes(), None).unwrap();
+    let warned = |on: &str| said(&format!("  - {{name: r, allow: [mail.list], on: ['{on}']}}\n"), &[&mail]);
+    for fits in ["mail://ann", "mail://ann/inbox/*", "mail://*/**"] {
+        assert_eq!(warned(fits), "", "{fits}");
+    }
+    for out_of_reach in ["mail://ann/inbox", "mail://ann/inbox/1/2", "post://ann"] {
+        assert!(warned(out_of_reach).contains("matches nothing"), "{out_of_reach}");
+    }
+}
+
+#[test]
 fn what_the_service_declares_counts() {
     let shop = shop();
     insta::assert_snapshot!(said(
