@@ -139,7 +139,16 @@ pub async fn exchange(
     {
         return Err(reused(app, client, found.consented.grant.id, source).await);
     }
-    issue::issue(app, client, Presented::Code(text), params, source).await.map(Value::Object)
+    match issue::issue(app, client, Presented::Code(text), params, source).await {
+        Ok(answer) => Ok(Value::Object(answer)),
+        // Another one may have used it since it was looked at here.
+        Err(error) => match find(app, text).await? {
+            Some(found) if found.agent == client.agent.id && found.used.is_some() => {
+                Err(reused(app, client, found.consented.grant.id, source).await)
+            }
+            _ => Err(error),
+        },
+    }
 }
 
 /// What the client that presents a code uses it for, and the chain of the grant that will be made.
