@@ -28,6 +28,7 @@ pub use check::{FieldType, Schema, TypeIssue};
 pub(crate) use form::{Asks, Form, Literal, Test};
 pub use fuel::{FUEL_PER_DECISION, Fuel};
 pub use lists::Lists;
+pub(crate) use parse::RESERVED;
 pub use reads::{Bound, BoundOp};
 pub use vars::{Activation, Facts, Path, Root};
 

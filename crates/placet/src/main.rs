@@ -16,6 +16,7 @@ mod input;
 mod installation;
 mod logs;
 mod output;
+mod policy_files;
 mod private_key;
 mod reserve;
 mod running;

@@ -18,7 +18,7 @@ use super::{
 };
 
 /// Words that name nothing, so that they stay free for the language (CEL's grammar).
-const RESERVED: [&str; 20] = [
+pub(crate) const RESERVED: [&str; 21] = [
     "as",
     "break",
     "const",
@@ -39,6 +39,7 @@ const RESERVED: [&str; 20] = [
     "true",
     "var",
     "void",
+    "while",
 ];
 
 /// Parses one conjunct, given as its tokens in `source`.

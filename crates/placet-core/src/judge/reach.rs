@@ -105,7 +105,7 @@ impl Walk<'_> {
                 if !self.left.iter().any(meets) {
                     continue;
                 }
-                match self.stands(link, rule)? {
+                match self.holds(link, rule)? {
                     Stands::No => {}
                     Stands::Open => return None,
                     Stands::Yes => {
@@ -122,7 +122,7 @@ impl Walk<'_> {
                     continue;
                 }
                 if rule.kind == Kind::Guard {
-                    match self.stands(link, rule)? {
+                    match self.holds(link, rule)? {
                         Stands::Yes => self.obligations(link, bound, rule)?,
                         Stands::No => self.without(bound, rule)?,
                         Stands::Open => return None,
@@ -176,7 +176,18 @@ impl Walk<'_> {
         (!rest).then_some(())
     }
 
-    fn stands(&mut self, link: &BoundLink, rule: &Rule) -> Option<Stands> {
+    /// Whether an allow or a guard holds: an unknown condition is no yes.
+    fn holds(&mut self, link: &BoundLink, rule: &Rule) -> Option<Stands> {
+        self.stands(link, rule, Stands::No)
+    }
+
+    /// Whether a deny has its say: an unknown condition refutes nothing.
+    fn forbids(&mut self, link: &BoundLink, rule: &Rule) -> Option<Stands> {
+        self.stands(link, rule, Stands::Yes)
+    }
+
+    /// Whether a rule has its say, where an unknown condition counts for `unknown`; `None` where the fuel is spent.
+    fn stands(&mut self, link: &BoundLink, rule: &Rule, unknown: Stands) -> Option<Stands> {
         if rule.hours.as_ref().is_some_and(|hours| !hours.open(self.subject.request.now)) {
             return Some(Stands::No);
         }
@@ -189,29 +200,10 @@ impl Walk<'_> {
             }
             match conjunct.evaluate(&variables, &mut self.fuel) {
                 Outcome::True => {}
-                Outcome::Unknown(Why::Fuel) => return None,
-                Outcome::False | Outcome::Unknown(_) => return Some(Stands::No),
-            }
-        }
-        Some(if open { Stands::Open } else { Stands::Yes })
-    }
-
-    /// Whether a deny has its say: an unknown condition refutes nothing.
-    fn forbids(&mut self, link: &BoundLink, rule: &Rule) -> Option<Stands> {
-        if rule.hours.as_ref().is_some_and(|hours| !hours.open(self.subject.request.now)) {
-            return Some(Stands::No);
-        }
-        let variables = self.subject.variables(link, rule.reads);
-        let mut open = false;
-        for conjunct in rule.when.iter().flat_map(|condition| condition.expression.conjuncts()) {
-            if is_open(conjunct) {
-                open = true;
-                continue;
-            }
-            match conjunct.evaluate(&variables, &mut self.fuel) {
                 Outcome::False => return Some(Stands::No),
                 Outcome::Unknown(Why::Fuel) => return None,
-                Outcome::True | Outcome::Unknown(_) => {}
+                Outcome::Unknown(_) if unknown == Stands::No => return Some(Stands::No),
+                Outcome::Unknown(_) => {}
             }
         }
         Some(if open { Stands::Open } else { Stands::Yes })

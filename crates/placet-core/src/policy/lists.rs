@@ -3,7 +3,7 @@
 //! Invariant: bounded in number and size; every name can be written in a condition.
 
 use crate::{
-    cel::Lists,
+    cel::{Lists, RESERVED},
     diagnostic::{Diagnostic, quoted},
     yaml::{Reading, to_json},
 };
@@ -18,31 +18,6 @@ pub(super) const MOST_ITEMS: usize = 10_000;
 pub(super) const LONGEST_ITEM: usize = 256;
 /// What a name of a list may be, as a regular expression.
 pub(super) const NAME: &str = "^[A-Za-z_][A-Za-z0-9_]{0,63}$";
-
-/// Words that CEL keeps for itself.
-const RESERVED: &[&str] = &[
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "false",
-    "for",
-    "function",
-    "if",
-    "import",
-    "in",
-    "let",
-    "loop",
-    "namespace",
-    "null",
-    "package",
-    "return",
-    "true",
-    "var",
-    "void",
-    "while",
-];
 
 /// A list as it was stated.
 #[derive(Debug)]

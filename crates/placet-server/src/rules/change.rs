@@ -263,13 +263,14 @@ fn load(rules: &Rules, wanted: &[Wanted]) -> Result<(Vec<Policy>, Vec<Vec<Diagno
     if errors.is_empty() { Ok((policies, warnings)) } else { Err(Problem::document(&errors)) }
 }
 
-/// Checks one text that has to be the policy `name`, and answers the warnings about it.
+/// Checks one text that has to be the policy `name`, and answers what is kept of it, with the warnings about it.
 ///
 /// # Errors
 /// `document_invalid`.
-pub(super) fn load_one(rules: &Rules, name: &str, text: &str) -> Result<Vec<Diagnostic>, Problem> {
-    let (_, warnings) = load(rules, &[Wanted::named(name.to_owned(), text.to_owned())])?;
-    Ok(warnings.into_iter().flatten().collect())
+pub(super) fn load_one(rules: &Rules, name: &str, text: &str) -> Result<(String, Vec<Diagnostic>), Problem> {
+    let (policies, warnings) = load(rules, &[Wanted::named(name.to_owned(), text.to_owned())])?;
+    let kept = policies.first().map_or_else(|| text.to_owned(), |policy| policy.kept(text));
+    Ok((kept, warnings.into_iter().flatten().collect()))
 }
 
 /// What is stored of policies.

@@ -62,11 +62,11 @@ pub async fn put(
         (_, Some(Some(found))) => (found.source.clone(), Some(found.version)),
         _ => return Err(document::no_such(Kind::Policy)),
     };
+    let (text, warnings) = load_one(&rules, name, &text)?;
     if active.is_some_and(|active| active.source == text) {
         let detail = format!("this text of the policy `{name}` is in force for all agents already");
         return Err(Problem::of(Code::Conflict, detail));
     }
-    let warnings = load_one(&rules, name, &text)?;
     let version = stored.unwrap_or_else(|| known.last().map_or(0, |newest| newest.version) + 1);
     let now = app.clock.now();
     let mut body = document::applied_body(&text);

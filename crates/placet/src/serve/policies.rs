@@ -5,7 +5,7 @@
 //!
 //! Invariant: files are read here and nothing is decided here; what can't be read whole is handed over to nobody.
 
-use crate::exit::Failure;
+use crate::{exit::Failure, policy_files};
 use placet_core::refusal::Code;
 use placet_server::{
     app::App,
@@ -29,8 +29,6 @@ const LOOK: Duration = Duration::from_secs(1);
 const REFUSED: u32 = 30;
 /// The largest file.
 const LARGEST: u64 = 1 << 20;
-/// What the names of policies' files end with.
-const ENDINGS: &[&str] = &["yaml", "yml", "json"];
 
 /// What tells whether something was changed: each file's path, and which file of which size and time it is.
 type Seen = Vec<(PathBuf, (u64, u64, i64, i64))>;
@@ -114,23 +112,10 @@ impl Followed {
     /// The files, in the order of their names.
     fn look(&self) -> io::Result<Seen> {
         let mut seen = Seen::new();
-        for entry in fs::read_dir(&self.path)? {
-            let path = entry?.path();
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-            // Editors and orchestrators keep their own things in names with a dot.
-            if name.starts_with('.') || !ENDINGS.contains(&ending) {
-                continue;
-            }
-            // Where a link leads to: that is how orchestrators change files.
-            let found = match fs::metadata(&path) {
-                Ok(found) if found.is_file() => found,
-                Ok(_) => continue,
-                Err(error) => return Err(error),
-            };
+        for path in policy_files::within(&self.path)? {
+            let found = fs::metadata(&path)?;
             seen.push((path, (found.ino(), found.size(), found.mtime(), found.mtime_nsec())));
         }
-        seen.sort();
         Ok(seen)
     }
 

@@ -124,3 +124,23 @@ fn the_schema_is_a_file_for_editors() {
     assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
     assert!(schema["$defs"]["rule"]["properties"]["allow"]["description"].is_string());
 }
+
+#[test]
+fn what_is_staged_is_what_it_became() {
+    let story = story();
+    let agent = story.agent(&fresh("agent-")).register();
+    let compact = format!(
+        "agent: {}\npolicy:\n  actions: [notes.write]\n  constraints: {{maxPerDay: 3}}\n",
+        agent.handle
+    );
+    let path = format!("/v1/policies/{}", agent.handle);
+    let staged = json!({"source": compact, "share": 100});
+    story.admin().post(&format!("{path}/stage")).json(&staged).send().expect(200);
+    let shown = story.admin().get(&format!("{path}?version=1")).send().expect(200).text("/source");
+    assert!(shown.starts_with("# From the compact form:") && shown.contains("rules:"), "{shown}");
+    story.admin().post(&format!("{path}/promote")).send().expect(200);
+    // It is in force already, as what it became.
+    story.admin().post(&format!("{path}/stage")).json(&staged).send().refused(409, "conflict");
+    let token = agent.token(&story.client(), "notes.*");
+    story.act(&token, "notes.write", &json!({"customer_id": fresh("c"), "text": "x"})).expect(200);
+}

@@ -174,6 +174,7 @@ fn a_directory_is_followed_and_a_bad_file_replaces_nothing() {
     assert_eq!(write(&story, &token), 403);
     let file = directory.join("agent.yaml");
     fs::write(&file, policy(&agent, "allow")).unwrap();
+    fs::write(directory.join("agent.test.yaml"), "policies: [agent.yaml]\ntests: []\n").unwrap();
     until("it is in force", || (write(&story, &token) == 200).then_some(()));
     let of = &listed(&story, &agent.handle)[0];
     assert_eq!((&of["version"], &of["applied_by"]), (&json!(1), &json!("directory")));
@@ -258,6 +259,8 @@ fn the_command_line_syncs_and_stages() {
     let agent = story.agent(&fresh("cli-")).register();
     let file = directory.path().join("a.yaml");
     fs::write(&file, policy(&agent, "allow")).unwrap();
+    // Tests stand beside policies, and are none.
+    fs::write(directory.path().join("a.test.yaml"), "policies: [a.yaml]\ntests: []\n").unwrap();
     let run = |arguments: &[&str]| {
         let output = story.server.cli().args(["policy"]).args(arguments).output().unwrap();
         (

@@ -8,16 +8,13 @@ use crate::{
     exit::{Exit, Failure},
     input,
     output::{escaped, line},
+    policy_files,
 };
 use clap::Args;
 use placet_core::policy::{Comparison, Policy, compare};
 use placet_server::clock::Clock;
 use serde_json::json;
-use std::{
-    ffi::OsStr,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
 const AFTER: &str = "\
 Exit code 0: NEW allows nothing that OLD doesn't, and asks for as many limits and approvals; 1: it does, and an action is
@@ -106,25 +103,14 @@ fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
             continue;
         }
         let unread = |error| Failure::unreadable(format!("`{}` can't be read: {error}", path.display()));
-        let mut within = Vec::new();
-        for entry in std::fs::read_dir(path).map_err(unread)? {
-            let file = entry.map_err(unread)?.path();
-            if file.is_file() && is_policy(&file) {
-                within.push(file);
-            }
-        }
+        let mut within = policy_files::within(path).map_err(unread)?;
         if within.is_empty() {
             return Err(Failure::unreadable(format!(
                 "`{}` has no `.yaml`, `.yml` or `.json`",
                 path.display()
             )));
         }
-        within.sort();
         files.append(&mut within);
     }
     Ok(files)
-}
-
-fn is_policy(file: &Path) -> bool {
-    matches!(file.extension().and_then(OsStr::to_str), Some("yaml" | "yml" | "json"))
 }

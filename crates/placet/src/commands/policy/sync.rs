@@ -6,15 +6,15 @@ use crate::{
     cli::Context,
     client::Body,
     exit::{Exit, Failure},
-    input,
+    input, policy_files,
 };
 use clap::Args;
 use reqwest::Method;
 use serde_json::{Value, json};
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
 const AFTER: &str = "\
-All files that end with .yaml, .yml or .json are sent together. One bad file, and nothing changes.
+All files that end with .yaml, .yml or .json, but for tests (.test.yaml), are sent together. One bad file, and nothing changes.
 
 Examples:
   placet policy sync policies --dry-run
@@ -39,16 +39,7 @@ impl Sync {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let shown = self.directory.display();
         let unreadable = |error| Failure::unreadable(format!("`{shown}` can't be listed: {error}"));
-        let mut files = Vec::new();
-        for entry in fs::read_dir(&self.directory).map_err(unreadable)? {
-            let path = entry.map_err(unreadable)?.path();
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-            if !name.starts_with('.') && matches!(ending, "yaml" | "yml" | "json") && path.is_file() {
-                files.push(path);
-            }
-        }
-        files.sort();
+        let files = policy_files::within(&self.directory).map_err(unreadable)?;
         if files.is_empty() {
             return Err(Failure::unreadable(format!("there are no policies in `{shown}`")));
         }
