@@ -11,11 +11,14 @@ use crate::{
     id::ConnectionId,
     pattern::{ActionName, ResourcePattern, ResourceUri},
     refusal::{Code, Reason},
-    service::{Effect, ServiceAction},
+    service::{Effect, Facts, ServiceAction},
 };
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
-use std::{ops::Deref, sync::LazyLock};
+use std::{
+    ops::Deref,
+    sync::{Arc, LazyLock},
+};
 
 /// A service definition at one version, `name@version` on the wire.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -32,10 +35,10 @@ impl std::fmt::Display for ServiceVersion {
     }
 }
 
-/// The arguments of an action: a JSON object, held so that conditions read it in place.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(transparent)]
-pub struct Params(Value);
+/// The arguments of an action: a JSON object, held so that conditions read it in place, and once however many actions
+/// have it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Params(Arc<Value>);
 
 impl Params {
     /// The object as a value.
@@ -46,7 +49,13 @@ impl Params {
 
 impl From<Map<String, Value>> for Params {
     fn from(members: Map<String, Value>) -> Self {
-        Self(Value::Object(members))
+        Self(Arc::new(Value::Object(members)))
+    }
+}
+
+impl Serialize for Params {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(to)
     }
 }
 
@@ -77,6 +86,8 @@ pub struct Action {
     pub service: Option<ServiceVersion>,
     /// The connection it would run through, where it is known already.
     pub connection: Option<ConnectionId>,
+    /// What upstream holds about the resource, as far as it was read; conditions see it as `resource.NAME`.
+    pub facts: Facts,
 }
 
 impl Action {
@@ -105,6 +116,7 @@ impl Action {
             effect: declared.effect(),
             service: Some(service),
             connection: None,
+            facts: Facts::default(),
         })
     }
 
@@ -113,14 +125,14 @@ impl Action {
         service: ServiceVersion,
         declared: &ServiceAction,
         resource: ResourceUri,
-        params: Map<String, Value>,
+        params: impl Into<Params>,
     ) -> Self {
         let action = Self::stated(declared.name().clone(), resource, params);
         Self { effect: declared.effect(), service: Some(service), ..action }
     }
 
     /// An action that no service declares, as an agent's own door sees it: nothing of its resource is known.
-    pub fn undeclared(name: ActionName, resource: ResourceUri, params: Map<String, Value>) -> Self {
+    pub fn undeclared(name: ActionName, resource: ResourceUri, params: impl Into<Params>) -> Self {
         Self {
             name,
             resource,
@@ -129,12 +141,43 @@ impl Action {
             effect: None,
             service: None,
             connection: None,
+            facts: Facts::default(),
         }
     }
 
     /// An action whose resource is taken as given: addressed through a service, or stated by an administrator.
-    pub fn stated(name: ActionName, resource: ResourceUri, params: Map<String, Value>) -> Self {
+    pub fn stated(name: ActionName, resource: ResourceUri, params: impl Into<Params>) -> Self {
         let known = ResourcePattern::from_uri(&resource);
-        Self { name, resource, known, params: params.into(), effect: None, service: None, connection: None }
+        Self {
+            name,
+            resource,
+            known,
+            params: params.into(),
+            effect: None,
+            service: None,
+            connection: None,
+            facts: Facts::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_many_actions_are_asked_with_is_held_once() {
+        let params = Params::from(Map::from_iter([("text".to_owned(), json!("x"))]));
+        let name = ActionName::parse("notes.write").unwrap();
+        let uri = |id: u32| ResourceUri::parse(&format!("note://{id}")).unwrap();
+        let actions: Vec<Action> = (0..3)
+            .flat_map(|id| {
+                let stated = Action::stated(name.clone(), uri(id), params.clone());
+                [Action::undeclared(name.clone(), uri(id), params.clone()), stated]
+            })
+            .collect();
+        assert!(actions.iter().all(|action| std::ptr::eq(action.params.as_value(), params.as_value())));
+        assert_eq!(serde_json::to_value(&params).unwrap(), json!({"text": "x"}));
     }
 }

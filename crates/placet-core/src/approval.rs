@@ -51,7 +51,8 @@ pub enum Approver {
 pub enum Except {
     /// The grant's user: whom the agent acts for (`user`).
     OnBehalf,
-    /// The owner of the acting agent, and of every agent above it in the chain (`owner`).
+    /// The user who owns the acting agent, and of every agent above it in the chain (`owner`). Where one of them has no
+    /// owner, or one that is no user, it can't be told who that is, and nobody is asked: the request is denied.
     Owner,
     /// Any user with the role (`role:contractor`).
     Role(String),
@@ -82,6 +83,10 @@ pub struct Requirement {
     pub distinct: bool,
     /// Seconds to answer, and the same again to use.
     pub within: u64,
+    /// Whether it is about the action's intent (`intent` of the rule): what fits a purpose is said of one request alone, so
+    /// that no permit meets it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub intent: bool,
 }
 
 const fn one() -> u32 {
@@ -93,8 +98,8 @@ const fn is_one(count: &u32) -> bool {
 }
 
 impl Requirement {
-    /// Whether `person` may answer it for a request on behalf of `user`, by agents whose owners are `owners` (names or
-    /// ids of users).
+    /// Whether `person` may answer it for a request on behalf of `user`, by agents whose owners are `owners` (ids of
+    /// users; in approvals that were asked before those were looked up, names).
     pub fn may_be_met_by(&self, person: &User, user: Option<UserId>, owners: &[String]) -> bool {
         self.names(person, user) && !self.not.iter().any(|except| except.means(person, user, owners))
     }
@@ -174,6 +179,8 @@ pub struct Binding<'a> {
     pub body: &'a [u8],
     /// All parameters, as canonical text (those in the target too).
     pub params: &'a [u8],
+    /// What was read from upstream ([`crate::service::Facts::bound`]); empty where nothing was.
+    pub facts: &'a [u8],
     /// `policy@version` and rule of each requirement, in order.
     pub requirements: &'a [Requirement],
 }
@@ -205,9 +212,17 @@ impl Binding<'_> {
         }
         part(self.body);
         part(self.params);
+        if !self.facts.is_empty() {
+            part(b"facts");
+            part(self.facts);
+        }
         for requirement in self.requirements {
             part(requirement.policy.as_bytes());
             part(requirement.rule.as_bytes());
+            if requirement.intent {
+                // No policy's label is this: each has an `@`.
+                part(b"intent");
+            }
         }
         let mut out = [0; 32];
         out.copy_from_slice(context.sign().as_ref());
@@ -301,7 +316,8 @@ pub struct Approval {
     pub shown: Value,
     /// What has to be met, all of it.
     pub requirements: Vec<Requirement>,
-    /// The owners of the agents of the chain when it was asked: users' names, as administrators wrote them.
+    /// The users who owned the agents of the chain when it was asked, by their ids; none where no requirement rules
+    /// owners out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub owners: Vec<String>,
     /// What a permit that is given with an answer would be bound to.

@@ -97,7 +97,7 @@ impl Value {
     }
 
     /// As it is written, in the order that it has.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         match self {
             Self::Integer(integer) if *integer < 0 => head(out, 1, !integer.cast_unsigned()),
@@ -127,7 +127,7 @@ impl Value {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 fn head(out: &mut Vec<u8>, major: u8, number: u64) {
     let major = major << 5;
     match number {

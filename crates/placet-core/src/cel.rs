@@ -8,6 +8,7 @@ mod calls;
 mod check;
 mod compile;
 mod evaluate;
+mod fields;
 mod form;
 mod fuel;
 mod functions;
@@ -25,11 +26,13 @@ mod value;
 mod vars;
 
 pub use check::{FieldType, Schema, TypeIssue};
+pub use fields::Fields;
 pub(crate) use form::{Asks, Form, Literal, Test};
 pub use fuel::{FUEL_PER_DECISION, Fuel};
 pub use lists::Lists;
 pub(crate) use parse::RESERVED;
 pub use reads::{Bound, BoundOp};
+pub(crate) use vars::PARTS;
 pub use vars::{Activation, Facts, Path, Root};
 
 use crate::decimal::Decimal;
@@ -107,7 +110,7 @@ impl Expression {
     /// # Errors
     /// Text that is too long, too deep, not CEL, or names an unknown variable or function.
     pub fn parse(source: &str) -> Result<Self, ParseError> {
-        Self::parse_with(source, &Lists::default())
+        Self::parse_with(source, &Lists::none())
     }
 
     /// As [`Expression::parse`], with the lists that it may name as `lists.NAME`.
@@ -233,7 +236,7 @@ impl Conjunct {
     }
 
     /// As [`Conjunct::evaluate`], by the evaluator.
-    fn evaluate_in_general(&self, vars: &Activation<'_>, fuel: &mut Fuel) -> Outcome {
+    pub(crate) fn evaluate_in_general(&self, vars: &Activation<'_>, fuel: &mut Fuel) -> Outcome {
         match (Evaluator { vars, fuel, locals: Vec::new() }).value(&self.node) {
             Ok(Value::Bool(true)) => Outcome::True,
             Ok(Value::Bool(false)) => Outcome::False,

@@ -104,7 +104,8 @@ impl Decimal {
             Self::new(mantissa.checked_mul(factor).ok_or(DecimalError::Inexact)?, 0)
                 .ok_or(DecimalError::Inexact)
         } else {
-            let scale = u32::try_from(-power).map_err(|_| DecimalError::Inexact)?;
+            // The lowest of all powers has no opposite.
+            let scale = u32::try_from(power.unsigned_abs()).map_err(|_| DecimalError::Inexact)?;
             Self::new(mantissa, scale).ok_or(DecimalError::Inexact)
         }
     }

@@ -9,7 +9,9 @@
 mod charge;
 mod counted;
 mod explain;
+mod intent;
 mod listener;
+mod need;
 mod observe;
 pub mod outlook;
 pub mod reach;
@@ -20,8 +22,9 @@ mod tests;
 pub mod trace;
 mod verdict;
 
-pub use counted::{counted, exceeded, is_own};
+pub use counted::{advised, counted, exceeded, is_own, told};
 pub use listener::Said;
+pub use need::{denied_if_blind, informed, need};
 pub use observe::Observation;
 pub use shaped::{AppliedShape, COST_PER_ANSWER, is_shaped, shape};
 pub use trace::Trace;
@@ -30,6 +33,7 @@ use crate::{
     action::Action,
     approval::Requirement,
     chain::Chain,
+    intent::Asking,
     ledger::{Charge, Limit},
     policy::BoundPolicies,
     refusal::Reason,
@@ -94,6 +98,9 @@ pub struct Judgement {
     pub policies: Arc<[Arc<str>]>,
     /// The rules that were chosen, each as (`name@version` of the policy, rule), for people; empty for `Deny`.
     pub chosen: Vec<(Arc<str>, Arc<str>)>,
+    /// What a judge has to be asked before it may run (`intent` of rules), by whoever takes it all the way; empty for
+    /// `Deny`. To a dry run it makes no difference.
+    pub intents: Vec<Asking>,
     /// What policies in `mode: observe` would have said, whatever the verdict is; bounded.
     pub observed: Vec<Observation>,
 }

@@ -16,7 +16,7 @@ pub use charge::{Charge, Meter, Standing};
 pub use rate::{Emptied, MOST, Rate};
 
 use crate::{
-    cel::{Expression, Path},
+    cel::{Expression, Lists, Path},
     time::Timestamp,
 };
 use jiff::{Span, Zoned, tz::TimeZone};
@@ -133,6 +133,11 @@ impl By {
     /// # Errors
     /// What is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
+        Self::parse_with(text, &Lists::none())
+    }
+
+    /// As [`By::parse`], with the lists that the expression may name.
+    fn parse_with(text: &str, lists: &Lists) -> Result<Self, String> {
         Ok(match text {
             "agent" => Self::Agent,
             "user" => Self::User,
@@ -145,7 +150,7 @@ impl By {
                      `params.recipient`"
                 ));
             }
-            _ => Self::Key(Expression::parse(text).map_err(|error| error.message)?),
+            _ => Self::Key(Expression::parse_with(text, lists).map_err(|error| error.message)?),
         })
     }
 
@@ -264,6 +269,11 @@ impl Limit {
 impl Limit {
     /// What its sum and its key read.
     pub fn reads(&self) -> impl Iterator<Item = &Path> {
+        self.expressions().flat_map(Expression::conjuncts).flat_map(crate::cel::Conjunct::reads)
+    }
+
+    /// Its sum and its key, where it has them.
+    pub(crate) fn expressions(&self) -> impl Iterator<Item = &Expression> {
         let sum = match &self.measure {
             Measure::Sum { of, .. } => Some(of),
             Measure::Count { .. } | Measure::Rate { .. } | Measure::Concurrent { .. } => None,
@@ -272,8 +282,7 @@ impl Limit {
             By::Key(key) => Some(key),
             By::Agent | By::User | By::Task | By::Grant | By::Resource => None,
         };
-        let conjuncts = sum.into_iter().chain(key).flat_map(Expression::conjuncts);
-        conjuncts.flat_map(crate::cel::Conjunct::reads)
+        sum.into_iter().chain(key)
     }
 
     /// Millionths as an exact JSON number of units.

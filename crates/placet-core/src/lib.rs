@@ -18,8 +18,11 @@ pub mod detail_type;
 pub mod diagnostic;
 pub mod dpop;
 pub mod federation;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod grant;
 pub mod id;
+pub mod intent;
 pub mod jose;
 pub mod json;
 pub mod judge;

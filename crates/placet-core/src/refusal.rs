@@ -66,6 +66,8 @@ codes! {
     ConditionUnknown = "condition_unknown", 403, "access_denied", "A condition could not be evaluated";
     /// It is outside the hours of a rule or guard.
     OutsideHours = "outside_hours", 403, "access_denied", "It is outside the hours of a rule";
+    /// The action doesn't fit the purpose of its task, or that can't be told.
+    IntentMismatch = "intent_mismatch", 403, "access_denied", "The action does not fit the purpose of its task";
     /// A counter would pass its maximum.
     LimitExceeded = "limit_exceeded", 403, "access_denied", "A limit is used up";
     /// A person has to decide first (this one is a hold).
@@ -82,6 +84,8 @@ codes! {
     NotPermitted = "not_permitted", 403, "access_denied", "The caller may not do this";
     /// What was asked for does not exist, or the caller may not know that it does.
     NotFound = "not_found", 404, "invalid_request", "There is no such thing";
+    /// It was there, and its time is over.
+    Expired = "expired", 410, "invalid_request", "Its time is over";
     /// The method is not one this path has.
     MethodNotAllowed = "method_not_allowed", 405, "invalid_request", "The method is not allowed here";
     /// The parameters are not ones the action takes.
@@ -199,6 +203,10 @@ impl Reason {
     pub fn disclosed_to(&self, reader: Reader) -> Self {
         if reader == Reader::Administrator {
             return self.clone();
+        }
+        // What was planned, named or thought of the intent tells how to get past it.
+        if self.code == Code::IntentMismatch {
+            return Self::of(self.code);
         }
         let own =
             |path: &String| path == "params" || path.starts_with("params.") || path.starts_with("params[");

@@ -13,6 +13,7 @@ mod editor;
 mod effect;
 mod load;
 mod members;
+pub(crate) mod resolve;
 mod schema;
 mod status;
 mod target;
@@ -23,6 +24,7 @@ pub use call::Placed;
 pub use editor::schema;
 pub use effect::{Effect, Provenance};
 pub use members::Members;
+pub use resolve::{Fact, FactType, Facts, Lookup, Unread};
 pub use schema::ParamType;
 pub use status::StatusCheck;
 pub use target::{check_target, normal_path};
@@ -73,6 +75,7 @@ pub struct ServiceAction {
     encoded_slash: bool,
     status: Option<StatusCheck>,
     members: Option<Members>,
+    resolve: Vec<Lookup>,
     stream: bool,
 }
 
@@ -298,6 +301,11 @@ impl ServiceAction {
             values.insert(name.to_owned(), text);
         }
         Ok(values)
+    }
+
+    /// The parameters that make up the path and the resource: none of them is ever left out.
+    pub(crate) fn variables(&self) -> impl Iterator<Item = &str> {
+        self.path.variables().chain(self.resource.variables())
     }
 
     /// Whether parameters that the path does not use travel in the query: there is no JSON body that could have them.

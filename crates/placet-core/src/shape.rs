@@ -65,4 +65,7 @@ pub enum Withheld {
     /// The rows cost more to judge than an answer may.
     #[error("the rows of the body cost too much to judge: have fewer come back at a time")]
     Cost,
+    /// Shaping it stopped with a bug.
+    #[error("shaping the body stopped with a bug")]
+    Stopped,
 }

@@ -5,6 +5,7 @@
 
 use crate::{
     id::{AgentId, TaskId, UserId},
+    intent::Stated,
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -64,6 +65,9 @@ pub struct Task {
     pub label: Option<String>,
     /// What it is for.
     pub description: Option<String>,
+    /// The same in members and in calls, where that was stated.
+    #[serde(default, skip_serializing_if = "Stated::is_empty")]
+    pub stated: Stated,
     /// The agent that works on it.
     pub agent: AgentId,
     /// The person on whose behalf, if any.

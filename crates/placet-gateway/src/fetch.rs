@@ -210,7 +210,7 @@ impl Fetcher {
     }
 }
 
-fn uncompressed(response: Response<Incoming>) -> Result<(Parts, Incoming), FetchError> {
+pub(crate) fn uncompressed(response: Response<Incoming>) -> Result<(Parts, Incoming), FetchError> {
     let (parts, body) = response.into_parts();
     if parts.headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
         return Err(FetchError::Compressed);
@@ -218,7 +218,7 @@ fn uncompressed(response: Response<Incoming>) -> Result<(Parts, Incoming), Fetch
     Ok((parts, body))
 }
 
-async fn whole(mut body: Incoming, limit: usize) -> Result<Vec<u8>, FetchError> {
+pub(crate) async fn whole(mut body: Incoming, limit: usize) -> Result<Vec<u8>, FetchError> {
     let mut read = Vec::new();
     while let Some(frame) = body.frame().await {
         let data = frame.map_err(|_| FetchError::Broken)?.into_data().unwrap_or_default();

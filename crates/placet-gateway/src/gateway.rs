@@ -172,12 +172,27 @@ impl Gateway {
         credential: &Credential,
         deadline: Instant,
     ) -> Result<UpstreamResponse, UpstreamFailure> {
+        self.send_for(call, route, credential, deadline, self.0.max_response_bytes).await
+    }
+
+    /// As [`send`](Self::send), of an answer of at most `max` bytes, if that is less than what is read of any.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn send_for(
+        &self,
+        call: UpstreamCall,
+        route: &Route,
+        credential: &Credential,
+        deadline: Instant,
+        max: usize,
+    ) -> Result<UpstreamResponse, UpstreamFailure> {
         let deadline = deadline.min(Instant::now() + self.0.total_timeout);
         let request =
             request(call, None, route, credential).ok_or_else(|| not_sent(route, NotSent::BadCall))?;
         let response = self.head(request, route, || deadline).await?;
         let status = response.status().as_u16();
-        let reading = read(response, credential.scrubber(), self.0.max_response_bytes);
+        let reading = read(response, credential.scrubber(), max.min(self.0.max_response_bytes));
         match timeout_at(deadline, reading).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(ReadError::Unreadable(reason))) => {

@@ -8,6 +8,7 @@
 //! request of which a byte may have been written is never sent again; no address is dialled that was not checked.
 
 mod address;
+mod ask;
 mod dial;
 mod failure;
 mod fetch;
@@ -20,6 +21,7 @@ mod streamed;
 mod upload;
 
 pub use address::{AddressClass, classify};
+pub use ask::Asker;
 pub use dial::Resolve;
 pub use failure::{Happened, NotSent, Unknown, Unreadable, UpstreamFailure};
 pub use fetch::{Answered, FetchConfig, FetchError, Fetched, Fetcher};

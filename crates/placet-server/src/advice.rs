@@ -1,4 +1,5 @@
-//! How often an agent may ask what would be decided: each question is judged and recorded, so each costs.
+//! How often an agent may ask what would be decided: each question is judged and recorded, so each costs. And how often
+//! its actions may have something looked up at upstream before they are decided: each is a request there.
 //!
 //! Invariant: one agent's questions never use up another's.
 
@@ -9,34 +10,44 @@ use std::{fmt, sync::Arc, sync::Mutex, time::Duration};
 
 /// How many questions may come at once.
 const BURST: u32 = 120;
+/// How many lookups may come at once.
+const LOOKUPS: u32 = 60;
 /// How long until one more may come.
 const EACH: Duration = Duration::from_millis(100);
 
 /// What each agent has asked lately, on this node.
-pub struct Advice(Cache<AgentId, Arc<Mutex<Timestamp>>>);
+pub struct Advice {
+    slots: Cache<AgentId, Arc<Mutex<Timestamp>>>,
+    burst: u32,
+}
 
 impl Default for Advice {
     fn default() -> Self {
-        Self(Cache::new(16_384))
+        Self { slots: Cache::new(16_384), burst: BURST }
     }
 }
 
 impl fmt::Debug for Advice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Advice({})", self.0.len())
+        write!(f, "Advice({})", self.slots.len())
     }
 }
 
 impl Advice {
+    /// None yet, of what is looked up for agents' actions.
+    pub fn of_lookups() -> Self {
+        Self { burst: LOOKUPS, ..Self::default() }
+    }
+
     /// Whether the agent may ask now; counts the question where it may.
     pub fn take(&self, agent: AgentId, now: Timestamp) -> bool {
-        let slot = self.0.get(&agent).unwrap_or_else(|| {
+        let slot = self.slots.get(&agent).unwrap_or_else(|| {
             let fresh = Arc::new(Mutex::new(now));
-            self.0.insert(agent, Arc::clone(&fresh));
+            self.slots.insert(agent, Arc::clone(&fresh));
             fresh
         });
         let Ok(mut paid) = slot.lock() else { return false };
-        gcra::take(&mut paid, now, EACH, BURST).is_ok()
+        gcra::take(&mut paid, now, EACH, self.burst).is_ok()
     }
 }
 

@@ -7,6 +7,7 @@ use crate::{
     bearer::Bearers,
     clock::Clock,
     connections::Connections,
+    intent::Judge,
     keys::LookUps,
     mtls::MutualTls,
     oauth::{client::Clients, resource_server::ResourceServers},
@@ -93,6 +94,8 @@ pub struct Config {
     pub foreign: Foreign,
     /// Asks identity providers.
     pub providers: Providers,
+    /// Tells whether actions fit their purpose, where there is one.
+    pub judge: Option<Judge>,
 }
 
 /// A running server's parts.
@@ -123,6 +126,8 @@ pub struct App {
     pub foreign: Foreign,
     /// Identity providers that people sign in with.
     pub providers: Providers,
+    /// Tells whether actions fit their purpose.
+    pub judge: Option<Judge>,
     /// Policies and services, compiled; swapped whole when one changes.
     pub rules: ArcSwap<Rules>,
     /// Held while policies or services change, so that the pair is always checked against what is live.
@@ -161,6 +166,8 @@ pub struct App {
     pub operations: Operations,
     /// How often agents have asked for advice lately.
     pub advice: Advice,
+    /// How often something was looked up for agents' actions lately.
+    pub lookups: Advice,
     /// Held requests that wait in place.
     pub waiters: Waiters,
     /// Answers and uploads that are open.
@@ -199,6 +206,7 @@ impl App {
             gateway,
             foreign: config.foreign,
             providers: config.providers,
+            judge: config.judge,
             rules: ArcSwap::from_pointee(rules),
             rules_change: Mutex::new(()),
             reloading: Mutex::new(()),
@@ -211,6 +219,7 @@ impl App {
             connections: Connections::default(),
             operations: Operations::default(),
             advice: Advice::default(),
+            lookups: Advice::of_lookups(),
             waiters: Waiters::default(),
             streams: Streams::default(),
         }))

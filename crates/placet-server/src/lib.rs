@@ -16,6 +16,7 @@ pub mod connections;
 mod consent;
 mod cross_origin;
 mod gcra;
+pub mod intent;
 pub mod jobs;
 pub mod keys;
 pub mod liveness;
@@ -115,6 +116,8 @@ pub fn routes() -> Routes {
         .route("/.well-known/authzen-configuration/{*path}", get(api::access::configuration_at))
         .route("/access/v1/evaluation", post(api::access::evaluation))
         .route("/access/v1/evaluations", post(api::access::evaluations))
+        .route("/access/v1/requests", post(api::access::request::submit))
+        .route("/access/v1/requests/{id}", get(api::access::request::show))
         .route("/access/v1/search/subject", post(api::access::search::subject))
         .route("/access/v1/search/resource", post(api::access::search::resource))
         .route("/access/v1/search/action", post(api::access::search::action))

@@ -7,9 +7,10 @@
 use crate::{app::App, bearer::Bearer, clock, problem::Problem, way};
 use placet_core::{
     action::Action,
-    approval::{Approval, ApprovalState, RequestDigest, Requirement, permit::Ground},
+    approval::{Approval, ApprovalState, Except, RequestDigest, Requirement, permit::Ground},
     id::ApprovalId,
-    judge::{Judgement, exceeded},
+    intent::Purpose,
+    judge::{self, Judgement, Verdict},
     ledger::Standing as Counter,
     policy::BoundPolicies,
     record::{Envelope, leaf},
@@ -19,9 +20,10 @@ use placet_core::{
 use placet_store::{
     Fault,
     approvals::{self, Held},
+    users,
 };
 use serde_json::{Map, Value, json};
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 /// The most approvals that may wait for one agent.
 const MAX_PENDING: u64 = 20;
@@ -42,6 +44,9 @@ pub(crate) struct Question<'a> {
     pub(crate) beside: Map<String, Value>,
     /// What a permit given with the answer would be bound to; none where an answer is for this once.
     pub(crate) ground: Option<Ground>,
+    /// Whether all of the counters decides whether anybody is asked. To an agent that would tell, amount by amount and for
+    /// nothing, what others have used of a shared limit; the commit point refuses what doesn't fit in any case.
+    pub(crate) counted: bool,
     /// The door's entry for the record.
     pub(crate) envelope: Envelope,
     /// Its body.
@@ -96,13 +101,18 @@ pub(crate) async fn ask(
     digest: RequestDigest,
     now: Timestamp,
 ) -> Result<Standing, Problem> {
-    let Question { bearer, judgement, .. } = question;
+    let Question { bearer, judgement, counted, .. } = question;
     // A hold reserves nothing, but nobody is asked about what a used-up limit would refuse anyway.
     let counters = way::standings(app, judgement, now).await?;
-    let mut charged = judgement.charges.iter().zip(&counters).enumerate();
-    if let Some((index, (_, over))) = charged.find(|(_, (charge, counter))| !charge.fits(counter.used)) {
-        return Ok(Standing::Refused(exceeded(judgement, &bearer.chain, index, *over)));
+    let say = if counted { judge::counted } else { judge::advised };
+    let (verdict, reasons) = say(judgement, &bearer.chain, &counters);
+    if let (Verdict::Deny, Some(reason)) = (verdict, reasons.into_iter().next()) {
+        return Ok(Standing::Refused(reason));
     }
+    let owners = match owners(app, bearer, judgement).await? {
+        Ok(owners) => owners,
+        Err(reason) => return Ok(Standing::Refused(reason)),
+    };
     let shown = shown(&question, &counters);
     if serde_json::to_vec(&shown).map_or(true, |text| text.len() > MAX_SHOWN) {
         let detail = "the request is too large to be shown to a person in full";
@@ -119,7 +129,7 @@ pub(crate) async fn ask(
         task: grant.task,
         shown,
         requirements: judgement.requirements.clone(),
-        owners: owners(bearer),
+        owners,
         ground: question.ground,
         votes: Vec::new(),
         state: ApprovalState::Pending,
@@ -179,16 +189,45 @@ pub(crate) fn whom(requirement: &Requirement) -> Map<String, Value> {
     whom.insert("not".into(), requirement.not.iter().map(ToString::to_string).collect());
     whom.insert("count".into(), requirement.count.into());
     whom.insert("distinct".into(), requirement.distinct.into());
+    if requirement.intent {
+        whom.insert("intent".into(), true.into());
+    }
     whom
 }
 
-/// The owners of the agents of the chain, each once.
-fn owners(bearer: &Bearer) -> Vec<String> {
-    let mut owners: Vec<String> =
-        bearer.chain.links().iter().filter_map(|link| link.agent.owner.clone()).collect();
-    owners.sort_unstable();
-    owners.dedup();
-    owners
+/// The users who own an agent of the chain, each once, where a requirement rules them out. Where it can't be told who that
+/// is (an agent has no owner, or one that is no user) nobody is asked: it might be the owner who answers.
+async fn owners(
+    app: &App,
+    bearer: &Bearer,
+    judgement: &Judgement,
+) -> Result<Result<Vec<String>, Reason>, Problem> {
+    let rules_out = |requirement: &&Requirement| requirement.not.contains(&Except::Owner);
+    let Some(requirement) = judgement.requirements.iter().find(rules_out) else { return Ok(Ok(Vec::new())) };
+    let stated: Option<BTreeSet<String>> =
+        bearer.chain.links().iter().map(|link| link.agent.owner.clone()).collect();
+    let users = match stated {
+        None => None,
+        Some(stated) => {
+            app.store
+                .read(move |q| {
+                    let mut found = BTreeSet::new();
+                    for owner in &stated {
+                        match users::named(q, owner)? {
+                            Some(user) => _ = found.insert(user.id),
+                            None => return Ok(None),
+                        }
+                    }
+                    Ok::<_, Fault>(Some(found))
+                })
+                .await?
+        }
+    };
+    Ok(users.map(|users| users.into_iter().map(|user| user.to_string()).collect()).ok_or_else(|| {
+        let detail = "the rule asks for somebody else than the owner of the agent, and an agent of the chain has no \
+                      owner who is a user here";
+        Reason::of(Code::Forbidden).from_rule(requirement.policy.as_str(), requirement.rule.as_str()).detail(detail)
+    }))
 }
 
 /// What the action would take of each limit.
@@ -223,6 +262,16 @@ fn shown(question: &Question<'_>, counters: &[Counter]) -> Value {
         "budgets": budgets(judgement, counters),
     });
     if let Some(members) = shown.as_object_mut() {
+        if !action.facts.is_empty() {
+            members.insert("facts".into(), action.facts.shown());
+        }
+        if judgement.requirements.iter().any(|asked| asked.intent) {
+            // What the action is measured by, which is not always what the agent calls its task.
+            let purpose = Purpose::of(chain).map(|purpose| {
+                json!({"description": purpose.description, "details": purpose.details, "plan": purpose.plan})
+            });
+            members.insert("purpose".into(), json!(purpose));
+        }
         members.extend(question.beside.clone());
     }
     shown

@@ -55,6 +55,9 @@ pub fn action_body(action: &Action, secret: &[String], reasons: &[Reason]) -> Re
     let mut body = Map::new();
     body.insert("resource".into(), action.resource.to_string().into());
     body.insert("params".into(), params);
+    if !action.facts.is_empty() {
+        body.insert("facts".into(), action.facts.shown());
+    }
     if !reasons.is_empty() {
         let told: Vec<_> = reasons.iter().map(|reason| reason.disclosed_to(Reader::Administrator)).collect();
         let told = serde_json::to_value(told)

@@ -26,6 +26,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    thread,
 };
 
 /// A service in force.
@@ -120,24 +121,14 @@ impl Rules {
             services.push(Arc::new(LiveService { stamp, ..service }));
         }
         let definitions: Vec<&Service> = services.iter().map(|live| &live.service).collect();
-        let compiled = |applied: &Applied| -> Result<Arc<Policy>, String> {
-            if let Some(same) = known.and_then(|known| known.policies.version(&applied.name, applied.version))
-            {
-                return Ok(Arc::clone(same));
-            }
-            let (policy, _) =
-                Policy::load(applied.source.as_bytes(), Some(&applied.name), applied.version, &definitions)
-                    .map_err(|errors| {
-                    format!("policy `{}`: {}", applied.name, Problem::document(&errors).detail())
-                })?;
-            Ok(Arc::new(policy))
-        };
-        let policies = stored_policies.iter().map(&compiled).collect::<Result<_, _>>()?;
-        let mut staged = Vec::new();
-        for (applied, stage) in &stored_stages {
-            let stage = Stage::parse(stage).map_err(|error| format!("policy `{}`: {error}", applied.name))?;
-            staged.push(Staged { policy: compiled(applied)?, stage: Arc::new(stage) });
-        }
+        let policies = compile(&stored_policies, known, &definitions)?;
+        let (texts, stages): (Vec<_>, Vec<_>) = stored_stages.into_iter().unzip();
+        let staged = compile(&texts, known, &definitions)?.into_iter().zip(stages).map(|(policy, stage)| {
+            let stage =
+                Stage::parse(&stage).map_err(|error| format!("policy `{}`: {error}", policy.name()))?;
+            Ok(Staged { policy, stage: Arc::new(stage) })
+        });
+        let staged = staged.collect::<Result<_, String>>()?;
         let policies = PolicySet::with_stages(policies, staged);
         drop(definitions);
         Ok(Self::new(policies, stamps, services))
@@ -183,6 +174,40 @@ impl Rules {
     pub fn definitions(&self) -> Vec<&Service> {
         self.services.values().map(|live| &live.service).collect()
     }
+}
+
+/// Most policies that one core compiles in a moment; for more, all cores are used.
+const FEW: usize = 32;
+
+/// Compiles stored policies; those that `known` has at that version are taken from there.
+fn compile(
+    stored: &[Applied],
+    known: Option<&Rules>,
+    services: &[&Service],
+) -> Result<Vec<Arc<Policy>>, String> {
+    let one = |applied: &Applied| -> Result<Arc<Policy>, String> {
+        if let Some(same) = known.and_then(|known| known.policies.version(&applied.name, applied.version)) {
+            return Ok(Arc::clone(same));
+        }
+        Policy::load_again(applied.source.as_bytes(), &applied.name, applied.version, services)
+            .map(Arc::new)
+            .map_err(|errors| format!("policy `{}`: {}", applied.name, Problem::document(&errors).detail()))
+    };
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    if stored.len() <= FEW || cores == 1 {
+        return stored.iter().map(one).collect();
+    }
+    thread::scope(|scope| {
+        let parts = stored.chunks(stored.len().div_ceil(cores));
+        let workers: Vec<_> = parts
+            .map(|part| scope.spawn(move || part.iter().map(one).collect::<Result<Vec<_>, _>>()))
+            .collect();
+        let mut compiled = Vec::with_capacity(stored.len());
+        for worker in workers {
+            compiled.extend(worker.join().map_err(|_| "compiling the policies stopped".to_owned())??);
+        }
+        Ok(compiled)
+    })
 }
 
 /// Compiles one service definition.

@@ -5,14 +5,16 @@
 //! ```
 //!
 //! [`act`] is that way, and the only one on which anything reaches an upstream. Planning is done when policies are
-//! bound to the chain (an index from action to rules); gathering has nothing to fetch yet, as all that a rule can
-//! read is in the chain and the request.
+//! bound to the chain (an index from action to rules). Gathered is what a rule reads and neither chain nor request has:
+//! facts that the action's service says how to look up (`facts`).
 //!
 //! Invariant: nothing is performed without an [`Admitted`](placet_store::Admitted), which only the store's commit point makes, and every
 //! refusal has been recorded before it is answered.
 
 mod describe;
+mod facts;
 mod hold;
+pub(crate) mod intent;
 pub(crate) mod observe;
 pub(crate) mod outcome;
 mod passing;
@@ -142,12 +144,13 @@ pub enum ArrivedBody {
 /// # Errors
 /// The refusal, as a problem document that states the decision.
 pub async fn act(app: &Arc<App>, held: &Held, asked: &Asked) -> Result<Answered, Problem> {
-    let mut spent = BTreeSet::new();
+    let (mut spent, mut heard) = (BTreeSet::new(), None);
+    let mut looked_up = facts::LookedUp::default();
     app.operations.space.may_begin()?;
     for _ in 0..ATTEMPTS {
         let bearer = bearer::live(app, held).await?;
         let now = app.clock.now();
-        let described = match describe::describe(app, &bearer, asked).await {
+        let mut described = match describe::describe(app, &bearer, asked).await {
             Ok(described) => described,
             Err(problem) if problem.code() == Code::NotGranted => {
                 return Err(deny_undescribed(app, &bearer, asked, problem, now).await?);
@@ -158,7 +161,13 @@ pub async fn act(app: &Arc<App>, held: &Held, asked: &Asked) -> Result<Answered,
         if !bearer.is_bound_by(&described.rules) {
             continue;
         }
-        let judgement = judge::judge(&bearer.policies, &described.request(&bearer, now));
+        // What took time to read is judged with the authority that there is then.
+        if facts::gather(app, &bearer, &mut described, &mut looked_up, now).await? == facts::Gathered::Anew {
+            continue;
+        }
+        let request = described.request(&bearer, now);
+        let mut judgement = judge::informed(&bearer.policies, &request, described.declared());
+        intent::prefer_people(&mut judgement, asked.approval);
         if judgement.verdict == Verdict::Hold && described.call.streamed {
             let reason = Reason::of(Code::Forbidden)
                 .detail("it needs an approval, and what is streamed can't be shown to a person");
@@ -196,6 +205,16 @@ pub async fn act(app: &Arc<App>, held: &Held, asked: &Asked) -> Result<Answered,
                 }
             }
         };
+        let left = (&mut judgement, release);
+        let release = match intent::pass(app, &bearer, &described, asked, left, &mut heard, now).await? {
+            intent::Next::Admit(release) => *release,
+            intent::Next::Anew => {
+                // The judge took its time: what upstream held before is old.
+                looked_up = facts::LookedUp::default();
+                continue;
+            }
+            intent::Next::Answered(answer) => return Ok(*answer),
+        };
         let action_id = clock::fresh(now);
         let admission = Admission {
             action: action_id,
@@ -221,10 +240,14 @@ pub async fn act(app: &Arc<App>, held: &Held, asked: &Asked) -> Result<Answered,
                 .prepare(
                     Envelope {
                         permits: release.permitted.permits.clone(),
-                        ..intent(&bearer, &described, &judgement, asked, action_id, now)
+                        ..envelope(&bearer, &described, &judgement, asked, action_id, now)
                     },
                     Some(&observe::beside(
-                        recording::action_body(&described.action, described.secret(), &[])?,
+                        intent::beside(
+                            recording::action_body(&described.action, described.secret(), &[])?,
+                            &judgement,
+                            heard.as_ref(),
+                        ),
                         &judgement.observed,
                     )),
                 )?
@@ -274,7 +297,7 @@ async fn turned_away(
         Refused::Stale => app.refresh().await.map(|()| None),
         Refused::Replay(replay) => {
             let shaping = Shaping::of(bearer, described, judgement, now);
-            outcome::replay(app, &replay, described, shaping.as_ref()).map(Some)
+            outcome::replay(app, &replay, described, shaping).await.map(Some)
         }
         Refused::Fault(fault) => Err(fault.into()),
         refused => {
@@ -346,7 +369,7 @@ async fn deny(
     let stated = serde_json::to_vec(&(
         (&described.action.params, described.action.resource.to_string(), &reasons),
         (described.action.connection, asked.approval, &envelope.source, &envelope.policies),
-        &judgement.observed,
+        (&judgement.observed, described.action.facts.shown()),
     ));
     let stated = stated.map_err(|_| Problem::of(Code::Internal, "a refusal could not be written"))?;
     let key = sha256(&[
@@ -421,7 +444,7 @@ pub(crate) fn labels(labels: &[Arc<str>]) -> Vec<String> {
     labels.iter().map(|label| label.to_string()).collect()
 }
 
-fn intent(
+fn envelope(
     bearer: &Bearer,
     described: &Described,
     judgement: &Judgement,

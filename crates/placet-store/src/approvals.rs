@@ -48,6 +48,9 @@ statements! {
     PENDING_BY_DIGEST = "SELECT document, state, expires, version, digest, closed FROM approvals
                          WHERE agent = ?1 AND state = 'pending' AND closed IS NULL AND digest = ?2 AND expires > ?3
                          ORDER BY id LIMIT 1";
+    /// A no to the same request.
+    DENIED_BY_DIGEST = "SELECT state FROM approvals
+                        WHERE agent = ?1 AND state = 'denied' AND digest = ?2 AND expires > ?3 ORDER BY id LIMIT 1";
     /// How many of an agent's wait.
     COUNT_PENDING = "SELECT COUNT(*) FROM approvals
                      WHERE agent = ?1 AND state = 'pending' AND closed IS NULL AND expires > ?2";
@@ -134,6 +137,22 @@ pub fn pending_by_digest(
     now: Timestamp,
 ) -> Result<Option<Held>, Fault> {
     q.one(&PENDING_BY_DIGEST, &params![agent, digest.0, now], read)
+}
+
+/// What was said of the same request of the same agent and is not over at `now`: that it waits, or a no.
+///
+/// # Errors
+/// [`Fault`].
+pub fn said_by_digest(
+    q: &mut impl Query,
+    agent: AgentId,
+    digest: RequestDigest,
+    now: Timestamp,
+) -> Result<Option<ApprovalState>, Fault> {
+    if let Some(pending) = pending_by_digest(q, agent, digest, now)? {
+        return Ok(Some(pending.approval.state));
+    }
+    q.one(&DENIED_BY_DIGEST, &params![agent, digest.0, now], |row| document::state(&row.text(0)?))
 }
 
 /// How many approvals of `agent` wait at `now`.

@@ -6,8 +6,8 @@ use crate::{
     client::Client,
     commands::{
         account, act, action, agent, approvals, backup, catalog, connection, detail_type, doctor, grant,
-        issuer, keys, permit, policy, provider, record, registration, request, resource_server, restore,
-        scope, service, session, shell, task, token, user,
+        intent, issuer, keys, permit, policy, provider, record, registration, request, resource_server,
+        restore, scope, service, session, shell, task, token, user,
     },
     data::{self, VaultKeys},
     demo,
@@ -79,6 +79,9 @@ pub(crate) enum Command {
     /// Make and end tasks
     #[command(subcommand)]
     Task(task::Command),
+    /// Measure how well it is told which actions fit their purpose
+    #[command(subcommand)]
+    Intent(intent::Command),
     /// Check, apply and show policies
     #[command(subcommand)]
     Policy(policy::Command),
@@ -188,6 +191,7 @@ impl Cli {
                 Command::Token(command) => command.run(&context).await,
                 Command::Grant(command) => command.run(&context).await,
                 Command::Task(command) => command.run(&context).await,
+                Command::Intent(command) => command.run(&context).await,
                 Command::Policy(command) => command.run(&context).await,
                 Command::Service(command) => command.run(&context).await,
                 Command::Connection(command) => command.run(&context).await,

@@ -13,6 +13,7 @@ pub(crate) mod connection;
 pub(crate) mod detail_type;
 pub(crate) mod doctor;
 pub(crate) mod grant;
+pub(crate) mod intent;
 pub(crate) mod issuer;
 mod key;
 pub(crate) mod keys;

@@ -43,6 +43,11 @@ impl Environment {
     }
 }
 
+/// A secret that an operator's file says is in this variable.
+pub(crate) fn secret(name: &str) -> Option<Secret> {
+    text(name).filter(|value| !value.is_empty()).map(Secret::new)
+}
+
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
 fn text(name: &str) -> Option<String> {
     std::env::var(name).ok()

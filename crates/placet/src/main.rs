@@ -14,6 +14,7 @@ mod exit;
 mod holder;
 mod input;
 mod installation;
+mod judge_file;
 mod logs;
 mod output;
 mod policy_files;

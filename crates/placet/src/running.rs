@@ -15,6 +15,7 @@ use placet_identity::{Authorities, Foreign, Providers};
 use placet_server::{
     app::{App, Config},
     clock::Clock,
+    intent::Judge,
     jobs::{self, Jobs},
     mtls::{self, listener::Identity},
     vault::rotation::GONE,
@@ -82,6 +83,8 @@ pub(crate) struct Front {
     pub(crate) client_rate: u32,
     /// Where its policies come from, besides from administrators.
     pub(crate) policies: Option<Followed>,
+    /// Tells whether actions fit their purpose.
+    pub(crate) judge: Option<Judge>,
 }
 
 /// Where clients show certificates.
@@ -99,7 +102,14 @@ pub(crate) struct MutualTls {
 
 impl Default for Front {
     fn default() -> Self {
-        Self { issuer: None, forwarded_by: Vec::new(), mutual_tls: None, client_rate: 10_000, policies: None }
+        Self {
+            issuer: None,
+            forwarded_by: Vec::new(),
+            mutual_tls: None,
+            client_rate: 10_000,
+            policies: None,
+            judge: None,
+        }
     }
 }
 
@@ -119,7 +129,7 @@ pub(crate) async fn start(
 ) -> Result<Running, Failure> {
     let address = listener.local_addr().map_err(|error| Failure::start(error.to_string()))?;
     let base_url = base_url(address);
-    let Front { issuer, forwarded_by, mutual_tls, client_rate, policies } = front;
+    let Front { issuer, forwarded_by, mutual_tls, client_rate, policies, judge } = front;
     let (mtls_listener, mutual_tls) = match mutual_tls {
         Some(MutualTls { listener, url, authorities, header }) => {
             let bound = listener.as_ref().map(|(listener, _)| listener.local_addr()).transpose();
@@ -166,6 +176,7 @@ pub(crate) async fn start(
         keep_record,
         foreign,
         providers,
+        judge,
     };
     let app = App::start(config, store, gateway).await;
     let app = app.map_err(|error| Failure::start(format!("what is stored can't be used: {error}")))?;

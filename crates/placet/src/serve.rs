@@ -12,7 +12,7 @@ use crate::{
     data::{self, DataDir},
     exit::{Exit, Failure},
     installation::Elsewhere,
-    logs,
+    judge_file, logs,
     output::line,
     running::{self, Outside, Pages, Running},
 };
@@ -99,6 +99,9 @@ pub(crate) struct Serve {
     /// changes nothing
     #[arg(long, value_name = "DIR")]
     policies: Option<PathBuf>,
+    /// A file that says where a judge is which tells whether actions fit the purpose of their task (`docs/intent.md`)
+    #[arg(long, value_name = "FILE")]
+    intent_judge: Option<PathBuf>,
     /// How often a second one client may ask the OAuth endpoints of this node
     #[arg(long, value_name = "NUMBER", default_value_t = 10_000)]
     client_rate: u32,
@@ -136,12 +139,18 @@ impl Kept {
 impl Serve {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         logs::start(&self.log, context.environment.no_color)?;
+        let extra_roots = self.upstream_ca.as_deref().map(authorities).transpose()?.unwrap_or_default();
         let asked = running::Front {
             issuer: self.issuer.as_deref().map(checked_issuer).transpose()?,
             forwarded_by: self.forwarded_by.iter().map(IpAddr::to_canonical).collect(),
             mutual_tls: self.mutual_tls.open().await?,
             client_rate: self.client_rate,
             policies: self.policies.as_deref().map(policies::Followed::open).transpose()?,
+            judge: self
+                .intent_judge
+                .as_deref()
+                .map(|path| judge_file::open(path, &extra_roots))
+                .transpose()?,
         };
         let pages_url = self.pages_url.as_deref().map(checked_origin).transpose()?;
         let vault = context.vault_keys(self.vault_key_file.as_deref());
@@ -152,7 +161,6 @@ impl Serve {
             return Err(Failure::start(format!("the vault key file `{}` is not there", path.display())));
         }
         let database = context.database(self.database.as_deref())?;
-        let extra_roots = self.upstream_ca.as_deref().map(authorities).transpose()?.unwrap_or_default();
         let documents = FetchConfig {
             loopback: self.loopback_documents,
             extra_roots: extra_roots.clone(),

@@ -445,7 +445,8 @@ impl Permit {
             return Vec::new();
         }
         let answered = |asked: &Requirement| {
-            self.rules.iter().any(|(policy, rule)| *policy == asked.policy && *rule == asked.rule)
+            !asked.intent
+                && self.rules.iter().any(|(policy, rule)| *policy == asked.policy && *rule == asked.rule)
         };
         requirements.iter().enumerate().filter(|(_, asked)| answered(asked)).map(|(index, _)| index).collect()
     }

@@ -17,7 +17,7 @@ pub(super) fn person(name: &str, roles: &[&str]) -> User {
 
 pub(super) fn requirement(by: Vec<Approver>) -> Requirement {
     let (policy, rule) = ("p@1".into(), "r".into());
-    Requirement { policy, rule, by, not: vec![], count: 1, distinct: false, within: 60 }
+    Requirement { policy, rule, by, not: vec![], count: 1, distinct: false, within: 60, intent: false }
 }
 
 pub(super) fn approval(requirements: Vec<Requirement>, user: Option<UserId>) -> Approval {
@@ -110,6 +110,7 @@ proptest! {
         let bind = |target: &str, body: &str| Binding {
             agent: held.agent, user: None, task: None, grant: held.grant, service: "s@1", connection: "c@1",
             method: "POST", target, headers: &[], content_type: "application/json", body: body.as_bytes(), params: b"{}",
+            facts: &[],
             requirements: &[],
         }.digest(&key);
         prop_assert_eq!(bind(&a, &b) == bind(&c, &d), a == c && b == d);

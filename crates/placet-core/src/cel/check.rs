@@ -6,7 +6,7 @@ use super::{
     functions::Function,
     key,
     node::{Arithmetic, Comparison, Constant, Kind, Macro, MacroKind, Node},
-    vars::{Path, Root},
+    vars::{PARTS, Path, Root},
 };
 
 /// What is declared about the variables.
@@ -225,6 +225,20 @@ impl Checker<'_> {
                 return FieldType::Unknown;
             }
             return FieldType::Timestamp;
+        }
+        if path.is_resource() && field.is_none() {
+            self.issue(node, "`resource` is read by its fields: `resource.uri`".to_owned());
+            return FieldType::Unknown;
+        }
+        if let Some(field) = field
+            && path.is_resource()
+            && !PARTS.contains(&field)
+        {
+            self.issue(
+                node,
+                format!("`resource.{field}` is known or the condition is unknown: it is never absent"),
+            );
+            return FieldType::Unknown;
         }
         // Each step, so that reading a field of a number is found whatever the schema says of such a path.
         for length in 1..segments.len() {

@@ -8,7 +8,7 @@ use super::{
     fuel::Fuel,
     node::{Arithmetic, Comparison, ConstantSet, Kind, Node},
     value::{Text, Value},
-    vars::{Activation, Path, Root},
+    vars::{Activation, PARTS, Path, Root},
 };
 use crate::decimal::Decimal;
 
@@ -37,6 +37,16 @@ impl<'a> Evaluator<'a, '_> {
                 operand.field(name, self.fuel)?.ok_or_else(|| Why::Missing(format!("no such field `{name}`")))
             }
             Kind::Has(operand, name) => {
+                if let Kind::Path(path) = &operand.kind
+                    && path.is_resource()
+                {
+                    return self.has_attribute(path, name);
+                }
+                if let Kind::Path(path) = &operand.kind
+                    && path.is_somebody()
+                {
+                    return self.somebody_has(path, name);
+                }
                 let operand = self.value(operand)?;
                 Ok(Value::Bool(operand.field(name, self.fuel)?.is_some()))
             }
@@ -116,6 +126,13 @@ impl<'a> Evaluator<'a, '_> {
             self.fuel.spend(1)?;
             return Ok(Value::Text(Text::Borrowed(text)));
         }
+        if path.is_somebody() {
+            return Err(Why::Missing(format!("`{path}` is read by its fields")));
+        }
+        if path.is_resource() {
+            // What of it is unknown would look as if it were absent.
+            return Err(Why::Missing("`resource` is read by its fields".to_owned()));
+        }
         let Some(mut json) = self.vars.root(path.root()) else {
             return Err(Why::Missing(format!("`{}` is not known", path.root().name())));
         };
@@ -130,6 +147,31 @@ impl<'a> Evaluator<'a, '_> {
             }
         }
         Value::from_json(json, self.fuel)
+    }
+
+    /// Whether the agent or the user has a field. Of what nothing fills yet that can't be told: that it is absent would be
+    /// taken for an answer.
+    fn somebody_has(&mut self, path: &Path, name: &str) -> Result<Value<'a>, Why> {
+        self.fuel.spend(1)?;
+        let somebody = self.vars.root(path.root());
+        let somebody = somebody.ok_or_else(|| Why::Missing(format!("`{path}` is not known")))?;
+        let has = somebody.get(name).is_some();
+        if !has && path.root().is_unfilled(name) {
+            return Err(Why::Missing(format!("`{path}.{name}` is not known")));
+        }
+        Ok(Value::Bool(has))
+    }
+
+    /// Whether the resource has a part of its own; what is read from upstream is there or unknown, never absent.
+    fn has_attribute(&mut self, path: &Path, name: &str) -> Result<Value<'a>, Why> {
+        self.fuel.spend(1)?;
+        let unknown = || Why::Missing(format!("`resource.{name}` is not known"));
+        let resource = self.vars.root(path.root()).ok_or_else(unknown)?;
+        match resource.get(name) {
+            Some(_) => Ok(Value::Bool(true)),
+            None if PARTS.contains(&name) => Ok(Value::Bool(false)),
+            None => Err(unknown()),
+        }
     }
 
     fn comparison(&mut self, sign: Comparison, sides: &'a [Node; 2]) -> Result<Value<'a>, Why> {
@@ -172,8 +214,14 @@ impl<'a> Evaluator<'a, '_> {
     }
 
     fn membership(&mut self, sides: &'a [Node; 2]) -> Result<Value<'a>, Why> {
-        let [member, collection] = sides;
-        let (member, collection) = (self.value(member)?, self.value(collection)?);
+        let [member, within] = sides;
+        if let Kind::Path(path) = &within.kind
+            && path.is_somebody()
+        {
+            let Value::Text(name) = self.value(member)? else { return Ok(Value::Bool(false)) };
+            return self.somebody_has(path, name.as_ref());
+        }
+        let (member, collection) = (self.value(member)?, self.value(within)?);
         if let Some(length) = collection.list_length() {
             for index in 0..length {
                 self.fuel.spend(1)?;

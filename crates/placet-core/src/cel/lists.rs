@@ -16,7 +16,11 @@ use std::{cell::Cell, collections::BTreeMap, sync::Arc};
 
 /// The lists of one document, by name.
 #[derive(Debug, Default)]
-pub struct Lists(BTreeMap<Box<str>, Stated>);
+pub struct Lists {
+    stated: BTreeMap<Box<str>, Stated>,
+    /// There is nowhere to state any.
+    nowhere: bool,
+}
 
 #[derive(Debug)]
 struct Stated {
@@ -25,6 +29,11 @@ struct Stated {
 }
 
 impl Lists {
+    /// None, for an expression that stands in no document: its lists have to be written out.
+    pub fn none() -> Self {
+        Self { nowhere: true, ..Self::default() }
+    }
+
     /// Adds a list of strings and numbers. Another one of that name is replaced.
     ///
     /// # Errors
@@ -32,13 +41,13 @@ impl Lists {
     pub fn add(&mut self, name: &str, items: &[Json]) -> Result<(), usize> {
         let constants = items.iter().enumerate().map(|(index, item)| constant(item).ok_or(index));
         let set = Arc::new(ConstantSet::new(constants.collect::<Result<_, _>>()?));
-        self.0.insert(name.into(), Stated { set, used: Cell::new(false) });
+        self.stated.insert(name.into(), Stated { set, used: Cell::new(false) });
         Ok(())
     }
 
     /// The names of lists that no expression was filled from, sorted.
     pub fn unused(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().filter(|(_, stated)| !stated.used.get()).map(|(name, _)| &**name)
+        self.stated.iter().filter(|(_, stated)| !stated.used.get()).map(|(name, _)| &**name)
     }
 
     /// Puts the lists in the place of their names.
@@ -78,9 +87,12 @@ impl Lists {
             [] => return error("`lists` is no value: name one of them, as in `lists.NAME`".to_owned()),
             [name, more @ ..] => (name, more),
         };
-        let Some(stated) = self.0.get(name) else {
-            return error(match nearest(name, self.0.keys().map(AsRef::as_ref)) {
+        let Some(stated) = self.stated.get(name) else {
+            return error(match nearest(name, self.stated.keys().map(AsRef::as_ref)) {
                 Some(near) => format!("there is no list `{name}`; did you mean `lists.{near}`?"),
+                None if self.nowhere => {
+                    "only policies have `lists`: write the values here, as in `[\"a\", \"b\"]`".to_owned()
+                }
                 None => format!("there is no list `{name}`: state it under `lists`"),
             });
         };
@@ -177,7 +189,7 @@ mod tests {
         let bound = one.conjuncts()[0].bound().unwrap();
         assert_eq!((bound.op, &bound.literal), (BoundOp::In, &json!(["a.com", "b.org"])));
         assert_eq!(lists.unused().collect::<Vec<_>>(), ["sizes"]);
-        assert_eq!(Arc::strong_count(&lists.0["domains"].set), 2);
+        assert_eq!(Arc::strong_count(&lists.stated["domains"].set), 2);
         let many: Vec<Json> = (0..1000).map(Json::from).collect();
         let mut lists = Lists::default();
         lists.add("many", &many).unwrap();

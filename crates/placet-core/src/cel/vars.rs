@@ -2,9 +2,13 @@
 //!
 //! Invariant: values are borrowed where they stand; nothing is copied to evaluate a condition.
 
+use super::fields::Fields;
 use crate::time::Timestamp;
 use serde_json::Value as Json;
 use std::fmt;
+
+/// What `resource` has of its own; all else of it is read from upstream.
+pub(crate) const PARTS: [&str; 4] = ["uri", "scheme", "authority", "segments"];
 
 /// A name that a condition may start a path with (DESIGN §4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -73,6 +77,11 @@ impl Root {
         }
     }
 
+    /// Whether nothing fills the field of an agent or a user today.
+    pub(super) fn is_unfilled(self, field: &str) -> bool {
+        matches!((self, field), (Self::Agent, "trust") | (Self::User, "claims"))
+    }
+
     pub(super) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().chain([Self::Item]).find(|root| root.name() == name)
     }
@@ -91,6 +100,7 @@ pub trait Facts {
 #[derive(Clone, Copy, Default)]
 pub struct Activation<'a> {
     roots: [Option<&'a Json>; Root::COUNT],
+    params: Option<&'a Fields<'a>>,
     facts: Option<&'a dyn Facts>,
     now: Option<Timestamp>,
 }
@@ -126,6 +136,13 @@ impl<'a> Activation<'a> {
         self
     }
 
+    /// Sets where the members of `params` stand, which are those of the variable set.
+    #[must_use]
+    pub fn params(mut self, params: &'a Fields<'a>) -> Self {
+        self.params = Some(params);
+        self
+    }
+
     /// Sets `now`.
     #[must_use]
     pub fn at(mut self, now: Timestamp) -> Self {
@@ -156,19 +173,29 @@ impl<'a> Activation<'a> {
 
     /// What a path leads to, where something is there. Not for `now`.
     pub(super) fn find(&self, path: &Path) -> Option<Found<'a>> {
+        if path.root == Root::Params
+            && let (Some(params), Some((first, rest))) = (self.params, path.fields.split_first())
+        {
+            return descend(params.find(first)?, rest);
+        }
         if let Some(text) = self.fact(path) {
             return Some(Found::Text(text));
         }
-        let mut json = self.root(path.root)?;
-        for field in &path.fields {
-            json = json.as_object()?.get(&**field)?;
-        }
-        Some(Found::Json(json))
+        descend(self.root(path.root)?, &path.fields)
     }
 
     pub(super) fn now(&self) -> Option<Timestamp> {
         self.now
     }
+}
+
+#[inline]
+fn descend<'a>(from: &'a Json, fields: &[Box<str>]) -> Option<Found<'a>> {
+    let mut json = from;
+    for field in fields {
+        json = json.as_object()?.get(&**field)?;
+    }
+    Some(Found::Json(json))
 }
 
 impl fmt::Debug for Activation<'_> {
@@ -201,6 +228,16 @@ impl Path {
     /// The variable.
     pub fn root(&self) -> Root {
         self.root
+    }
+
+    /// Whether it is the agent or the user as a whole, of which some fields can't be told to be absent.
+    pub(super) fn is_somebody(&self) -> bool {
+        matches!(self.root, Root::Agent | Root::User) && self.fields.is_empty()
+    }
+
+    /// Whether it is the resource as a whole.
+    pub(super) fn is_resource(&self) -> bool {
+        self.root == Root::Resource && self.fields.is_empty()
     }
 
     /// The fields, outermost first; none where the variable itself is read.

@@ -31,6 +31,18 @@ pub fn check_url(client_id: &str) -> Result<(), String> {
     if uri.path.is_empty() {
         return wrong("has no path");
     }
+    // Whoever fetches it may write these otherwise, and it would be another client's.
+    if uri.query.is_some_and(|query| query.contains('\'')) {
+        return wrong("has `'` in its query: write `%27`");
+    }
+    if let Some(authority) = uri.authority {
+        if authority.host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return wrong("has a host in lower case");
+        }
+        if matches!((uri.scheme, authority.port), ("https", Some(443)) | ("http", Some(80))) {
+            return wrong("names no port that is the default of its scheme");
+        }
+    }
     Ok(())
 }
 
@@ -81,6 +93,10 @@ mod tests {
             "https://аpp.example/c",
             "https://app.example/c\u{200b}",
             "HTTPS://app.example/c",
+            "https://App.example/c",
+            "https://app.example:443/c",
+            "https://app.example/c?a='b'",
+            "http://127.0.0.1:80/c",
             "https://app.example\\c",
             "https:///c",
             "agt_01k",

@@ -5,7 +5,7 @@
 
 use super::{AppliedLimit, explain, subject::Subject};
 use crate::{
-    cel::Fuel,
+    cel::{Conjunct, Fuel, Root},
     ledger::{By, Charge, Limit, Measure},
     policy::{BoundLink, LimitOf, bounded, encoded},
     refusal::{Code, Reason},
@@ -99,7 +99,11 @@ fn by_values<'a>(
                 Box::new(explain::amount(subject, link, (owner.0, owner.1), key, code, &detail))
             };
             let text = found.map_err(|why| {
-                refuse(Code::ConditionUnknown, format!("the key that a limit counts by can't be told: {why}"))
+                // Why is told only of what the agent sent itself: agents read this.
+                let own =
+                    key.conjuncts().iter().flat_map(Conjunct::reads).all(|path| path.root() == Root::Params);
+                let told = "the key that a limit counts by can't be told";
+                refuse(Code::ConditionUnknown, if own { format!("{told}: {why}") } else { told.to_owned() })
             })?;
             if text.len() > LONGEST_KEY {
                 let detail = format!("the key that a limit counts by is longer than {LONGEST_KEY} bytes");

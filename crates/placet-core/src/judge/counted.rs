@@ -6,7 +6,7 @@ use super::{Judgement, Verdict};
 use crate::{
     cel::Root,
     chain::Chain,
-    ledger::{Meter, Standing},
+    ledger::{Charge, Meter, Standing},
     refusal::{Code, Reason},
 };
 use serde_json::Value;
@@ -14,15 +14,37 @@ use serde_json::Value;
 /// The decision on counters that stand like this, in the order of the judgement's charges: the verdict of the rules,
 /// or a denial by the first limit that is used up.
 pub fn counted(judgement: &Judgement, chain: &Chain, standings: &[Standing]) -> (Verdict, Vec<Reason>) {
+    by(judgement, chain, standings, |charge, used| charge.fits(used))
+}
+
+/// The same as an agent is told it that only asks: what [`told`] says of each limit.
+pub fn advised(judgement: &Judgement, chain: &Chain, standings: &[Standing]) -> (Verdict, Vec<Reason>) {
+    by(judgement, chain, standings, |charge, used| told(chain, charge).fits(used))
+}
+
+/// What of a charge decides about an agent's advice. Of a limit that is its own, all of it. Of one that it shares, whether
+/// the amount is within the maximum, and whether anything is left at all: by asking about amounts of its choice it would
+/// find out to the cent what the others have used.
+pub fn told(chain: &Chain, charge: &Charge) -> Charge {
+    let alone = is_own(chain, &charge.counter) || !charge.fits(0);
+    Charge { amount: if alone { charge.amount } else { charge.amount.min(1) }, ..charge.clone() }
+}
+
+fn by(
+    judgement: &Judgement,
+    chain: &Chain,
+    standings: &[Standing],
+    fits: impl Fn(&Charge, i64) -> bool,
+) -> (Verdict, Vec<Reason>) {
     let mut charges = judgement.charges.iter().zip(standings).enumerate();
-    match charges.find(|(_, (charge, standing))| !charge.fits(standing.used)) {
+    match charges.find(|(_, (charge, standing))| !fits(charge, standing.used)) {
         Some((index, (_, standing))) => (Verdict::Deny, vec![exceeded(judgement, chain, index, *standing)]),
         None => (judgement.verdict, judgement.reasons.clone()),
     }
 }
 
 /// The reason for a charge of the judgement that doesn't fit: which limit, and when it starts anew or the next one
-/// fits. How much others have used is not told, nor when a bucket that they share has room: that is how much.
+/// fits. Of a limit that others share an agent is told neither how much they have used nor when there is room again.
 pub fn exceeded(judgement: &Judgement, chain: &Chain, index: usize, standing: Standing) -> Reason {
     let mut reason = Reason::of(Code::LimitExceeded);
     let Some(charge) = judgement.charges.get(index) else { return reason };
@@ -39,8 +61,8 @@ pub fn exceeded(judgement: &Judgement, chain: &Chain, index: usize, standing: St
         );
     }
     if let Some(at) = standing.retry_at {
-        let told = charge.meter == Meter::Window || is_own(chain, &charge.counter);
-        reason.remedy.insert(if told { "retry_at" } else { "shared_retry_at" }.into(), at.to_string().into());
+        let name = if is_own(chain, &charge.counter) { "retry_at" } else { "shared_retry_at" };
+        reason.remedy.insert(name.into(), at.to_string().into());
     }
     reason
 }

@@ -7,6 +7,7 @@ use super::{charge::Bill, subject::Subject};
 use crate::{
     cel::{Conjunct, Outcome},
     grant::Missing,
+    intent::Fit,
     policy::{BoundLink, BoundPolicy, LimitOf, Rule},
     refusal::Reason,
 };
@@ -47,6 +48,8 @@ pub(super) enum Event<'e> {
     Approving,
     /// Whether it asks.
     Asked(bool),
+    /// Whether the action fits, as far as the rule's `intent` can be told.
+    Intent(&'e Fit),
     /// Limits of the rule were put on the bill, or of a grant where no rule is open; the last are the denials since.
     Limits(&'e [LimitOf], &'e Bill, &'e [Reason]),
     /// What became of the rule.

@@ -47,7 +47,7 @@ pub(super) fn observe(
 ) -> Vec<Observation> {
     let mut trial = Trial::new(subject, std::mem::take(fuel), listener);
     let chosen = trial.policy(link, bound, &mut Vec::new());
-    let Found { fuel: left, mut denials, chosen: rules, bill, asked, shapes: _ } = trial.found();
+    let Found { fuel: left, mut denials, chosen: rules, bill, asked, shapes: _, intents: _ } = trial.found();
     *fuel = left;
     for charge in bill.charges.iter().filter(|charge| !charge.fits(0)) {
         let mut reason = Reason::of(Code::LimitExceeded);

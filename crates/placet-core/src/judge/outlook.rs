@@ -4,10 +4,10 @@
 //! Invariant: what the judge would allow or hold for some request is never left out, and what is told as certain comes of
 //! every request. Nothing is decided by an outlook.
 
-use super::{Request, explain, subject::Subject};
+use super::{Request, explain, intent, subject::Subject};
 use crate::{
     action::Action,
-    cel::{Conjunct, Fuel, Outcome, Root},
+    cel::{Activation, Conjunct, Fuel, Outcome, Root, Why},
     chain::Chain,
     grant::{Authority, Missing, Origin, cover::AuthorizationDetail},
     ledger::{By, Charge, Limit, Measure},
@@ -103,7 +103,7 @@ pub fn outlook(policies: &BoundPolicies, prospect: &Prospect<'_>) -> Option<Outl
     let request = Request { chain: prospect.chain, action: &action, now: prospect.now, context: None };
     let subject = Subject::new(&request);
     let found = Outlook { certain: true, ..Outlook::default() };
-    let mut view = View { subject: &subject, range: prospect.range, found };
+    let mut view = View { subject: &subject, range: prospect.range, fuel: Fuel::default(), found };
     view.authority()?;
     for link in &policies.links {
         view.link(link)?;
@@ -114,7 +114,18 @@ pub fn outlook(policies: &BoundPolicies, prospect: &Prospect<'_>) -> Option<Outl
 struct View<'a> {
     subject: &'a Subject<'a>,
     range: &'a ResourcePattern,
+    /// For all conditions together, as for a decision. What it doesn't suffice for is open.
+    fuel: Fuel,
     found: Outlook,
+}
+
+/// What a condition says before the request is known.
+enum Said {
+    /// It depends on the request.
+    Open,
+    /// It would cost too much to find out here; a decision may get further, or no further either.
+    Dear,
+    Certain(Outcome),
 }
 
 /// How far an authority permits a prospect.
@@ -207,6 +218,11 @@ impl View<'_> {
                     }
                     way.asks = self.asks(link, rule);
                     *counted &= self.limits(link, &rule.limits, &mut way);
+                    if rule.intent.is_some() {
+                        // What is named in a purpose is told of a whole request.
+                        *counted = false;
+                        way.more = true;
+                    }
                     ways.push(way);
                     chosen = sure;
                 }
@@ -237,6 +253,10 @@ impl View<'_> {
         let asks = if covers { way.asks } else { way.asks.min(Asks::Sometimes) };
         self.found.asks = self.found.asks.max(asks);
         sure &= self.limits(link, &rule.limits, &mut way);
+        if rule.intent.is_some() {
+            sure = false;
+            way.more = true;
+        }
         if !sure {
             self.depends(if covers { way } else { Way { more: true, ..Way::default() } });
         }
@@ -244,7 +264,7 @@ impl View<'_> {
     }
 
     /// What there is to a rule's conditions, and whether they hold for every request; `None` where they hold for none.
-    fn way(&self, link: &BoundLink, rule: &Rule) -> Option<(Way, bool)> {
+    fn way(&mut self, link: &BoundLink, rule: &Rule) -> Option<(Way, bool)> {
         let (mut way, mut sure) = (Way::default(), true);
         let now = self.subject.request.now;
         if let Some(hours) = rule.hours.as_ref().filter(|hours| !hours.open(now)) {
@@ -253,40 +273,50 @@ impl View<'_> {
         }
         let variables = self.subject.variables(link, rule.reads);
         for conjunct in rule.when.iter().flat_map(|condition| condition.expression.conjuncts()) {
-            if is_open(conjunct) {
-                sure = false;
-                tell(conjunct, &mut way);
-            } else if conjunct.evaluate(&variables, &mut Fuel::default()) != Outcome::True {
-                return None;
+            match said(conjunct, &variables, &mut self.fuel) {
+                Said::Open => {
+                    sure = false;
+                    tell(conjunct, &mut way);
+                }
+                Said::Dear => {
+                    sure = false;
+                    way.more = true;
+                }
+                Said::Certain(Outcome::True) => {}
+                Said::Certain(_) => return None,
             }
         }
         Some((way, sure))
     }
 
     /// Whether a deny has no say whatever the request is, and else whether that depends on it.
-    fn refuted(&self, link: &BoundLink, rule: &Rule) -> (bool, bool) {
+    fn refuted(&mut self, link: &BoundLink, rule: &Rule) -> (bool, bool) {
         let closed = rule.hours.as_ref().is_some_and(|hours| !hours.open(self.subject.request.now));
         let variables = self.subject.variables(link, rule.reads);
         let mut open = false;
         for conjunct in rule.when.iter().flat_map(|condition| condition.expression.conjuncts()) {
-            if is_open(conjunct) {
-                open = true;
-            } else if conjunct.evaluate(&variables, &mut Fuel::default()) == Outcome::False {
-                return (true, open);
+            match said(conjunct, &variables, &mut self.fuel) {
+                Said::Open | Said::Dear => open = true,
+                Said::Certain(Outcome::False) => return (true, open),
+                Said::Certain(_) => {}
             }
         }
         (closed, open)
     }
 
-    fn asks(&self, link: &BoundLink, rule: &Rule) -> Asks {
+    fn asks(&mut self, link: &BoundLink, rule: &Rule) -> Asks {
+        self.asks_to_approve(link, rule).max(intent::asks(rule, self.subject.request.chain))
+    }
+
+    fn asks_to_approve(&mut self, link: &BoundLink, rule: &Rule) -> Asks {
         let Some(approve) = &rule.approve else { return Asks::Never };
         let variables = self.subject.variables(link, approve.reads);
         let mut asks = Asks::Always;
         for conjunct in approve.when.iter().flat_map(|condition| condition.expression.conjuncts()) {
-            if is_open(conjunct) {
-                asks = Asks::Sometimes;
-            } else if conjunct.evaluate(&variables, &mut Fuel::default()) == Outcome::False {
-                return Asks::Never;
+            match said(conjunct, &variables, &mut self.fuel) {
+                Said::Open | Said::Dear => asks = Asks::Sometimes,
+                Said::Certain(Outcome::False) => return Asks::Never,
+                Said::Certain(_) => {}
             }
         }
         asks
@@ -332,6 +362,16 @@ impl View<'_> {
             }
         }
         sure
+    }
+}
+
+fn said(conjunct: &Conjunct, variables: &Activation<'_>, fuel: &mut Fuel) -> Said {
+    if is_open(conjunct) {
+        return Said::Open;
+    }
+    match conjunct.evaluate(variables, fuel) {
+        Outcome::Unknown(Why::Fuel) => Said::Dear,
+        outcome => Said::Certain(outcome),
     }
 }
 

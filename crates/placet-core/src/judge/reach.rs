@@ -211,6 +211,9 @@ impl Walk<'_> {
 
     /// The limits of a rule that has its say; `None` where people may be asked.
     fn obligations(&mut self, link: &BoundLink, bound: &BoundPolicy, rule: &Rule) -> Option<()> {
+        if rule.intent.is_some() {
+            return None;
+        }
         if let Some(approve) = &rule.approve {
             let variables = self.subject.variables(link, approve.reads);
             let mut conjuncts = approve.when.iter().flat_map(|condition| condition.expression.conjuncts());

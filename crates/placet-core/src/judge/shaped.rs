@@ -3,7 +3,7 @@
 //!
 //! Invariant: a member that can't be told is dropped; a body that can't be read is withheld.
 
-use super::{Judgement, Request, Verdict, verdict};
+use super::{Judgement, Request, Verdict, need, verdict};
 use crate::{
     cel::{Activation, Conjunct, Expression, FUEL_PER_DECISION, Fuel, Outcome, Root},
     pattern::ResourcePattern,
@@ -17,8 +17,13 @@ use std::{cell::Cell, collections::HashSet, sync::Arc};
 
 /// What all conditions on the rows and members of one answer may spend together, in units of [`Fuel`].
 pub const COST_PER_ANSWER: u64 = 2_000_000;
-/// What judging one member costs besides its conditions: fewer than 10,000 are in one answer.
-const COST_PER_MEMBER: u64 = 200;
+/// What judging one member costs besides rules and conditions: fewer than 10,000 are in one answer.
+const COST_PER_MEMBER: u64 = 125;
+/// What each entry of a rule's `on`, and each of a grant, costs a member: it is compared with the member's resource.
+const COST_PER_ENTRY: u64 = 5;
+/// What a rule that names the action costs a member besides its conditions and its entries, in those: a reason is made of
+/// what it says.
+const ENTRIES_OF_A_RULE: usize = 10;
 /// What a row costs besides its conditions.
 const COST_PER_ROW: u64 = 1;
 
@@ -116,8 +121,11 @@ pub fn shape(
         let left = &left;
         // Made once: its parameters may be large.
         let mut on = request.action.clone();
+        let each = COST_PER_MEMBER.saturating_add(COST_PER_ENTRY.saturating_mul(entries(policies, request)));
+        // What was read is about the resource of the action, and a member is another one.
+        on.facts = crate::service::Facts::default();
         let keep = Box::new(move |item: &Value| {
-            spend(left, COST_PER_MEMBER)?;
+            spend(left, each)?;
             let Some(resource) = members.resource(action, item, &request.action.params) else {
                 return Ok(false);
             };
@@ -127,9 +135,22 @@ pub fn shape(
             let (member, after) =
                 verdict::member(policies, &Request { action: &on, ..*request }, Fuel::new(budget));
             spend(left, budget.saturating_sub(after.left()))?;
+            if !action.lookups().is_empty() {
+                let budget = left.get().min(FUEL_PER_DECISION);
+                let asked = Request { action: &on, ..*request };
+                let (missing, after) = need::missing(policies, &asked, action, Fuel::new(budget));
+                spend(left, budget.saturating_sub(after.left()))?;
+                if missing.is_some() {
+                    return Ok(false);
+                }
+            }
             Ok(member.verdict != Verdict::Deny
                 && member.limits.iter().all(|limit| judgement.limits.contains(limit))
                 && member.shapes.iter().all(|shape| judgement.shapes.contains(shape))
+                && member.intents.iter().all(|asked| {
+                    // What people have answered instead of a judge was for the listing and what is in it.
+                    judgement.intents.contains(asked) || judgement.requirements.contains(&asked.requirement)
+                })
                 && member.requirements.iter().all(|asked| judgement.requirements.contains(asked)))
         });
         targets.push(Target { path: members.items(), what: What::Rows { max: None, keep: Some(keep) } });
@@ -160,6 +181,18 @@ pub fn shape(
         }
     }
     apply(&mut targets, body)
+}
+
+/// What a member's resource is compared with, at most: the entries of the rules that name the action, and of the chain's
+/// grants and registrations.
+fn entries(policies: &BoundPolicies, request: &Request<'_>) -> u64 {
+    let in_force = policies.links.iter().flat_map(BoundLink::in_force);
+    let rules = in_force.flat_map(|bound| bound.policy.candidates(&request.action.name));
+    let named = rules.map(|rule| ENTRIES_OF_A_RULE + rule.entries());
+    let authorities = request.chain.authorities();
+    let granted = authorities
+        .map(|it| it.scope.len() + it.resources.len() + it.tools.len() + it.authorization_details.len());
+    named.chain(granted).map(|count| count as u64).sum()
 }
 
 /// Whether the condition is true of a row. One that costs more than a decision may is unknown, and so not.

@@ -5,8 +5,8 @@
 use super::Request;
 use crate::{
     action::Action,
-    cel::{Activation, Facts, Root},
-    pattern::{Component, ResourcePattern},
+    cel::{Activation, Facts, Fields, Root},
+    pattern::Component,
     policy::{BoundLink, Reads},
 };
 use serde_json::{Map, Value};
@@ -15,13 +15,15 @@ use std::cell::OnceCell;
 /// The variables of one request; each is made when a rule first reads it.
 pub(super) struct Subject<'a> {
     pub(super) request: &'a Request<'a>,
+    params: Fields<'a>,
     action: OnceCell<Value>,
     resource: OnceCell<Value>,
 }
 
 impl<'a> Subject<'a> {
     pub(super) fn new(request: &'a Request<'a>) -> Self {
-        Self { request, action: OnceCell::new(), resource: OnceCell::new() }
+        let params = Fields::of(&request.action.params);
+        Self { request, params, action: OnceCell::new(), resource: OnceCell::new() }
     }
 
     /// The variables that `reads` names, as a link sees them. `risk` is in none.
@@ -38,7 +40,7 @@ impl<'a> Subject<'a> {
                 variables = variables.with(root, value);
             }
         }
-        variables = variables.with(Root::Params, self.request.action.params.as_value());
+        variables = variables.with(Root::Params, self.request.action.params.as_value()).params(&self.params);
         if reads.has(Root::Action) || reads.has(Root::Resource) {
             variables = variables.facts(self);
         }
@@ -61,7 +63,7 @@ impl<'a> Subject<'a> {
                 Some(&made)
             }
             Root::Resource => {
-                made = resource(&action.known);
+                made = resource(action);
                 Some(&made)
             }
             Root::Agent => Some(&link.agent),
@@ -92,7 +94,7 @@ impl Facts for Subject<'_> {
         let action = self.request.action;
         match root {
             Root::Action => Some(self.action.get_or_init(|| self::action(action))),
-            Root::Resource => Some(self.resource.get_or_init(|| resource(&action.known))),
+            Root::Resource => Some(self.resource.get_or_init(|| resource(action))),
             _ => None,
         }
     }
@@ -131,9 +133,10 @@ fn action(action: &Action) -> Value {
     Value::Object(members)
 }
 
-/// The parts that are known whole.
-fn resource(known: &ResourcePattern) -> Value {
-    let mut members = Map::new();
+/// The parts that are known whole, and what was read from upstream.
+fn resource(action: &Action) -> Value {
+    let known = &action.known;
+    let mut members = action.facts.known().clone();
     if known.single().is_some() {
         members.insert("uri".to_owned(), known.as_str().into());
     }

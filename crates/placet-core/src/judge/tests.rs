@@ -2,6 +2,7 @@
 
 mod foreseen;
 mod keys;
+mod need;
 mod oracle;
 mod shaping;
 mod unfilled;

@@ -4,9 +4,12 @@
 //!
 //! Invariant: nothing here is evaluated; what the judge did not evaluate is said to be so.
 
+mod intent;
 mod show;
 #[cfg(test)]
 pub(crate) mod tests;
+
+pub use intent::IntentTrace;
 
 use super::{
     AppliedLimit, Request,
@@ -103,6 +106,9 @@ pub struct RuleTrace {
     /// Its limits.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<LimitTrace>,
+    /// What it asks of the action's intent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intent: Option<IntentTrace>,
     /// What it asks of people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approve: Option<ApproveTrace>,
@@ -361,6 +367,11 @@ impl Listener for Tracer<'_> {
             Event::Conjunct(subject, link, conjunct, outcome) => {
                 self.conjunct(subject, link, conjunct, outcome);
             }
+            Event::Intent(fit) => {
+                if let Some(intent) = self.rule.as_mut().and_then(|rule| rule.intent.as_mut()) {
+                    intent.hear(fit);
+                }
+            }
             Event::Approving => self.approving = true,
             Event::Asked(asks) => {
                 if let Some(approve) = self.rule.as_mut().and_then(|rule| rule.approve.as_mut()) {
@@ -419,6 +430,7 @@ impl RuleTrace {
             hours: rule.hours.as_ref().map(|hours| HoursTrace { hours: hours.to_string(), open: None }),
             when: conjuncts(&rule.when),
             limits: rule.limits.iter().map(LimitTrace::of).collect(),
+            intent: rule.intent.as_ref().map(IntentTrace::of),
             approve: rule.approve.as_ref().map(|approve: &Approve| ApproveTrace {
                 asks: None,
                 by: approve.by.iter().map(ToString::to_string).collect(),

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     approval::Requirement,
     cel::{Fuel, Outcome},
+    intent::Asking,
     policy::{BoundLink, BoundPolicies, BoundPolicy, Condition, Kind, LimitOf, Reads, Rule},
     refusal::{Code, Reason},
 };
@@ -75,6 +76,7 @@ pub(super) struct Found {
     pub(super) bill: Bill,
     pub(super) asked: Vec<(Requirement, Reason)>,
     pub(super) shapes: Vec<AppliedShape>,
+    pub(super) intents: Vec<Asking>,
 }
 
 impl<'a, L: Listener> Trial<'a, L> {
@@ -86,6 +88,7 @@ impl<'a, L: Listener> Trial<'a, L> {
             bill: Bill::default(),
             asked: Vec::new(),
             shapes: Vec::new(),
+            intents: Vec::new(),
         };
         Self { subject, found, listener }
     }
@@ -267,6 +270,10 @@ impl<'a, L: Listener> Trial<'a, L> {
                 self.found.shapes.push(applied);
             }
         }
+        if let Some(intent) = &rule.intent {
+            let fit = self.found.intent(self.subject, link, (bound, rule), intent);
+            self.listener.hear(Event::Intent(&fit));
+        }
         let Some(approve) = &rule.approve else { return };
         self.listener.hear(Event::Approving);
         // Unknown asks.
@@ -291,6 +298,7 @@ impl<'a, L: Listener> Trial<'a, L> {
                 limits: Vec::new(),
                 charges: Vec::new(),
                 shapes: Vec::new(),
+                intents: Vec::new(),
                 requirements: Vec::new(),
                 policies,
                 chosen: Vec::new(),
@@ -304,6 +312,7 @@ impl<'a, L: Listener> Trial<'a, L> {
             limits: self.found.bill.limits,
             charges: self.found.bill.charges,
             shapes: self.found.shapes,
+            intents: self.found.intents,
             requirements,
             policies,
             chosen: self.found.chosen,

@@ -3,7 +3,10 @@
 //! Invariant: a member that is not understood, or that has no meaning beside the others, is an error.
 
 use super::{By, Limit, LimitError, MOST, Measure, Per, Rate};
-use crate::{cel::Expression, decimal::Decimal};
+use crate::{
+    cel::{Expression, Lists},
+    decimal::Decimal,
+};
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
@@ -22,15 +25,23 @@ impl Limit {
     /// # Errors
     /// The member that is wrong and what it should be.
     pub fn from_json(value: &Value) -> Result<Self, LimitError> {
+        Self::from_json_with(value, &Lists::none())
+    }
+
+    /// As [`Limit::from_json`], with the lists that its expressions may name as `lists.NAME`.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn from_json_with(value: &Value, lists: &Lists) -> Result<Self, LimitError> {
         let map = value.as_object().ok_or_else(|| LimitError::new("count", "a limit is a mapping"))?;
         if let Some(unknown) = map.keys().find(|key| !KNOWN.contains(&key.as_str())) {
             let message = format!("unknown member `{unknown}` of a limit; known: {}", KNOWN.join(", "));
             return Err(LimitError::new("count", message));
         }
-        let measure = Members(map).measure()?;
+        let measure = Members(map).measure(lists)?;
         let by = match Members(map).text("by")? {
             None => By::Agent,
-            Some(text) => By::parse(text).map_err(|message| LimitError::new("by", message))?,
+            Some(text) => By::parse_with(text, lists).map_err(|message| LimitError::new("by", message))?,
         };
         let (per, zone) = match measure {
             Measure::Count { .. } | Measure::Sum { .. } => Members(map).window()?,
@@ -45,7 +56,7 @@ impl Limit {
 struct Members<'a>(&'a Map<String, Value>);
 
 impl<'a> Members<'a> {
-    fn measure(self) -> Result<Measure, LimitError> {
+    fn measure(self, lists: &Lists) -> Result<Measure, LimitError> {
         let has = |member: &&'static str| self.0.contains_key(*member);
         let kinds: Vec<&'static str> =
             ["count", "sum", "rate", "concurrent"].into_iter().filter(has).collect();
@@ -56,7 +67,7 @@ impl<'a> Members<'a> {
             }
             ["sum"] => {
                 self.without("sum", &["burst"])?;
-                self.sum()
+                self.sum(lists)
             }
             ["rate"] => {
                 self.without("rate", &["max", "per", "zone"])?;
@@ -84,14 +95,14 @@ impl<'a> Members<'a> {
         }
     }
 
-    fn sum(self) -> Result<Measure, LimitError> {
+    fn sum(self, lists: &Lists) -> Result<Measure, LimitError> {
         let (Some(of), Some(max)) = (self.text("sum")?, self.number("max")?) else {
             return Err(LimitError::new(
                 "sum",
                 "a limit has `count`, `rate`, `concurrent`, or `sum` with `max`",
             ));
         };
-        let of = Expression::parse(of).map_err(|error| LimitError::new("sum", error.message))?;
+        let of = Expression::parse_with(of, lists).map_err(|error| LimitError::new("sum", error.message))?;
         let max = max.to_millionths().map_err(|error| LimitError::new("max", format!("`max`: {error}")))?;
         if max < 0 {
             return Err(LimitError::new("max", "`max` is 0 or more"));

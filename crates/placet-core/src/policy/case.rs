@@ -29,7 +29,8 @@ use crate::{
     judge::{self, Observation, Request, Trace, Verdict},
     ledger::Standing,
     refusal::Reason,
-    service::Service,
+    service::{Service, ServiceAction},
+    shape::Shape,
     time::Timestamp,
     yaml::Spanned,
 };
@@ -122,6 +123,8 @@ pub struct Case {
     chain: Chain,
     /// What is to be done, or why it is refused before any rule is asked.
     action: Result<Action, Reason>,
+    /// Its declaration, where that says how to look something up.
+    declared: Option<ServiceAction>,
     context: Option<Value>,
     now: Timestamp,
     spent: Vec<Spent>,
@@ -139,6 +142,9 @@ pub struct Decided {
     /// What policies in `mode: observe` would have said.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub observed: Vec<Observation>,
+    /// What of the answer the agent would get to see; empty where it was denied.
+    #[serde(skip)]
+    pub shapes: Vec<Arc<Shape>>,
     /// How it went; an empty tree where it was refused before any rule was asked.
     #[serde(skip)]
     pub trace: Trace,
@@ -174,6 +180,7 @@ impl Case {
                     reasons: vec![reason.clone()],
                     rules: Vec::new(),
                     observed: Vec::new(),
+                    shapes: Vec::new(),
                     trace: Trace::default(),
                 };
             }
@@ -181,6 +188,7 @@ impl Case {
         let bound = policies.bind(&self.chain);
         let request = Request { chain: &self.chain, action, now: self.now, context: self.context.as_ref() };
         let (judgement, mut trace) = judge::traced(&bound, &request);
+        let judgement = judge::denied_if_blind(judgement, &bound, &request, self.declared.as_ref());
         let of = |index: usize| trace.limits.get(index);
         let standings: Vec<Standing> = trace
             .charges
@@ -192,6 +200,7 @@ impl Case {
         trace.stand(&standings);
         let (decision, reasons) = judge::counted(&judgement, &self.chain, &standings);
         let rules = if decision == Verdict::Deny { &[] } else { &*judgement.chosen };
+        let shapes = if decision == Verdict::Deny { &[] } else { &*judgement.shapes };
         let rule = |(policy, rule): &(Arc<str>, Arc<str>)| ChosenRule {
             policy: policy.to_string(),
             rule: rule.to_string(),
@@ -200,6 +209,7 @@ impl Case {
             decision,
             reasons,
             rules: rules.iter().map(rule).collect(),
+            shapes: shapes.iter().map(|applied| Arc::clone(&applied.shape)).collect(),
             observed: judgement.observed,
             trace,
         }

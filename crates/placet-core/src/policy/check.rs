@@ -4,7 +4,7 @@
 //! Invariant: the same checks whichever of the two comes second.
 
 use super::{
-    Policy, PolicySet, key,
+    Policy, PolicySet, intent, key,
     rule::{Rule, Use},
     types::Declared,
 };
@@ -16,11 +16,11 @@ use crate::{
 };
 
 /// One thing that is wrong with a pair.
-struct Finding {
-    at: Position,
-    message: String,
-    help: Option<String>,
-    warning: bool,
+pub(super) struct Finding {
+    pub(super) at: Position,
+    pub(super) message: String,
+    pub(super) help: Option<String>,
+    pub(super) warning: bool,
 }
 
 /// Checks a new policy against the services in force.
@@ -93,6 +93,7 @@ fn pair(rule: &Rule, service: &Service) -> Vec<Finding> {
         if !action.claimed().is_empty() {
             resources(rule, service, action, &mut found);
         }
+        intent::check(rule, service, action, &mut found);
         for (expression, node, purpose) in rule.expressions() {
             let at = |offset| node.position_within(offset);
             claimed_reads(expression, service, action, &at, &mut found);
@@ -141,6 +142,8 @@ fn claimed_reads(
             (Root::Params, Some(name)) => action.claimed().iter().find(|claimed| ***claimed == **name),
             (Root::Params, None) => Some(first),
             (Root::Resource, Some(member)) if &**member == "scheme" => None,
+            // Which object is looked up rests on no claim.
+            (Root::Resource, Some(member)) if action.fact(member).is_some() => None,
             (Root::Resource, _) => Some(first),
             _ => None,
         };

@@ -12,6 +12,7 @@
 //! Invariant: never a guess. *Not wider* is said where no request can be; *wider* only with a request of which the
 //! judge says so.
 
+mod declared;
 mod ground;
 mod model;
 mod obligations;
@@ -28,7 +29,11 @@ mod witness;
 pub(super) use possible::check as check_possible;
 
 use super::{Mode, Policy, PolicySet};
-use crate::{refusal::Reason, service::Effect, time::Timestamp};
+use crate::{
+    refusal::Reason,
+    service::{Effect, Service},
+    time::Timestamp,
+};
 use model::Model;
 use serde::Serialize;
 use serde_json::Value;
@@ -89,15 +94,27 @@ pub struct Witness {
     pub at: Timestamp,
 }
 
+/// As [`compare_with`], where nothing is known of any service.
+pub fn compare(first: &[Arc<Policy>], second: &[Arc<Policy>], now: Timestamp) -> Comparison {
+    compare_with(first, second, &[], now)
+}
+
 /// Whether `second` allows anything that `first` does not, or with fewer limits or approvals. Each is a whole set of
 /// policies: what one of them lets through another may deny. Hours are compared over the two years from `now`.
-pub fn compare(first: &[Arc<Policy>], second: &[Arc<Policy>], now: Timestamp) -> Comparison {
+/// Of an action that one of the services declares only requests are looked at that the service lets through.
+pub fn compare_with(
+    first: &[Arc<Policy>],
+    second: &[Arc<Policy>],
+    services: &[&Service],
+    now: Timestamp,
+) -> Comparison {
     let mut model = Model::default();
     let (first, second) = (PolicySet::new(first.to_vec()), PolicySet::new(second.to_vec()));
     let ours = taken_apart(&mut model, &first);
     let theirs = taken_apart(&mut model, &second);
     let grounds = ground::find(&mut model, [&ours, &theirs]);
-    search::Search::new(&model, (&ours, &first), (&theirs, &second), now).run(&grounds)
+    let declared = services.iter().flat_map(|service| service.actions()).collect();
+    search::Search::new(&model, (&ours, &first), (&theirs, &second), declared, now).run(&grounds)
 }
 
 fn taken_apart<'p>(model: &mut Model<'p>, set: &'p PolicySet) -> Side<'p> {

@@ -5,6 +5,7 @@
 use super::{
     Mode, Policy, approvers, compact, duration,
     hours::Hours,
+    intent::IntentOf,
     key, lists,
     rule::{Condition, Index, Kind, LimitNodes, LimitOf, Named, On, OnWhat, Reads, Rule},
     selector::{Handle, Selector},
@@ -25,7 +26,7 @@ pub(super) const KEYS: &[&str] = &["policy", "applies_to", "mode", "lists", "rul
 pub(super) const SELECTOR_KEYS: &[&str] = &["agents", "labels"];
 pub(super) const RECORD_KEYS: &[&str] = &["keep"];
 pub(super) const RULE_KEYS: &[&str] =
-    &["name", "allow", "deny", "guard", "on", "when", "limits", "approve", "shape", "hours"];
+    &["name", "allow", "deny", "guard", "on", "when", "limits", "approve", "shape", "hours", "intent"];
 pub(super) const LIMIT_KEYS: &[&str] =
     &["count", "sum", "max", "per", "zone", "by", "rate", "burst", "concurrent"];
 
@@ -226,7 +227,7 @@ impl Reader<'_> {
             .unwrap_or_default();
         let hours = map.optional("hours").map(|reading| Hours::read(&reading));
         if kind == Some(Kind::Deny) {
-            for key in ["limits", "approve", "shape"] {
+            for key in ["limits", "approve", "shape", "intent"] {
                 if let Some(at) = map.key_position(key) {
                     self.report
                         .error(at, format!("a `deny` has no `{key}`: nothing that it matches may run"));
@@ -244,6 +245,10 @@ impl Reader<'_> {
             None => None,
             Some(reading) => Some(shape::read(&reading, self.lists)?),
         };
+        let intent = match map.optional("intent") {
+            None => None,
+            Some(reading) => Some(IntentOf::read(&reading)?),
+        };
         Some(Rule {
             name: name?.into(),
             kind: kind?,
@@ -258,6 +263,7 @@ impl Reader<'_> {
             limits,
             approve,
             shape,
+            intent,
             node: item.node().place(),
         })
     }
@@ -322,7 +328,7 @@ impl Reader<'_> {
         {
             expression(&reading, self.report, self.lists)?;
         }
-        match Limit::from_json(&to_json(item.node())) {
+        match Limit::from_json_with(&to_json(item.node()), self.lists) {
             Ok(limit) => {
                 if limit.max() == 0 {
                     item.warning("the maximum is 0: the rule never lets anything through");

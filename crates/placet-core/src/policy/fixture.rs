@@ -35,7 +35,7 @@ pub(crate) fn policy(source: &str) -> Arc<Policy> {
 }
 
 /// One link of a chain to be; each agent's number is its place.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct Spec {
     pub(crate) agent: Agent,
     pub(crate) user: Option<User>,
@@ -109,6 +109,7 @@ impl Spec {
             id: id(number),
             label: Some("case-7".to_owned()),
             description: Some("mine".to_owned()),
+            stated: crate::intent::Stated::default(),
             agent: self.agent.id,
             user: self.user.as_ref().map(|user| user.id),
             parent: None,
@@ -171,6 +172,7 @@ pub(crate) fn action(name: &str, resource: &str, params: Value) -> Action {
     };
     let name = ActionName::parse(name).unwrap();
     Action {
+        facts: Default::default(),
         effect: Some(Effect::Write),
         ..Action::stated(name, ResourceUri::parse(resource).unwrap(), params)
     }

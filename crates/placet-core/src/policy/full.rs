@@ -75,6 +75,9 @@ fn rule(rule: &Rule) -> String {
     if let Some(shape) = &rule.shape {
         let _ = write!(out, ", shape: {}", shape.in_full());
     }
+    if let Some(intent) = &rule.intent {
+        let _ = write!(out, ", intent: {}", intent.in_full());
+    }
     if let Some(approve) = &rule.approve {
         let _ = write!(out, ", approve: {{{}}}", approve.in_full(&conditions(&approve.when)));
     }

@@ -2,7 +2,7 @@
 //!
 //! Invariant: immutable after loading.
 
-use super::{hours::Hours, shape::ShapeOf};
+use super::{hours::Hours, intent::IntentOf, shape::ShapeOf};
 use crate::{
     approval::{Approver, Except, Requirement},
     cel::{Conjunct, Expression, Root},
@@ -52,6 +52,8 @@ pub(crate) struct Rule {
     pub(crate) approve: Option<Approve>,
     /// What it does to what comes back.
     pub(crate) shape: Option<ShapeOf>,
+    /// What it asks of the action's intent.
+    pub(crate) intent: Option<IntentOf>,
     /// Which variables `when` reads.
     pub(crate) reads: Reads,
     /// Where it stands, for diagnostics.
@@ -132,6 +134,7 @@ impl Approve {
             count: self.count,
             distinct: self.distinct,
             within: self.within,
+            intent: false,
         }
     }
 }
@@ -169,6 +172,11 @@ impl Rule {
     /// The actions that it names without a star.
     pub(crate) fn names_whole(&self) -> impl Iterator<Item = ActionName> {
         self.actions.iter().filter_map(|named| named.pattern.single())
+    }
+
+    /// How many resources it names.
+    pub(crate) fn entries(&self) -> usize {
+        self.on.as_ref().map_or(0, |on| on.len())
     }
 
     /// Whether it has its say whatever the request and the time are, where it names the action.

@@ -31,6 +31,7 @@ pub fn schema() -> Value {
             "hours": hours(),
             "limit": limit(),
             "approve": approve(),
+            "intent": super::intent::schema(),
             "shape": shape(),
             "lists": lists(),
             "conditions": some(&json!({"type": "string", "minLength": 1, "maxLength": 2048})),
@@ -43,7 +44,7 @@ pub fn schema() -> Value {
 }
 
 /// A key: what it is for, an example, what it can be.
-fn key(about: &str, example: Value, kind: Value) -> Value {
+pub(super) fn key(about: &str, example: Value, kind: Value) -> Value {
     let mut all = Map::new();
     all.insert("description".to_owned(), about.into());
     all.insert("examples".to_owned(), Value::Array(vec![example]));
@@ -54,11 +55,11 @@ fn key(about: &str, example: Value, kind: Value) -> Value {
 }
 
 /// A value, or a list of at least one.
-fn some(item: &Value) -> Value {
+pub(super) fn some(item: &Value) -> Value {
     json!({"anyOf": [item, {"type": "array", "items": item, "minItems": 1}]})
 }
 
-fn object(required: &[&str], properties: Value) -> Value {
+pub(super) fn object(required: &[&str], properties: Value) -> Value {
     json!({"type": "object", "required": required, "properties": properties, "additionalProperties": false})
 }
 
@@ -108,13 +109,17 @@ fn rule() -> Value {
             "limits": key("How often, how much, how many at once.", json!([{"count": 5, "per": "day"}]), some(&reference("limit"))),
             "approve": reference("approve"),
             "shape": reference("shape"),
+            "intent": reference("intent"),
         }),
     );
     let one = Kind::ALL.map(|kind| json!({"required": [kind.as_str()]}));
     if let Some(rule) = rule.as_object_mut() {
         rule.insert("oneOf".to_owned(), Value::Array(one.to_vec()));
         rule.insert("if".to_owned(), json!({"required": [Kind::Deny.as_str()]}));
-        rule.insert("then".to_owned(), json!({"properties": {"limits": false, "approve": false}}));
+        rule.insert(
+            "then".to_owned(),
+            json!({"properties": {"limits": false, "approve": false, "intent": false}}),
+        );
     }
     rule
 }

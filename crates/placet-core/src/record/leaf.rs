@@ -88,6 +88,8 @@ entry_types! {
     ActionIntent = "action.intent",
     /// What became of an action that was sent.
     ActionOutcome = "action.outcome",
+    /// The result of an action was withheld from its agent: what rules say about what comes back could not be applied.
+    ActionWithheld = "action.withheld",
     /// It was found out what became of an action of which nobody knew.
     ActionSettled = "action.settled",
     /// People were asked.

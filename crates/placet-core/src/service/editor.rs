@@ -2,7 +2,10 @@
 //!
 //! Invariant: it has every key that the reader knows and no other; whatever loads satisfies it.
 
-use super::{MAX_ACTIONS, load};
+use super::{
+    MAX_ACTIONS, load,
+    resolve::{self, FactType},
+};
 use serde_json::{Map, Value, json};
 
 /// The schema of a service.
@@ -106,9 +109,42 @@ fn action() -> Value {
                 "resource": key("The resource of one; `{name}` is its member.", json!("order://all/{id}"),
                     json!({"type": "string", "pattern": "://"})),
             }))),
+        "resolve": key("What can be looked up at upstream before it is decided; conditions read it as `resource.NAME`.",
+            json!({"order": {"path": "/orders/{order_id}", "facts": {"owner": {"at": "/customer/id", "type": "string"}}}}),
+            json!({"type": "object", "maxProperties": resolve::MOST_LOOKUPS, "propertyNames": {"pattern": "^[a-z_][a-z0-9_]*$"},
+                "additionalProperties": lookup()})),
         "stream": key("Whether the body of a request is passed on as it comes; rules then can't read parameters.",
             json!(true), json!({"type": "boolean"})),
     })
+}
+
+fn lookup() -> Value {
+    let fact = object(
+        &["at", "type"],
+        json!({
+            "at": key("Where it stands in the answer, a JSON pointer.", json!("/customer/id"),
+                json!({"type": "string", "pattern": "^/"})),
+            "type": key("Its type; anything else is unknown.", json!("string"), json!({"enum": FactType::WORDS})),
+        }),
+    );
+    object(
+        &["path", "facts"],
+        json!({
+            "method": key("It is a GET.", json!("GET"), json!({"const": "GET"})),
+            "path": key("The path behind `base_url`; `{name}` is a parameter of the action.", json!("/orders/{order_id}"),
+                json!({"type": "string", "pattern": "^/"})),
+            "query": key("Members of the query: `$params.NAME` of the action, or values.", json!({"expand": "customer"}),
+                json!({"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}})),
+            "facts": key("What the answer says, by name.", json!({"owner": {"at": "/customer/id", "type": "string"}}),
+                json!({"type": "object", "minProperties": 1, "maxProperties": resolve::MOST_FACTS,
+                    "propertyNames": {"pattern": "^[a-z_][a-z0-9_]*$"}, "additionalProperties": fact})),
+            "binds": key("Parameters by which upstream refuses the action where it is about another thing.", json!(["case_id"]),
+                json!({"type": "array", "items": {"type": "string"}})),
+            "max_bytes": key("The most bytes of the answer that are read.", json!(65536),
+                json!({"type": "integer", "minimum": 1, "maximum": 1_048_576})),
+            "within": key("How long it may take.", json!("2s"), json!({"type": "string", "pattern": "^([1-9]|10)s$"})),
+        }),
+    )
 }
 
 fn status() -> Value {
@@ -139,7 +175,7 @@ fn status() -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::{Service, status};
+    use crate::service::{Service, resolve, status};
     use std::collections::BTreeSet;
 
     fn validator() -> jsonschema::Validator {
@@ -158,6 +194,11 @@ mod tests {
             ("/$defs/action/properties", load::ACTION_KEYS),
             ("/$defs/action/properties/status/properties", status::KEYS),
             ("/$defs/action/properties/response/properties", &["items", "resource"]),
+            ("/$defs/action/properties/resolve/additionalProperties/properties", resolve::KEYS),
+            (
+                "/$defs/action/properties/resolve/additionalProperties/properties/facts/additionalProperties/properties",
+                resolve::FACT_KEYS,
+            ),
             ("/$defs/action/properties/status/properties/happened/properties", status::ANSWER_KEYS),
         ] {
             let found: BTreeSet<&str> =
@@ -193,6 +234,21 @@ mod tests {
             [name, base, auth, &action("params: {type: array}")],
             [name, base, auth, &action("status: {action: a.b}")],
             [name, base, auth, &action("stream: 1")],
+            [
+                name,
+                base,
+                auth,
+                &action("resolve: {o: {method: POST, path: /o, facts: {a: {at: /a, type: string}}}}"),
+            ],
+            [name, base, auth, &action("resolve: {o: {path: /o, facts: {}}}")],
+            [name, base, auth, &action("resolve: {o: {path: /o, facts: {a: {at: a, type: string}}}}")],
+            [name, base, auth, &action("resolve: {o: {path: /o, facts: {a: {at: /a, type: text}}}}")],
+            [
+                name,
+                base,
+                auth,
+                &action("resolve: {o: {path: /o, within: 11s, facts: {a: {at: /a, type: string}}}}"),
+            ],
         ] {
             let text = lines.join("\n");
             assert!(Service::parse(text.as_bytes(), None).is_err(), "the reader takes {text}");

@@ -2,7 +2,9 @@
 
 use super::{
     Effect, MAX_ACTIONS, Members, PathTemplate, ResourceTemplate, Service, ServiceAction, StatusCheck,
-    schema::ParamsSchema, template::TemplateError,
+    resolve::{self, Around},
+    schema::ParamsSchema,
+    template::TemplateError,
 };
 use crate::{
     call::{Auth, Method},
@@ -28,8 +30,8 @@ pub(super) const ACTION_KEYS: &[&str] = &[
     "status",
     "stream",
     "response",
+    "resolve",
 ];
-const LATER_KEYS: &[&str] = &["resolve"];
 pub(super) const METHODS: [Method; 6] =
     [Method::Get, Method::Head, Method::Post, Method::Put, Method::Patch, Method::Delete];
 
@@ -44,7 +46,7 @@ pub(super) fn service(
 }
 
 fn read(map: &MapReading<'_>, report: &Report) -> Option<Service> {
-    finish(map, SERVICE_KEYS);
+    map.finish(SERVICE_KEYS);
     // Each part is read before any `?`, so that all mistakes are found.
     let name = map.required("service").and_then(|it| name(&it));
     let description = description(map);
@@ -56,6 +58,17 @@ fn read(map: &MapReading<'_>, report: &Report) -> Option<Service> {
     if let (Some(Auth::Query { name }), Some(actions)) = (&auth, &actions) {
         check_member(map, name, actions);
     }
+    if let (Some(auth), Some(actions), Some(at)) = (&auth, &actions, map.key_position("auth")) {
+        for (action, member) in
+            actions.values().filter_map(|it| Some((it, resolve::beside_credential(it, auth)?)))
+        {
+            let message = format!(
+                "the query member `{member}` carries the credential, so no lookup of `{}` can have it",
+                action.name
+            );
+            map.report().error(at, message);
+        }
+    }
     let (origin, base_path) = base?;
     Some(Service {
         name: name?,
@@ -66,19 +79,6 @@ fn read(map: &MapReading<'_>, report: &Report) -> Option<Service> {
         allow_private,
         actions: actions?,
     })
-}
-
-fn finish(map: &MapReading<'_>, known: &[&str]) {
-    let mut all = known.to_vec();
-    for key in LATER_KEYS {
-        if let Some(at) = map.key_position(key).filter(|_| !known.contains(key)) {
-            map.report().error(at, format!("`{key}` is not supported yet"));
-        }
-        if map.key_position(key).is_some() {
-            all.push(key);
-        }
-    }
-    map.finish(&all);
 }
 
 fn name(it: &Reading<'_>) -> Option<String> {
@@ -346,7 +346,7 @@ fn action(
     name: Option<ActionName>,
     slash: bool,
 ) -> Option<ServiceAction> {
-    finish(map, ACTION_KEYS);
+    map.finish(ACTION_KEYS);
     let description = description(map);
     let method = map.required("method").and_then(|it| method(&it));
     let path = map.required("path").and_then(|it| template(&it, PathTemplate::parse));
@@ -393,6 +393,13 @@ fn action(
         .collect();
     claimed.sort_unstable();
     claimed.dedup();
+    let resolve = match map.optional("resolve") {
+        None => Vec::new(),
+        Some(it) => {
+            let settled: Vec<&str> = path.variables().chain(bound.iter().map(String::as_str)).collect();
+            resolve::load(&it, &Around { names: &all, settled: &settled, secret: &secret })?
+        }
+    };
     Some(ServiceAction {
         name: name?,
         description,
@@ -409,6 +416,7 @@ fn action(
         encoded_slash: slash,
         status,
         members: members?,
+        resolve,
         stream,
     })
 }

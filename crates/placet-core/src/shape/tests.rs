@@ -22,6 +22,15 @@ fn cut(at: &str, max: Option<usize>, body: Value) -> Result<Value, Withheld> {
 }
 
 #[test]
+fn what_takes_too_many_steps_is_withheld() {
+    let paths: Vec<String> = (0..64).map(|at| format!("$[*].m{at}")).collect();
+    let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+    let body = |rows: usize| Value::Array(vec![json!({}); rows]);
+    assert!(redacted(&paths, body(10_000)).is_ok());
+    assert!(redacted(&paths, body(20_000)) == Err(Withheld::Cost));
+}
+
+#[test]
 fn paths_are_read_and_written_in_one_form() {
     for (text, canonical) in [
         ("$", "$"),

@@ -40,11 +40,18 @@ fn main() {
         return;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    if let Some(at) = arguments.iter().position(|argument| argument == scale::OPEN) {
-        return runtime.block_on(scale::open(Path::new(&arguments[at + 1])));
+    let behind = |name: &str| {
+        let at = arguments.iter().position(|argument| argument == name)?;
+        Some(Path::new(&arguments[at + 1]))
+    };
+    if let Some(directory) = behind(scale::GROW) {
+        return runtime.block_on(scale::grow(directory));
+    }
+    if let Some(directory) = behind(scale::OPEN) {
+        return runtime.block_on(scale::open(directory));
     }
     if arguments.iter().any(|argument| argument == "scale") {
-        return runtime.block_on(scale::measure());
+        return scale::measure();
     }
     let only_proxy = arguments.iter().any(|argument| argument == "proxy");
     if !only_proxy {

@@ -20,14 +20,26 @@ const CALLERS: u64 = 1_000;
 const CONNECTIONS: usize = 16;
 const ROUNDS: usize = 3;
 const ROUND: Duration = Duration::from_secs(2);
+/// The argument after which a directory follows in which the agents are made.
+pub(crate) const GROW: &str = "--grow";
 /// The argument after which a directory follows that is only opened.
 pub(crate) const OPEN: &str = "--open";
 
-/// Makes the agents in steps and measures at each.
-pub(crate) async fn measure() {
+/// Both, each in a process of its own: only the end of a process is sure to let go of the store, and the one that made
+/// the agents holds what that took.
+pub(crate) fn measure() {
     let directory = tempfile::tempdir().unwrap();
+    for step in [GROW, OPEN] {
+        let mut process = Command::new(std::env::current_exe().unwrap());
+        let ended = process.arg(step).arg(directory.path()).stdin(Stdio::null()).status().unwrap();
+        assert!(ended.success());
+    }
+}
+
+/// Makes the agents in steps and measures at each.
+pub(crate) async fn grow(directory: &Path) {
     let upstream = floor::upstream().await;
-    let subject = Subject::start(directory.path(), upstream).await;
+    let subject = Subject::start(directory, upstream).await;
     let mut population = Population::new(&subject);
     let mut first: Option<[Rate; 3]> = None;
     for size in SIZES {
@@ -48,13 +60,6 @@ pub(crate) async fn measure() {
         }
         first.get_or_insert(rates);
     }
-    // It holds the store open.
-    drop(population);
-    subject.stop().await;
-    // In a process of its own: this one holds what it took to make the agents.
-    let mut opening = Command::new(std::env::current_exe().unwrap());
-    let opened = opening.arg(OPEN).arg(directory.path()).stdin(Stdio::null()).status().unwrap();
-    assert!(opened.success());
 }
 
 async fn median(load: &Load) -> Rate {
@@ -71,7 +76,7 @@ pub(crate) async fn open(directory: &Path) {
     let began = Instant::now();
     let subject = Subject::reopen(directory).await;
     let ready = began.elapsed();
-    subject.stop().await;
+    drop(subject);
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim();
     println!("    start with all of them: {ready:.2?}, peak memory {peak}");

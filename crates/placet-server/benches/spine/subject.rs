@@ -204,6 +204,7 @@ async fn serve(directory: &Path) -> Served {
         keep_record: None,
         foreign: placet_identity::Foreign::new(placet_gateway::FetchConfig::default()).unwrap(),
         providers: placet_identity::Providers::new(placet_gateway::FetchConfig::default()).unwrap(),
+        judge: None,
     };
     let gateway = Gateway::new(GatewayConfig::default()).unwrap();
     let app = App::start(config, store.clone(), gateway).await.unwrap();

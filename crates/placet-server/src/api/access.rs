@@ -7,6 +7,7 @@
 //! Invariant: `true` is said only of what is allowed. What is held is `false`, and so is whatever can't be read, but for
 //! calls that are wrong as a whole: those are HTTP errors (§10.1.9 of the standard).
 
+pub(crate) mod request;
 mod said;
 pub(crate) mod search;
 
@@ -45,13 +46,30 @@ pub(crate) async fn evaluation(
 
 async fn one(app: &App, asking: &Asking, source: Source, headers: &HeaderMap, body: Value) -> Answer<Value> {
     let said = Said::read(body)?.complete()?;
+    let form = Form::of(&said);
     let answer = match said.question(app, asking).await {
         Ok(question) => alone(app, asking, source, headers, question).await,
         Err(problem) => Err(problem),
     };
     match answer {
         Err(problem) if is_of_the_call(&problem) => Err(problem),
-        answer => Ok(decision(asking, &answer)),
+        answer => Ok(decision(app, asking, &answer, &form)),
+    }
+}
+
+/// What of a question its answer has to know.
+#[derive(Default)]
+struct Form {
+    /// What an access request would be bound to.
+    bound: Option<[u8; 32]>,
+    /// Whether an approval came with it.
+    approved: bool,
+}
+
+impl Form {
+    fn of(said: &Said) -> Self {
+        let approved = said.context.as_ref().is_some_and(|context| context.contains_key("approval"));
+        Self { bound: said.bound().ok(), approved }
     }
 }
 
@@ -116,9 +134,11 @@ pub(crate) async fn evaluations(
         let detail = "what the `evaluations` have in common is too large for so many: send fewer at once";
         return Err(Problem::of(Code::RequestInvalid, detail));
     }
-    let mut questions = Vec::with_capacity(entries.len());
+    let (mut questions, mut forms) = (Vec::with_capacity(entries.len()), Vec::with_capacity(entries.len()));
     for entry in entries {
-        questions.push(match with_defaults(entry, &defaults).and_then(Said::read) {
+        let said = with_defaults(entry, &defaults).and_then(Said::read);
+        forms.push(said.as_ref().map(Form::of).unwrap_or_default());
+        questions.push(match said {
             Ok(said) => said.question(&app, &asking).await,
             Err(problem) => Err(problem),
         });
@@ -130,7 +150,8 @@ pub(crate) async fn evaluations(
         Semantic::PermitOnFirstPermit => is_permit(&asking, answer),
     };
     let answers = batch::ask(&app, &asking, source, questions, enough).await?;
-    let shown: Vec<Value> = answers.iter().map(|answer| decision(&asking, answer)).collect();
+    let answers = answers.iter().zip(&forms);
+    let shown: Vec<Value> = answers.map(|(answer, form)| decision(&app, &asking, answer, form)).collect();
     Ok(Json(json!({"evaluations": shown})))
 }
 
@@ -163,7 +184,7 @@ fn would_charge(asking: &Asking, answer: &Value) -> bool {
 }
 
 /// An answer in the standard's form (§6.2): `id`, `reasons` and what else there is are in its `context`.
-fn decision(asking: &Asking, answer: &Answer<Value>) -> Value {
+fn decision(app: &App, asking: &Asking, answer: &Answer<Value>, form: &Form) -> Value {
     let answer = match answer {
         Err(problem) => {
             return json!({"decision": false, "context": {"error": batch::error(problem)}});
@@ -189,10 +210,39 @@ fn decision(asking: &Asking, answer: &Answer<Value>) -> Value {
     if permit {
         context.insert("charged".into(), charged.into());
     }
+    if let Some(shapes) = answer.get("shape").and_then(Value::as_array).filter(|_| permit) {
+        context.insert("obligations".into(), shapes.iter().enumerate().map(obligation).collect());
+    }
     if said == "hold" {
         context.insert("held".into(), true.into());
+        context.insert("reason".into(), Code::ApprovalRequired.as_str().into());
+        if let (Asking::ResourceServer(server), Some(bound), Some(approval)) =
+            (asking, &form.bound, answer.get("approval"))
+            && let Some(requestable) = request::requestable(app, server, approval, bound)
+        {
+            context.insert("evaluation_id".into(), answer.get("id").cloned().unwrap_or_default());
+            context.insert("access_request".into(), requestable);
+        }
+        if form.approved {
+            context.insert("next_action".into(), "retry".into());
+        }
+    } else if form.approved && !permit {
+        let reasons = answer.get("reasons").and_then(Value::as_array).into_iter().flatten();
+        let codes: Vec<&str> = reasons.filter_map(|reason| reason.get("code")?.as_str()).collect();
+        let (action, reason) = request::next(&codes);
+        context.insert("next_action".into(), action.into());
+        context.insert("reason".into(), reason.into());
     }
     json!({"decision": permit, "context": context})
+}
+
+/// A shape as an obligation (AuthZEN Profile for Obligations, draft of 2026-07-03): whoever can't do it must not answer.
+fn obligation((index, shape): (usize, &Value)) -> Value {
+    let mut obligation = json!({"type": "custom", "id": format!("shape-{}", index + 1), "vendor": "placet", "action": "shape"});
+    if let (Some(members), Some(shape)) = (obligation.as_object_mut(), shape.as_object()) {
+        members.extend(shape.clone());
+    }
+    obligation
 }
 
 /// `GET /.well-known/authzen-configuration` (§9): where each question is asked, as plain members and signed.
@@ -205,6 +255,9 @@ pub(crate) async fn configuration(State(app): State<Arc<App>>) -> Answer<Respons
         "search_subject_endpoint": format!("{issuer}/access/v1/search/subject"),
         "search_resource_endpoint": format!("{issuer}/access/v1/search/resource"),
         "search_action_endpoint": format!("{issuer}/access/v1/search/action"),
+        "access_request_endpoint": request::endpoint(&app),
+        "capabilities": [request::CAPABILITY],
+        "supported_obligations": ["custom"],
     });
     let document = metadata::signed(&app, Statement::DecisionPointMetadata, document)?;
     Ok(([(header::CACHE_CONTROL, metadata::KEPT)], Json(document)).into_response())

@@ -2,7 +2,8 @@
 //!
 //! It is a listing, not a decision: each action is looked at before its parameters are known, by the rules that the judge
 //! asks ([`placet_core::judge::outlook`]). An agent is told the bounds on what it sends itself and its own limits; what
-//! else a condition looks at is there as `more`.
+//! else a condition looks at is there as `more`. Of limits that others share it is told that they are there. Its questions
+//! are paced and recorded, as all are.
 //!
 //! Invariant: an action that the agent could not take with any parameters is absent, as one that does not exist; but for
 //! those that only its grant lacks and its registration has.
@@ -13,10 +14,13 @@ use super::{
 };
 use crate::{
     app::App,
-    caller::Caller,
+    bearer::Bearer,
+    caller::{Caller, Source},
     connections,
     problem::{Answer, Problem},
+    recording,
     rules::{LiveService, Rules},
+    way,
 };
 use axum::{
     Json,
@@ -33,6 +37,7 @@ use placet_core::{
     },
     ledger::{Meter, Standing},
     policy::BoundPolicies,
+    record::{EntryType, Envelope},
     refusal::Code,
     secret::sha256,
     service::ServiceAction,
@@ -46,6 +51,7 @@ use std::{collections::BTreeMap, sync::Arc};
 pub(crate) async fn show(
     State(app): State<Arc<App>>,
     caller: Caller,
+    source: Source,
     headers: HeaderMap,
     query: QueryParams,
 ) -> Answer<Response> {
@@ -69,7 +75,15 @@ pub(crate) async fn show(
     let policies = rules.policies.bind(&chain);
     let view =
         View { app: &app, rules: &rules, chain: &chain, policies: &policies, full: caller.configures() };
-    let (actions, next) = view.page(query.text("after"), query.limit()?).await?;
+    let limit = query.limit()?;
+    let (actions, next) = view.page(query.text("after"), limit).await?;
+    if let Caller::Agent(bearer) = &caller {
+        let name = |entry: &Value| json!({"action": entry.get("action"), "decision": entry.get("decision")});
+        let told: Vec<Value> = actions.iter().map(name).collect();
+        let asked = json!({"after": query.text("after"), "limit": limit});
+        let body = json!({"resource": null, "catalog": asked, "answer": told});
+        record(&app, bearer, &policies, source, &body).await?;
+    }
     let body = json!({"actions": actions, "next": next});
     let digest = sha256(&[body.to_string().as_bytes()]);
     let tag: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
@@ -84,6 +98,24 @@ pub(crate) async fn show(
         return Ok((StatusCode::NOT_MODIFIED, kept).into_response());
     }
     Ok((kept, Json(body)).into_response())
+}
+
+/// Records that an agent has asked, and what it was told of each action, in one entry.
+async fn record(
+    app: &App,
+    bearer: &Bearer,
+    policies: &BoundPolicies,
+    source: Source,
+    body: &Value,
+) -> Answer<()> {
+    let now = app.clock.now();
+    let envelope = Envelope {
+        policies: way::labels(policies.labels()),
+        source: recording::source(source.0),
+        ..recording::attributed(EntryType::DecisionAdvice, now, &bearer.chain, Some(bearer.claims.jti))
+    };
+    let entry = app.prepare(envelope, Some(body))?.kept_until(policies.keep_until(now));
+    Ok(app.store.append(vec![entry]).await?)
 }
 
 struct View<'a> {
@@ -194,11 +226,12 @@ impl View<'_> {
         let mut left: Option<i64> = None;
         for charge in &quota.charges {
             let used = standings.next().map_or(charge.max, |standing| standing.used);
-            if self.full || is_own(self.chain, &charge.counter) {
+            let own = self.full || is_own(self.chain, &charge.counter);
+            if own {
                 let rest = charge.max.saturating_sub(used).max(0);
                 left = Some(left.map_or(rest, |known| known.min(rest)));
             }
-            if charge.meter == Meter::Window {
+            if own && charge.meter == Meter::Window {
                 told.insert("resets".into(), json!(charge.window.end));
             }
         }

@@ -42,7 +42,7 @@ use placet_core::{
     policy::BoundPolicies,
     record::{EntryType, Envelope, body::redact_secret_members, leaf},
     refusal::{Code, Reader, Reason},
-    service::ServiceAction,
+    service::{Facts, ServiceAction},
 };
 use placet_store::{PreparedEntry, resource_servers::ResourceServer};
 use serde::Deserialize;
@@ -60,6 +60,8 @@ pub(crate) struct Question {
     #[serde(default)]
     pub(crate) params: Map<String, Value>,
     pub(crate) context: Option<Value>,
+    /// What upstream holds about the resource, as an administrator supposes it.
+    pub(crate) facts: Option<Map<String, Value>>,
     #[serde(default)]
     pub(crate) dry_run: bool,
     #[serde(default)]
@@ -69,6 +71,9 @@ pub(crate) struct Question {
     pub(crate) user: Option<StatedUser>,
     pub(crate) token: Option<String>,
     pub(crate) approval: Option<ApprovalId>,
+    /// Whether the caller has said that it can't shape what it answers.
+    #[serde(skip)]
+    pub(crate) unshaped: bool,
     /// Instead of all the others: several questions.
     pub(crate) decisions: Option<Vec<Self>>,
 }
@@ -152,7 +157,7 @@ async fn advise(
     let rebound = (!bearer.is_bound_by(rules)).then(|| rules.policies.bind(&bearer.chain));
     let policies = rebound.as_ref().unwrap_or(&bearer.policies);
     let decision = match described(app, rules, bearer, &asked).await? {
-        Ok(action) => Decision::of(app, (&bearer.chain, policies), action, None, false).await?,
+        Ok(action) => Decision::of(app, (&bearer.chain, policies), action, None, Told::Advice).await?,
         Err(reason) => Decision::denied(&asked, reason),
     };
     let now = app.clock.now();
@@ -175,6 +180,9 @@ async fn by_resource_server(
     }
     if question.approval.is_some() || question.user.is_some() || question.task.is_some() {
         return Err(invalid("about an agent that is only named there is no `approval`, `task` or `user`"));
+    }
+    if question.facts.is_some() {
+        return Err(invalid("`facts` are supposed in an administrator's dry run"));
     }
     let rules = app.rules.load_full();
     let (decision, chain) = stated_for(app, &rules, question).await?;
@@ -222,15 +230,25 @@ async fn stated_for(
     mut question: Question,
 ) -> Result<(Decision, Option<(Chain, BoundPolicies)>), Problem> {
     let context = question.context.take();
-    let explain = question.explain;
+    let (explain, unshaped) = (question.explain, question.unshaped);
     let whose = Whose::of(&mut question);
+    let facts = question.facts.take().unwrap_or_default();
     let asked = Asked::read(question)?;
+    let declared = rules.declaring(&asked.name);
+    if declared.is_none() && !facts.is_empty() {
+        return Err(invalid("`facts`: no service that is in force declares the action, and so none of it"));
+    }
+    if let Some(misfit) = declared.and_then(|(_, declared)| declared.misfit(&facts)) {
+        return Err(invalid(format!("`facts`: {misfit}")));
+    }
     Ok(match (whose::chain(app, whose).await?, stated(rules, &asked)?) {
-        (Ok(chain), Ok(action)) => {
+        (Ok(chain), Ok(mut action)) => {
+            action.facts = Facts::given(facts);
             let policies = rules.policies.bind(&chain);
             let context = context.as_ref();
-            let decision = Decision::of(app, (&chain, &policies), action, context, explain).await?;
-            (decision, Some((chain, policies)))
+            let decision =
+                Decision::of(app, (&chain, &policies), action, context, Told::all(explain)).await?;
+            (if unshaped { decision.whole() } else { decision }, Some((chain, policies)))
         }
         (Err(reason), _) | (_, Err(reason)) => (Decision::denied(&asked, reason), None),
     })
@@ -240,11 +258,14 @@ async fn stated_for(
 pub(crate) struct Asked {
     pub(crate) name: ActionName,
     pub(crate) resource: Option<ResourceUri>,
-    pub(crate) params: Map<String, Value>,
+    pub(crate) params: Params,
 }
 
 impl Asked {
     fn read(question: Question) -> Result<Self, Problem> {
+        if question.facts.is_some() {
+            return Err(invalid("`facts` are for an administrator's dry run"));
+        }
         if question.decisions.is_some() {
             return Err(invalid("`decisions` stand in no other ones"));
         }
@@ -252,7 +273,7 @@ impl Asked {
         let name = ActionName::parse(name).map_err(|error| invalid(format!("`action`: {error}")))?;
         let resource = question.resource.as_deref().map(ResourceUri::parse).transpose();
         let resource = resource.map_err(|error| invalid(format!("`resource`: {error}")))?;
-        Ok(Self { name, resource, params: question.params })
+        Ok(Self { name, resource, params: question.params.into() })
     }
 
     /// The resource, where nothing but the question says it.
@@ -326,6 +347,27 @@ struct Decision {
     trace: Option<Trace>,
 }
 
+/// How much of the counters decides, which is how much is told of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// What an agent may know before it acts.
+    Advice,
+    /// All.
+    All,
+    /// All, and how it went.
+    Explained,
+}
+
+impl Told {
+    fn all(explain: bool) -> Self {
+        if explain { Self::Explained } else { Self::All }
+    }
+
+    fn to(asking: &Asking) -> Self {
+        if somebody::is_trusted(asking) { Self::All } else { Self::Advice }
+    }
+}
+
 impl Decision {
     /// Judges, and looks at the counters as they stand.
     async fn of(
@@ -333,22 +375,28 @@ impl Decision {
         (chain, policies): (&Chain, &BoundPolicies),
         action: Action,
         context: Option<&Value>,
-        explain: bool,
+        told: Told,
     ) -> Result<Self, Problem> {
         let now = app.clock.now();
         let request = Request { chain, action: &action, now, context };
-        let (judgement, used, trace) = if explain {
+        let rules = app.rules.load_full();
+        let declared = rules.declaring(&action.name).map(|(_, declared)| declared);
+        let (judgement, used, trace) = if told == Told::Explained {
             let (judgement, mut trace) = judge::traced(policies, &request);
+            let judgement = judge::denied_if_blind(judgement, policies, &request, declared);
             // Also of what was denied for other reasons.
             let used = way::standings_of(app, trace.charges.clone(), now).await?;
             trace.stand(&used);
             (judgement, used, Some(trace))
         } else {
-            let judgement = judge::judge(policies, &request);
+            let judgement = judge::informed(policies, &request, declared);
             let used = way::standings(app, &judgement, now).await?;
             (judgement, used, None)
         };
-        let (verdict, reasons) = judge::counted(&judgement, chain, &used);
+        let (verdict, reasons) = match told {
+            Told::Advice => judge::advised(&judgement, chain, &used),
+            Told::All | Told::Explained => judge::counted(&judgement, chain, &used),
+        };
         let judged = Some((judgement, used));
         let Action { name, resource, params, service, connection, .. } = action;
         Ok(Self {
@@ -364,13 +412,23 @@ impl Decision {
         })
     }
 
+    /// For whoever can't shape what it answers: what rules shape is denied.
+    fn whole(self) -> Self {
+        match &self.judged {
+            Some((judgement, _)) if self.verdict != Verdict::Deny && !judgement.shapes.is_empty() => {
+                Self { verdict: Verdict::Deny, reasons: vec![unshaped()], ..self }
+            }
+            _ => self,
+        }
+    }
+
     /// What is refused before any rule is asked.
     fn denied(asked: &Asked, reason: Reason) -> Self {
         Self {
             verdict: Verdict::Deny,
             name: asked.name.clone(),
             resource: asked.resource.clone(),
-            params: asked.params.clone().into(),
+            params: asked.params.clone(),
             service: None,
             connection: None,
             reasons: vec![reason],
@@ -445,6 +503,12 @@ fn entry(
     let resource = decision.resource.as_ref().map(ResourceUri::as_str);
     let body = json!({"resource": resource, "params": params, "reasons": reasons});
     app.prepare(envelope, Some(&body))
+}
+
+/// The reason for a yes that has a shape, where the caller applies none.
+fn unshaped() -> Reason {
+    Reason::of(Code::Forbidden)
+        .detail("rules shape what comes back, and the caller says that it does no such thing")
 }
 
 fn invalid(detail: impl Into<String>) -> Problem {

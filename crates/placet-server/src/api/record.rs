@@ -33,7 +33,7 @@ use std::sync::Arc;
 /// Members that every entry has, `null` where they say nothing.
 const ALWAYS: &[&str] = &["agent", "task", "user", "action", "resource", "decision", "params", "reasons"];
 /// Members of a body that stand beside those of the envelope.
-const OF_BODY: &[&str] = &["resource", "params", "reasons"];
+const OF_BODY: &[&str] = &["resource", "params", "facts", "reasons"];
 
 /// `GET /v1/record`
 pub(crate) async fn list(

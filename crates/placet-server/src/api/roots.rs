@@ -18,6 +18,7 @@ use placet_core::{
     agent::{Agent, AgentState},
     grant::{self, Authority, Grant, Origin, cover::AuthorizationDetail},
     id::{AgentId, ConnectionId, UserId},
+    intent::Stated,
     ledger::Limit,
     pattern::{ActionPattern, ResourcePattern},
     record::{EntryType, Envelope},
@@ -155,6 +156,7 @@ pub(crate) fn with_task(
         id: clock::fresh(now),
         label: label.map(str::to_owned),
         description: description.map(str::to_owned),
+        stated: Stated::default(),
         agent: root.agent,
         user: root.user,
         parent: None,
@@ -193,7 +195,8 @@ pub(crate) fn insert(
         "connections": authority.connections, "authorization_details": authority.authorization_details,
         "audience": authority.audience, "limits": grant.limits, "expires": authority.expires,
         "task_label": task.and_then(|task| task.label.clone()),
-        "task_description": task.and_then(|task| task.description.clone())});
+        "task_description": task.and_then(|task| task.description.clone()),
+        "task_stated": task.map(|task| &task.stated).filter(|stated| !stated.is_empty())});
     Ok(tx.record(app.prepare(envelope, Some(&body))?)?)
 }
 

@@ -29,6 +29,7 @@ use axum::{
 use placet_core::{
     grant::cover::AuthorizationDetail,
     id::{AgentId, TaskId},
+    intent::{PlannedCall, Stated},
     ledger::Limit,
     pattern::{ActionPattern, ResourcePattern},
     refusal::Code,
@@ -50,6 +51,8 @@ const MAX_GRANTS: usize = 1000;
 pub struct New {
     task_id: Option<String>,
     description: Option<String>,
+    details: Option<Map<String, Value>>,
+    plan: Option<Vec<PlannedCall>>,
     agent: String,
     #[serde(default, deserialize_with = "stated")]
     user: Option<Option<String>>,
@@ -83,7 +86,9 @@ pub async fn create(
     if new.description.as_ref().is_some_and(|text| text.chars().count() > longest) {
         return Err(invalid(format!("`description` has at most {longest} characters")));
     }
-    let named = Named { label: new.task_id, description: new.description };
+    let stated = Stated { details: new.details, plan: new.plan };
+    let stated = stated.bounded().map_err(|error| invalid(error.to_string()))?;
+    let named = Named { label: new.task_id, description: new.description, stated };
     let wanted = Wanted {
         agent: new.agent,
         scope: new.scope,
@@ -107,6 +112,7 @@ pub async fn create(
 struct Named {
     label: Option<String>,
     description: Option<String>,
+    stated: Stated,
 }
 
 /// The transaction: the task, its root grant, the entry of the record.
@@ -128,6 +134,7 @@ fn make(
         ));
     }
     let (grant, task) = roots::with_task(root, named.label.as_deref(), named.description.as_deref(), now);
+    let task = Task { stated: named.stated.clone(), ..task };
     tasks::insert(tx, &task)?;
     roots::insert(app, tx, &grant, Some(&task), maker, now)?;
     Ok(json!({"id": task.id, "task_id": task.shown_id(), "grant_id": grant.id, "agent": grant.agent,
@@ -306,6 +313,12 @@ fn shown(task: &Task, now: Timestamp) -> Map<String, Value> {
     shown.insert("task_id".into(), task.shown_id().into());
     shown.insert("label".into(), json!(task.label));
     shown.insert("description".into(), json!(task.description));
+    if let Some(details) = &task.stated.details {
+        shown.insert("details".into(), json!(details));
+    }
+    if let Some(plan) = &task.stated.plan {
+        shown.insert("plan".into(), json!(plan));
+    }
     shown.insert("agent".into(), json!(task.agent));
     shown.insert("user".into(), json!(task.user));
     shown.insert("parent".into(), json!(task.parent));

@@ -394,7 +394,7 @@ const OPERATIONS: &[Operation] = &[
         )],
     )
     .takes(Json(
-        "task_id: text, description: text, agent!: text, user: text?, scope: [text], tools: [text], resources: [text], connections: [text], limits: [object], expires: time, authorization_details: [object], audience: [text]",
+        "task_id: text, description: text, details: object, plan: [object], agent!: text, user: text?, scope: [text], tools: [text], resources: [text], connections: [text], limits: [object], expires: time, authorization_details: [object], audience: [text]",
     )),
     op(
         "GET /v1/tasks",
@@ -472,6 +472,8 @@ const OPERATIONS: &[Operation] = &[
     access::CONFIGURATION_AT,
     access::EVALUATION,
     access::EVALUATIONS,
+    access::REQUEST,
+    access::REQUEST_SHOW,
     access::SEARCH_SUBJECT,
     access::SEARCH_RESOURCE,
     access::SEARCH_ACTION,

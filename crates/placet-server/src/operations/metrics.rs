@@ -102,6 +102,8 @@ pub struct Metrics {
     pub tokens: Counter,
     /// What became of calls to upstreams, by `outcome`.
     pub upstream: Counter,
+    /// Questions about intent by the `verdict` of the judge.
+    pub intents: Counter,
     /// The commit point, from asking to its answer.
     pub admit: Durations,
     /// Concluding an action, from asking to its answer.
@@ -169,6 +171,11 @@ impl Metrics {
             ),
             ("placet_tokens_issued_total", "Access and delegation tokens issued.", &self.tokens),
             ("placet_upstream_calls_total", "Calls to upstreams, by what became of them.", &self.upstream),
+            (
+                "placet_intent_judged_total",
+                "Questions to the judge of intent, by its verdict.",
+                &self.intents,
+            ),
         ];
         for (name, help, counter) in counters {
             head(&mut out, name, help, "counter");

@@ -18,7 +18,7 @@ use placet_core::{
     pattern::ActionName,
     refusal::{Code, Reason},
     secret::sha256,
-    service::{Placed, ServiceAction, check_target, normal_path},
+    service::{Facts, Placed, ServiceAction, check_target, normal_path},
     time::Timestamp,
 };
 use serde_json::{Map, Value};
@@ -28,7 +28,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct Described {
     /// What is judged.
-    pub(super) action: Action,
+    pub(super) action: Arc<Action>,
     /// What will be sent, but for the credential.
     pub(super) call: UpstreamCall,
     /// The service that declares it.
@@ -100,8 +100,15 @@ async fn described(
         effect: declared.effect(),
         service: Some(ServiceVersion { name: service.to_owned(), version: live.version }),
         connection: Some(connection.connection.id),
+        facts: Facts::default(),
     };
-    Ok(Described { action, call, live: Arc::clone(live), connection, rules: Arc::clone(rules) })
+    Ok(Described {
+        action: Arc::new(action),
+        call,
+        live: Arc::clone(live),
+        connection,
+        rules: Arc::clone(rules),
+    })
 }
 
 /// Describes a request at the proxy door: its method and path say which action it is, path, query and body are the

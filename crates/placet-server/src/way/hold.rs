@@ -1,7 +1,7 @@
 //! Held actions: what a person has said about this very request, or the question that is put to people.
 
 use super::{
-    Answered, Asked, Described,
+    Answered, Asked, Described, intent,
     permits::{self, Permitted},
 };
 use crate::{
@@ -91,12 +91,14 @@ fn question<'a>(
         .insert("request".into(), format!("{} {}{}", call.method.as_str(), call.origin, call.target).into());
     beside.insert("headers".into(), json!(call.headers));
     Ok(Question {
+        counted: false,
         bearer,
         policies: &bearer.policies,
         judgement,
         action: &described.action,
         beside,
-        ground: Some(ground(bearer, described)),
+        // What fits a purpose is said of one request: no permit is made of that.
+        ground: (!judgement.requirements.iter().any(|asked| asked.intent)).then(|| ground(bearer, described)),
         envelope: Envelope {
             action: Some(described.action.name.as_str().to_owned()),
             service: described.action.service.as_ref().map(ToString::to_string),
@@ -104,7 +106,7 @@ fn question<'a>(
             source: recording::source(asked.source),
             ..recording::attributed(EntryType::ApprovalRequested, now, &bearer.chain, Some(bearer.claims.jti))
         },
-        body: recording::action_body(&described.action, described.secret(), &[])?,
+        body: recording::action_body(&described.action, described.secret(), &intent::seen(judgement))?,
     })
 }
 
@@ -114,7 +116,12 @@ fn held(app: &App, approval: &Approval) -> Answered {
 }
 
 /// The digest of everything that the approval is bound to.
-fn digest(app: &App, bearer: &Bearer, described: &Described, judgement: &Judgement) -> RequestDigest {
+pub(super) fn digest(
+    app: &App,
+    bearer: &Bearer,
+    described: &Described,
+    judgement: &Judgement,
+) -> RequestDigest {
     let leaf = &bearer.chain.leaf().grant;
     let params = serde_json::to_vec(&described.action.params).unwrap_or_default();
     Binding {
@@ -130,6 +137,7 @@ fn digest(app: &App, bearer: &Bearer, described: &Described, judgement: &Judgeme
         content_type: if described.call.body.is_some() { "application/json" } else { "" },
         body: described.call.body.as_deref().unwrap_or_default(),
         params: &params,
+        facts: &described.action.facts.bound(),
         requirements: &judgement.requirements,
     }
     .digest(&app.secrets.approvals)

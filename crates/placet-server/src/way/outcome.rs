@@ -157,7 +157,7 @@ async fn carry_out(
     let deadline = tokio::time::Instant::from_std(began + UPSTREAM_TIME);
     let sent = app.gateway.send(described.call.clone(), &described.live.route, credential, deadline).await;
     app.operations.metrics.upstream_took.observe(began.elapsed());
-    let mut settled = Settled::of(&described, sent.as_ref().map(|response| response.status));
+    let settled = Settled::of(&described, sent.as_ref().map(|response| response.status));
     let answer = sent.map(|response| (Form::of(&response.body), result(response)));
     // What happened is recorded whether its answer can be kept or not (nothing is sealed while the store is silent): a
     // retry is then told that it happened, and not what came of it.
@@ -167,17 +167,8 @@ async fn carry_out(
             .ok(),
         _ => None,
     };
-    // What is kept is kept whole: a replay is shaped anew, by what holds then.
-    let told = match (answer, &shaping) {
-        (Ok((form, result)), Some(shaping)) => shaping.result(&described, form, result).map_err(|why| {
-            settled.withheld = true;
-            shaped::withheld(&why, id)
-        }),
-        (Ok(whole), None) => Ok(whole),
-        (Err(failure), _) => Err(failed(&failure, id)),
-    };
     let began = Instant::now();
-    let concluded = conclude(app, id, settled, recorded, sealed)?;
+    let concluded = conclude(app, id, settled, recorded.clone(), sealed)?;
     if wait {
         let concluded = concluded.await;
         app.operations.metrics.conclude.observe(began.elapsed());
@@ -187,7 +178,16 @@ async fn carry_out(
                 .with("happened", "yes")
         })?;
     }
-    told.map(|(form, result)| Answered::Executed { id, result, form })
+    let (form, result) = match (answer, shaping) {
+        // What is kept is kept whole: a replay is shaped anew, by what holds then.
+        (Ok((form, result)), Some(shaping)) => match shaping.result(form, result).await {
+            Ok(shaped) => shaped,
+            Err(why) => return Err(shaped::refuse(app, &why, id, recorded).await?),
+        },
+        (Ok(whole), None) => whole,
+        (Err(failure), _) => return Err(failed(&failure, id)),
+    };
+    Ok(Answered::Executed { id, result, form })
 }
 
 /// What became of an action.
@@ -198,8 +198,6 @@ pub(super) struct Settled {
     give_back: bool,
     /// Why its stream was cut, where it was.
     pub(super) cut: Option<Code>,
-    /// Whether its result was withheld from the agent.
-    pub(super) withheld: bool,
 }
 
 impl Settled {
@@ -217,12 +215,12 @@ impl Settled {
                 Happened::Unknown => (ActionState::Unknown, failure.status(), false),
             },
         };
-        Self { state, status, give_back, cut: None, withheld: false }
+        Self { state, status, give_back, cut: None }
     }
 
     /// Cut before upstream's answer began: it may have happened.
     pub(super) fn cut(code: Code) -> Self {
-        Self { state: ActionState::Unknown, status: None, give_back: false, cut: Some(code), withheld: false }
+        Self { state: ActionState::Unknown, status: None, give_back: false, cut: Some(code) }
     }
 }
 
@@ -237,14 +235,13 @@ pub(super) fn conclude(
     recorded: Envelope,
     answer: Option<Vec<u8>>,
 ) -> Result<impl Future<Output = Result<(), ConcludeError>> + Send + 'static, Problem> {
-    let Settled { state, status, give_back, cut, withheld } = settled;
-    let codes = cut.into_iter().chain(withheld.then_some(Code::ResultWithheld));
+    let Settled { state, status, give_back, cut } = settled;
     // A stream that was cut is told as such, with the reason; what is stored is whether it happened.
     let outcome = if cut.is_some() { "cut" } else { state.as_str() };
     app.operations.metrics.upstream.add(&[("outcome", outcome)]);
     let envelope = Envelope {
         outcome: Some(outcome.to_owned()),
-        codes: codes.map(|code| code.as_str().to_owned()).collect(),
+        codes: cut.map(|code| code.as_str().to_owned()).into_iter().collect(),
         status,
         at: app.clock.now(),
         ..recorded
@@ -306,11 +303,11 @@ fn unsealed() -> Problem {
 ///
 /// # Errors
 /// What the first one was answered with, where it failed; `unknown` is told as unknown.
-pub(super) fn replay(
+pub(super) async fn replay(
     app: &App,
     replay: &Replay,
     described: &Described,
-    shaping: Option<&Shaping>,
+    shaping: Option<Shaping>,
 ) -> Result<Answered, Problem> {
     let id = replay.action;
     match (&replay.answer, replay.state) {
@@ -329,7 +326,7 @@ pub(super) fn replay(
                     return Err(shaped::withheld(&Withheld::NotJson, id));
                 }
                 Some(shaping) => {
-                    shaping.result(described, form, result).map_err(|why| shaped::withheld(&why, id))?
+                    shaping.result(form, result).await.map_err(|why| shaped::withheld(&why, id))?
                 }
             };
             Ok(Answered::Executed { id, result, form })

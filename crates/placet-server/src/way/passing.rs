@@ -33,7 +33,7 @@ use std::{
 };
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, timeout},
+    time::{Instant, timeout, timeout_at},
 };
 
 /// Answers that announce at most so many bytes are read whole.
@@ -87,8 +87,12 @@ async fn carry_out(
             finish(app, id, settled, recorded);
             return;
         }
-        Ok(answer) => match &shaping {
-            Some(shaping) => shape(&described, shaping, id, answer).await,
+        Ok(answer) => match shaping {
+            Some(shaping) => {
+                // Whoever asked may be gone.
+                let _ = tell.send(shape(app, &described, shaping, id, recorded, answer).await);
+                return;
+            }
             None => short(&described, id, answer).await,
         },
         Err(Unbegun::Failed(failure)) => (Settled::of(&described, Err(&failure)), Err(failed(&failure, id))),
@@ -152,38 +156,70 @@ async fn short(described: &Described, id: ActionId, answer: StreamedAnswer) -> (
     }
 }
 
-/// An answer that rules shape: read whole, where there is something to shape.
+/// An answer that rules shape: read whole, where there is something to shape. What happened is recorded before.
 async fn shape(
+    app: &App,
     described: &Described,
-    shaping: &Shaping,
+    shaping: Shaping,
     id: ActionId,
+    recorded: Envelope,
     answer: StreamedAnswer,
-) -> (Settled, Told) {
+) -> Told {
     let status = answer.status();
     let came = answer.headers().to_vec();
-    let mut done = Settled::of(described, Ok(status));
-    let shaped = if !shaped::passes(status) || answer.length() == Some(0) {
-        Ok(None)
-    } else if shaped::is_json(&came) {
-        match answer.whole(LONGEST_WHOLE, Instant::now() + UPSTREAM_TIME).await {
-            Ok(body) => shaping.bytes(described, &body),
-            Err(failure) => return (Settled::of(described, Err(&failure)), Err(failed(&failure, id))),
+    let body = match body_to_shape(&came, answer).await {
+        Ok(body) => body,
+        Err(failure) => {
+            finish(app, id, Settled::of(described, Err(&failure)), recorded);
+            return Err(failed(&failure, id));
         }
-    } else {
-        // Not read at all: it may go on for ever.
-        Err(Withheld::NotJson)
+    };
+    finish(app, id, Settled::of(described, Ok(status)), recorded.clone());
+    let shaped = match body {
+        Read::Nothing => Ok(None),
+        Read::Whole(body) => shaping.bytes(body).await,
+        Read::NotJson => Err(Withheld::NotJson),
     };
     match shaped {
         Ok(body) => {
             let came = came.iter().map(|(name, value)| (name.as_str(), value.as_str()));
             let headers = proxy::head(&shaped::headers(came, body.is_some()), &[]);
-            let response = proxy::response(id, status, headers, Body::from(body.unwrap_or_default()));
-            (done, Ok(Answered::Passed(response)))
+            Ok(Answered::Passed(proxy::response(id, status, headers, Body::from(body.unwrap_or_default()))))
         }
-        Err(why) => {
-            done.withheld = true;
-            (done, Err(shaped::withheld(&why, id)))
-        }
+        Err(why) => Err(shaped::refuse(app, &why, id, recorded).await?),
+    }
+}
+
+/// What there is of an answer's body for a shape.
+enum Read {
+    /// Nothing that a shape is about.
+    Nothing,
+    /// All of it, which is said to be JSON.
+    Whole(Bytes),
+    /// Something else.
+    NotJson,
+}
+
+async fn body_to_shape(
+    headers: &[(String, String)],
+    mut answer: StreamedAnswer,
+) -> Result<Read, UpstreamFailure> {
+    if !shaped::passes(answer.status()) || answer.length() == Some(0) {
+        return Ok(Read::Nothing);
+    }
+    let deadline = Instant::now() + UPSTREAM_TIME;
+    if shaped::is_json(headers) {
+        return answer.whole(LONGEST_WHOLE, deadline).await.map(Read::Whole);
+    }
+    if answer.length().is_some() {
+        return Ok(Read::NotJson);
+    }
+    // Of a length that nobody has said: no body at all is none, as at the action door. One that there is may go on for
+    // ever, and is not read further.
+    match timeout_at(deadline, answer.next()).await {
+        Ok(Ok(None | Some(Piece::Trailers(_)))) => Ok(Read::Nothing),
+        Ok(Ok(Some(Piece::Data(_)))) | Err(_) => Ok(Read::NotJson),
+        Ok(Err(failure)) => Err(failure),
     }
 }
 

@@ -3,29 +3,44 @@
 //! It stands where answers are given: at the action door, at the proxy door, and where an answer is replayed. A shaped
 //! answer is read whole. Of one that is no success only the status passes: its body is not laid out as a rule expects.
 //!
+//! It is work for a processor, as much as an answer is large: done off the threads that serve requests, few at once, and
+//! after what happened upstream was recorded.
+//!
 //! Invariant: what can't be shaped is withheld; that the action was carried out is recorded and told all the same.
 
 use super::{Described, outcome::Form};
-use crate::{bearer::Bearer, problem::Problem};
+use crate::{app::App, bearer::Bearer, problem::Problem, rules::LiveService};
+use axum::body::Bytes;
 use placet_core::{
+    action::Action,
     call::Method,
     id::ActionId,
     json,
-    judge::{self, Judgement},
+    judge::{self, Judgement, Request},
+    record::{EntryType, Envelope},
     refusal::Code,
     shape::Withheld,
     time::Timestamp,
 };
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// Says that rules have a say in what comes back: what is missing may be there all the same.
 const SHAPED: &str = "placet-shaped";
+
+/// How many answers are shaped at once.
+const AT_ONCE: usize = 2;
+
+/// One for the process, as processors are.
+static SHAPING: Semaphore = Semaphore::const_new(AT_ONCE);
 
 /// What is done to the answer of one action.
 pub(super) struct Shaping {
     bearer: Arc<Bearer>,
     judgement: Judgement,
+    action: Arc<Action>,
+    live: Arc<LiveService>,
     at: Timestamp,
 }
 
@@ -40,6 +55,8 @@ impl Shaping {
         judge::is_shaped(judgement, described.declared()).then(|| Self {
             bearer: Arc::clone(bearer),
             judgement: judgement.clone(),
+            action: Arc::clone(&described.action),
+            live: Arc::clone(&described.live),
             at,
         })
     }
@@ -48,12 +65,27 @@ impl Shaping {
     ///
     /// # Errors
     /// [`Withheld`], where there is a body that can't be shaped.
-    pub(super) fn result(
-        &self,
-        described: &Described,
-        form: Form,
-        result: Value,
-    ) -> Result<(Form, Value), Withheld> {
+    pub(super) async fn result(self, form: Form, result: Value) -> Result<(Form, Value), Withheld> {
+        aside(move || self.shape_result(form, result)).await
+    }
+
+    /// Shapes the body of a successful answer that says it is JSON; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`Withheld`].
+    pub(super) async fn bytes(self, body: Bytes) -> Result<Option<Vec<u8>>, Withheld> {
+        if body.is_empty() {
+            return Ok(None);
+        }
+        aside(move || {
+            let value = json::parse(&body).map_err(|_| Withheld::NotJson)?;
+            let shaped = self.value(value)?;
+            serde_json::to_vec(&shaped).map(Some).map_err(|_| Withheld::NotJson)
+        })
+        .await
+    }
+
+    fn shape_result(&self, form: Form, result: Value) -> Result<(Form, Value), Withheld> {
         let mut members = match result {
             Value::Object(members) => members,
             _ => Map::new(),
@@ -64,7 +96,7 @@ impl Shaping {
         let shaped = if is_empty || !status.is_some_and(passes) {
             None
         } else if form == Form::Json {
-            Some(self.value(described, body)?)
+            Some(self.value(body)?)
         } else {
             return Err(Withheld::NotJson);
         };
@@ -76,23 +108,25 @@ impl Shaping {
         Ok((form, json!({"status": status, "headers": headers, "body": body})))
     }
 
-    /// Shapes the body of a successful answer that says it is JSON; `None` where there is none.
-    ///
-    /// # Errors
-    /// [`Withheld`].
-    pub(super) fn bytes(&self, described: &Described, body: &[u8]) -> Result<Option<Vec<u8>>, Withheld> {
-        if body.is_empty() {
-            return Ok(None);
-        }
-        let value = json::parse(body).map_err(|_| Withheld::NotJson)?;
-        let shaped = self.value(described, value)?;
-        serde_json::to_vec(&shaped).map(Some).map_err(|_| Withheld::NotJson)
+    fn value(&self, body: Value) -> Result<Value, Withheld> {
+        let request =
+            Request { chain: &self.bearer.chain, action: &self.action, now: self.at, context: None };
+        let declared = self.live.service.action(&self.action.name);
+        judge::shape(&self.bearer.policies, &request, &self.judgement, declared, body)
     }
+}
 
-    fn value(&self, described: &Described, body: Value) -> Result<Value, Withheld> {
-        let request = described.request(&self.bearer, self.at);
-        judge::shape(&self.bearer.policies, &request, &self.judgement, described.declared(), body)
-    }
+/// Does the work off the threads that serve requests, when it is its turn. What stops with a bug is withheld.
+async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Withheld> + Send + 'static,
+) -> Result<T, Withheld> {
+    let turn = SHAPING.acquire().await.map_err(|_| Withheld::Stopped)?;
+    let work = move || {
+        // Held until the work is done, also where its request is gone by then.
+        let _held = turn;
+        work()
+    };
+    tokio::task::spawn_blocking(work).await.map_err(|_| Withheld::Stopped)?
 }
 
 /// Whether an answer with this status has a body that a shape is about.
@@ -150,4 +184,33 @@ pub(super) fn withheld(why: &Withheld, id: ActionId) -> Problem {
     let detail = "the action was carried out, but its result is not of a form that the rules on what may come back can be \
                   applied to; sent again without the same idempotency key it is carried out again";
     Problem::of(Code::ResultWithheld, detail).with("id", id.to_string()).with("happened", "yes")
+}
+
+/// Records that a result was withheld, and makes the refusal. `recorded` is what the outcome's entry says of the action.
+///
+/// # Errors
+/// The record can't be written: what happened was recorded before, and the result stays withheld.
+pub(super) async fn refuse(
+    app: &App,
+    why: &Withheld,
+    id: ActionId,
+    recorded: Envelope,
+) -> Result<Problem, Problem> {
+    let now = app.clock.now();
+    let envelope = Envelope {
+        id: crate::clock::fresh(now),
+        entry_type: EntryType::ActionWithheld,
+        codes: vec![Code::ResultWithheld.as_str().to_owned()],
+        at: now,
+        ..recorded
+    };
+    let entry = app.prepare(envelope, None)?;
+    let unwritten = |fault| {
+        tracing::error!(action = %id, %fault, "it could not be recorded that a result was withheld");
+        Problem::of(Code::Unavailable, "the action ran; its result is withheld, which could not be recorded")
+            .with("id", id.to_string())
+            .with("happened", "yes")
+    };
+    app.store.append(vec![entry]).await.map_err(unwritten)?;
+    Ok(withheld(why, id))
 }

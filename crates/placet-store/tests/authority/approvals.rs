@@ -30,6 +30,7 @@ fn held(world: &World, grant: &Grant, by: &[&str]) -> Approval {
         count: 1,
         distinct: false,
         within: 600,
+        intent: false,
     };
     Approval {
         id: world.id(),

@@ -238,6 +238,7 @@ impl World {
             id: self.id(),
             label: label.map(str::to_owned),
             description: Some("refund order 7".to_owned()),
+            stated: placet_core::intent::Stated::default(),
             agent,
             user,
             parent: None,

@@ -1,12 +1,14 @@
 //! `placet task`: the purposes that authority is given for.
 
-use super::Members;
+use super::{Members, object_in};
 use crate::{
     cli::Context,
     client::encoded,
     exit::{Exit, Failure},
 };
 use clap::{Args, Subcommand};
+use serde_json::Value;
+use std::path::PathBuf;
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -42,6 +44,12 @@ pub(crate) struct Create {
     /// What it is for
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
+    /// What it is about, by name, as a file with a JSON object: what `intent` of a policy compares parameters with
+    #[arg(long, value_name = "FILE")]
+    details: Option<PathBuf>,
+    /// The calls that it takes, as a file with a JSON object `{"plan": [{"action": …, "params": {…}}]}`
+    #[arg(long, value_name = "FILE")]
+    plan: Option<PathBuf>,
     /// A label of your own
     #[arg(long, value_name = "LABEL")]
     label: Option<String>,
@@ -66,7 +74,7 @@ impl Command {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let (client, out) = (context.client()?, context.out);
         let answer = match self {
-            Self::Create(create) => client.post("/v1/tasks", &create.body()).await?,
+            Self::Create(create) => client.post("/v1/tasks", &create.body()?).await?,
             Self::Complete { task } => {
                 client
                     .post(&format!("/v1/tasks/{}/complete", encoded(&task)), &Members::default().done())
@@ -83,8 +91,19 @@ impl Command {
 }
 
 impl Create {
-    fn body(self) -> serde_json::Value {
-        Members::default()
+    fn body(self) -> Result<Value, Failure> {
+        let details = self.details.as_deref().map(|path| object_in("--details", path)).transpose()?;
+        let plan = match self.plan.as_deref().map(|path| object_in("--plan", path)).transpose()? {
+            None => None,
+            Some(mut members) => {
+                Some(members.remove("plan").filter(|_| members.is_empty()).ok_or_else(|| {
+                    Failure::unreadable(
+                        "--plan is a JSON object with `plan`, a list of calls, and nothing else",
+                    )
+                })?)
+            }
+        };
+        Ok(Members::default()
             .set("agent", self.agent)
             .maybe("description", self.description)
             .maybe("task_id", self.label)
@@ -93,6 +112,8 @@ impl Create {
             .list("resources", &self.resources)
             .list("connections", &self.connections)
             .maybe("expires", self.expires)
-            .done()
+            .maybe("details", details.map(Value::Object))
+            .maybe("plan", plan)
+            .done())
     }
 }

@@ -120,6 +120,42 @@ fn who_is_ruled_out_is_told_so() {
 }
 
 #[test]
+fn an_owner_who_is_no_user_could_be_anybody() {
+    let story = story();
+    let client = story.client();
+    let role = fresh("role-");
+    let lead = person(story, &[&role]);
+    let asks = |not: &str| rules(&format!("{{by: ['role:{role}'], not: [{not}]}}"));
+    for (owner, not, status) in [
+        (json!(lead.id), "owner", 202),
+        (json!("the platform team"), "owner", 403),
+        (Value::Null, "owner", 403),
+        // Whom a rule doesn't ask about may be anybody.
+        (json!("the platform team"), "user", 202),
+    ] {
+        let agent = story.agent(&fresh("agent-")).with("owner", owner.clone()).register();
+        story.rules(&agent.handle, &asks(not)).expect(201);
+        let answer = story.act(&agent.token(&client, "notes.write"), "notes.write", &note(&fresh("c")));
+        assert_eq!(answer.status, status, "{owner} {:#}", answer.body);
+        if status == 403 {
+            answer.refused(403, "forbidden");
+        } else if not == "owner" {
+            // Named by their id they are ruled out as well.
+            yes(story, &lead.session, &answer.text("/approval/id")).refused(404, "not_found");
+        }
+    }
+    // One above it in the chain is as unknown.
+    let parent = story.agent(&fresh("agent-")).with("owner", json!("the platform team")).register();
+    story.rules(&parent.handle, "  - {name: any, allow: [notes.write]}\n").expect(201);
+    let agent = story.agent(&fresh("agent-")).with("owner", json!(person(story, &[]).name)).register();
+    story.rules(&agent.handle, &asks("owner")).expect(201);
+    let above = parent.token(&client, "notes.write");
+    let child = agent.ask().with("parent_token", &above).with("scope", "notes.write").send(&client);
+    let token = child.expect(200).text("/access_token");
+    story.act(&token, "notes.write", &note(&fresh("c"))).refused(403, "forbidden");
+}
+
+#[test]
 fn one_no_ends_it_also_of_who_said_yes() {
     let story = story();
     let role = fresh("role-");
@@ -271,7 +307,7 @@ fn people_see_who_and_agents_how_many() {
     let role = fresh("role-");
     let (one, two) = (person(story, &[&role]), person(story, &[&role]));
     let (_, token) =
-        story.ready(&rules(&format!("{{by: ['role:{role}', 'user:lee'], count: 2, not: [owner]}}")));
+        story.ready(&rules(&format!("{{by: ['role:{role}', 'user:lee'], count: 2, not: [user]}}")));
     let (id, _) = hold(story, &token, &note(&fresh("c")));
     yes(story, &one.session, &id).expect(200);
     let path = format!("/v1/approvals/{id}");

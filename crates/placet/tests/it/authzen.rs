@@ -200,6 +200,38 @@ fn searches_of(server: &Server, alice: &Agent) {
 }
 
 #[test]
+fn a_page_token_names_nothing_that_was_not_found() {
+    let (server, hidden) = (registered(), fresh("hidden"));
+    let rules = format!(
+        "  - {{name: secret, allow: ['{hidden}.one', '{hidden}.two'], when: context.never == 1}}
+  - {{name: read, allow: [read], on: ['record://{hidden}-1', 'record://{hidden}-2', 'record://open']}}
+  - {{name: not, deny: [read], on: ['record://{hidden}-*']}}
+"
+    );
+    let agent = clerk("user", &rules);
+    let subject = json!({"type": "agent", "id": agent.id});
+    let actions = json!({"subject": subject, "resource": {"type": "record", "id": "open"}});
+    let resources = json!({"subject": subject, "action": {"name": "read"}, "resource": {"type": "record"}});
+    for (kind, search, expected) in [
+        ("action", actions, json!([{"name": "read"}])),
+        ("resource", resources, json!([{"type": "record", "id": "open"}])),
+    ] {
+        let looked_at = std::cell::Cell::new(0);
+        let post = |body: &Value| {
+            let answer = server.post(&format!("/access/v1/search/{kind}"), body);
+            assert!(!answer.body.to_string().contains(&hidden), "{:#}", answer.body);
+            let token = answer.text("/page/next_token");
+            let known = |one: char| one.is_ascii_hexdigit() || one == '.';
+            assert!(token.chars().all(known), "{token}");
+            looked_at.set(looked_at.get() + 1);
+            answer
+        };
+        assert_eq!(pages(&post, &search, 1), *expected.as_array().unwrap());
+        assert!(looked_at.get() >= 3, "what is hidden was not looked at");
+    }
+}
+
+#[test]
 fn an_agent_asks_about_itself_and_learns_nothing_of_others() {
     let story = stage().story;
     let (agent, token) = story.ready(
@@ -323,6 +355,124 @@ fn what_an_answer_may_have_is_told_with_the_yes() {
         "action": {"name": "read"}, "resource": {"type": "record", "id": "1"}}));
     assert_eq!((said.at("/decision"), said.at("/context/charged")), (&json!(true), &json!(true)));
     assert_eq!(said.at("/context/shape/0/redact"), &json!(["$.card"]));
+    let obligation = said.at("/context/obligations/0");
+    assert_eq!((&obligation["type"], &obligation["id"]), (&json!("custom"), &json!("shape-1")));
+    assert_eq!((&obligation["action"], &obligation["redact"]), (&json!("shape"), &json!(["$.card"])));
+    // Whoever can't do that is told no, before anything is charged; by token, by name, and in searches.
+    for properties in [properties, json!({})] {
+        let ask = |known: Value| {
+            server.evaluate(&json!({"subject": {"type": "agent", "id": agent.id, "properties": properties},
+                "action": {"name": "read"}, "resource": {"type": "record", "id": "1"},
+                "context": {"supported_obligations": known}}))
+        };
+        for _ in 0..10 {
+            let no = ask(json!(["step-up", "notification"]));
+            assert_eq!(
+                (no.at("/decision"), no.at("/context/reasons/0/code")),
+                (&json!(false), &json!("forbidden"))
+            );
+        }
+        assert_eq!(ask(json!("custom")).at("/context/error/status"), 400);
+    }
+    let free =
+        clerk("user", "  - {name: some, allow: [read], on: ['record://1'], shape: {redact: [\"$.card\"]}}\n");
+    for (known, found) in [(json!(["custom"]), 1), (json!([]), 0)] {
+        let search = json!({"subject": {"type": "agent", "id": free.id}, "action": {"name": "read"},
+            "resource": {"type": "record"}, "context": {"supported_obligations": known}});
+        assert_eq!(results(&server.post("/access/v1/search/resource", &search).expect(200)).len(), found);
+    }
+}
+
+#[test]
+fn what_is_held_can_be_requested_and_evaluated_again() {
+    let (stage, server, other) = (stage(), registered(), registered());
+    let agent = clerk("user", "  - {name: ask, allow: [write], approve: {by: [\"role:support-lead\"]}}\n");
+    let token = server.token_of(&agent, "write");
+    let about = |n: u32, context: Value| {
+        json!({"subject": {"type": "agent", "id": agent.id, "properties": {"token": token}},
+            "action": {"name": "write", "properties": {"n": n}}, "resource": {"type": "record", "id": "1"}, "context": context})
+    };
+    let held = server.evaluate(&about(1, json!({})));
+    assert_eq!(held.at("/context/reason"), "approval_required");
+    assert!(held.at("/context/evaluation_id").is_string());
+    let requestable = held.at("/context/access_request").clone();
+    let endpoint = requestable["endpoint"].as_str().unwrap().strip_prefix(stage.story.server.base()).unwrap();
+    let request = |n: u32, change: &dyn Fn(&mut Value)| {
+        let mut body = about(n, json!({"business_justification": "it is needed"}));
+        body["denial"] =
+            json!({"binding_token": requestable["binding_token"], "expires_at": requestable["expires_at"]});
+        change(&mut body);
+        body
+    };
+    let keep = |_: &mut Value| {};
+    let refused = |answer: Answer, status: u16, kind: &str| {
+        let kind = format!("urn:openid:authzen:access-request:error:{kind}");
+        assert_eq!((answer.status, answer.at("/type")), (status, &json!(kind)), "{:#}", answer.body);
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+    };
+    // Bound to whom it was told, and to what it is about.
+    refused(server.post(endpoint, &request(2, &keep)), 400, "invalid_denial_binding");
+    refused(other.post(endpoint, &request(1, &keep)), 400, "invalid_denial_binding");
+    let wrong: [&dyn Fn(&mut Value); 5] = [
+        &|body| body["resource"]["id"] = json!("2"),
+        &|body| body["subject"]["id"] = json!(agent.handle),
+        &|body| body["denial"]["expires_at"] = json!("2099-01-01T00:00:00Z"),
+        &|body| body["denial"]["binding_token"] = json!("apr_1.00"),
+        &|body| _ = body.as_object_mut().unwrap().remove("denial"),
+    ];
+    for change in wrong {
+        refused(server.post(endpoint, &request(1, change)), 400, "invalid_denial_binding");
+    }
+    server.post(endpoint, &request(1, &|body| body["items"] = json!([]))).refused(400, "request_invalid");
+    stage.admin().post(endpoint).json(&request(1, &keep)).send().refused(403, "not_permitted");
+    let task = server.post(endpoint, &request(1, &keep)).expect(202);
+    assert_eq!(task.at("/task/status"), "pending");
+    assert_eq!(task.header("location"), Some(task.text("/task/status_endpoint").as_str()));
+    let place = task.text("/task/status_endpoint");
+    let place = place.strip_prefix(stage.story.server.base()).unwrap();
+    let status = |server: &Server| stage.client().get(place).basic(&server.id, &server.secret).send();
+    assert_eq!(status(&server).expect(200).at("/task/status"), "pending");
+    assert!(status(&server).body.get("result").is_none());
+    refused(status(&other), 404, "unknown_task");
+    refused(
+        stage.client().get(&format!("{endpoint}/nonsense")).basic(&server.id, &server.secret).send(),
+        404,
+        "unknown_task",
+    );
+    assert_eq!(stage.client().get(place).send().status, 401);
+    // Before people have answered it is worth coming back.
+    let id = task.text("/task/id");
+    let early = server.evaluate(&about(1, json!({"approval": {"id": id}})));
+    assert_eq!((early.at("/decision"), early.at("/context/next_action")), (&json!(false), &json!("retry")));
+    let yes = json!({"verdict": "approve"});
+    stage.story.approver().post(&format!("/v1/approvals/{id}")).json(&yes).send().expect(200);
+    let done = status(&server).expect(200);
+    assert_eq!(
+        (done.at("/task/status"), done.at("/result/mode")),
+        (&json!("approved"), &json!("reevaluate"))
+    );
+    let approval = done.at("/result/approval").clone();
+    assert!(approval["approved_until"].is_string());
+    // The id is no bearer of anything: for anything else, and a second time, it is a no that says what to do.
+    let told = |answer: &Answer| {
+        let context = answer.at("/context");
+        (answer.at("/decision").clone(), context["next_action"].clone(), context["reason"].clone())
+    };
+    let no = |reason: &str| (json!(false), json!("none"), json!(reason));
+    assert_eq!(told(&server.evaluate(&about(2, json!({"approval": approval})))), no("approval_unverifiable"));
+    assert_eq!(server.evaluate(&about(1, json!({"approval": approval}))).at("/decision"), true);
+    assert_eq!(told(&server.evaluate(&about(1, json!({"approval": approval})))), no("approval_expired"));
+    assert_eq!(status(&server).expect(200).at("/task/status"), "approved");
+    // In a batch it is the same; what is not held is not requestable.
+    let batch = json!({"evaluations": [about(3, json!({})), {"action": {"name": "read"}}]});
+    let batch = server.post("/access/v1/evaluations", &batch).expect(200);
+    assert!(batch.at("/evaluations/0/context/access_request/binding_token").is_string(), "{:#}", batch.body);
+    assert!(batch.at("/evaluations/1/context").get("access_request").is_none());
+    let denied = batch.text("/evaluations/0/context/approval/id");
+    let no = json!({"verdict": "deny"});
+    stage.story.approver().post(&format!("/v1/approvals/{denied}")).json(&no).send().expect(200);
+    let denied = stage.client().get(&format!("{endpoint}/{denied}")).basic(&server.id, &server.secret).send();
+    assert_eq!(denied.expect(200).at("/task/status"), "denied");
 }
 
 #[test]
@@ -471,7 +621,8 @@ fn the_configuration_names_what_is_there() {
     let said = stage().client().get("/.well-known/authzen-configuration").send().expect(200);
     assert_eq!(said.at("/policy_decision_point"), &json!(base));
     for (member, value) in said.body.as_object().unwrap() {
-        if let Some(path) = value.as_str().unwrap().strip_prefix(base).filter(|path| !path.is_empty()) {
+        let Some(text) = value.as_str() else { continue };
+        if let Some(path) = text.strip_prefix(base).filter(|path| !path.is_empty()) {
             // There, and for those who say who they are.
             assert_eq!(stage().client().post(path).json(&json!({})).send().status, 401, "{member}");
         }

@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod actions;
 #[cfg(test)]
+mod advice;
 mod agents;
 #[cfg(test)]
 mod approval_races;
@@ -60,6 +61,8 @@ mod dumps;
 #[cfg(test)]
 mod exchange;
 #[cfg(test)]
+mod facts;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod federation;
@@ -69,6 +72,8 @@ mod grants;
 mod help;
 #[cfg(test)]
 mod idempotency;
+#[cfg(test)]
+mod intent;
 #[cfg(test)]
 mod introspection;
 #[cfg(test)]
@@ -145,6 +150,8 @@ mod scopes;
 mod serve;
 #[cfg(test)]
 mod shape;
+#[cfg(test)]
+mod shape_aside;
 #[cfg(test)]
 mod stage;
 #[cfg(test)]

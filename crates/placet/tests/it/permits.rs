@@ -291,6 +291,39 @@ fn it_comes_to_be_when_everybody_has_said_yes() {
 }
 
 #[test]
+fn permits_of_one_person_do_not_make_two_people() {
+    let story = story();
+    let (lead, books) = (fresh("lead-"), fresh("books-"));
+    let person = |roles: &[&str]| story.user(&fresh("distinct-"), roles).1;
+    let (both, leads, counts) = (person(&[&lead, &books]), person(&[&lead]), person(&[&books]));
+    let rules = format!(
+        "  - {{name: held, allow: [notes.*], approve: {{when: params.text != 'b', by: ['role:{lead}'], distinct: true}}}}
+  - {{name: books, guard: [notes.*], approve: {{when: params.text != 'a', by: ['role:{books}'], distinct: true}}}}
+"
+    );
+    let (_, token) = story.ready(&rules);
+    let customer = fresh("c");
+    let text = |text: &str| json!({"customer_id": customer, "text": text});
+    // One rule asks at a time, and the same person answers either with a permit.
+    for (asks, rule) in [("a", "held"), ("b", "books")] {
+        let id = hold(story, &token, "notes.write", &text(asks));
+        assert_eq!(approve(story, &both, &id, &json!({})).expect(200).at("/state"), "approved");
+        let permit = of_approval(story, &id).expect("a permit");
+        assert_eq!(
+            (permit["rules"].as_array().unwrap().len(), &permit["rules"][0]["rule"]),
+            (1, &json!(rule))
+        );
+        story.act(&token, "notes.write", &text(asks)).expect(200);
+    }
+    // Both permits together answer both rules, and are one person's.
+    let id = hold(story, &token, "notes.write", &text("both"));
+    // One that two people gave together does.
+    assert_eq!(approve(story, &leads, &id, &json!({})).expect(200).at("/state"), "pending");
+    assert_eq!(approve(story, &counts, &id, &json!({})).expect(200).at("/state"), "approved");
+    story.act(&token, "notes.write", &text("both")).expect(200);
+}
+
+#[test]
 fn of_two_that_come_for_the_last_unit_one_gets_it() {
     let story = story();
     let (_, token) = story.ready(HELD);

@@ -44,3 +44,33 @@ fn exit_codes_say_what_is_certain() {
         assert_eq!(run(home, &["policy", "compare", wrong[0], wrong[1]]).status.code(), Some(2), "{wrong:?}");
     }
 }
+
+#[test]
+fn services_say_which_requests_there_are() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    write(home, "old/desk.yaml", "- {name: a, allow: [pay.out], when: params.amount <= 1000}\n");
+    write(home, "new/desk.yaml", "- {name: a, allow: [pay.out], when: params.amount <= 2000}\n");
+    let service = |most: &str| {
+        format!(
+            "service: bank\nbase_url: https://bank.example\nauth: {{type: bearer}}\nactions:\n  pay.out:\n    method: POST\n    \
+             path: /pay/{{account}}\n    resource: account://{{account}}\n    effect: money\n    params:\n      type: object\n      \
+             properties: {{account: {{type: string}}, amount: {{type: number{most}}}}}\n"
+        )
+    };
+    fs::create_dir(home.join("services")).unwrap();
+    fs::write(home.join("services/bank.yaml"), service(", maximum: 1000")).unwrap();
+    fs::write(home.join("open.yaml"), service("")).unwrap();
+    let compare = |services: &[&str]| run(home, &[&["policy", "compare", "old", "new"], services].concat());
+    for (services, code) in [
+        (&[][..], 1),
+        (&["--services", "services"], 0),
+        (&["--services", "services/bank.yaml"], 0),
+        (&["--services", "open.yaml"], 1),
+        (&["--services", "none.yaml"], 2),
+        (&["--services", "old"], 2),
+    ] {
+        let found = compare(services);
+        assert_eq!(found.status.code(), Some(code), "{services:?}: {}", stdout(&found));
+    }
+}

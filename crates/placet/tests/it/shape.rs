@@ -77,6 +77,49 @@ fn rows_are_chosen_and_members_taken_out_at_both_doors() {
 }
 
 #[test]
+fn an_agent_does_not_choose_the_layout_that_a_shape_reads() {
+    let story = story();
+    let (_, token) = story.ready(SHAPED);
+    let (_, other) = story.ready("  - {name: all, allow: [orders.*]}\n");
+    let customer = fresh("h");
+    let path = format!("/customers/{customer}/orders");
+    // An upstream that lays out what it answers as it is asked to.
+    story.shop.answer(&path, |seen| match seen.header("accept") {
+        Some("application/vnd.flat+json") => Reply::json(200, &json!({"orders": [], "rows": ["4111"]})),
+        _ => Reply::json(200, &orders()),
+    });
+    let chosen = [
+        ("accept", "application/vnd.flat+json"),
+        ("accept-encoding", "br, gzip"),
+        ("accept-language", "de"),
+        ("if-modified-since", "Sun, 01 Nov 2026 00:00:00 GMT"),
+        ("if-none-match", "\"7\""),
+        ("range", "bytes=0-9"),
+    ];
+    let ask = |token: &str, key: Option<&str>| {
+        let mut request = story.client().get(&format!("/proxy/shop-main{path}")).bearer(token);
+        for (name, value) in chosen.iter().chain(&key.map(|key| ("idempotency-key", key))) {
+            request = request.header(name, value);
+        }
+        request.send()
+    };
+    let asked = |name: &str| story.shop.seen_at(&path).last().unwrap().header(name).map(str::to_owned);
+    assert_eq!(ask(&token, None).expect(200).body, shaped());
+    for (name, value) in chosen {
+        assert_ne!(asked(name).as_deref(), Some(value), "`{name}` went on");
+    }
+    // Nothing shapes the other agent's answers: what it may choose, it does.
+    assert_eq!(ask(&other, None).expect(200).body["rows"], json!(["4111"]));
+    assert_eq!(asked("accept").as_deref(), Some("application/vnd.flat+json"));
+    assert_eq!((asked("range"), asked("accept-encoding").as_deref() == Some("br, gzip")), (None, false));
+    // Nor by an answer that was kept before there was a shape.
+    let (agent, token) = story.ready("  - {name: all, allow: [orders.*]}\n");
+    assert_eq!(ask(&token, Some("kept")).expect(200).body["rows"], json!(["4111"]));
+    story.rules(&agent.handle, SHAPED).expect(200);
+    ask(&token, Some("kept")).refused(403, "result_withheld");
+}
+
+#[test]
 fn what_can_not_be_shaped_is_withheld_and_told_truly() {
     let story = story();
     let (_, token) = story.ready(SHAPED);
@@ -140,8 +183,13 @@ fn what_can_not_be_shaped_is_withheld_and_told_truly() {
     story.shop.reply(&path, Reply::bytes(201, "text/plain", secret));
     for answer in [story.act(&token, "orders.list", &listing(&customer)), pass(story, &token, &path)] {
         let action = answer.refused(403, "result_withheld").text("/id");
-        let expected = ("done".to_owned(), json!(["result_withheld"]), json!(201));
-        assert_eq!(outcome(story, &action), expected);
+        // What happened upstream, and beside it what became of its answer.
+        assert_eq!(outcome(story, &action), ("done".to_owned(), Value::Null, json!(201)));
+        let record = story.record();
+        let of_it = record.iter().filter(|entry| entry["action_id"] == action.as_str());
+        let withheld: Vec<&Value> = of_it.filter(|entry| entry["type"] == "action.withheld").collect();
+        assert_eq!(withheld.len(), 1, "{withheld:#?}");
+        assert_eq!(withheld[0]["codes"], json!(["result_withheld"]));
     }
 }
 

@@ -103,7 +103,16 @@ fn the_words_say_every_term() {
     )
     .unwrap();
     let (policy, rule) = ("p@3".into(), "held".into());
-    let rule = Requirement { policy, rule, by: vec![], not: vec![], count: 1, distinct: false, within: 60 };
+    let rule = Requirement {
+        policy,
+        rule,
+        by: vec![],
+        not: vec![],
+        count: 1,
+        distinct: false,
+        within: 60,
+        intent: false,
+    };
     let task = TaskId::from_parts(now(), [1; 10]);
     let words = terms.words(&ground(None), Some(task), GrantId::from_parts(now(), [2; 10]), &[&rule], false);
     assert_eq!(

@@ -281,3 +281,26 @@ fn a_reach_is_exact_or_unknown() {
         assert_eq!(reached(&format!("- {{name: a, allow: ['**'], {unknown}}}"), "order://**"), None);
     }
 }
+
+#[test]
+fn an_outlook_costs_no_more_than_a_decision() {
+    // Two of these conditions fit what a decision may spend, and three do not.
+    let list = format!("[{}]", vec!["1"; 80].join(", "));
+    let dear = format!("{list}.all(x, {list}.all(y, x == y))");
+    let rules = |count: usize| {
+        let when: Vec<String> = (0..count).map(|_| format!("\"{dear}\"")).collect();
+        format!("- {{name: a, allow: ['**'], when: [{}]}}", when.join(", "))
+    };
+    let one = looked(&rules(1)).unwrap();
+    assert!(one.certain, "{one:?}");
+    // Each by itself could be told; together they are open, and never said to be certain or left out.
+    let many = looked(&rules(20)).unwrap();
+    assert!(!many.certain && many.conditions == [vec![Way { more: true, ..Way::default() }]], "{many:?}");
+    let denied = looked(&format!("{}\n- {{name: d, deny: ['**'], when: \"!({dear})\"}}", rules(20))).unwrap();
+    assert!(!denied.certain);
+    let asked = format!(
+        "- {{name: a, allow: ['**'], approve: {{when: [{}]}}}}",
+        vec![format!("\"{dear}\""); 20].join(", ")
+    );
+    assert_eq!(looked(&asked).unwrap().asks, Asks::Sometimes);
+}

@@ -190,7 +190,22 @@ fn rows_of_more_members_than_can_be_judged_are_withheld() {
     let of =
         |count: usize| searched(&[&all], &desk, json!({"user": "ann"}), json!({"messages": many[..count]}));
     assert!(of(9_000).is_ok());
-    assert_eq!(of(10_001), Err(Withheld::Cost));
+    assert!(of(10_001) == Err(Withheld::Cost));
+}
+
+#[test]
+fn every_rule_costs_each_member_something() {
+    let desk = chain(&[spec(1, "desk")]);
+    let many: Vec<_> = (0..1_000).map(|id| json!({"folder": "inbox", "id": id})).collect();
+    let of = |guards: usize| {
+        let guard = |at: usize| format!("- {{name: g{at}, guard: ['**'], on: ['mail://ann/{at}/**']}}\n");
+        let text: String = (0..guards).map(guard).collect();
+        let all = rules(&format!("- {{name: a, allow: ['**']}}\n{text}"));
+        searched(&[&all], &desk, json!({"user": "ann"}), json!({"messages": many}))
+    };
+    assert!(of(10).is_ok());
+    // None of these is about any of the members, and each is looked at for each.
+    assert!(of(60) == Err(Withheld::Cost));
 }
 
 /// The shapes of these policies on a plain listing.

@@ -112,6 +112,7 @@ fn rule(rule: &RuleTrace) -> Branch {
         below.extend(rule.when.iter().map(conjunct));
         if matches!(rule.said, Said::Chosen | Said::Passed) {
             below.extend(rule.limits.iter().map(limit));
+            below.extend(rule.intent.as_ref().map(|intent| Branch::of(intent.said(), Vec::new())));
             below.extend(rule.approve.as_ref().map(approve));
         }
     }

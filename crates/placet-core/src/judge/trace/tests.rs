@@ -21,9 +21,13 @@ pub(crate) fn agrees(trace: &Trace, judgement: &Judgement) {
         || !trace.level
         || trace.links.iter().any(|link| !link.allowed || link.limits.iter().any(unreadable))
         || in_force(trace).any(|(_, rule)| {
-            matches!(rule.said, Said::Failed | Said::Matched) || rule.limits.iter().any(unreadable)
+            matches!(rule.said, Said::Failed | Said::Matched)
+                || rule.limits.iter().any(unreadable)
+                || intent(rule, false)
         });
-    let asks = |rule: &RuleTrace| rule.approve.as_ref().is_some_and(|approve| approve.asks == Some(true));
+    let asks = |rule: &RuleTrace| {
+        rule.approve.as_ref().is_some_and(|approve| approve.asks == Some(true)) || intent(rule, true)
+    };
     let verdict = match (denied, in_force(trace).any(|(_, rule)| asks(rule))) {
         (true, _) => Verdict::Deny,
         (false, true) => Verdict::Hold,
@@ -53,6 +57,14 @@ pub(crate) fn agrees(trace: &Trace, judgement: &Judgement) {
     }
 }
 
+/// Whether the rule's intent does not fit, and people are asked about that or not.
+fn intent(rule: &RuleTrace, people: bool) -> bool {
+    rule.intent.as_ref().is_some_and(|intent| {
+        intent.fits() == Some(false)
+            && (intent.holds || intent.said.as_deref() == Some("no_purpose")) == people
+    })
+}
+
 fn is_told(trace: &Trace, reason: &Reason) -> bool {
     let of_rule = |policy: &PolicyTrace, rule: &RuleTrace| {
         reason.policy.as_deref() == Some(&*policy.policy) && reason.rule.as_deref() == Some(&*rule.rule)
@@ -80,9 +92,10 @@ fn is_told(trace: &Trace, reason: &Reason) -> bool {
         Code::OutsideHours => {
             rules.any(|rule| rule.hours.as_ref().is_some_and(|hours| hours.open == Some(false)))
         }
-        Code::ApprovalRequired => {
-            rules.any(|rule| rule.approve.as_ref().is_some_and(|approve| approve.asks == Some(true)))
-        }
+        Code::ApprovalRequired => rules.any(|rule| {
+            rule.approve.as_ref().is_some_and(|approve| approve.asks == Some(true)) || intent(rule, true)
+        }),
+        Code::IntentMismatch => rules.any(|rule| intent(rule, false)),
         _ => false,
     }
 }

@@ -150,6 +150,9 @@ impl RuleCoverage {
                 self.reach(&self::limit(index, &limit.limit, fits));
             }
         }
+        if let Some(fits) = rule.intent.as_ref().and_then(|intent| intent.fits()) {
+            self.reach(if fits { FITS } else { FITS_NOT });
+        }
         if let Some(approve) = &rule.approve {
             self.conjuncts(&approve.when, APPROVAL);
             if approve.when.is_empty() && approve.asks == Some(true) {
@@ -186,6 +189,8 @@ impl RuleCoverage {
 
 const APPROVAL: &str = "approve: ";
 const ASKED: &str = "asks people";
+const FITS: &str = "intent: fits";
+const FITS_NOT: &str = "intent: does not fit";
 
 fn held(kind: &str) -> String {
     match kind {
@@ -231,6 +236,9 @@ fn rule_coverage(rule: &Rule) -> RuleCoverage {
         if approve.when.is_empty() {
             words.push(ASKED.to_owned());
         }
+    }
+    if rule.intent.is_some() {
+        words.extend([FITS.to_owned(), FITS_NOT.to_owned()]);
     }
     // What forbids charges nothing.
     if rule.kind != Kind::Deny {

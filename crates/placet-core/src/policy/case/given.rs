@@ -9,6 +9,7 @@ use crate::{
     diagnostic::{Diagnostic, Position, Report},
     grant::{Authority, Grant, MAX_DEPTH, Origin, Request},
     id::{Id, Kind},
+    intent,
     ledger::Limit,
     pattern::{ActionPattern, ResourcePattern},
     policy::Policy,
@@ -21,11 +22,12 @@ use crate::{
 };
 use std::{collections::BTreeMap, fmt::Display, sync::Arc};
 
-pub(super) const GIVEN_KEYS: &[&str] = &["agent", "user", "task", "grant", "parent", "now", "ledger"];
+pub(super) const GIVEN_KEYS: &[&str] =
+    &["agent", "user", "task", "grant", "parent", "now", "ledger", "facts"];
 const PARENT_KEYS: &[&str] = &["agent", "user", "task", "grant", "parent"];
 const AGENT_KEYS: &[&str] = &["handle", "id", "owner", "labels", "level", "allowed_tools", "resource_access"];
 const USER_KEYS: &[&str] = &["name", "id", "roles"];
-const TASK_KEYS: &[&str] = &["id", "label", "description", "stated_by"];
+const TASK_KEYS: &[&str] = &["id", "label", "description", "details", "plan", "stated_by"];
 const GRANT_KEYS: &[&str] = &["scope", "tools", "resources", "limits"];
 
 /// What is given: a test's own, then the file's; the first that has a key stands.
@@ -272,6 +274,7 @@ fn task(reading: &Reading<'_>, agent: &Agent, user: Option<&User>) -> Option<Tas
         id,
         label,
         description,
+        stated: intent::Stated::default(),
         agent: agent.id,
         user: user.map(|user| user.id),
         parent: None,
@@ -308,7 +311,8 @@ fn task(reading: &Reading<'_>, agent: &Agent, user: Option<&User>) -> Option<Tas
         None => minted(&[label.as_deref().unwrap_or("task")]),
         Some(reading) => id(&reading)?,
     };
-    Some(made(id, label, description, origin))
+    let stated = intent::case::stated(&map)?;
+    Some(Task { stated, ..made(id, label, description, origin) })
 }
 
 fn grant(reading: &Reading<'_>) -> Option<(Request, Vec<Limit>)> {

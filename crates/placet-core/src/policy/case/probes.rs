@@ -9,7 +9,7 @@
 
 use super::{Policy, read::NOON};
 use crate::{
-    cel::{Bound, BoundOp, Conjunct, Path, Root},
+    cel::{Bound, BoundOp, Conjunct, PARTS, Path, Root},
     decimal::Decimal,
     ledger::{Limit, Measure},
     pattern::ActionName,
@@ -101,8 +101,12 @@ impl Probes {
         if let (false, Value::Object(given)) = (probe.user.is_null(), &mut given) {
             given.insert("user".into(), probe.user.clone());
         }
-        let when =
-            json!({"action": probe.action.as_str(), "resource": probe.resource, "params": object(params)});
+        if let (facts, Value::Object(given)) = (object(Root::Resource, params), &mut given)
+            && facts.as_object().is_some_and(|facts| !facts.is_empty())
+        {
+            given.insert("facts".into(), facts);
+        }
+        let when = json!({"action": probe.action.as_str(), "resource": probe.resource, "params": object(Root::Params, params)});
         let made = json!({"given": given, "when": when, "then": "allow"});
         if self.found.len() < MOST && self.seen.insert(made.to_string()) {
             self.found.push(made);
@@ -110,12 +114,13 @@ impl Probes {
     }
 }
 
-/// A value for each path of parameters; `Null` leaves it out.
+/// A value for each path of parameters and of facts; `Null` leaves it out.
 type Assigned = BTreeMap<Path, Value>;
 
-fn object(params: &Assigned) -> Value {
+/// The values below one variable.
+fn object(of: Root, params: &Assigned) -> Value {
     let mut root = Map::new();
-    for (path, value) in params {
+    for (path, value) in params.iter().filter(|(path, _)| path.root() == of) {
         let Some((last, above)) = path.fields().split_last() else { continue };
         if value.is_null() {
             continue;
@@ -204,7 +209,7 @@ fn resources(rules: &[&Rule]) -> Vec<String> {
 fn values(rules: &[&Rule]) -> BTreeMap<Path, Vec<Value>> {
     let mut found: BTreeMap<Path, Vec<Value>> = BTreeMap::new();
     let mut add = |path: &Path, values: Vec<Value>| {
-        if path.root() != Root::Params || path.fields().is_empty() {
+        if !is_given(path) {
             return;
         }
         let own = found.entry(path.clone()).or_default();
@@ -248,6 +253,15 @@ fn values(rules: &[&Rule]) -> BTreeMap<Path, Vec<Value>> {
     found
 }
 
+/// Whether a probe can give it: a parameter, or a fact.
+fn is_given(path: &Path) -> bool {
+    match (path.root(), path.fields()) {
+        (Root::Params, [_, ..]) => true,
+        (Root::Resource, [name]) => !PARTS.contains(&&**name),
+        _ => false,
+    }
+}
+
 fn conjuncts(rule: &Rule) -> impl Iterator<Item = &Conjunct> {
     let asked = rule.approve.iter().flat_map(|approve| &approve.when);
     rule.when.iter().chain(asked).flat_map(|condition| condition.expression.conjuncts())
@@ -282,7 +296,7 @@ fn base(rule: &Rule, values: &BTreeMap<Path, Vec<Value>>) -> Assigned {
     for bound in
         rule.when.iter().flat_map(|condition| condition.expression.conjuncts()).filter_map(Conjunct::bound)
     {
-        if bound.path.root() != Root::Params {
+        if !is_given(&bound.path) {
             continue;
         }
         let near = beside(bound);

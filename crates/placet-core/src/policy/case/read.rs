@@ -19,7 +19,7 @@ use crate::{
         template::{Entry, fact},
     },
     refusal::{Code, Reason},
-    service::Service,
+    service::{Facts, Service, ServiceAction},
     time::Timestamp,
     yaml::{MapReading, Node, Reading, Yaml, to_json},
 };
@@ -135,6 +135,7 @@ fn case(
     let when = when?;
     when.finish(WHEN_KEYS);
     let action = action(&when, about, &chain)?;
+    let (action, declared) = with_facts(action, given.optional("facts").as_ref(), about, &chain)?;
     let context = when.optional("context").map(|reading| to_json(reading.node()));
     Some(Case {
         name: String::new(),
@@ -142,6 +143,7 @@ fn case(
         expected: expected?,
         chain,
         action,
+        declared,
         context,
         now,
         spent: spent?,
@@ -283,6 +285,37 @@ fn action(when: &MapReading<'_>, about: &About<'_>, chain: &Chain) -> Option<Res
         Some(resource) => Ok(Action::stated_of(service, declared, resource, params)),
         None => Action::declared(service, declared, None, &params),
     })
+}
+
+/// The action with what upstream holds about its resource, and its declaration where that says how to look something up.
+fn with_facts(
+    action: Result<Action, Reason>,
+    given: Option<&Reading<'_>>,
+    about: &About<'_>,
+    chain: &Chain,
+) -> Option<(Result<Action, Reason>, Option<ServiceAction>)> {
+    let mut action = match action {
+        Ok(action) => action,
+        Err(reason) => return Some((Err(reason), None)),
+    };
+    let declared = about.services.iter().find_map(|service| service.action(&action.name));
+    if let Some(reading) = given {
+        reading.map()?;
+        let known = match filled(to_json(reading.node()), chain.leaf()) {
+            Ok(Value::Object(known)) => known,
+            Ok(_) => return None,
+            Err(fact) => {
+                reading.error(format!("nothing is given that fills `{fact}`"));
+                return None;
+            }
+        };
+        if let Some(misfit) = declared.and_then(|declared| declared.misfit(&known)) {
+            reading.error(misfit);
+            return None;
+        }
+        action.facts = Facts::given(known);
+    }
+    Some((Ok(action), declared.filter(|declared| !declared.lookups().is_empty()).cloned()))
 }
 
 /// One resource; `{{user.id}}` and the like are what is given.

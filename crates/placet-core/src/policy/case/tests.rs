@@ -366,3 +366,41 @@ fn probes_find_what_a_change_of_a_policy_does() {
     let found = changes(DESK, &DESK.replacen("<= 500", "< 500", 1));
     assert!(found.iter().all(|(_, _, probe)| probe["when"]["params"]["amount"] == 500), "{found:#?}");
 }
+
+#[test]
+fn a_change_of_what_comes_back_is_a_change() {
+    let desk = |shape: &str, list: &str| {
+        format!(
+            "policy: p\nlists: {{open: [{list}]}}\nrules:\n  - {{name: a, allow: [orders.list]{shape}}}\n  - {{name: g, guard: [x], when: params.b in lists.open}}"
+        )
+    };
+    let says = |before: &str, after: &str| -> Vec<(Vec<String>, Vec<String>)> {
+        let all = changes(&desk(before, "a"), &desk(after, "a"));
+        assert!(all.iter().all(|(one, other, _)| one.decision == other.decision));
+        all.into_iter()
+            .map(|(one, other, _)| (Vec::from_iter(one.shapes), Vec::from_iter(other.shapes)))
+            .collect()
+    };
+    let text = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    let of = |shape: &str| format!(", shape: {shape}");
+    let rows = of("{rows: {at: $.o, max: 5, where: item.a == 1}, redact: '$.o[*].card'}");
+    let all = text(&["of $.o at most 5", "of $.o those where item.a == 1", "without $.o[*].card"]);
+    assert_eq!(says("", &rows)[0], (Vec::new(), all.clone()));
+    assert_eq!(says(&rows, "")[0], (all.clone(), Vec::new()));
+    assert_eq!(says(&rows, &rows.replace("max: 5", "max: 6"))[0].1[0], "of $.o at most 6");
+    assert_eq!(says(&rows, &rows.replace("card", "cards"))[0].1[2], "without $.o[*].cards");
+    assert!(!says(&rows, &rows.replace("== 1", "== 2")).is_empty());
+    assert_eq!(says(&rows, &rows), []);
+    // How it is said is no change.
+    let apart =
+        of("{rows: [{at: $.o, max: 5}, {at: \"$['o']\", where: [item.a == 1]}], redact: ['$.o[*].card']}");
+    assert_eq!(says(&rows, &apart), []);
+    // Another list under the same name is.
+    let listed = of("{rows: {at: $.o, where: item.a in lists.open}}");
+    assert_eq!(changes(&desk(&listed, "a"), &desk(&listed, "a")), []);
+    let found = changes(&desk(&listed, "a"), &desk(&listed, "a, b"));
+    assert!(found.iter().any(|(_, _, probe)| probe["when"]["action"] == "orders.list"), "{found:?}");
+    let counted = ", limits: [{count: 1, per: day, by: 'params.a in lists.open ? \"a\" : \"b\"'}]";
+    assert_eq!(changes(&desk(counted, "a"), &desk(counted, "a")), []);
+    assert!(!changes(&desk(counted, "a"), &desk(counted, "a, b")).is_empty());
+}

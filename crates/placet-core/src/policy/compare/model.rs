@@ -154,13 +154,11 @@ const APPROVE_KEYS: [&str; 3] = ["when", "by", "within"];
 
 impl<'p> Model<'p> {
     pub(super) fn policy(&mut self, policy: &'p Policy) -> PolicyForm<'p> {
-        let document = policy.in_full();
-        let lists: String = document.lines().filter(|line| line.starts_with("lists:")).collect();
         let rules = policy.rules.iter().zip(policy.rules_in_full());
         let rules = rules.map(|(rule, line)| {
             let form = self.rule(policy, rule);
             match crate::yaml::parse(line.as_bytes(), None) {
-                Ok((written, _)) => form.with_the_rest(&written, &lists),
+                Ok((written, _)) => form.with_the_rest(&written),
                 Err(_) => form,
             }
         });
@@ -314,11 +312,12 @@ impl<'p> Model<'p> {
 
 impl RuleForm<'_> {
     /// With what is only compared as a whole, from the rule as it is in full.
-    fn with_the_rest(mut self, written: &Node, lists: &str) -> Self {
+    fn with_the_rest(mut self, written: &Node) -> Self {
         self.shape = written.get("shape").map(to_json).map(|shape| {
-            let shape = shape.to_string();
             // What a list is, is said elsewhere.
-            if shape.contains("lists.") { shape + lists } else { shape }
+            let rows = self.rule.shape.iter().flat_map(|shape| &shape.shape.rows);
+            let filters = rows.flat_map(|rows| &rows.filter).filter(|it| it.source().contains("lists"));
+            filters.fold(shape.to_string(), |shape, filter| shape + &filter.identity())
         });
         if let Some(Value::Object(members)) = written.get("approve").map(to_json) {
             let others = members.into_iter().filter(|(key, _)| !APPROVE_KEYS.contains(&key.as_str()));

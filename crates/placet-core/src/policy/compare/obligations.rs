@@ -7,7 +7,7 @@
 
 use crate::{
     approval::Approver,
-    ledger::{Limit, Measure, Per},
+    ledger::{By, Limit, Measure, Per},
 };
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -21,6 +21,8 @@ pub(super) struct Obligations<'p> {
     pub(super) asked: Vec<Asked<'p>>,
     /// What is done to what comes back, as it was written.
     pub(super) shapes: Vec<String>,
+    /// What is asked of the action's intent, as it was written; only compared as a whole.
+    pub(super) intents: Vec<String>,
 }
 
 /// A limit with the rule whose counter it is.
@@ -98,6 +100,11 @@ pub(super) fn met(ours: &Obligations<'_>, theirs: &Obligations<'_>) -> Met {
             unclear = unclear.or(Some(Met::Unclear("whether a different `shape` hides as much".to_owned())));
         }
     }
+    for wanted in ours.intents.iter().filter(|wanted| !theirs.intents.contains(wanted)) {
+        let what =
+            format!("whether what holds without `intent: {wanted}` is always within the purpose of its task");
+        unclear = unclear.or(Some(Met::Unclear(what)));
+    }
     unclear.unwrap_or(Met::Matched)
 }
 
@@ -142,7 +149,7 @@ fn limit(wanted: &Limit, ours: &Obligations<'_>, theirs: &Obligations<'_>) -> Me
 
 /// Whether whatever fits `found` fits `wanted`.
 pub(super) fn at_least_as_strict(found: &Limit, wanted: &Limit) -> bool {
-    if found.by.as_str() != wanted.by.as_str() || found.max() > wanted.max() {
+    if !same_by(&found.by, &wanted.by) || found.max() > wanted.max() {
         return false;
     }
     match (&found.measure, &wanted.measure) {
@@ -156,6 +163,14 @@ pub(super) fn at_least_as_strict(found: &Limit, wanted: &Limit) -> bool {
         }
         (Measure::Concurrent { .. }, Measure::Concurrent { .. }) => true,
         _ => false,
+    }
+}
+
+/// Whether both have the same counter for every request, as far as can be told.
+fn same_by(one: &By, other: &By) -> bool {
+    match (one, other) {
+        (By::Key(one), By::Key(other)) => one.identity() == other.identity(),
+        _ => one.as_str() == other.as_str(),
     }
 }
 

@@ -9,13 +9,13 @@
 //! Invariant: a rule that is reported is never chosen, never denies, or forbids all that it names, whatever is asked.
 
 use super::{
+    declared::{self, declared},
     model::{Choice, Class, Formula, Given, Model, Place, RuleForm, Truth, Variable},
     text::Budget,
     values,
 };
 use crate::{
     cel::{Asks, Conjunct, Form, Path, Root},
-    decimal::Decimal,
     diagnostic::{Diagnostic, Position, Report},
     pattern::{ActionName, Component, Piece, ResourcePattern},
     policy::{
@@ -27,7 +27,6 @@ use crate::{
     service::{Members, Service, ServiceAction},
     time::Timestamp,
 };
-use serde_json::Value;
 use std::{collections::HashMap, rc::Rc};
 
 /// Choices that are looked at for one question; beyond them the answer is that it may be.
@@ -332,26 +331,20 @@ impl<'d> Domains<'d> {
         if let Some(classes) = self.classes.get(&place) {
             return Some(classes.clone());
         }
-        let schema = match (model.variable(place)?, self.action) {
-            ((Variable::Path(path), _), Some(action)) => declared(action, path),
-            _ => None,
-        };
-        let (mut more, mut numbers) = (Vec::new(), Vec::new());
-        if let Some(schema) = schema {
-            let stated = schema.get("enum").and_then(Value::as_array).into_iter().flatten();
-            more.extend(stated.chain(schema.get("const")).cloned().map(Given::Value));
-            let bounds = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"];
-            numbers.extend(bounds.iter().filter_map(|bound| number(schema.get(*bound)?)));
-        }
-        let given = match model.variable(place)? {
+        let given = match (model.variable(place)?, self.action) {
             // Names and resources are whatever they are.
-            (Variable::Path(path), _) if matches!(path.root(), Root::Action | Root::Resource) => {
+            ((Variable::Path(path), _), _) if matches!(path.root(), Root::Action | Root::Resource) => {
                 return None;
             }
-            _ => values::of(model, place, (&[], &[]), &numbers, Timestamp::from_micros(0), &mut self.budget)?,
+            ((Variable::Path(path), _), Some(action)) => declared::values(
+                model,
+                place,
+                declared(action, path),
+                Timestamp::from_micros(0),
+                &mut self.budget,
+            )?,
+            _ => values::of(model, place, (&[], &[]), &[], Timestamp::from_micros(0), &mut self.budget)?,
         };
-        let fits = |given: &Given| schema.is_none_or(|schema| admits(schema, given));
-        let given = given.into_iter().chain(more).filter(fits);
         let mut classes: Vec<Rc<Class>> = Vec::new();
         for given in given {
             let class = model.class(place, given);
@@ -364,55 +357,6 @@ impl<'d> Domains<'d> {
         self.classes.insert(place, classes.clone());
         Some(classes)
     }
-}
-
-/// What is declared about a parameter, where that is said in one place.
-fn declared<'a>(action: &'a ServiceAction, path: &Path) -> Option<&'a Value> {
-    let [name] = path.fields() else { return None };
-    (path.root() == Root::Params).then_some(())?;
-    action.params_schema()?.get("properties")?.get(&**name)
-}
-
-/// Whether a value may be let through by the schema. Says so of more than are.
-fn admits(schema: &Value, given: &Given) -> bool {
-    let Given::Value(value) = given else { return true };
-    let held = |value: &Value| number(value);
-    let same = |other: &Value| other == value || held(other).is_some_and(|other| Some(other) == held(value));
-    let is = |kind: &str| match kind {
-        "boolean" => value.is_boolean(),
-        "integer" => {
-            let whole = |it: Decimal| it.truncate_to_i64().is_none_or(|whole| Decimal::from_i64(whole) == it);
-            value.is_number() && held(value).is_none_or(whole)
-        }
-        "number" => value.is_number(),
-        "string" => value.is_string(),
-        "array" => value.is_array(),
-        "object" => value.is_object(),
-        "null" => value.is_null(),
-        _ => true,
-    };
-    let kinds = match schema.get("type") {
-        Some(Value::String(kind)) => is(kind),
-        Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).any(is),
-        _ => true,
-    };
-    let listed = schema.get("enum").and_then(Value::as_array).is_none_or(|all| all.iter().any(same));
-    let fixed = schema.get("const").is_none_or(same);
-    let bound = |name: &str, fits: fn(&Decimal, &Decimal) -> bool| {
-        let bound = schema.get(name).and_then(number);
-        bound.zip(held(value)).is_none_or(|(bound, value)| fits(&value, &bound))
-    };
-    kinds
-        && listed
-        && fixed
-        && bound("minimum", |value, bound| value >= bound)
-        && bound("maximum", |value, bound| value <= bound)
-        && bound("exclusiveMinimum", |value, bound| value > bound)
-        && bound("exclusiveMaximum", |value, bound| value < bound)
-}
-
-fn number(value: &Value) -> Option<Decimal> {
-    Decimal::from_json(value.as_number()?).ok()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //! Invariant: every request is like one that is tried. What was found is judged by the judge before it is said.
 
 use super::{
-    Comparison, Wider,
+    Comparison, Wider, declared,
     ground::{self, Grounds},
     model::{Choice, Class, Given, Model, Place, Variable},
     obligations::{Counter, Met, at_least_as_strict, met},
@@ -14,7 +14,7 @@ use super::{
     text::Budget,
     values, witness,
 };
-use crate::{policy::PolicySet, time::Timestamp};
+use crate::{cel::Root, pattern::ActionName, policy::PolicySet, service::ServiceAction, time::Timestamp};
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     rc::Rc,
@@ -29,6 +29,9 @@ const MOST_TRIALS: usize = 400;
 /// Reasons that an answer without certainty gives.
 const MOST_REASONS: usize = 5;
 
+/// The values that are tried for a variable.
+type Classes = Rc<[Rc<Class>]>;
+
 pub(super) struct Search<'s, 'p> {
     pub(super) model: &'s Model<'p>,
     pub(super) ours: &'s Side<'p>,
@@ -36,7 +39,12 @@ pub(super) struct Search<'s, 'p> {
     pub(super) ours_set: &'s PolicySet,
     pub(super) theirs_set: &'s PolicySet,
     pub(super) now: Timestamp,
-    classes: HashMap<Place, Rc<[Rc<Class>]>>,
+    /// What services declare.
+    declared: Vec<&'s ServiceAction>,
+    /// What one of them declares of the action that is looked at.
+    action: Option<&'s ServiceAction>,
+    /// Those of parameters by the action that is declared.
+    classes: HashMap<(Option<&'s str>, Place), Classes>,
     budget: Budget,
     cases: usize,
     trials: usize,
@@ -57,6 +65,7 @@ impl<'s, 'p> Search<'s, 'p> {
         model: &'s Model<'p>,
         (ours, ours_set): (&'s Side<'p>, &'s PolicySet),
         (theirs, theirs_set): (&'s Side<'p>, &'s PolicySet),
+        declared: Vec<&'s ServiceAction>,
         now: Timestamp,
     ) -> Self {
         Self {
@@ -66,6 +75,8 @@ impl<'s, 'p> Search<'s, 'p> {
             ours_set,
             theirs_set,
             now,
+            declared,
+            action: None,
             classes: HashMap::new(),
             budget: Budget::new(TEXT_STEPS),
             cases: 0,
@@ -103,7 +114,8 @@ impl<'s, 'p> Search<'s, 'p> {
     fn actions(&mut self, choice: &mut Choice) -> Result<(), End> {
         let ours = ground::filled(self.model, self.ours, choice);
         let theirs = ground::filled(self.model, self.theirs, choice);
-        for action in ground::actions(self.model, [self.ours, self.theirs], &mut self.budget)? {
+        for action in self.names()? {
+            self.action = self.declared.iter().copied().find(|declared| *declared.name() == action);
             ground::set_action(self.model, &action, choice);
             let resources = ground::resources(
                 self.model,
@@ -122,6 +134,18 @@ impl<'s, 'p> Search<'s, 'p> {
             ground::unset(self.model, choice);
         }
         Ok(())
+    }
+
+    /// The actions to look at: those that are declared first, of which a witness can be asked for.
+    fn names(&mut self) -> Result<Vec<ActionName>, End> {
+        let sides = [self.ours, self.theirs];
+        let others = ground::actions(self.model, sides, &mut self.budget)?;
+        let rules = || sides.into_iter().flat_map(|side| &side.policies).flat_map(|form| &form.rules);
+        let declared = self.declared.iter().map(|declared| declared.name());
+        let mut names: Vec<ActionName> =
+            declared.filter(|name| rules().any(|rule| rule.rule.names(name))).cloned().collect();
+        names.extend(others.into_iter().filter(|name| !names.contains(name)).collect::<Vec<_>>());
+        Ok(names)
     }
 
     fn explore(
@@ -217,7 +241,7 @@ impl<'s, 'p> Search<'s, 'p> {
             return Err(End::TooMuch("none of the requests that were tried shows it"));
         }
         let action = (grounds.1.action, uri, grounds.1.known);
-        for request in witness::requests(self.model, choice, action, self.now) {
+        for request in witness::requests(self.model, choice, action, self.action, self.now) {
             if let Some(wider) = witness::confirm(&request, &what, self.ours_set, self.theirs_set) {
                 return Err(End::Found(Box::new(wider)));
             }
@@ -236,27 +260,37 @@ impl<'s, 'p> Search<'s, 'p> {
         Ok(())
     }
 
-    fn fact_classes(&mut self, grounds: &Grounds, place: Place) -> Result<Rc<[Rc<Class>]>, End> {
-        if let Some(classes) = self.classes.get(&place) {
+    fn fact_classes(&mut self, grounds: &Grounds, place: Place) -> Result<Classes, End> {
+        if let Some(classes) = self.classes.get(&(None, place)) {
             return Ok(classes.clone());
         }
         let none = (Vec::new(), Vec::new());
         let (globs, texts) = grounds.texts.get(&place).unwrap_or(&none);
         let given = values::of(self.model, place, (globs, texts), &[], self.now, &mut self.budget)
             .ok_or(End::TooMuch("the texts that fill templates are too many to look at"))?;
-        let classes: Rc<[Rc<Class>]> =
+        let classes: Classes =
             given.into_iter().map(|given| Rc::new(self.model.class(place, given))).collect();
-        self.classes.insert(place, classes.clone());
+        self.classes.insert((None, place), classes.clone());
         Ok(classes)
     }
 
     /// The classes of a variable, each answer once.
-    fn classes_of(&mut self, place: Place) -> Result<Rc<[Rc<Class>]>, End> {
-        if let Some(classes) = self.classes.get(&place) {
+    fn classes_of(&mut self, place: Place) -> Result<Classes, End> {
+        let of_action = match self.model.variable(place) {
+            Some((Variable::Path(path), _)) if path.root() == Root::Params => {
+                self.action.map(|action| (action, path))
+            }
+            _ => None,
+        };
+        let key = (of_action.map(|(action, _)| action.name().as_str()), place);
+        if let Some(classes) = self.classes.get(&key) {
             return Ok(classes.clone());
         }
-        let given = values::of(self.model, place, (&[], &[]), &[], self.now, &mut self.budget)
-            .ok_or(End::TooMuch("the values of a parameter are too many to tell apart"))?;
+        let given = match of_action {
+            Some(of) => declared::values_for(self.model, place, of, self.now, &mut self.budget),
+            None => values::of(self.model, place, (&[], &[]), &[], self.now, &mut self.budget),
+        };
+        let given = given.ok_or(End::TooMuch("the values of a parameter are too many to tell apart"))?;
         let plain = matches!(self.model.variable(place), Some((Variable::Path(_) | Variable::Moment, _)));
         let mut seen = HashSet::new();
         let mut classes = Vec::new();
@@ -268,8 +302,8 @@ impl<'s, 'p> Search<'s, 'p> {
                 classes.push(Rc::new(class));
             }
         }
-        let classes: Rc<[Rc<Class>]> = classes.into();
-        self.classes.insert(place, classes.clone());
+        let classes: Classes = classes.into();
+        self.classes.insert(key, classes.clone());
         Ok(classes)
     }
 }

@@ -172,6 +172,7 @@ impl<'p> Run<'_, 'p> {
             rule.limits.iter().map(|limit| Counted { policy, rule: name, limit: &limit.applied.limit });
         self.obligations.limits.extend(limits);
         self.obligations.shapes.extend(rule.shape.clone());
+        self.obligations.intents.extend(rule.rule.intent.as_ref().map(|intent| intent.in_full()));
         let Some(approve) = &rule.rule.approve else { return };
         let asks: Vec<&Formula> = rule.asks.iter().collect();
         if self.all(&asks, |truth| truth != Truth::False) == Some(true) {

@@ -185,6 +185,19 @@ fn what_a_template_becomes_may_be_what_another_rule_names() {
 }
 
 #[test]
+fn what_upstream_holds_may_be_anything() {
+    let when = |text: &str| format!("- {{name: a, allow: [refunds.create], when: \"{text}\"}}");
+    let (ann, bob) = (when("resource.owner == 'ann'"), when("resource.owner == 'bob'"));
+    assert_eq!(says(&ann, &ann), "not wider");
+    assert_eq!(says(&when("true"), &ann), "not wider");
+    for (one, other) in [(&ann, &bob), (&ann, &when("true")), (&ann, &when("resource.owner != 'ann'"))] {
+        let said = says(one, other);
+        assert_ne!(said, "not wider", "{one}\n{other}");
+    }
+    assert!(says(&ann, &bob).starts_with("unknown: "));
+}
+
+#[test]
 fn what_is_beyond_it_is_unknown_and_names_the_condition() {
     let with = |condition: &str| format!("- {{name: a, allow: [x], when: \"{condition}\"}}");
     assert_eq!(
@@ -468,4 +481,103 @@ fn unknown_is_rare() {
     });
     let unknown = unknown.count();
     assert!(unknown <= 9, "{unknown} of 300");
+}
+
+#[test]
+fn the_same_text_over_another_list_is_not_the_same() {
+    let desk = |list: &str, more: &str| {
+        format!("policy: p\nlists: {{open: [{list}]}}\nrules:\n  - {{name: a, allow: [x], {more}}}")
+    };
+    for more in [
+        "shape: {rows: {at: $, where: item.a in lists.open}}",
+        "limits: [{count: 1, per: day, by: 'params.a in lists.open ? \"a\" : \"b\"'}]",
+        "limits: [{sum: 'params.a in lists.open ? 1 : 2', max: 9, per: day}]",
+        "when: 'params.a.all(a, a in lists.open)'",
+    ] {
+        let one = desk("a", more);
+        assert_eq!(between(&[&one], &[&one]), Comparison::NotWider, "{more}");
+        assert_ne!(between(&[&one], &[&desk("a, b", more)]), Comparison::NotWider, "{more}");
+    }
+}
+
+/// A service whose parameters are of types.
+fn bank() -> crate::service::Service {
+    let text = "service: bank
+base_url: https://bank.example
+auth: {type: bearer}
+actions:
+  pay.out:
+    method: POST
+    path: /pay/{account}
+    resource: account://{account}
+    effect: money
+    params:
+      type: object
+      properties:
+        account: {type: string}
+        amount: {type: integer, minimum: 1, maximum: 1000}
+        currency: {enum: [EUR, USD]}
+        urgent: {type: boolean}
+        rate: {type: number, exclusiveMinimum: 0}
+        code: {type: string, pattern: '^[A-Z]{3}$'}
+      required: [amount, currency]
+";
+    crate::service::Service::parse(text.as_bytes(), None).unwrap().0
+}
+
+fn says_with(first: &str, second: &str) -> String {
+    let bank = bank();
+    let load = |text: &str| {
+        let loaded = Policy::load(rules(text).as_bytes(), None, 1, &[&bank]);
+        vec![Arc::new(loaded.unwrap_or_else(|found| panic!("{found:?}")).0)]
+    };
+    shown(&compare_with(&load(first), &load(second), &[&bank], NOW))
+}
+
+#[test]
+fn what_a_service_lets_through_is_all_that_counts() {
+    let pay = |when: &str| format!("- {{name: a, allow: [pay.out], when: {}}}", json!(when));
+    // Each second condition is wider for some value, and for none that the service lets through.
+    for (first, second) in [
+        ("params.amount <= 1000", "params.amount <= 2000"),
+        ("params.amount <= 500", "params.amount < 501"),
+        ("params.amount >= 1", "true"),
+        ("params.currency in ['EUR', 'USD']", "params.currency != 'GBP'"),
+        ("params.currency == 'EUR'", "params.currency != 'USD'"),
+        ("params.currency == 'EUR'", "!(params.currency == 'USD')"),
+        ("has(params.amount)", "true"),
+        ("params.rate > 0", "params.rate > -5"),
+        ("params.urgent", "params.urgent != false"),
+        ("params.amount == 1", "params.amount < 2"),
+        ("!has(params.note)", "true"),
+    ] {
+        let (first, second) = (pay(first), pay(second));
+        let without = says(&first, &second);
+        assert_ne!(without, "not wider", "{first} {second}");
+        if !first.contains("note") {
+            assert_eq!(says_with(&first, &second), "not wider", "{first} {second}");
+        }
+    }
+    for (first, second, witness) in [
+        ("params.amount <= 500", "params.amount <= 501", "\"amount\":501"),
+        ("params.currency == 'EUR'", "params.currency in ['EUR', 'USD', 'GBP']", "\"currency\":\"USD\""),
+        ("has(params.urgent)", "true", "\"amount\":1"),
+        ("params.rate > 1", "params.rate > 0.5", "\"rate\""),
+    ] {
+        let found = says_with(&pay(first), &pay(second));
+        assert!(found.starts_with("allowed, where the first denies it by pay.out"), "{found}");
+        assert!(found.contains(witness), "{found}");
+    }
+    // One that can't be held passes the schema and no comparison.
+    let found = says_with(&pay("params.rate > 0"), &pay("true"));
+    assert!(found.starts_with("allowed") && found.contains("\"rate\":1e-60"), "{found}");
+    // Texts that the service's pattern lets through are not looked for: it is not told that there are any.
+    let found = says_with(&pay("params.code == 'ABC'"), &pay("params.code in ['ABC', 'abcd']"));
+    assert!(found.starts_with("unknown"), "{found}");
+    let found = says_with(&pay("params.code == 'ABC'"), &pay("params.code in ['ABC', 'ABD']"));
+    assert!(found.starts_with("allowed") && found.contains("\"code\":\"ABD\""), "{found}");
+    // An action that no service declares may have any parameters.
+    let any = |when: &str| format!("- {{name: a, allow: [pay.*], when: {}}}", json!(when));
+    let found = says_with(&any("params.amount <= 1000"), &any("params.amount <= 2000"));
+    assert!(found.starts_with("allowed") && !found.contains("pay.out"), "{found}");
 }

@@ -3,7 +3,7 @@
 //! Invariant: nothing is said to be wider that the judge does not show.
 
 use super::{
-    Wider, Witness,
+    Wider, Witness, declared,
     model::{Choice, Given, Model, Truth, Variable},
     obligations::{Asked, Counted, Met, Obligations, WITHOUT_SHAPE, met},
     values,
@@ -18,7 +18,7 @@ use crate::{
     judge::{self, Judgement, Verdict},
     pattern::{ActionName, ActionPattern, ResourcePattern, ResourceUri},
     policy::{PolicySet, shape},
-    service::Effect,
+    service::{Effect, ServiceAction},
     task::{Task, TaskOrigin, TaskState},
     time::Timestamp,
     user::User,
@@ -42,6 +42,7 @@ pub(super) fn requests(
     model: &Model<'_>,
     choice: &Choice,
     action: (&ActionName, &ResourceUri, &ResourcePattern),
+    of: Option<&ServiceAction>,
     now: Timestamp,
 ) -> Vec<Request> {
     let silent = |path: &&Path| {
@@ -52,13 +53,14 @@ pub(super) fn requests(
     let samples = [Value::Null, json!("x"), json!(["x"]), json!(1), json!(true), json!([])];
     let samples = samples.into_iter().take(if silent.is_empty() { 0 } else { SAMPLES });
     let filling = std::iter::once(None).chain(samples.map(Some));
-    filling.filter_map(|sample| request(model, choice, action, now, (&silent, sample))).collect()
+    filling.filter_map(|sample| request(model, choice, action, of, now, (&silent, sample))).collect()
 }
 
 fn request(
     model: &Model<'_>,
     choice: &Choice,
     (name, uri, known): (&ActionName, &ResourceUri, &ResourcePattern),
+    of: Option<&ServiceAction>,
     now: Timestamp,
     (silent, sample): (&[&Path], Option<Value>),
 ) -> Option<Request> {
@@ -90,6 +92,10 @@ fn request(
         }
     }
     let Value::Object(params) = params else { return None };
+    let params = match of {
+        Some(action) => declared::whole(action, &params)?,
+        None => params,
+    };
     let effect = match facts.text(Root::Action, &["effect"]) {
         Some("read") => Some(Effect::Read),
         Some("delete") => Some(Effect::Delete),
@@ -202,6 +208,7 @@ impl Facts {
                 id: task_id,
                 label: self.text(Root::Task, &["label"]).map(str::to_owned),
                 description: self.text(Root::Task, &["description"]).map(str::to_owned),
+                stated: crate::intent::Stated::default(),
                 agent: agent_id,
                 user: user.as_ref().map(|user| user.id),
                 parent: None,
@@ -285,6 +292,8 @@ fn obligations(judgement: &Judgement) -> Obligations<'_> {
         limits: judgement.limits.iter().map(counted).collect(),
         asked: asked.collect(),
         shapes: judgement.shapes.iter().map(|applied| shape::in_full(&applied.shape)).collect(),
+        // Left to the rules as they are written.
+        intents: Vec::new(),
     }
 }
 

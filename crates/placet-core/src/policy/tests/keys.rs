@@ -140,3 +140,30 @@ error: `params.owner` rests on `owner`, which an agent merely claims in action `
   = help: have the service declare `binds: [owner]` if upstream rejects a mismatch
 "#);
 }
+
+#[test]
+fn sums_and_keys_name_lists() {
+    let source = "policy: p
+lists: {large: [acme, globex]}
+rules:
+  - name: a
+    allow: [pay]
+    limits:
+      - {sum: 'params.to in lists.large ? params.amount : 1', max: 5, per: day}
+      - {count: 3, per: day, by: 'params.to in lists.large ? params.to : \"others\"'}
+";
+    let (policy, warnings) = Policy::load(source.as_bytes(), None, 1, &[]).unwrap();
+    assert!(warnings.iter().all(|warning| !warning.message.contains("list")), "{warnings:?}");
+    let full = policy.in_full();
+    assert_eq!(Policy::load(full.as_bytes(), None, 1, &[]).unwrap().0.in_full(), full);
+    let missing = errors(&limits("[{sum: 'params.to in lists.small ? 1 : 2', max: 5, per: day}]"));
+    assert_eq!(missing, ["5:39 there is no list `small`: state it under `lists`"]);
+    // A limit of a grant stands in no document.
+    for limit in [
+        serde_json::json!({"sum": "params.to in lists.large ? 1 : 2", "max": 5, "per": "day"}),
+        serde_json::json!({"count": 5, "per": "day", "by": "params.to in lists.large ? 1 : 2"}),
+    ] {
+        let said = crate::ledger::Limit::from_json(&limit).unwrap_err().message;
+        assert!(said.contains("only policies have `lists`: write the values here"), "{said}");
+    }
+}

@@ -68,6 +68,11 @@ fn every_example_of_the_page_loads() {
         "at",
         "where",
         "redact",
+        "intent",
+        "plan",
+        "entities",
+        "judge",
+        "otherwise",
     ];
     for key in keys {
         assert!(

@@ -78,3 +78,16 @@ fn a_later_rule_without_the_shape_of_an_earlier_one_is_warned_about() {
     assert!(!warned(&format!("{first}  - {{name: b, allow: [x.*], shape: {{redact: $.c}}}}")));
     assert!(!warned(&format!("{first}  - {{name: b, allow: [z.*]}}")));
 }
+
+#[test]
+fn lists_stand_in_shapes_as_everywhere() {
+    let source = "policy: p\nlists: {open: [a, b]}\nrules:\n  - {name: a, allow: [x], shape: {rows: {at: $, where: item.kind in lists.open}}}";
+    let (policy, warnings) = Policy::load(source.as_bytes(), None, 1, &[]).unwrap();
+    assert!(warnings.iter().all(|warning| !warning.message.contains("list")), "{warnings:?}");
+    let full = policy.in_full();
+    assert!(full.contains("lists.open"), "{full}");
+    assert_eq!(Policy::load(full.as_bytes(), None, 1, &[]).unwrap().0.in_full(), full);
+    assert!(
+        of("{rows: {at: $, where: item.kind in lists.open}}").contains("there is no list `open`: state it")
+    );
+}

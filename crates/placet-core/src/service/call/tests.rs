@@ -300,3 +300,17 @@ proptest! {
         prop_assert_eq!(service.describe_call(&call).unwrap(), (action.name().clone(), params));
     }
 }
+
+#[test]
+fn numbers_are_sent_as_they_were_written() {
+    let service = drive();
+    let notes = action(&service, "notes.write");
+    for number in ["1e3", "1E3", "1e+3", "1.50", "-0", "1e400", "0.000001", "10000000000000000000000"] {
+        let params = format!(r#"{{"id":"a","size":{number}}}"#);
+        let Ok(Value::Object(params)) = crate::json::parse(params.as_bytes()) else { panic!("{number}") };
+        let described = notes.describe(&params).unwrap();
+        let call =
+            service.render(notes, &described.params).unwrap_or_else(|refused| panic!("{number}: {refused}"));
+        assert_eq!(String::from_utf8(call.body.unwrap()).unwrap(), format!(r#"{{"size":{number}}}"#));
+    }
+}

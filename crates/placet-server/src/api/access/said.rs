@@ -8,6 +8,7 @@
 //! | `subject.properties.task`, of an administrator | the task |
 //! | `action {name, properties}` | the action and its parameters |
 //! | `resource {type, id}` | `type://id` |
+//! | `context.supported_obligations` | whether the caller shapes what it answers |
 //! | `context`, of a resource server or an administrator | `context`, with what else there is of `properties` as `context.subject` and `context.resource` |
 //!
 //! Invariant: an agent is nobody but itself, and what it says of itself or the context is not taken.
@@ -19,9 +20,9 @@ use crate::{
     caller::Caller,
     problem::{Answer, Problem},
 };
-use placet_core::refusal::Code;
+use placet_core::{refusal::Code, secret::sha256};
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// What is asked, each part as far as it was said.
 #[derive(Deserialize)]
@@ -64,6 +65,20 @@ impl Said {
         self.action()?;
         self.resource()?.id("resource")?;
         Ok(self)
+    }
+
+    /// A digest of what an access request is bound to: whom, what, and on what; no token of theirs.
+    ///
+    /// # Errors
+    /// What is missing of it.
+    pub(super) fn bound(&self) -> Answer<[u8; 32]> {
+        let (subject, action, resource) = (self.subject()?, self.action()?, self.resource()?);
+        let text = json!([
+            [subject.kind, subject.id],
+            [action.name, action.properties],
+            [resource.kind, resource.id, resource.properties],
+        ]);
+        Ok(sha256(&[text.to_string().as_bytes()]))
     }
 
     pub(super) fn subject(&self) -> Answer<&Entity> {
@@ -109,6 +124,12 @@ impl Said {
             let id = approval.get("id").and_then(Value::as_str).and_then(|id| id.parse().ok());
             question.approval =
                 Some(id.ok_or_else(|| invalid("`context.approval.id` is the id of an approval"))?);
+        }
+        // Obligations (draft of 2026-07-03, §Negotiation): what isn't named can't be done.
+        if let Some(known) = context.remove("supported_obligations") {
+            let known =
+                known.as_array().ok_or_else(|| invalid("`context.supported_obligations` is a list"))?;
+            question.unshaped = !known.iter().any(|kind| kind == "custom");
         }
         let subject = self.subject.as_ref().and_then(|subject| subject.properties.clone());
         let subject = subject.map(|mut properties| {
@@ -170,8 +191,8 @@ impl Entity {
                     question.agent = Some(id.to_owned());
                     return Ok(());
                 };
-                // A token that is no good is the answer; who it is of matters only where it is.
-                if let Ok(bearer) = bearer::live_for(app, &token, Meant::Audience(&server.audience)).await
+                let found = bearer::live_for(app, &token, Meant::Audience(&server.audience)).await;
+                if let Some(bearer) = good(found)?
                     && !self.is(id, &bearer)?
                 {
                     return Err(Problem::of(Code::NotFound, "the token is not of this subject"));
@@ -216,6 +237,35 @@ pub(super) fn uri(resource: &Entity) -> Answer<String> {
     }
 }
 
+/// What a token stands for. One that is no good is the answer to the question, and who it is of matters only where it is
+/// good; one that can't be looked up is neither.
+fn good<T>(found: Answer<T>) -> Answer<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(problem) if problem.code().status() == 401 => Ok(None),
+        Err(problem) => Err(problem),
+    }
+}
+
 pub(super) fn invalid(detail: impl Into<String>) -> Problem {
     Problem::of(Code::RequestInvalid, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_that_can_not_be_looked_up_is_not_taken_for_a_bad_one() {
+        assert_eq!(good(Ok(7)).ok(), Some(Some(7)));
+        for code in [Code::TokenInvalid, Code::TokenExpired, Code::TokenRevoked, Code::LineageRevoked] {
+            assert_eq!(good::<u8>(Err(Problem::of(code, "no good"))).ok(), Some(None));
+        }
+        for code in [Code::Unavailable, Code::Internal] {
+            assert_eq!(
+                good::<u8>(Err(Problem::of(code, "gone"))).map_err(|problem| problem.code()),
+                Err(code)
+            );
+        }
+    }
 }

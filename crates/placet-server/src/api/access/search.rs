@@ -147,7 +147,7 @@ impl<'a> Asks<'a> {
         resource: &ResourceUri,
         params: Map<String, Value>,
     ) -> Answer<bool> {
-        let asked = Asked { name: name.clone(), resource: Some(resource.clone()), params };
+        let asked = Asked { name: name.clone(), resource: Some(resource.clone()), params: params.into() };
         match somebody.may(self.app, self.asking, &self.rules, &asked, self.question.context.as_ref()).await {
             Err(problem) if problem.code().status() == 400 => Ok(false),
             may => may,

@@ -10,7 +10,7 @@
 //! Invariant: nobody is allowed anything without an admission, and a resource server is told of no token but those of
 //! its audience.
 
-use super::{Asked, Decision, Question, held, stated};
+use super::{Asked, Decision, Question, Told, held, stated};
 use crate::{
     app::App,
     bearer::{self, Bearer, Meant},
@@ -20,7 +20,7 @@ use crate::{
     question::{self, Standing},
     recording,
     rules::Rules,
-    way::{self, observe},
+    way::{self, intent, observe},
 };
 use axum::Json;
 use placet_core::{
@@ -59,6 +59,7 @@ pub(super) struct Case<'a> {
     pub(super) action: &'a Action,
     pub(super) context: Option<&'a Value>,
     pub(super) approval: Option<ApprovalId>,
+    pub(super) unshaped: bool,
     pub(super) key: Option<&'a str>,
     pub(super) source: Source,
     pub(super) now: Timestamp,
@@ -81,7 +82,7 @@ pub(super) async fn decide(
         .take()
         .ok_or_else(|| super::invalid("`token` is missing: the agent's access token"))?;
     let (context, approval, dry_run) = (question.context.take(), question.approval, question.dry_run);
-    let explain = question.explain;
+    let (explain, unshaped) = (question.explain, question.unshaped);
     if explain && !dry_run {
         let detail = "an explanation is of a dry run: send `\"dry_run\": true` with it";
         return Err(super::invalid(detail));
@@ -91,6 +92,7 @@ pub(super) async fn decide(
         return Err(super::invalid(format!("`context` is an object of at most {MAX_CONTEXT} bytes")));
     }
     let asked = Asked::read(question)?;
+    let mut heard = None;
     for _ in 0..ATTEMPTS {
         let bearer = match bearer::live_for(app, &token, Meant::Audience(&server.audience)).await {
             Ok(bearer) => bearer,
@@ -119,16 +121,18 @@ pub(super) async fn decide(
             action: &action,
             context: context.as_ref(),
             approval,
+            unshaped,
             key: key.as_deref(),
             source,
             now: app.clock.now(),
         };
         if dry_run {
             let chain = (&bearer.chain, case.policies);
-            let decision = Decision::of(app, chain, action.clone(), case.context, explain).await?;
+            let decision = Decision::of(app, chain, action.clone(), case.context, Told::all(explain)).await?;
+            let decision = if unshaped { decision.whole() } else { decision };
             return Ok(Json(decision.shown(id(app), Reader::Administrator)));
         }
-        if let Some(answer) = case.decide().await? {
+        if let Some(answer) = case.decide(&mut heard).await? {
             return Ok(Json(answer));
         }
         app.refresh().await?;
@@ -145,24 +149,62 @@ fn id(app: &App) -> DecisionId {
 
 impl Case<'_> {
     /// The answer; `None` where something has changed meanwhile.
-    async fn decide(&self) -> Result<Option<Value>, Problem> {
+    async fn decide(&self, heard: &mut Option<intent::Heard>) -> Result<Option<Value>, Problem> {
         let request =
             Request { chain: &self.bearer.chain, action: self.action, now: self.now, context: self.context };
-        let judgement = judge::judge(self.policies, &request);
-        let approval = match judgement.verdict {
-            Verdict::Deny => return self.deny(judgement.reasons, &judgement.observed).await.map(Some),
-            Verdict::Allow => None,
-            Verdict::Hold => match held::standing(self, &judgement).await? {
-                Standing::Approved(approval) => Some(approval),
-                Standing::Held(approval) => {
-                    return Ok(Some(self.hold(&judgement, question::told(self.app, &approval))));
-                }
-                Standing::Refused(reason) => {
-                    return self.deny(vec![reason], &judgement.observed).await.map(Some);
-                }
-            },
+        // Nothing is looked up here: there is no connection that it would go through.
+        let declared = self.rules.declaring(&self.action.name).map(|(_, declared)| declared);
+        let mut judgement = judge::informed(self.policies, &request, declared);
+        intent::prefer_people(&mut judgement, self.approval);
+        if self.unshaped && judgement.verdict != Verdict::Deny && !judgement.shapes.is_empty() {
+            return self.deny(vec![super::unshaped()], &judgement.observed).await.map(Some);
+        }
+        let approval = match self.approved(&judgement).await? {
+            Ok(approval) => approval,
+            Err(answer) => return Ok(Some(answer)),
         };
-        self.admit(judgement, approval).await
+        if heard.is_none() && self.approval.is_none() && !judgement.intents.is_empty() {
+            let (agent, digest) = (self.bearer.chain.agent().id, |left: &Judgement| held::digest(self, left));
+            match intent::people(self.app, agent, &judgement, digest, self.now).await? {
+                intent::People::Silent => {}
+                intent::People::Asked(left) => {
+                    return match self.approved(&left).await? {
+                        Ok(approval) => self.admit(*left, approval, None).await,
+                        Err(answer) => Ok(Some(answer)),
+                    };
+                }
+                intent::People::Refused => {
+                    let reasons = vec![Reason::of(Code::ApprovalDenied)];
+                    return self.deny(reasons, &judgement.observed).await.map(Some);
+                }
+            }
+        }
+        let about = (&self.bearer.chain, self.action, self.secret());
+        match intent::fit(self.app, about, &mut judgement, heard, self.now).await? {
+            intent::Fit::Goes => self.admit(judgement, approval, heard.as_ref()).await,
+            intent::Fit::Anew => Ok(None),
+            intent::Fit::Denied(reasons) => self.deny(reasons, &judgement.observed).await.map(Some),
+            intent::Fit::Held => match self.approved(&judgement).await? {
+                Ok(approval) => self.admit(judgement, approval, heard.as_ref()).await,
+                Err(answer) => Ok(Some(answer)),
+            },
+        }
+    }
+
+    /// The approval that it goes on with, if it needs one; else the answer.
+    async fn approved(
+        &self,
+        judgement: &Judgement,
+    ) -> Result<Result<Option<(ApprovalId, [u8; 32])>, Value>, Problem> {
+        Ok(match judgement.verdict {
+            Verdict::Deny => Err(self.deny(judgement.reasons.clone(), &judgement.observed).await?),
+            Verdict::Allow => Ok(None),
+            Verdict::Hold => match held::standing(self, judgement).await? {
+                Standing::Approved(approval) => Ok(Some(approval)),
+                Standing::Held(approval) => Err(self.hold(judgement, question::told(self.app, &approval))),
+                Standing::Refused(reason) => Err(self.deny(vec![reason], &judgement.observed).await?),
+            },
+        })
     }
 
     /// Passes the commit point.
@@ -170,6 +212,7 @@ impl Case<'_> {
         &self,
         judgement: Judgement,
         approval: Option<(ApprovalId, [u8; 32])>,
+        heard: Option<&intent::Heard>,
     ) -> Result<Option<Value>, Problem> {
         let Case { app, bearer, now, .. } = *self;
         let leaf = &bearer.chain.leaf().grant;
@@ -196,7 +239,13 @@ impl Case<'_> {
             approval,
             idempotency: self.key(),
             intent: app
-                .prepare(intent, Some(&observe::beside(self.body(&[]), &judgement.observed)))?
+                .prepare(
+                    intent,
+                    Some(&observe::beside(
+                        intent::beside(self.body(&[]), &judgement, heard),
+                        &judgement.observed,
+                    )),
+                )?
                 .kept_until(self.policies.keep_until(now)),
         };
         match app.store.admit_for(self.server.id, admission).await {
@@ -348,6 +397,11 @@ impl Case<'_> {
             reasons.iter().map(|reason| reason.disclosed_to(Reader::Administrator)).collect();
         json!({"resource": self.action.resource.as_str(), "params": params, "context": self.context,
             "resource_server": self.server.name, "reasons": reasons})
+    }
+
+    /// The parameters that the service marks as secret.
+    fn secret(&self) -> &[String] {
+        self.rules.declaring(&self.action.name).map(|(_, declared)| declared.secret()).unwrap_or_default()
     }
 
     /// Everything whose change makes the judgement stale.

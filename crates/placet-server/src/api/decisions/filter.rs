@@ -20,7 +20,7 @@ use crate::{
 };
 use axum::{Json, extract::State};
 use placet_core::{
-    action::Action,
+    action::{Action, Params},
     id::DecisionId,
     judge::{self, Judgement, Request, Verdict, outlook::Prospect, reach},
     ledger::Charge,
@@ -146,20 +146,38 @@ impl Sought<'_> {
         let now = self.app.clock.now();
         let context = filter.context.as_ref().filter(|_| is_trusted(self.asking));
         let mut judged: Vec<Option<Judgement>> = Vec::with_capacity(each.len());
+        // One for all of them: they may be large.
+        let params: Params = filter.params.clone().into();
+        let on = |resource: Option<&ResourceUri>| Asked {
+            name: name.clone(),
+            resource: resource.cloned(),
+            params: params.clone(),
+        };
+        // An agent's parameters say what a declared action is on: one of the resources at most.
+        let own = if !is_trusted(self.asking) && self.rules.declaring(name).is_some() {
+            Some(self.somebody.action(self.app, self.asking, self.rules, &on(None)).await?)
+        } else {
+            None
+        };
         for resource in each {
-            let asked =
-                Asked { name: name.clone(), resource: Some(resource.clone()), params: filter.params.clone() };
-            let judge = |action: Action| {
-                let request = Request { chain: &self.somebody.chain, action: &action, now, context };
-                judge::judge(&self.somebody.policies, &request)
+            let judge = |action: &Action| {
+                let request = Request { chain: &self.somebody.chain, action, now, context };
+                let declared = self.rules.declaring(&action.name).map(|(_, declared)| declared);
+                judge::informed(&self.somebody.policies, &request, declared)
             };
-            let action = self.somebody.action(self.app, self.asking, self.rules, &asked).await?;
-            judged.push(action.ok().map(judge));
+            judged.push(match &own {
+                Some(own) => own.as_ref().ok().filter(|own| own.resource == *resource).map(judge),
+                None => {
+                    let asked = on(Some(resource));
+                    let action = self.somebody.action(self.app, self.asking, self.rules, &asked).await?;
+                    action.ok().as_ref().map(judge)
+                }
+            });
             // Many long conditions hold nobody else up.
             tokio::task::yield_now().await;
         }
         let charges = judged.iter().flatten().flat_map(|judgement| &judgement.charges);
-        let fits = self.fitting(charges.cloned().collect()).await?;
+        let fits = self.fitting(charges.map(|charge| self.told(charge)).collect()).await?;
         let (mut allowed, mut held) = (Vec::new(), Vec::new());
         for (resource, judgement) in each.iter().zip(&judged) {
             let Some(judgement) = judgement else { continue };
@@ -167,7 +185,7 @@ impl Sought<'_> {
             if self.somebody.is_named_only(self.asking) && !judgement.charges.is_empty() {
                 continue;
             }
-            if !judgement.charges.iter().all(&fits) {
+            if !judgement.charges.iter().all(|charge| fits(&self.told(charge))) {
                 continue;
             }
             match judgement.verdict {
@@ -203,6 +221,11 @@ impl Sought<'_> {
         }
         let patterns: Vec<&str> = found.patterns.iter().map(ResourcePattern::as_str).collect();
         Ok(json!({"unknown": false, "allowed": patterns}))
+    }
+
+    /// What of a charge the caller may be told of by the answer.
+    fn told(&self, charge: &Charge) -> Charge {
+        if is_trusted(self.asking) { charge.clone() } else { judge::told(&self.somebody.chain, charge) }
     }
 
     /// Says of each of these charges whether it fits, from one look at the counters.

@@ -30,6 +30,7 @@ pub(super) async fn standing(case: &Case<'_>, judgement: &Judgement) -> Result<S
     let server = json!({"id": case.server.id, "name": case.server.name, "audience": case.server.audience});
     beside.insert("resource_server".into(), server);
     let question = Question {
+        counted: true,
         bearer: case.bearer,
         policies: case.policies,
         judgement,
@@ -37,13 +38,13 @@ pub(super) async fn standing(case: &Case<'_>, judgement: &Judgement) -> Result<S
         beside,
         ground: None,
         envelope: case.envelope(EntryType::ApprovalRequested),
-        body: case.body(&[]),
+        body: case.body(&crate::way::intent::seen(judgement)),
     };
     question::ask(case.app, question, digest, case.now).await
 }
 
 /// The digest of everything that the approval is bound to.
-fn digest(case: &Case<'_>, judgement: &Judgement) -> Result<RequestDigest, Problem> {
+pub(super) fn digest(case: &Case<'_>, judgement: &Judgement) -> Result<RequestDigest, Problem> {
     let leaf = &case.bearer.chain.leaf().grant;
     // Members in order, numbers as they were sent.
     let written = |value: &Value| {
@@ -65,6 +66,7 @@ fn digest(case: &Case<'_>, judgement: &Judgement) -> Result<RequestDigest, Probl
         content_type: if case.context.is_some() { "application/json" } else { "" },
         body: &context,
         params: &params,
+        facts: &[],
         requirements: &judgement.requirements,
     };
     Ok(binding.digest(&case.app.secrets.approvals))

@@ -3,7 +3,7 @@
 //!
 //! Invariant: an agent asks about itself and nobody else; nothing here charges or holds.
 
-use super::{Asked, Asking, Decision, Question, Whose, admit, described, invalid, stated, whose};
+use super::{Asked, Asking, Decision, Question, Told, Whose, admit, described, invalid, stated, whose};
 use crate::{
     app::App,
     bearer::{self, Meant},
@@ -33,6 +33,8 @@ pub(crate) struct Somebody {
     token: Option<TokenId>,
     /// Whether the leaf was made up for this question.
     fresh: bool,
+    /// Whether the caller can't shape what it answers.
+    unshaped: bool,
 }
 
 /// Whether what the caller says of a resource is taken as given.
@@ -93,7 +95,7 @@ impl Somebody {
             },
         };
         let policies = rules.policies.bind(&chain);
-        Ok(Ok(Self { chain, policies, token, fresh }))
+        Ok(Ok(Self { chain, policies, token, fresh, unshaped: question.unshaped }))
     }
 
     /// The action as it would be described for this caller, or why it would be refused before any rule is asked.
@@ -122,7 +124,9 @@ impl Somebody {
     ) -> Answer<bool> {
         let Ok(action) = self.action(app, asking, rules, asked).await? else { return Ok(false) };
         let context = context.filter(|_| is_trusted(asking));
-        let decision = Decision::of(app, (&self.chain, &self.policies), action, context, false).await?;
+        let told = Told::to(asking);
+        let decision = Decision::of(app, (&self.chain, &self.policies), action, context, told).await?;
+        let decision = if self.unshaped { decision.whole() } else { decision };
         let uncharged =
             || decision.judged.as_ref().is_some_and(|(judgement, _)| judgement.charges.is_empty());
         Ok(decision.verdict == Verdict::Allow && (!self.is_named_only(asking) || uncharged()))

@@ -10,7 +10,7 @@ use crate::openapi::{
 /// One question.
 macro_rules! question {
     () => {
-        "action: text, resource: text, params: object, context: any, dry_run: flag, explain: flag, agent: text, task: text, user: {id!: text, roles: [text], claims: object}, token: text, approval: text"
+        "action: text, resource: text, params: object, context: any, facts: object, dry_run: flag, explain: flag, agent: text, task: text, user: {id!: text, roles: [text], claims: object}, token: text, approval: text"
     };
 }
 pub(super) const QUESTIONS: &str = concat!(question!(), ", decisions: [{", question!(), "}]");
@@ -106,6 +106,27 @@ pub(super) const EVALUATIONS: Operation = op(
     resource!(),
     ", evaluations: [object], options: {evaluations_semantic: 'execute_all'|'deny_on_first_deny'|'permit_on_first_permit'}"
 )));
+const TASK: &str = "task!: {id!: text, status!: 'pending'|'approved'|'denied'|'expired'|'cancelled', status_endpoint!: text, expires_at: time}, result: {mode!: 'reevaluate', approval!: {id!: text, approved_until!: time}}";
+pub(super) const REQUEST: Operation = op(
+    "POST /access/v1/requests",
+    "What was held is waited for, as a task (AuthZEN Access Request and Approval Profile, draft 1)",
+    Bearer,
+    &[(202, Gives::Json(TASK)), (201, Gives::Json(TASK))],
+)
+.takes(OpenJson(concat!(
+    subject!(),
+    ", ",
+    action!(),
+    ", ",
+    resource!(),
+    ", denial!: {binding_token!: text, expires_at!: time}"
+)));
+pub(super) const REQUEST_SHOW: Operation = op(
+    "GET /access/v1/requests/{id}",
+    "What became of it; approved, it is evaluated again with `result.approval` as `context.approval`",
+    Bearer,
+    &[(200, Gives::Json(TASK))],
+);
 pub(super) const SEARCH_SUBJECT: Operation =
     op("POST /access/v1/search/subject", "Which agents may do something (§8.4)", Bearer, FOUND)
         .takes(OpenJson(concat!(subject!(), ", ", action!(), ", ", resource!(), page!())));

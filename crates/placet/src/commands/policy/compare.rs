@@ -11,7 +11,10 @@ use crate::{
     policy_files,
 };
 use clap::Args;
-use placet_core::policy::{Comparison, Policy, compare};
+use placet_core::{
+    policy::{Comparison, Policy, compare_with},
+    service::Service,
+};
 use placet_server::clock::Clock;
 use serde_json::json;
 use std::{path::PathBuf, sync::Arc};
@@ -23,7 +26,7 @@ What counts is all that is in force for an agent: compare directories, or severa
 
 Examples:
   placet policy compare support-desk.yaml new/support-desk.yaml
-  placet policy compare policies/ new/policies/
+  placet policy compare policies/ new/policies/ --services services/
   placet policy compare desk.yaml,guards.yaml new/desk.yaml,guards.yaml --json";
 
 /// What is compared.
@@ -36,15 +39,31 @@ pub(crate) struct Compare {
     /// The policies that are to allow nothing more
     #[arg(value_name = "NEW", required = true, value_delimiter = ',', num_args = 1)]
     new: Vec<PathBuf>,
+    /// Services that both are read with: of the actions that they declare only requests that they let through are looked
+    /// at. Files, or directories of them; can be repeated
+    #[arg(long = "services", value_name = "FILE|DIR", value_delimiter = ',')]
+    services: Vec<PathBuf>,
 }
 
 pub(super) fn run(asked: &Compare, context: &Context) -> Result<Exit, Failure> {
     let mut errors = Vec::new();
+    let mut services: Vec<Service> = Vec::new();
+    for file in files(&asked.services)? {
+        match Service::parse(&input::file(&file)?, Some(&file.display().to_string())) {
+            Ok((service, _)) => services.push(service),
+            Err(found) => errors.extend(found),
+        }
+    }
+    if !errors.is_empty() {
+        report(context, &errors, &[]);
+        return Ok(Exit::Undecided);
+    }
+    let known: Vec<&Service> = services.iter().collect();
     let mut load = |paths: &[PathBuf]| -> Result<Vec<Arc<Policy>>, Failure> {
         let mut policies: Vec<Arc<Policy>> = Vec::new();
         for file in files(paths)? {
             let shown = file.display().to_string();
-            match Policy::load(&input::file(&file)?, Some(&shown), 1, &[]) {
+            match Policy::load(&input::file(&file)?, Some(&shown), 1, &known) {
                 Ok((policy, _)) => {
                     if let Some(other) = policies.iter().find(|other| other.name() == policy.name()) {
                         return Err(Failure::unreadable(format!(
@@ -64,7 +83,7 @@ pub(super) fn run(asked: &Compare, context: &Context) -> Result<Exit, Failure> {
         report(context, &errors, &[]);
         return Ok(Exit::Undecided);
     }
-    let found = compare(&old, &new, Clock::System.now());
+    let found = compare_with(&old, &new, &known, Clock::System.now());
     let (document, exit) = match &found {
         Comparison::NotWider => (json!({"result": "not_wider"}), Exit::Done),
         Comparison::Wider(wider) => (

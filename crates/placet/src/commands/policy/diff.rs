@@ -258,6 +258,10 @@ fn kind(change: &Change) -> String {
         "other limits"
     } else if before.asks != after.asks {
         "other people asked"
+    } else if before.shapes != after.shapes {
+        "another shape"
+    } else if before.reasons == after.reasons {
+        "other values of a list"
     } else {
         "other reasons"
     };
@@ -271,6 +275,9 @@ fn one_line(change: &Change) -> String {
     };
     let reasons = |outcome: &Outcome| outcome.reasons.iter().copied().collect::<Vec<_>>().join(", ");
     let (before, after) = (reasons(&change.before), reasons(&change.after));
+    let shaped = |outcome: &Outcome| outcome.shapes.iter().cloned().collect::<Vec<_>>().join(", ");
+    let (before, after) =
+        if before == after { (shaped(&change.before), shaped(&change.after)) } else { (before, after) };
     if before != after {
         let some = |text: String| if text.is_empty() { "none".to_owned() } else { text };
         // Writing to a string does not fail.

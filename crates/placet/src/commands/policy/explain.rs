@@ -52,6 +52,9 @@ pub(crate) struct Explain {
     /// Its parameters, a JSON object
     #[arg(long, value_name = "JSON", default_value = "{}")]
     params: String,
+    /// What upstream would hold (`resource.NAME`), a JSON object; it is not asked
+    #[arg(long, value_name = "JSON", requires = "action")]
+    facts: Option<String>,
 }
 
 pub(crate) async fn run(asked: Explain, context: &Context) -> Result<Exit, Failure> {
@@ -92,9 +95,11 @@ fn of_test(file: PathBuf, name: Option<&str>, context: &Context) -> Result<Exit,
 
 async fn at_server(asked: Explain, context: &Context) -> Result<Exit, Failure> {
     let user = asked.user.map(|id| Members::default().set("id", id).done());
+    let facts = asked.facts.map(|facts| object("--facts", &facts)).transpose()?;
     let body = Members::default()
         .set("action", asked.action.unwrap_or_default())
         .maybe("resource", asked.resource)
+        .maybe("facts", facts)
         .set("params", object("--params", &asked.params)?)
         .set("dry_run", true)
         .set("explain", true)

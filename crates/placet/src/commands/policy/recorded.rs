@@ -241,6 +241,9 @@ impl Facts<'_> {
         let Some(mut given) = given else { return Ok(Err("it names no agent".to_owned())) };
         given.extend(task.map(|task| ("task".to_owned(), task)));
         given.insert("now".into(), at.into());
+        if let Some(facts) = entry.pointer("/facts/known") {
+            given.insert("facts".into(), facts.clone());
+        }
         let when = json!({"action": action, "resource": resource, "params": params});
         Ok(Ok(json!({"given": given, "when": when, "then": "allow"})))
     }

@@ -1,0 +1,141 @@
+//! What upstream holds about the resource of an action, where a rule reads it: looked up after it is known that some
+//! value of it would allow the action, and before the action is judged (DESIGN §2 "gather").
+//!
+//! A lookup goes to the same upstream through the same connection as the action would, with its credential. What comes
+//! back is for the judge, the record and the people who are asked; the agent that the action is of gets none of it.
+//! Facts are read for the one request, and anew for the next: also where that is the release of one that was held.
+//!
+//! Invariant: nothing is looked up for an action that is refused whatever comes back, nor for questions about what would
+//! be decided, which never come here. What can't be read is unknown.
+
+use super::describe::Described;
+use crate::{app::App, bearer::Bearer, problem::Problem};
+use placet_core::{
+    judge,
+    refusal::Code,
+    service::{Lookup, Unread},
+    time::Timestamp,
+};
+use placet_gateway::{ResponseBody, UpstreamFailure, UpstreamResponse};
+use serde_json::Value;
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use tokio::task::JoinSet;
+
+/// Whether the request can be judged as it was described.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gathered {
+    /// It has all that there is.
+    Ready,
+    /// Something was read, which took time: it is to be described and asked for anew, with what was read at hand.
+    Anew,
+}
+
+/// What was looked up for one request, by the name of the lookup and what it was asked of.
+#[derive(Debug, Default)]
+pub(super) struct LookedUp(BTreeMap<String, (Of, Answer)>);
+
+/// What an answer was given by. Of anything else it says nothing.
+#[derive(Debug, PartialEq, Eq)]
+struct Of {
+    service: (String, u64),
+    connection: (String, u64),
+    target: String,
+}
+
+/// Status and body, or why there is none.
+type Answer = Result<(u16, Value), Unread>;
+
+/// Gives the described action the facts that its rules read. Those that `looked_up` does not have are looked up.
+///
+/// # Errors
+/// `too_many_requests` where the agent's actions have had too much looked up lately.
+pub(super) async fn gather(
+    app: &Arc<App>,
+    bearer: &Bearer,
+    described: &mut Described,
+    looked_up: &mut LookedUp,
+    now: Timestamp,
+) -> Result<Gathered, Problem> {
+    let live = Arc::clone(&described.live);
+    let Some(declared) = live.service.action(&described.action.name) else { return Ok(Gathered::Ready) };
+    if declared.lookups().is_empty() {
+        return Ok(Gathered::Ready);
+    }
+    let needed = judge::need(&bearer.policies, &described.request(bearer, now), declared);
+    let wanted = |lookup: &&Lookup| lookup.facts().iter().any(|fact| needed.contains(fact.name()));
+    let mut missing = Vec::new();
+    for lookup in declared.lookups().iter().filter(wanted) {
+        let Ok(call) = live.service.render_lookup(declared, lookup, &described.action.params) else {
+            for fact in lookup.facts().iter().filter(|fact| needed.contains(fact.name())) {
+                Arc::make_mut(&mut described.action).facts.note(fact.name(), Err(Unread::NotAsked));
+            }
+            continue;
+        };
+        let of = Of {
+            service: (live.service.name().to_owned(), live.stamp),
+            connection: (described.connection_label(), described.connection.version),
+            target: call.target.clone(),
+        };
+        match looked_up.0.get(lookup.name()).filter(|(other, _)| *other == of) {
+            Some((_, answer)) => note(described, lookup, answer, |name| needed.contains(name)),
+            None => missing.push((lookup.clone(), of, call)),
+        }
+    }
+    if missing.is_empty() {
+        return Ok(Gathered::Ready);
+    }
+    let agent = bearer.chain.agent().id;
+    if !missing.iter().all(|_| app.lookups.take(agent, now)) {
+        let detail = "what rules need to know about an agent's actions is looked up at a limited rate; try again in a second";
+        return Err(Problem::of(Code::TooManyRequests, detail));
+    }
+    let mut asking = JoinSet::new();
+    for (lookup, of, call) in missing {
+        let (app, live, connection) = (Arc::clone(app), Arc::clone(&live), described.connection.clone());
+        asking.spawn(async move {
+            let answer = match &connection.credential {
+                Some(credential) => {
+                    let deadline = tokio::time::Instant::from_std(Instant::now() + lookup.within());
+                    let max = lookup.max_bytes();
+                    read(app.gateway.send_for(call, &live.route, credential, deadline, max).await)
+                }
+                None => Err(Unread::NoAnswer),
+            };
+            (lookup.name().to_owned(), (of, answer))
+        });
+    }
+    while let Some(asked) = asking.join_next().await {
+        let (name, answer) = asked.map_err(|_| Problem::of(Code::Internal, "a lookup stopped with a bug"))?;
+        looked_up.0.insert(name, answer);
+    }
+    Ok(Gathered::Anew)
+}
+
+/// Gives the action what an answer says of the facts that are needed.
+fn note(described: &mut Described, lookup: &Lookup, answer: &Answer, needed: impl Fn(&str) -> bool) {
+    let facts = &mut Arc::make_mut(&mut described.action).facts;
+    match answer {
+        Ok((status, body)) => {
+            for (name, read) in lookup.read(*status, body).filter(|(name, _)| needed(name)) {
+                facts.note(name, read);
+            }
+        }
+        Err(why) => {
+            for fact in lookup.facts().iter().filter(|fact| needed(fact.name())) {
+                facts.note(fact.name(), Err(*why));
+            }
+        }
+    }
+}
+
+/// What came back, as far as it can be read.
+fn read(answer: Result<UpstreamResponse, UpstreamFailure>) -> Answer {
+    match answer {
+        Ok(UpstreamResponse { status, body: ResponseBody::Json(body), .. }) => Ok((status, body)),
+        Ok(response) if response.status == 200 => Err(Unread::Unreadable),
+        Ok(response) => Err(Unread::Status(response.status)),
+        Err(UpstreamFailure::Answered { status: 200, .. }) => Err(Unread::Unreadable),
+        Err(UpstreamFailure::Answered { status, .. }) => Err(Unread::Status(status)),
+        Err(UpstreamFailure::NotSent { .. } | UpstreamFailure::Unknown { .. }) => Err(Unread::NoAnswer),
+    }
+}
