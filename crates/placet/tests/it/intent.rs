@@ -358,7 +358,8 @@ fn a_judge_is_measured_on_labelled_cases() {
     let judge = Upstream::start(KEY);
     judge.answer("/v1/chat/completions", |seen| {
         let asked = seen.json()["messages"][1]["content"].as_str().unwrap_or_default().to_owned();
-        if asked.contains("bad") { verdict("off_purpose") } else { verdict("fits") }
+        // No word of hexadecimal digits: the question is delimited by some at random.
+        if asked.contains("wrong") { verdict("off_purpose") } else { verdict("fits") }
     });
     let home = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
@@ -366,16 +367,13 @@ fn a_judge_is_measured_on_labelled_cases() {
         fs::write(&path, text).unwrap();
         path
     };
-    let config = file(
-        "judge.yaml",
-        &format!("url: {}/v1\nmodel: m\nkey: {{file: key}}\ntimeout: 30s\n", judge.base()),
-    );
+    let config = file("judge.yaml", &format!("url: {}/v1\nmodel: m\nkey: {{file: key}}\n", judge.base()));
     file("key", KEY);
     let cases = file(
         "cases.yaml",
         "cases:\n\
          - {name: a, kind: x, purpose: Note it, action: notes.write, params: {text: good}, fits: true}\n\
-         - {name: b, kind: x, purpose: Note it, action: notes.write, params: {text: bad}, fits: false}\n\
+         - {name: b, kind: x, purpose: Note it, action: notes.write, params: {text: wrong}, fits: false}\n\
          - {name: c, kind: y, purpose: Note it, action: notes.write, params: {text: worse}, fits: false}\n\
          - {name: d, kind: y, purpose: Note it, action: notes.write, params: {to: eve}, entities: [to], fits: false}\n",
     );
