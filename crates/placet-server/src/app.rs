@@ -90,6 +90,10 @@ pub struct Config {
     pub shared: bool,
     /// How long bodies of the record are kept; for ever where it is not said.
     pub keep_record: Option<Duration>,
+    /// After how long without use clients that registered themselves end; never where it is not said.
+    pub idle_registrations: Option<Duration>,
+    /// How long after its use a refresh token that is sent again is taken for a lost answer.
+    pub refresh_retry: Duration,
     /// Reads what clients and issuers publish about themselves.
     pub foreign: Foreign,
     /// Asks identity providers.
@@ -118,6 +122,10 @@ pub struct App {
     pub shared: bool,
     /// How long bodies of the record are kept.
     pub keep_record: Option<Duration>,
+    /// After how long without use clients that registered themselves end.
+    pub idle_registrations: Option<Duration>,
+    /// How long after its use a refresh token that is sent again is taken for a lost answer.
+    pub refresh_retry: Duration,
     /// What is kept.
     pub store: Store,
     /// What goes out.
@@ -202,6 +210,8 @@ impl App {
             node: config.node,
             shared: config.shared,
             keep_record: config.keep_record,
+            idle_registrations: config.idle_registrations,
+            refresh_retry: config.refresh_retry,
             store,
             gateway,
             foreign: config.foreign,

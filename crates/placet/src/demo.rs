@@ -77,7 +77,7 @@ async fn play(temporary: &std::path::Path, out: Output) -> Result<Exit, Failure>
         directory,
         running::Front::default(),
         Elsewhere::default(),
-        None,
+        running::Spans::default(),
         Outside::default(),
     )
     .await?;

@@ -113,8 +113,18 @@ impl Default for Front {
     }
 }
 
-/// Starts a server on a bound listener and announces it. `keep_record` says how long bodies of the record are kept, if
-/// not for ever.
+/// How long things last.
+#[derive(Debug, Default)]
+pub(crate) struct Spans {
+    /// Bodies of the record; for ever where it isn't said.
+    pub(crate) keep_record: Option<Duration>,
+    /// Clients that registered themselves, without being used; for ever where it isn't said.
+    pub(crate) idle_registrations: Option<Duration>,
+    /// Refresh tokens behind their use, for a client that lost the answer.
+    pub(crate) refresh_retry: Duration,
+}
+
+/// Starts a server on a bound listener and announces it.
 ///
 /// # Errors
 /// A sentence saying what can't be used.
@@ -124,7 +134,7 @@ pub(crate) async fn start(
     directory: DataDir,
     front: Front,
     elsewhere: Elsewhere,
-    keep_record: Option<Duration>,
+    spans: Spans,
     outside: Outside,
 ) -> Result<Running, Failure> {
     let address = listener.local_addr().map_err(|error| Failure::start(error.to_string()))?;
@@ -173,7 +183,9 @@ pub(crate) async fn start(
         clock,
         node,
         shared,
-        keep_record,
+        keep_record: spans.keep_record,
+        idle_registrations: spans.idle_registrations,
+        refresh_retry: spans.refresh_retry,
         foreign,
         providers,
         judge,

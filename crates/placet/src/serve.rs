@@ -6,6 +6,7 @@
 
 mod mutual_tls;
 pub(crate) mod policies;
+mod spans;
 
 use crate::{
     cli::Context,
@@ -20,6 +21,7 @@ use clap::Args;
 use mutual_tls::MutualTls;
 use placet_gateway::{CertificateDer, FetchConfig, GatewayConfig};
 use serde_json::json;
+use spans::{Idle, Kept, Retry};
 use std::{
     io,
     net::{IpAddr, SocketAddr},
@@ -78,6 +80,13 @@ pub(crate) struct Serve {
     /// done, and every proof, is kept for ever
     #[arg(long, value_name = "TIME", default_value = "400d", value_parser = Kept::parse)]
     keep_record: Kept,
+    /// After how long without use a client that registered itself ends, like `90d`, or `never`
+    #[arg(long, value_name = "TIME", default_value = "90d", value_parser = Idle::parse)]
+    idle_registrations: Idle,
+    /// How long after its use a refresh token that its client sends again is answered once more, like `10s`, and does not
+    /// end its grant: for networks that lose answers; the same on every node
+    #[arg(long, value_name = "TIME", default_value = "0", value_parser = Retry::parse)]
+    refresh_retry: Retry,
     /// A PostgreSQL database, which other nodes may use too; with a password rather [env: PLACET_DATABASE]
     #[arg(long, value_name = "URL")]
     database: Option<String>,
@@ -108,32 +117,6 @@ pub(crate) struct Serve {
     /// What to log
     #[arg(long, value_name = "FILTER", env = "PLACET_LOG", hide_env_values = true, default_value = "info")]
     log: String,
-}
-
-/// For how long something is kept; `None` is for ever.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Kept(Option<Duration>);
-
-impl Kept {
-    fn parse(text: &str) -> Result<Self, String> {
-        let wrong = || {
-            format!("`{text}` is no time to keep something: write `400d`, `12h`, `30m`, `10s` or `forever`")
-        };
-        if text == "forever" {
-            return Ok(Self(None));
-        }
-        let unit = text.chars().last().ok_or_else(wrong)?;
-        let seconds: u64 = match unit {
-            'd' => 24 * 3600,
-            'h' => 3600,
-            'm' => 60,
-            's' => 1,
-            _ => return Err(wrong()),
-        };
-        let number = text.strip_suffix(unit).and_then(|number| number.parse::<u32>().ok());
-        let number = number.filter(|number| *number > 0).ok_or_else(wrong)?;
-        Ok(Self(Some(Duration::from_secs(u64::from(number) * seconds))))
-    }
 }
 
 impl Serve {
@@ -179,8 +162,13 @@ impl Serve {
         };
         let mut signals = Signals::new()?;
         let elsewhere = Elsewhere { vault, database };
+        let spans = running::Spans {
+            keep_record: self.keep_record.0,
+            idle_registrations: self.idle_registrations.0,
+            refresh_retry: self.refresh_retry.0,
+        };
         let mut running =
-            running::start(listener, pages, directory, asked, elsewhere, self.keep_record.0, outside).await?;
+            running::start(listener, pages, directory, asked, elsewhere, spans, outside).await?;
         if let Some(monitoring) = monitoring {
             if let Ok(address) = monitoring.local_addr() {
                 tracing::info!(%address, "metrics are answered without authentication");
@@ -359,15 +347,6 @@ mod tests {
         assert_eq!(beside("127.0.0.1:7447"), "127.0.0.1:7448");
         assert_eq!(beside("0.0.0.0:0"), "0.0.0.0:0");
         assert_eq!(beside("[::1]:65535"), "[::1]:0");
-    }
-
-    #[test]
-    fn how_long_something_is_kept_is_read() {
-        assert_eq!(Kept::parse("forever"), Ok(Kept(None)));
-        assert_eq!(Kept::parse("2d"), Ok(Kept(Some(Duration::from_secs(172_800)))));
-        for wrong in ["", "d", "0d", "-1d", "1", "1w", "1.5d", "ever", "99999999999d", "1é"] {
-            assert!(Kept::parse(wrong).is_err(), "{wrong}");
-        }
     }
 
     #[tokio::test]

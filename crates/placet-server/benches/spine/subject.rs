@@ -202,6 +202,8 @@ async fn serve(directory: &Path) -> Served {
         node,
         shared: false,
         keep_record: None,
+        idle_registrations: None,
+        refresh_retry: std::time::Duration::ZERO,
         foreign: placet_identity::Foreign::new(placet_gateway::FetchConfig::default()).unwrap(),
         providers: placet_identity::Providers::new(placet_gateway::FetchConfig::default()).unwrap(),
         judge: None,

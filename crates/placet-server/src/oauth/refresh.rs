@@ -1,12 +1,14 @@
 //! Refresh tokens: opaque, hashed at rest, good once (RFC 6749 §6, RFC 9700 §4.14).
 //!
 //! An agent exchanges an access token of its own for one ([`exchange`](super::exchange)), or is given one with a grant that
-//! a person consented to ([`code`](super::code)); it stands for the same grant and never for more. Each use gives an access token and the successor. A second use within [`RETRY`], while nobody
-//! has used the successor, is a client that lost the answer: it is given the same successor again, derived anew, and
-//! nobody else profits, as the client authenticates each time. Any other second use says that two have the token: the
-//! grant is revoked, with everything below it.
+//! a person consented to ([`code`](super::code)); it stands for the same grant and never for more. Each use gives an access
+//! token and the successor. A second use says that two have the token: the grant is revoked, with everything below it.
 //!
-//! Invariant: of a token only its keyed hash is stored, and a token has one successor.
+//! An installation can be lenient for a moment (`App::refresh_retry`, none by default): then a second use within it, while
+//! nobody has used the successor, is taken for a client that lost the answer. It is given the same successor again,
+//! derived anew.
+//!
+//! Invariant: of a token only its keyed hash is stored; a token has one successor, and of many uses at once one makes it.
 
 use super::{client::Client, issue, issue::Presented};
 use crate::{
@@ -39,8 +41,6 @@ pub const PREFIX: &str = "plt_refresh_";
 pub const REFRESH_TOKEN: &str = "urn:ietf:params:oauth:token-type:refresh_token";
 /// How long a refresh token lives without being used, at most; never longer than its grant.
 pub const LIFETIME: Duration = Duration::from_secs(14 * 24 * 3600);
-/// How long after its use a token that is sent again is taken for a lost answer.
-pub const RETRY: Duration = Duration::from_secs(10);
 
 /// The purpose under which refresh tokens are hashed.
 const PURPOSE: &str = "refresh_token";
@@ -166,7 +166,7 @@ pub async fn refresh(
     // Before anything else of the request is looked at: two have it.
     if let Some(found) = found
         && found.agent == client.agent.id
-        && is_reuse(&found, app.clock.now())
+        && is_reuse(&found, app.refresh_retry, app.clock.now())
     {
         return Err(reused(app, client, found.grant, source).await);
     }
@@ -181,6 +181,8 @@ pub(super) struct Rotation {
     successor: KeyedHash,
     /// When the successor ends.
     expires: Timestamp,
+    /// How long after its use the token may come again.
+    retry: Duration,
 }
 
 impl Rotation {
@@ -195,7 +197,7 @@ impl Rotation {
     pub(super) fn commit(&self, tx: &mut Tx<'_>, now: Timestamp) -> Result<Option<[u8; 32]>, Fault> {
         let Some(found) = refresh_tokens::find(tx, self.hash)? else { return Ok(None) };
         match found.used {
-            Some(used) if !is_reuse(&found, now) => Ok(Some(used.salt)),
+            Some(used) if !is_reuse(&found, self.retry, now) => Ok(Some(used.salt)),
             Some(_) => Ok(None),
             None => {
                 refresh_tokens::spend(tx, self.hash, now, &self.salt, self.successor)?;
@@ -238,8 +240,8 @@ pub(super) async fn presented(
     }
     let salt = clock::entropy();
     let successor = hash(app, derived(app, token, &salt).expose());
-    let rotation =
-        Rotation { hash: hash(app, token.as_bytes()), salt, successor, expires: now.plus(LIFETIME) };
+    let (expires, retry) = (now.plus(LIFETIME), app.refresh_retry);
+    let rotation = Rotation { hash: hash(app, token.as_bytes()), salt, successor, expires, retry };
     Ok((rotation, found))
 }
 
@@ -278,9 +280,10 @@ pub async fn find(app: &App, token: &str) -> Result<Option<RefreshToken>, OAuthE
     Ok(app.store.read(move |q| refresh_tokens::find(q, hash)).await?)
 }
 
-/// Whether another use of the token now says that two have it.
-fn is_reuse(token: &RefreshToken, now: Timestamp) -> bool {
-    token.used.is_some_and(|used| used.followed || used.at.plus(RETRY) <= now)
+/// Whether another use of the token now says that two have it. Where nothing else was said, each does, whatever the clock
+/// of the node says at which it was used first.
+fn is_reuse(token: &RefreshToken, retry: Duration, now: Timestamp) -> bool {
+    token.used.is_some_and(|used| retry.is_zero() || used.followed || used.at.plus(retry) <= now)
 }
 
 fn hash(app: &App, token: &[u8]) -> KeyedHash {

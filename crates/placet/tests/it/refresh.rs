@@ -1,7 +1,10 @@
 //! Refresh tokens: for the grant and never for more, good once, ended with their grant.
 
-use crate::parties::{ACCESS_TOKEN, Stage, TOKEN_EXCHANGE, introspect, read, stage, why};
-use placet_testkit::{Agent, Answer, Asking, fresh, together};
+use crate::{
+    faults::clock::Clock,
+    parties::{ACCESS_TOKEN, Stage, TOKEN_EXCHANGE, introspect, read, stage, why},
+};
+use placet_testkit::{Agent, Answer, Asking, Story, fresh, together};
 use serde_json::json;
 
 pub(crate) const REFRESH_TOKEN: &str = "urn:ietf:params:oauth:token-type:refresh_token";
@@ -81,37 +84,98 @@ fn less_may_be_asked_for_and_more_never_and_the_successor_stands_for_all() {
 }
 
 #[test]
-fn a_lost_answer_is_given_again_and_a_real_second_use_ends_the_grant() {
+fn a_second_use_ends_the_grant_with_all_that_came_of_it() {
     let stage = stage();
     let agent = stage.agent();
     let (given, first) = begun(stage, &agent, "orders.*");
-    let second = using(&agent, &first).send(&stage.client()).expect(200).text("/refresh_token");
-    let retried = using(&agent, &first).send(&stage.client()).expect(200);
-    assert_eq!(retried.text("/refresh_token"), second);
-    let third = using(&agent, &second).send(&stage.client()).expect(200);
-    // The successor was used, so its answer did arrive: somebody else has the first.
+    let once = using(&agent, &first).send(&stage.client()).expect(200);
+    let child = stage.agent();
+    let below = stage.child(&child, &given.text("/access_token")).text("/access_token");
+    assert!(stage.is_active(&below));
+    // At once, and before anybody has used the successor.
     let reused = using(&agent, &first).send(&stage.client()).refused(400, "invalid_grant");
     assert!(why(&reused).contains("revoked"));
-    for token in [given.text("/access_token"), third.text("/access_token")] {
+    for token in [given.text("/access_token"), once.text("/access_token"), below] {
         assert!(!stage.is_active(&token));
     }
-    using(&agent, &third.text("/refresh_token")).send(&stage.client()).refused(400, "invalid_grant");
+    for token in [once.text("/refresh_token"), first] {
+        using(&agent, &token).send(&stage.client()).refused(400, "invalid_grant");
+    }
     let grant = stage.admin().get(&format!("/v1/grants/{}", given.text("/grant_id"))).send().expect(200);
     assert_eq!(grant.at("/revoked/by"), &json!(agent.id));
     assert_eq!(grant.at("/revoked/reason"), "a refresh token was used twice");
 }
 
 #[test]
-fn of_many_that_rotate_at_once_one_makes_the_successor() {
+fn of_many_that_rotate_at_once_one_wins_and_the_family_ends() {
     let stage = stage();
-    let agent = stage.agent();
-    let (_, first) = begun(stage, &agent, "orders.*");
-    let answers = together(8, |_| using(&agent, &first).send(&stage.client()));
+    for _ in 0..4 {
+        let agent = stage.agent();
+        let (given, first) = begun(stage, &agent, "orders.*");
+        let answers = together(8, |_| using(&agent, &first).send(&stage.client()));
+        let (won, lost): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status == 200);
+        let [won] = &won[..] else { panic!("{} of 8 were answered", won.len()) };
+        for lost in lost {
+            lost.refused(400, "invalid_grant");
+        }
+        assert!(
+            !stage.is_active(&won.text("/access_token")) && !stage.is_active(&given.text("/access_token"))
+        );
+        using(&agent, &won.text("/refresh_token")).send(&stage.client()).refused(400, "invalid_grant");
+    }
+}
+
+/// A server that answers a refresh token once more for ten seconds, under a clock that the test sets.
+fn lenient(clock: &Clock) -> Story {
+    let mut server = clock.server();
+    server.flags(&["--refresh-retry", "10s"]);
+    server.restart();
+    Story::on(server)
+}
+
+/// An agent of that server with a refresh token.
+fn begun_on(story: &Story) -> (Agent, String, String) {
+    let agent = story.agent(&fresh("bot-")).register();
+    let given = agent.token(&story.client(), "orders.*");
+    let exchanged = for_refresh(&agent, &given).send(&story.client()).expect(200);
+    (agent, given, exchanged.text("/access_token"))
+}
+
+#[test]
+fn where_it_is_said_a_lost_answer_is_given_again_for_that_long() {
+    let clock = Clock::at_noon();
+    clock.set(-60);
+    let story = lenient(&clock);
+    let client = story.client();
+    let active = |token: &str| introspect(&story.admin(), token).at("/active") == true;
+    let begun = || {
+        clock.set(-60);
+        let begun = begun_on(&story);
+        clock.set(0);
+        begun
+    };
+    // Of many at once one makes the successor, and each is told the same.
+    let (agent, _, first) = begun();
+    let answers = together(8, |_| using(&agent, &first).send(&client));
     let mut successors: Vec<String> =
         answers.into_iter().map(|answer| answer.expect(200).text("/refresh_token")).collect();
     successors.dedup();
-    assert_eq!(successors.len(), 1, "each is told the same one");
-    using(&agent, &successors[0]).send(&stage.client()).expect(200);
+    assert_eq!(successors.len(), 1);
+    clock.set(9);
+    let retried = using(&agent, &first).send(&client).expect(200);
+    assert_eq!(retried.text("/refresh_token"), successors[0]);
+    // Once the successor was used, its answer did arrive: somebody else has the first.
+    let second = using(&agent, &successors[0]).send(&client).expect(200);
+    assert!(why(&using(&agent, &first).send(&client).refused(400, "invalid_grant")).contains("revoked"));
+    assert!(!active(&second.text("/access_token")));
+    using(&agent, &second.text("/refresh_token")).send(&client).refused(400, "invalid_grant");
+    // And when the time is over, whoever comes is the second.
+    let (agent, given, first) = begun();
+    let once = using(&agent, &first).send(&client).expect(200);
+    clock.set(10);
+    assert!(active(&given));
+    using(&agent, &first).send(&client).refused(400, "invalid_grant");
+    assert!(!active(&given) && !active(&once.text("/access_token")));
 }
 
 #[test]

@@ -39,6 +39,21 @@ fn a_code_is_good_once_wherever_it_is_used() {
         app.refresh(&won[0].text("/refresh_token")).refused(400, "invalid_grant");
     }
 
+    // A refresh token likewise.
+    for _ in 0..3 {
+        let given = app.exchange(&browser.code(&app.asking())).expect(200);
+        let first = given.text("/refresh_token");
+        let answers =
+            together(
+                6,
+                |number| if number % 2 == 0 { app.refresh(&first) } else { elsewhere.refresh(&first) },
+            );
+        let (won, lost): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status == 200);
+        assert_eq!(won.len(), 1);
+        assert!(lost.iter().all(|answer| answer.status == 400));
+        elsewhere.refresh(&won[0].text("/refresh_token")).refused(400, "invalid_grant");
+    }
+
     // A pushed request that is answered at both at once is answered once.
     let uri = elsewhere.push(&app.asking()).expect(201).text("/request_uri");
     let path = format!("/oauth/authorize?client_id={}&request_uri={}", app.id, super::browser::encoded(&uri));

@@ -87,8 +87,12 @@ impl Clock {
         fs::rename(draft, self.path("ahead")).unwrap();
     }
 
+    pub(crate) fn server(&self) -> Server {
+        Server::start(self.path("placet").to_str().unwrap())
+    }
+
     pub(crate) fn story(&self) -> Story {
-        Story::on(Server::start(self.path("placet").to_str().unwrap()))
+        Story::on(self.server())
     }
 }
 
