@@ -24,7 +24,7 @@ mod verdict;
 
 pub use counted::{advised, counted, exceeded, is_own, told};
 pub use listener::Said;
-pub use need::{denied_if_blind, informed, need};
+pub use need::{Need, denied_if_blind, informed, need};
 pub use observe::Observation;
 pub use shaped::{AppliedShape, COST_PER_ANSWER, is_shaped, shape};
 pub use trace::Trace;

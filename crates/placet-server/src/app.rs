@@ -176,6 +176,8 @@ pub struct App {
     pub advice: Advice,
     /// How often something was looked up for agents' actions lately.
     pub lookups: Advice,
+    /// How much is looked up for what is only observed: it takes nothing from the agents' own.
+    pub observed_lookups: Advice,
     /// Held requests that wait in place.
     pub waiters: Waiters,
     /// Answers and uploads that are open.
@@ -230,6 +232,7 @@ impl App {
             operations: Operations::default(),
             advice: Advice::default(),
             lookups: Advice::of_lookups(),
+            observed_lookups: Advice::of_lookups(),
             waiters: Waiters::default(),
             streams: Streams::default(),
         }))

@@ -262,8 +262,9 @@ fn shown(question: &Question<'_>, counters: &[Counter]) -> Value {
         "budgets": budgets(judgement, counters),
     });
     if let Some(members) = shown.as_object_mut() {
-        if !action.facts.is_empty() {
-            members.insert("facts".into(), action.facts.shown());
+        let facts = action.facts.judged();
+        if !facts.is_empty() {
+            members.insert("facts".into(), facts.shown());
         }
         if judgement.requirements.iter().any(|asked| asked.intent) {
             // What the action is measured by, which is not always what the agent calls its task.

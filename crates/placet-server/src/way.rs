@@ -11,6 +11,7 @@
 //! Invariant: nothing is performed without an [`Admitted`](placet_store::Admitted), which only the store's commit point makes, and every
 //! refusal has been recorded before it is answered.
 
+mod again;
 mod describe;
 mod facts;
 mod hold;
@@ -145,7 +146,7 @@ pub enum ArrivedBody {
 /// The refusal, as a problem document that states the decision.
 pub async fn act(app: &Arc<App>, held: &Held, asked: &Asked) -> Result<Answered, Problem> {
     let (mut spent, mut heard) = (BTreeSet::new(), None);
-    let mut looked_up = facts::LookedUp::default();
+    let (mut looked_up, mut first) = (facts::LookedUp::default(), false);
     app.operations.space.may_begin()?;
     for _ in 0..ATTEMPTS {
         let bearer = bearer::live(app, held).await?;
@@ -161,8 +162,13 @@ pub async fn act(app: &Arc<App>, held: &Held, asked: &Asked) -> Result<Answered,
         if !bearer.is_bound_by(&described.rules) {
             continue;
         }
+        // What ran already is judged on what it ran by; what is looked up for it now may be its own doing.
+        let again = !first && again::recalled(app, &bearer, &mut described, asked, now).await?;
         // What took time to read is judged with the authority that there is then.
-        if facts::gather(app, &bearer, &mut described, &mut looked_up, now).await? == facts::Gathered::Anew {
+        if !again
+            && facts::gather(app, &bearer, &mut described, &mut looked_up, now).await?
+                == facts::Gathered::Anew
+        {
             continue;
         }
         let request = described.request(&bearer, now);
@@ -174,14 +180,23 @@ pub async fn act(app: &Arc<App>, held: &Held, asked: &Asked) -> Result<Answered,
             return Err(deny(app, &bearer, &described, asked, &judgement, vec![reason], now).await?);
         }
         // Before people are asked: it may be what ran already, sent again.
-        if judgement.verdict == Verdict::Hold
-            && asked.approval.is_none()
+        let asks = judgement.verdict == Verdict::Hold && asked.approval.is_none();
+        if (asks || (again && judgement.verdict != Verdict::Deny))
             && let Some(key) = idempotency(&bearer, &described, asked, now)
-            && let Err(refused) = app.store.first_use(key, described.versions(&bearer), now).await
         {
-            match turned_away(app, &bearer, &described, asked, &judgement, refused, now).await? {
-                Some(answer) => return Ok(answer),
-                None => continue,
+            match app.store.first_use(key, described.versions(&bearer), now).await {
+                // The key has just been forgotten: then it is the first, by what holds now.
+                Ok(()) if again => {
+                    first = true;
+                    continue;
+                }
+                Ok(()) => {}
+                Err(refused) => {
+                    match turned_away(app, &bearer, &described, asked, &judgement, refused, now).await? {
+                        Some(answer) => return Ok(answer),
+                        None => continue,
+                    }
+                }
             }
         }
         let release = match judgement.verdict {

@@ -93,6 +93,18 @@ pub(crate) enum Found {
     Same(Replay),
 }
 
+/// The action that this key was used for, by the same request; none where it would be the first. Nothing is settled by it:
+/// the commit point, or [`Store::first_use`](crate::Store::first_use), says what follows.
+///
+/// # Errors
+/// What the engine met.
+pub fn action_of(query: &mut impl Query, key: &Key, now: Timestamp) -> Result<Option<ActionId>, Fault> {
+    let stored = query.one(&FIND, &params![&key.scope], |row| read(row, 0))?;
+    let lives = |stored: &StoredKey| stored.expires > now || stored.replay.state == ActionState::Pending;
+    let same = stored.filter(|stored| stored.digest == key.digest && lives(stored));
+    Ok(same.map(|stored| stored.replay.action))
+}
+
 /// Drops up to `limit` keys that expired; answers how many.
 ///
 /// # Errors

@@ -5,7 +5,7 @@
 
 use super::{AppliedLimit, explain, subject::Subject};
 use crate::{
-    cel::{Conjunct, Fuel, Root},
+    cel::Fuel,
     ledger::{By, Charge, Limit, Measure},
     policy::{BoundLink, LimitOf, bounded, encoded},
     refusal::{Code, Reason},
@@ -96,14 +96,10 @@ fn by_values<'a>(
         By::Key(key) => {
             let found = key.evaluate_key(&subject.variables(link, applied.reads), fuel);
             let refuse = |code, detail: String| {
-                Box::new(explain::amount(subject, link, (owner.0, owner.1), key, code, &detail))
+                Box::new(explain::uncountable(subject, link, (owner.0, owner.1), key, code, &detail))
             };
             let text = found.map_err(|why| {
-                // Why is told only of what the agent sent itself: agents read this.
-                let own =
-                    key.conjuncts().iter().flat_map(Conjunct::reads).all(|path| path.root() == Root::Params);
-                let told = "the key that a limit counts by can't be told";
-                refuse(Code::ConditionUnknown, if own { format!("{told}: {why}") } else { told.to_owned() })
+                refuse(Code::ConditionUnknown, format!("the key that a limit counts by can't be told: {why}"))
             })?;
             if text.len() > LONGEST_KEY {
                 let detail = format!("the key that a limit counts by is longer than {LONGEST_KEY} bytes");
@@ -124,8 +120,9 @@ fn amount(
     owner: (&Arc<str>, &Arc<str>),
 ) -> Result<i64, Box<Reason>> {
     let Measure::Sum { of, .. } = &applied.limit.measure else { return Ok(1) };
-    let refuse =
-        |code, detail: &str| Box::new(explain::amount(subject, link, (owner.0, owner.1), of, code, detail));
+    let refuse = |code, detail: &str| {
+        Box::new(explain::uncountable(subject, link, (owner.0, owner.1), of, code, detail))
+    };
     let number = of
         .evaluate_number(&subject.variables(link, applied.reads), fuel)
         .map_err(|_| refuse(Code::ConditionUnknown, "the amount that a limit sums can't be read"))?;

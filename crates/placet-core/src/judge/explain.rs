@@ -7,7 +7,7 @@ use super::subject::Subject;
 use crate::{
     agent::Level,
     approval::Requirement,
-    cel::{Bound, BoundOp, Conjunct, Expression, Why},
+    cel::{Bound, BoundOp, Conjunct, Expression, Root, Why},
     grant::Missing,
     policy::{BoundLink, Condition, Hours, Policy, Rule},
     refusal::{Code, Reason},
@@ -83,20 +83,30 @@ pub(super) fn forbidden(subject: &Subject<'_>, link: &BoundLink, policy: &Policy
     reason
 }
 
-/// A sum that can't be counted; `owner` is policy and rule, or grant and `limits`.
-pub(super) fn amount(
+/// What a limit counts, or counts by, can't be told; `owner` is policy and rule, or grant and `limits`. What is wrong with it
+/// would tell an agent something of values that it did not send: of those it is told one thing, whatever it is. The record
+/// has it all.
+pub(super) fn uncountable(
     subject: &Subject<'_>,
     link: &BoundLink,
     owner: (&str, &str),
-    sum: &Expression,
+    counted: &Expression,
     code: Code,
     detail: &str,
 ) -> Reason {
-    let mut reason = Reason::of(code).from_rule(owner.0, owner.1).detail(detail);
-    reason.expression = Some(sum.source().to_owned());
-    reason.observed = observed(subject, link, sum.conjuncts().iter());
+    let own = counted.conjuncts().iter().flat_map(Conjunct::reads).all(|path| path.root() == Root::Params);
+    let (told, said) = if own { (code, detail) } else { (Code::ConditionUnknown, UNCOUNTABLE) };
+    let mut reason = Reason::of(told).from_rule(owner.0, owner.1).detail(said);
+    reason.expression = Some(counted.source().to_owned());
+    reason.observed = observed(subject, link, counted.conjuncts().iter());
+    if !own {
+        reason.observed.insert("limit".to_owned(), detail.into());
+    }
     reason
 }
+
+/// What an agent is told where a limit rests on what it did not send.
+const UNCOUNTABLE: &str = "what a limit counts can't be told";
 
 /// A limit by somebody that the grant doesn't name.
 pub(super) fn nobody_to_charge(owner: (&str, &str), by: &str) -> Reason {

@@ -10,6 +10,7 @@
 use super::{Judgement, Request, Verdict, charge::Bill, subject::Subject};
 use crate::{
     cel::{Conjunct, Fuel, Outcome, Path, Root},
+    intent::{self, Fit, Otherwise},
     policy::{BoundLink, BoundPolicies, BoundPolicy, Condition, Kind, LimitOf, Reads, Rule},
     refusal::{Code, Reason},
     service::ServiceAction,
@@ -17,20 +18,37 @@ use crate::{
 use serde_json::Value;
 use std::{collections::BTreeSet, sync::Arc};
 
-/// The names of the facts that the decision may rest on and that `request` does not have; none where the action is refused
-/// whatever they are. `declared` is the action's declaration.
-pub fn need(policies: &BoundPolicies, request: &Request<'_>, declared: &ServiceAction) -> BTreeSet<String> {
+/// The names of the facts that make a difference and that a request does not have.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Need {
+    /// To what is decided.
+    pub judged: BTreeSet<String>,
+    /// Only to what observed policies say beside it: nothing that is decided rests on them.
+    pub observed: BTreeSet<String>,
+}
+
+impl Need {
+    /// Whether none makes a difference.
+    pub fn is_empty(&self) -> bool {
+        self.judged.is_empty() && self.observed.is_empty()
+    }
+}
+
+/// The facts that the decision may rest on; none where the action is refused whatever they are. `declared` is the action's
+/// declaration.
+pub fn need(policies: &BoundPolicies, request: &Request<'_>, declared: &ServiceAction) -> Need {
     if declared.lookups().is_empty() || policies.leaf != request.chain.leaf().grant.id {
-        return BTreeSet::new();
+        return Need::default();
     }
     let subject = Subject::new(request);
     let mut view = View::new(&subject, declared, Fuel::default());
     match view.all(policies) {
         Ok(()) => {
-            view.observed(policies);
-            &view.decisive | &view.beside
+            let judged = &view.decisive | &view.beside;
+            let observed = &view.observed(policies) - &judged;
+            Need { judged, observed }
         }
-        Err(Refused) => BTreeSet::new(),
+        Err(Refused) => Need::default(),
     }
 }
 
@@ -107,7 +125,7 @@ struct View<'a> {
     fuel: Fuel,
     /// What rules in force rest on.
     decisive: BTreeSet<String>,
-    /// What else makes a difference: whether people are asked, and what is only observed.
+    /// What else makes a difference: whether people are asked.
     beside: BTreeSet<String>,
 }
 
@@ -140,15 +158,14 @@ impl<'a> View<'a> {
     }
 
     /// What is only observed refuses nothing, but sees what it would see in force.
-    fn observed(&mut self, policies: &BoundPolicies) {
-        let decisive = std::mem::take(&mut self.decisive);
+    fn observed(mut self, policies: &BoundPolicies) -> BTreeSet<String> {
+        (self.decisive, self.beside) = (BTreeSet::new(), BTreeSet::new());
         for link in &policies.links {
             for bound in link.observed() {
                 let _ = self.policy(link, bound);
             }
         }
-        self.beside.append(&mut self.decisive);
-        self.decisive = decisive;
+        &self.decisive | &self.beside
     }
 
     /// Whether some rule of the policy may be chosen.
@@ -229,8 +246,16 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Notes what limits and approval of a rule that may have its say depend on; whether all its limits may be countable.
+    /// Notes what limits and approval of a rule that may have its say depend on; whether all its limits may be countable and
+    /// its intent doesn't refuse the action. What the purpose says of an action does not depend on facts.
     fn obligations(&mut self, link: &BoundLink, bound: &BoundPolicy, rule: &Rule) -> bool {
+        if let Some(of) = &rule.intent
+            && of.terms.otherwise == Otherwise::Deny
+            && let Request { chain, action, .. } = self.subject.request
+            && matches!(intent::of_chain(&of.terms, chain, action), Fit::Misfit(_))
+        {
+            return false;
+        }
         if let Some(approve) = &rule.approve {
             // Whether it asks refuses nothing, and unknown asks.
             let decisive = std::mem::take(&mut self.decisive);

@@ -22,7 +22,11 @@ use crate::{
     yaml::{self, MapReading, Reading, Spanned},
 };
 use serde_json::{Map, Value, json};
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::Duration,
+};
 
 /// The most lookups that one action may have.
 pub(super) const MOST_LOOKUPS: usize = 4;
@@ -96,6 +100,8 @@ pub enum FactType {
 pub enum Unread {
     /// A parameter that says what to look up is missing, or would not stay in its place.
     NotAsked,
+    /// Too much has been looked up lately that only observed policies read.
+    Spared,
     /// Upstream could not be reached or did not answer in time.
     NoAnswer,
     /// Upstream answered with this status.
@@ -112,6 +118,7 @@ impl fmt::Display for Unread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotAsked => f.write_str("the parameters don't say what to look up"),
+            Self::Spared => f.write_str("too much was looked up lately for what is only observed"),
             Self::NoAnswer => f.write_str("upstream did not answer in time"),
             Self::Status(status) => write!(f, "upstream answered with the status {status}"),
             Self::Unreadable => f.write_str("the answer could not be read"),
@@ -126,12 +133,19 @@ impl fmt::Display for Unread {
 pub struct Facts {
     known: Map<String, Value>,
     unread: BTreeMap<String, Unread>,
+    /// Those of both that only observed policies read.
+    observed: BTreeSet<String>,
 }
 
 impl Facts {
     /// These values: of a test, or of an administrator's dry run.
     pub fn given(known: Map<String, Value>) -> Self {
-        Self { known, unread: BTreeMap::new() }
+        Self { known, ..Self::default() }
+    }
+
+    /// What an entry of the record says was read, as [`Facts::shown`] wrote it. What could not be read is unknown still.
+    pub fn recorded(shown: &Value) -> Self {
+        Self::given(shown.get("known").and_then(Value::as_object).cloned().unwrap_or_default())
     }
 
     /// Whether nothing was read, in vain or not.
@@ -152,6 +166,23 @@ impl Facts {
         }
     }
 
+    /// Notes what was read for observed policies alone.
+    pub fn note_observed(&mut self, name: &str, read: Result<Value, Unread>) {
+        self.observed.insert(name.to_owned());
+        self.note(name, read);
+    }
+
+    /// Without what only observed policies read: nothing that is decided rests on that, and so no approval does.
+    #[must_use]
+    pub fn judged(&self) -> Self {
+        let mut judged = self.clone();
+        for name in std::mem::take(&mut judged.observed) {
+            judged.known.remove(&name);
+            judged.unread.remove(&name);
+        }
+        judged
+    }
+
     /// For the record and for people: `{known: {…}, unknown: {name: why}}`.
     pub fn shown(&self) -> Value {
         let mut shown = Map::new();
@@ -165,14 +196,15 @@ impl Facts {
         Value::Object(shown)
     }
 
-    /// What an approval is bound to: the values and which of them could not be read, in one order. Empty where nothing
-    /// was read.
+    /// What an approval is bound to: the values and which of them could not be read, in one order, of what is judged by.
+    /// Empty where nothing was read for that.
     pub fn bound(&self) -> Vec<u8> {
-        if self.is_empty() {
+        let judged = self.judged();
+        if judged.is_empty() {
             return Vec::new();
         }
-        let sorted: BTreeMap<&String, &Value> = self.known.iter().collect();
-        let unread: Vec<&String> = self.unread.keys().collect();
+        let sorted: BTreeMap<&String, &Value> = judged.known.iter().collect();
+        let unread: Vec<&String> = judged.unread.keys().collect();
         json!([sorted, unread]).to_string().into_bytes()
     }
 }

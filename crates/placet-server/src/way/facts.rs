@@ -11,14 +11,18 @@
 use super::describe::Described;
 use crate::{app::App, bearer::Bearer, problem::Problem};
 use placet_core::{
-    judge,
+    judge::{self, Need},
     refusal::Code,
     service::{Lookup, Unread},
     time::Timestamp,
 };
 use placet_gateway::{ResponseBody, UpstreamFailure, UpstreamResponse};
 use serde_json::Value;
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Instant,
+};
 use tokio::task::JoinSet;
 
 /// Whether the request can be judged as it was described.
@@ -62,13 +66,18 @@ pub(super) async fn gather(
         return Ok(Gathered::Ready);
     }
     let needed = judge::need(&bearer.policies, &described.request(bearer, now), declared);
-    let wanted = |lookup: &&Lookup| lookup.facts().iter().any(|fact| needed.contains(fact.name()));
-    let mut missing = Vec::new();
-    for lookup in declared.lookups().iter().filter(wanted) {
+    let gives = |lookup: &Lookup, names: &BTreeSet<String>| {
+        lookup.facts().iter().any(|fact| names.contains(fact.name()))
+    };
+    let (mut missing, mut spared) = (Vec::new(), Vec::new());
+    let agent = bearer.chain.agent().id;
+    for lookup in declared.lookups() {
+        let judged = gives(lookup, &needed.judged);
+        if !judged && !gives(lookup, &needed.observed) {
+            continue;
+        }
         let Ok(call) = live.service.render_lookup(declared, lookup, &described.action.params) else {
-            for fact in lookup.facts().iter().filter(|fact| needed.contains(fact.name())) {
-                Arc::make_mut(&mut described.action).facts.note(fact.name(), Err(Unread::NotAsked));
-            }
+            note(described, lookup, &Err(Unread::NotAsked), &needed);
             continue;
         };
         let of = Of {
@@ -77,20 +86,24 @@ pub(super) async fn gather(
             target: call.target.clone(),
         };
         match looked_up.0.get(lookup.name()).filter(|(other, _)| *other == of) {
-            Some((_, answer)) => note(described, lookup, answer, |name| needed.contains(name)),
-            None => missing.push((lookup.clone(), of, call)),
+            Some((_, answer)) => note(described, lookup, answer, &needed),
+            // What is only observed takes nothing of what the agent may have looked up, and refuses it nothing.
+            None if !judged && !app.observed_lookups.take(agent, now) => {
+                spared.push((lookup.name().to_owned(), (of, Err(Unread::Spared))));
+            }
+            None => missing.push((judged, lookup.clone(), of, call)),
         }
     }
-    if missing.is_empty() {
+    if missing.is_empty() && spared.is_empty() {
         return Ok(Gathered::Ready);
     }
-    let agent = bearer.chain.agent().id;
-    if !missing.iter().all(|_| app.lookups.take(agent, now)) {
+    looked_up.0.extend(spared);
+    if !missing.iter().filter(|(judged, ..)| *judged).all(|_| app.lookups.take(agent, now)) {
         let detail = "what rules need to know about an agent's actions is looked up at a limited rate; try again in a second";
         return Err(Problem::of(Code::TooManyRequests, detail));
     }
     let mut asking = JoinSet::new();
-    for (lookup, of, call) in missing {
+    for (_, lookup, of, call) in missing {
         let (app, live, connection) = (Arc::clone(app), Arc::clone(&live), described.connection.clone());
         asking.spawn(async move {
             let answer = match &connection.credential {
@@ -112,19 +125,18 @@ pub(super) async fn gather(
 }
 
 /// Gives the action what an answer says of the facts that are needed.
-fn note(described: &mut Described, lookup: &Lookup, answer: &Answer, needed: impl Fn(&str) -> bool) {
+fn note(described: &mut Described, lookup: &Lookup, answer: &Answer, needed: &Need) {
     let facts = &mut Arc::make_mut(&mut described.action).facts;
+    let mut note = |name: &str, read: Result<Value, Unread>| {
+        if needed.judged.contains(name) {
+            facts.note(name, read);
+        } else if needed.observed.contains(name) {
+            facts.note_observed(name, read);
+        }
+    };
     match answer {
-        Ok((status, body)) => {
-            for (name, read) in lookup.read(*status, body).filter(|(name, _)| needed(name)) {
-                facts.note(name, read);
-            }
-        }
-        Err(why) => {
-            for fact in lookup.facts().iter().filter(|fact| needed(fact.name())) {
-                facts.note(fact.name(), Err(*why));
-            }
-        }
+        Ok((status, body)) => lookup.read(*status, body).for_each(|(name, read)| note(name, read)),
+        Err(why) => lookup.facts().iter().for_each(|fact| note(fact.name(), Err(*why))),
     }
 }
 

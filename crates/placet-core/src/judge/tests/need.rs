@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    judge::{informed, need},
+    judge::{Need, informed, need},
     policy::fixture::policy,
     service::{Facts, Service, ServiceAction},
 };
@@ -34,6 +34,7 @@ const LIMITS: [&str; 5] = [
     "{count: 3, per: day, by: user}",
     "{count: 3, per: day, by: resource.owner}",
 ];
+const INTENT: [&str; 3] = ["{entities: [n]}", "{entities: [n], otherwise: hold}", "{plan: required}"];
 const APPROVE: [&str; 3] = ["{}", "{when: params.n > 3}", "{when: resource.total > 5}"];
 
 fn service() -> Service {
@@ -66,8 +67,9 @@ fn rule() -> impl Strategy<Value = String> {
         prop::bool::weighted(0.1),
         prop::option::weighted(0.3, 0..LIMITS.len()),
         prop::option::weighted(0.3, 0..APPROVE.len()),
+        prop::option::weighted(0.2, 0..INTENT.len()),
     )
-        .prop_map(|(kind, when, elsewhere, limit, approve)| {
+        .prop_map(|(kind, when, elsewhere, limit, approve, intent)| {
             let mut out = format!("{kind}: ['a.x']");
             if elsewhere {
                 out += ", on: ['r://g/*']";
@@ -82,6 +84,9 @@ fn rule() -> impl Strategy<Value = String> {
                 }
                 if let Some(approve) = approve {
                     out += &format!(", approve: {}", APPROVE[approve]);
+                }
+                if let Some(intent) = intent {
+                    out += &format!(", intent: {}", INTENT[intent]);
                 }
             }
             out
@@ -126,7 +131,11 @@ struct World {
 
 impl World {
     fn new(texts: &[String], two: bool, n: Option<i64>) -> Self {
-        let specs = if two { vec![spec(1, "kid"), spec(2, "boss")] } else { vec![spec(1, "kid")] };
+        let mut kid = spec(1, "kid").task(9, TaskOrigin::Person);
+        if let Some(task) = &mut kid.task {
+            task.stated.details = json!({"n": [1, 3, 5]}).as_object().cloned();
+        }
+        let specs = if two { vec![kid, spec(2, "boss")] } else { vec![kid] };
         let params = n.map_or(json!({}), |n| json!({"n": n}));
         Self {
             chain: chain(&specs),
@@ -148,6 +157,12 @@ impl World {
     }
 
     fn needed(&self, facts: &Map<String, Value>) -> BTreeSet<String> {
+        let need = self.need(facts);
+        assert!(need.observed.is_empty(), "nothing is observed here");
+        need.judged
+    }
+
+    fn need(&self, facts: &Map<String, Value>) -> Need {
         let action = Action { facts: Facts::given(facts.clone()), ..self.action.clone() };
         let request = Request { chain: &self.chain, action: &action, now: NOW, context: None };
         need(&self.set.bind(&self.chain), &request, declared(&service()))
@@ -337,4 +352,84 @@ fn whether_a_fact_is_there_is_unknown_too() {
     ] {
         assert!(matches!(of(unknown), Outcome::Unknown(_)), "{unknown}");
     }
+}
+
+/// What the purpose of the task refuses whatever the facts are is not looked up for.
+#[test]
+fn what_does_not_fit_its_task_needs_nothing() {
+    let needs = |text: &str, n: i64| {
+        let world = World::new(&[format!("policy: p\nrules:\n{text}")], false, Some(n));
+        world.needed(&Map::new()).into_iter().collect::<Vec<_>>().join(" ")
+    };
+    let own = "  - {name: own, allow: [a.x], when: resource.owner == 'ann', intent: {entities: [n]";
+    assert_eq!(
+        (needs(&format!("{own}}}}}\n"), 3), needs(&format!("{own}}}}}\n"), 4)),
+        ("owner".into(), "".into())
+    );
+    // People may say yes to it.
+    assert_eq!(needs(&format!("{own}, otherwise: hold}}}}\n"), 4), "owner");
+    // Another rule may be chosen where it is somebody else's.
+    let rest = format!("{own}}}}}\n  - {{name: rest, allow: [a.x]}}\n");
+    assert_eq!(needs(&rest, 4), "owner");
+    let open = "  - {name: open, allow: [a.x], when: resource.open}\n";
+    let guarded = format!("{open}  - {{name: g, guard: [a.x], intent: {{plan: required}}}}\n");
+    assert_eq!((needs(open, 3), needs(&guarded, 3)), ("open".into(), "".into()));
+}
+
+/// Policies that are only observed read facts of their own, and what they read decides nothing.
+#[test]
+fn what_is_only_observed_is_needed_for_nothing_that_is_decided() {
+    let force = "policy: p
+rules:
+  - {name: own, allow: [a.x], when: resource.owner == 'ann', approve: {when: resource.total > 5}}
+";
+    let watch = "policy: q
+mode: observe
+rules:
+  - {name: own, allow: [a.x], when: [resource.owner == 'ann', resource.open]}
+";
+    let world = World::new(&[force.to_owned(), watch.to_owned()], false, Some(1));
+    let need = world.need(&Map::new());
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+    assert_eq!((need.judged, need.observed), (names(&["owner", "total"]), names(&["open"])));
+    let known = json!({"owner": "ann", "total": 3});
+    assert_eq!(world.informed(known.as_object().unwrap()).verdict, Verdict::Allow, "`open` is unknown");
+    // What people are asked about is bound to what was judged by, and to nothing else.
+    let mut facts = Facts::given(known.as_object().unwrap().clone());
+    let bound = facts.bound();
+    facts.note_observed("open", Ok(json!(true)));
+    assert_eq!(facts.bound(), bound);
+    facts.note_observed("late", Err(crate::service::Unread::NoAnswer));
+    assert_eq!(facts.bound(), bound);
+    assert_eq!(facts.judged().shown(), json!({"known": known}));
+    assert_eq!(facts.shown()["known"]["open"], true);
+    facts.note("seen", Ok(json!(true)));
+    assert_ne!(facts.bound(), bound);
+}
+
+/// An agent is told the same of a fact that a limit can't count, whatever is wrong with it.
+#[test]
+fn what_a_limit_can_not_count_of_a_fact_tells_nothing_of_it() {
+    let told = |limit: &str, facts: Value| {
+        let text = format!("policy: p\nrules: [{{name: r, allow: [a.x], limits: [{limit}]}}]\n");
+        let world = World::new(&[text], false, Some(1));
+        let judged = world.judged(facts.as_object().unwrap());
+        assert_eq!(judged.verdict, Verdict::Deny, "{limit} {facts}");
+        serde_json::to_value(judged.reasons[0].disclosed_to(Reader::Agent)).unwrap()
+    };
+    for (limit, facts) in [
+        (
+            "{sum: resource.total, max: 9, per: day}",
+            json!([{"total": 0}, {"total": -1}, {"total": 0.000_000_1}, {}]),
+        ),
+        ("{count: 3, per: day, by: resource.owner}", json!([{"owner": "x".repeat(600)}, {"owner": [1]}, {}])),
+    ] {
+        let all: BTreeSet<String> =
+            facts.as_array().unwrap().iter().map(|facts| told(limit, facts.clone()).to_string()).collect();
+        assert_eq!(all.len(), 1, "{all:?}");
+    }
+    // Of what it sent itself it is told what is wrong.
+    let text = "policy: p\nrules: [{name: r, allow: [a.x], limits: [{sum: params.n, max: 9, per: day}]}]\n";
+    let judged = World::new(&[text.to_owned()], false, Some(0)).judged(&Map::new());
+    assert!(judged.reasons[0].detail.as_deref().unwrap().contains("above zero"), "{:?}", judged.reasons);
 }

@@ -159,6 +159,14 @@ impl Case<'_> {
         if self.unshaped && judgement.verdict != Verdict::Deny && !judgement.shapes.is_empty() {
             return self.deny(vec![super::unshaped()], &judgement.observed).await.map(Some);
         }
+        // Before anybody is asked: it may be a decision that was made already, sent again.
+        if heard.is_none()
+            && (!judgement.intents.is_empty() || judgement.verdict == Verdict::Hold)
+            && let Some(key) = self.key()
+            && let Err(refused) = self.app.store.first_use(key, self.versions(), self.now).await
+        {
+            return self.turned_away(refused, &judgement).await;
+        }
         let approval = match self.approved(&judgement).await? {
             Ok(approval) => approval,
             Err(answer) => return Ok(Some(answer)),
@@ -257,27 +265,30 @@ impl Case<'_> {
                 }
                 Ok(Some(answer))
             }
-            Err(Refused::Stale) => Ok(None),
-            Err(Refused::Limit { index, standing }) => {
-                let reason = exceeded(&judgement, &bearer.chain, index, standing);
+            Err(refused) => self.turned_away(refused, &judgement).await,
+        }
+    }
+
+    /// What follows from a refusal of the commit point; `None` where something has changed meanwhile.
+    async fn turned_away(&self, refused: Refused, judgement: &Judgement) -> Result<Option<Value>, Problem> {
+        match refused {
+            Refused::Stale => Ok(None),
+            Refused::Limit { index, standing } => {
+                let reason = exceeded(judgement, &self.bearer.chain, index, standing);
                 self.deny(vec![reason], &judgement.observed).await.map(Some)
             }
-            Err(Refused::Approval(code)) => {
-                self.deny(vec![Reason::of(code)], &judgement.observed).await.map(Some)
-            }
-            Err(Refused::Fault(fault)) => Err(fault.into()),
-            Err(Refused::IdempotencyInFlight) => {
-                self.again().await.map(|answer| Some(shaped(answer, &judgement)))
-            }
+            Refused::Approval(code) => self.deny(vec![Reason::of(code)], &judgement.observed).await.map(Some),
+            Refused::Fault(fault) => Err(fault.into()),
+            Refused::IdempotencyInFlight => self.again().await.map(|answer| Some(shaped(answer, judgement))),
             // A restart came between: it is charged still, and still to be closed.
-            Err(Refused::Replay(replay)) if replay.state == ActionState::Unknown => {
-                Ok(Some(shaped(self.answer("allow", replay.action.as_kind(), &[]), &judgement)))
+            Refused::Replay(replay) if replay.state == ActionState::Unknown => {
+                Ok(Some(shaped(self.answer("allow", replay.action.as_kind(), &[]), judgement)))
             }
-            Err(Refused::Replay(_)) => {
+            Refused::Replay(_) => {
                 let detail = "the decision with this idempotency key was closed; ask with another key";
                 Err(Problem::of(Code::Conflict, detail))
             }
-            Err(Refused::IdempotencyMismatch) => {
+            Refused::IdempotencyMismatch => {
                 Err(Problem::of(Code::IdempotencyMismatch, "the key was used for another question"))
             }
         }
