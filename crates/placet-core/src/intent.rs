@@ -23,7 +23,7 @@ pub use plan::{MOST_BYTES, MOST_CALLS, PlannedCall, Stated, StatedError};
 use crate::{
     action::Action,
     approval::Requirement,
-    chain::Chain,
+    chain::{Chain, Link},
     refusal::{Code, Reason},
     task::Task,
 };
@@ -115,7 +115,13 @@ impl<'a> Purpose<'a> {
     /// That of the nearest task of the chain that somebody other than an agent stated: parts of a task that agents make
     /// below it are measured by it too. `None` where nobody stated any, or stated nothing.
     pub fn of(chain: &'a Chain) -> Option<Self> {
-        chain.links().iter().find_map(|link| link.stated_task()).and_then(Self::of_task)
+        Self::with_link(chain).map(|(_, purpose)| purpose)
+    }
+
+    /// The same, and the link whose grant is for that task.
+    pub fn with_link(chain: &'a Chain) -> Option<(&'a Link, Self)> {
+        let found = chain.links().iter().find_map(|link| link.stated_task().map(|task| (link, task)));
+        found.and_then(|(link, task)| Self::of_task(task).map(|purpose| (link, purpose)))
     }
 
     fn of_task(task: &'a Task) -> Option<Self> {

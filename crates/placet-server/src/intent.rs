@@ -6,8 +6,12 @@
 //!
 //! Invariant: only a readable yes is a yes. That a judge could not be asked is an opinion like any other that is none.
 
-use crate::clock::{self, Clock};
+use crate::{
+    clock::{self, Clock},
+    gcra,
+};
 use placet_core::{
+    id::AgentId,
     intent::{
         answer::{self, Answer, Says},
         breaker::Breaker,
@@ -18,10 +22,12 @@ use placet_core::{
     time::Timestamp,
 };
 use placet_gateway::{Asker, CertificateDer, FetchError, GatewayError};
+use quick_cache::sync::Cache;
 use serde_json::{Value, json};
 use std::{
+    convert::Infallible,
     fmt,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 use tokio::{sync::Semaphore, time::timeout};
@@ -32,9 +38,19 @@ pub struct Judge {
     config: JudgeConfig,
     key: Option<Secret>,
     places: Semaphore,
+    agents: Cache<AgentId, Arc<Share>>,
     breaker: Mutex<Breaker>,
     clock: Clock,
 }
+
+/// What one agent's actions have of the judge: so many of its places, and so many questions in a minute.
+struct Share {
+    places: Semaphore,
+    paid: Mutex<Timestamp>,
+}
+
+/// Of so many agents it is known on this node what they have asked.
+const AGENTS: usize = 16_384;
 
 /// What came of asking.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,6 +74,10 @@ pub enum Failure {
     TooLong,
     /// Too many questions are under way.
     Busy,
+    /// The agent's actions have come to too many questions lately.
+    TooMany,
+    /// It has said no to actions of this task as often as it is asked about one.
+    Exhausted,
     /// It kept failing, and is left alone for a while.
     Resting,
     /// It did not answer in time.
@@ -77,6 +97,8 @@ impl Failure {
             Self::NotConfigured => "not_configured",
             Self::TooLong => "too_long",
             Self::Busy => "busy",
+            Self::TooMany => "too_many",
+            Self::Exhausted => "exhausted",
             Self::Resting => "resting",
             Self::TimedOut => "timed_out",
             Self::Unreachable => "unreachable",
@@ -99,6 +121,23 @@ impl Opinion {
     /// Whether the judge said yes.
     pub fn fits(&self) -> bool {
         matches!(&self.said, Ok(answer) if answer.says == Says::Fits)
+    }
+
+    /// Whether it was asked, and what came is its own doing or that of the question, and no yes: asked often enough in other
+    /// words, a model says yes to anything.
+    pub fn refuses(&self) -> bool {
+        match &self.said {
+            Ok(answer) => answer.says != Says::Fits,
+            Err(Failure::Unreadable) => self.prompt.is_some(),
+            Err(failure @ Failure::Status(_)) => !failure.is_its_own(),
+            Err(_) => false,
+        }
+    }
+
+    /// The same question, to which a yes doesn't count any more.
+    #[must_use]
+    pub fn exhausted(self) -> Self {
+        Self { said: Err(Failure::Exhausted), ..self }
     }
 
     /// `fits`, `off_purpose`, `unsure`, or what failed.
@@ -141,6 +180,7 @@ impl Judge {
         Ok(Self {
             asker: Asker::new(extra_roots)?,
             places: Semaphore::new(config.concurrent),
+            agents: Cache::new(AGENTS),
             breaker: Mutex::new(Breaker::new(config.failures, config.rest)),
             config,
             key,
@@ -153,20 +193,31 @@ impl Judge {
         &self.config.url
     }
 
-    /// Asks. Takes no longer than the configuration says.
-    pub async fn ask(&self, about: &About<'_>) -> Opinion {
+    /// After how many times that it said no to actions of a task it is not asked about others of that task.
+    pub fn task_refusals(&self) -> u64 {
+        self.config.task_refusals
+    }
+
+    /// Asks about an action of this agent. Takes no longer than the configuration says.
+    pub async fn ask(&self, agent: AgentId, about: &About<'_>) -> Opinion {
         let began = Instant::now();
         let prompt = Prompt::new(about, clock::entropy(), self.config.question_bytes);
         let said = match &prompt {
-            Ok(prompt) => self.answer(prompt, began).await,
+            Ok(prompt) => self.answer(agent, prompt, began).await,
             Err(_) => Err(Failure::TooLong),
         };
         let hash = prompt.ok().map(|prompt| prompt.hash());
         Opinion { said, prompt: hash, model: self.config.model.clone(), took: began.elapsed() }
     }
 
-    async fn answer(&self, prompt: &Prompt, began: Instant) -> Result<Answer, Failure> {
+    async fn answer(&self, agent: AgentId, prompt: &Prompt, began: Instant) -> Result<Answer, Failure> {
         let left = || self.config.timeout.saturating_sub(began.elapsed());
+        let share = self.share(agent);
+        if !self.may_ask(&share) {
+            return Err(Failure::TooMany);
+        }
+        // First one of its own: whoever has none waits behind nobody else's questions, and nobody behind its.
+        let Ok(Ok(_own)) = timeout(left(), share.places.acquire()).await else { return Err(Failure::Busy) };
         let Ok(Ok(_place)) = timeout(left(), self.places.acquire()).await else { return Err(Failure::Busy) };
         if !self.breaker().lets_through(self.now()) {
             return Err(Failure::Resting);
@@ -187,6 +238,21 @@ impl Judge {
             tracing::warn!(failure = failure.as_str(), "the judge of intent did not answer");
         }
         said
+    }
+
+    fn share(&self, agent: AgentId) -> Arc<Share> {
+        let fresh = || Share {
+            places: Semaphore::new(self.config.agent_concurrent),
+            paid: Mutex::new(Timestamp::default()),
+        };
+        let share = self.agents.get_or_insert_with(&agent, || Ok::<_, Infallible>(Arc::new(fresh())));
+        share.unwrap_or_else(|never| match never {})
+    }
+
+    fn may_ask(&self, share: &Share) -> bool {
+        let each = Duration::from_secs(60) / self.config.agent_per_minute;
+        let mut paid = share.paid.lock().unwrap_or_else(PoisonError::into_inner);
+        gcra::take(&mut paid, self.now(), each, self.config.agent_per_minute).is_ok()
     }
 
     fn breaker(&self) -> MutexGuard<'_, Breaker> {

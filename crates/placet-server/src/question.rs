@@ -252,7 +252,7 @@ fn shown(question: &Question<'_>, counters: &[Counter]) -> Value {
         "agent": {"id": chain.agent().id, "handle": chain.agent().handle, "owner": chain.agent().owner},
         "chain": chain.links().iter().map(|link| link.agent.handle.clone()).collect::<Vec<_>>(),
         "user": chain.user().map(|user| json!({"id": user.id, "name": user.name})),
-        "task": task.map(|task| json!({"id": task.id, "label": task.label, "description": task.description})),
+        "task": task.map(|task| json!({"id": task.id, "label": task.label, "description": task.description, "stated_by": task.origin})),
         "action": action.name.as_str(),
         "effect": action.effect,
         "resource": action.resource.as_str(),

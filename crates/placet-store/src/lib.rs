@@ -47,6 +47,7 @@ mod postgres;
 pub mod probe;
 pub mod proofs;
 pub mod providers;
+pub mod purposes;
 pub mod pushed_requests;
 mod reader;
 pub mod record;
@@ -121,6 +122,7 @@ pub fn all_statements() -> Vec<(String, String)> {
         permits::STATEMENTS,
         probe::STATEMENTS,
         postgres::STATEMENTS,
+        purposes::STATEMENTS,
         pushed_requests::STATEMENTS,
         record::STATEMENTS,
         refresh_tokens::STATEMENTS,

@@ -33,6 +33,13 @@ pub struct JudgeConfig {
     pub answer_bytes: usize,
     /// How many questions are under way at a time. 8 where it isn't said.
     pub concurrent: usize,
+    /// How many of them one agent's actions may have. Half of them where it isn't said.
+    pub agent_concurrent: usize,
+    /// How many questions one agent's actions may come to in a minute. 60 where it isn't said.
+    pub agent_per_minute: u32,
+    /// After how many times that it said no to actions of a task nobody is asked about others of that task. 5 where it
+    /// isn't said.
+    pub task_refusals: u64,
     /// After how many failures in a row nobody is asked for a while. 5 where it isn't said.
     pub failures: u32,
     /// For how long. 30 s where it isn't said.
@@ -48,8 +55,20 @@ pub enum KeyFrom {
     File(PathBuf),
 }
 
-const KEYS: &[&str] =
-    &["url", "model", "key", "timeout", "question_bytes", "answer_bytes", "concurrent", "failures", "rest"];
+const KEYS: &[&str] = &[
+    "url",
+    "model",
+    "key",
+    "timeout",
+    "question_bytes",
+    "answer_bytes",
+    "concurrent",
+    "agent_concurrent",
+    "agent_per_minute",
+    "task_refusals",
+    "failures",
+    "rest",
+];
 
 impl JudgeConfig {
     /// Reads the file.
@@ -85,6 +104,12 @@ impl JudgeConfig {
             number("answer_bytes", 64 << 10, 1 << 10, 1 << 20),
         );
         let (concurrent, failures) = (number("concurrent", 8, 1, 1000), number("failures", 5, 1, 1000));
+        let half = concurrent.map_or(1, |all| (all / 2).max(1));
+        let agent = (
+            number("agent_concurrent", half, 1, concurrent.unwrap_or(1000)),
+            number("agent_per_minute", 60, 1, 100_000),
+        );
+        let task_refusals = number("task_refusals", 5, 1, 1_000_000);
         Some(Self {
             url: url?,
             model: model?,
@@ -93,6 +118,9 @@ impl JudgeConfig {
             question_bytes: usize::try_from(bytes.0?).ok()?,
             answer_bytes: usize::try_from(bytes.1?).ok()?,
             concurrent: usize::try_from(concurrent?).ok()?,
+            agent_concurrent: usize::try_from(agent.0?).ok()?,
+            agent_per_minute: u32::try_from(agent.1?).ok()?,
+            task_refusals: u64::try_from(task_refusals?).ok()?,
             failures: u32::try_from(failures?).ok()?,
             rest: rest?,
         })
@@ -164,6 +192,9 @@ mod tests {
         assert_eq!(config.key, Some(KeyFrom::Env("KEY".to_owned())));
         assert_eq!((config.timeout, config.rest), (Duration::from_millis(250), Duration::from_secs(120)));
         assert_eq!((config.concurrent, config.failures, config.question_bytes), (8, 5, 16384));
+        assert_eq!((config.agent_concurrent, config.agent_per_minute, config.task_refusals), (4, 60, 5));
+        let few = JudgeConfig::read(b"url: https://llm.example/v1\nmodel: m\nconcurrent: 1", None).unwrap();
+        assert_eq!(few.agent_concurrent, 1);
         assert_eq!(errors("url: http://127.0.0.1:9/v1\nmodel: m"), 0);
         for wrong in [
             "url: http://llm.example/v1\nmodel: m",
@@ -176,6 +207,8 @@ mod tests {
             "url: https://llm.example/v1\nmodel: m\ntimeout: 0s",
             "url: https://llm.example/v1\nmodel: m\ntimeout: 5m",
             "url: https://llm.example/v1\nmodel: m\ntemperature: 1",
+            "url: https://llm.example/v1\nmodel: m\nconcurrent: 2\nagent_concurrent: 3",
+            "url: https://llm.example/v1\nmodel: m\ntask_refusals: 0",
         ] {
             assert!(errors(wrong) > 0, "{wrong}");
         }

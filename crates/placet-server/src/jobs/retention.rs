@@ -7,7 +7,7 @@
 use super::{Failure, Health, turn, turns};
 use crate::app::App;
 use placet_core::time::Timestamp;
-use placet_store::{Fault, Tx, providers, retention, second_factors, status_lists};
+use placet_store::{Fault, Tx, providers, purposes, retention, second_factors, status_lists};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 
@@ -50,6 +50,8 @@ async fn once(app: &App, stopped: &watch::Receiver<bool>) -> Result<(), Failure>
         (second_factors::forget_unconfirmed, now.minus(UNCONFIRMED)),
         (retention::actions, now.minus(ACTIONS)),
         (status_lists::purge, now),
+        (purposes::forget_refusals, now),
+        (purposes::forget_values, now),
     ];
     if let Some(keep) = app.keep_record {
         kinds.push((retention::erase_bodies, now.minus(keep)));

@@ -15,13 +15,13 @@ use crate::{
     app::App,
     bearer::Bearer,
     clock,
-    intent::{Failure, Opinion},
+    intent::{Failure, Judge, Opinion},
     problem::Problem,
 };
 use placet_core::{
     action::Action,
     approval::{ApprovalState, RequestDigest},
-    chain::Chain,
+    chain::{Chain, Link},
     id::{AgentId, ApprovalId},
     intent::{OBSERVED, Purpose, prompt::About},
     judge::{Judgement, Verdict, advised},
@@ -29,7 +29,7 @@ use placet_core::{
     refusal::{Code, Reason},
     time::Timestamp,
 };
-use placet_store::approvals;
+use placet_store::{approvals, purposes};
 use serde_json::Value;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -79,7 +79,7 @@ pub(crate) async fn fit(
         without_commitments(&mut params, &again);
     }
     // Rules that leave nothing to people or to a purpose don't come here without one.
-    let Some(purpose) = Purpose::of(chain) else {
+    let Some((link, purpose)) = Purpose::with_link(chain) else {
         return Ok(denied(judgement, &failed(Failure::Unreadable)));
     };
     let (name, resource) = (action.name.as_str(), action.resource.as_str());
@@ -96,12 +96,41 @@ pub(crate) async fn fit(
         return Ok(Fit::Denied(reasons));
     }
     let opinion = match &app.judge {
-        Some(judge) => judge.ask(&about).await,
+        Some(judge) => ask(app, judge, link, chain.agent().id, &about).await?,
         None => failed(Failure::NotConfigured),
     };
     app.operations.metrics.intents.add(&[("verdict", opinion.word())]);
     *heard = Some(Heard { question, opinion });
     Ok(Fit::Anew)
+}
+
+/// Asks the judge, as long as it has not said no to actions of the task too often. `link`: the one with the task.
+async fn ask(
+    app: &App,
+    judge: &Judge,
+    link: &Link,
+    agent: AgentId,
+    about: &About<'_>,
+) -> Result<Opinion, Problem> {
+    let Some(task) = link.grant.task else { return Ok(failed(Failure::Exhausted)) };
+    let expires = link.grant.authority.expires;
+    let is_exhausted = || async {
+        let refusals = app.store.read(move |q| purposes::refusals(q, task)).await?;
+        Ok::<_, Problem>(refusals >= judge.task_refusals())
+    };
+    if is_exhausted().await? {
+        return Ok(failed(Failure::Exhausted));
+    }
+    let opinion = judge.ask(agent, about).await;
+    if opinion.refuses() {
+        app.store.write(move |tx| purposes::refused(tx, task, expires)).await?;
+        return Ok(opinion);
+    }
+    // Of many questions at once the last may have been one too many.
+    if opinion.fits() && is_exhausted().await? {
+        return Ok(opinion.exhausted());
+    }
+    Ok(opinion)
 }
 
 /// What people have said, or are asked, of this very request sent before: while their question is open no judge is asked in

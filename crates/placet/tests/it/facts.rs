@@ -344,3 +344,94 @@ fn policy_and_service_are_checked_as_a_pair() {
     assert!((400..500).contains(&told.status), "{:#}", told.body);
     assert!(told.body.to_string().contains("rule `own`"), "{:#}", told.body);
 }
+
+#[test]
+fn what_ran_already_is_answered_again_though_it_changed_what_it_was_judged_on() {
+    let story = desk();
+    let (agent, token) = ready(story, RULES);
+    let order = fresh("a");
+    holds(story, &order, "ann", 80);
+    let with_key = |key: &str| acting(story, &token, &order, 60).header("idempotency-key", key).send();
+    let first = with_key("k").expect(200);
+    // It is somebody else's by now, and was by that very action.
+    holds(story, &order, "bob", 0);
+    assert_eq!(with_key("k").expect(200).body, first.body);
+    let path = format!("/proxy/returns-main/returns/{order}");
+    let by_proxy = story.client().post(&path).bearer(&token).json(&json!({"amount": 60}));
+    by_proxy.header("idempotency-key", "k").send().expect(200);
+    assert_eq!((looked_up(story, &order), forwarded(story, &order)), (1, 1), "nothing is looked up again");
+    // Without the key, or with another, it is asked for anew.
+    with_key("other").refused(403, "condition_failed");
+    act(story, &token, &order, 60).refused(403, "condition_failed");
+    // Today's rules decide whether the first answer is given, on what was read then.
+    let guarded = format!("{RULES}  - {{name: less, guard: [returns.*], when: resource.total < 80}}\n");
+    story.rules(&agent.handle, &guarded).expect(200);
+    until("the rules are in force", || {
+        let answer = with_key("k");
+        (answer.status != 200).then(|| tells_nothing(&answer.refused(403, "condition_failed")))
+    });
+    // A fact that nobody read then is unknown now.
+    let other = format!("{RULES}  - {{name: new, guard: [returns.*], when: 'resource.updated != \"x\"'}}\n");
+    story.rules(&agent.handle, &other).expect(200);
+    until("the rules are in force", || {
+        let refused = with_key("k");
+        (refused.at("/reasons/0/code") == "condition_unknown").then_some(())
+    });
+    story.rules(&agent.handle, RULES).expect(200);
+    until("the rules are in force", || (with_key("k").status == 200).then_some(()));
+    assert_eq!((looked_up(story, &order), forwarded(story, &order)), (3, 1));
+}
+
+#[test]
+fn what_only_an_observed_policy_reads_refuses_nothing() {
+    let story = desk();
+    let rules = "  - {name: own, allow: [returns.create], when: resource.owner == 'ann', approve: {when: params.amount > 100}}\n";
+    let (agent, token) = ready(story, rules);
+    let watch = fresh("watch");
+    let watching = |rule: &str| {
+        let text = format!(
+            "policy: {watch}\nmode: observe\napplies_to: {{agents: [{}]}}\nrules:\n{rule}",
+            agent.handle
+        );
+        story.policy(&watch, &text)
+    };
+    watching("  - {name: open, guard: [returns.*], when: resource.open}\n").expect(201);
+    let order = fresh("w");
+    holds(story, &order, "ann", 80);
+    let case = |reply: Reply| story.shop.reply(&format!("/cases/{order}"), reply);
+    let with = |amount: u32, approval: &str| {
+        let asked =
+            json!({"action": "returns.create", "params": {"order_id": order, "amount": amount, "case": "c"}});
+        let request = story.client().post("/v1/actions").bearer(&token).json(&asked);
+        if approval.is_empty() { request.send() } else { request.header("placet-approval", approval).send() }
+    };
+    case(Reply::json(200, &json!({"open": true})));
+    until("it is watched", || {
+        with(1, "").expect(200);
+        (story.shop.count(&format!("/cases/{order}")) > 0).then_some(())
+    });
+    case(Reply::status(500));
+    with(2, "").expect(200);
+    // An approval is not of what nothing was decided by.
+    case(Reply::json(200, &json!({"open": true})));
+    let id = with(200, "").expect(202).text("/approval/id");
+    let path = format!("/v1/approvals/{id}");
+    let shown = story.approver().get(&path).send().expect(200);
+    assert_eq!(shown.at("/shown/facts"), &json!({"known": {"owner": "ann"}}));
+    case(Reply::json(200, &json!({"open": false})));
+    assert_eq!(with(200, "").expect(202).text("/approval/id"), id, "the same question");
+    story.approver().post(&path).json(&json!({"verdict": "approve"})).send().expect(200);
+    case(Reply::status(404));
+    with(200, &id).expect(200);
+    // It takes nothing of what the agent may have looked up: only what it reads is left out when that is too much.
+    watching("  - {name: open, guard: [returns.*], when: [resource.open, resource.owner == 'ann']}\n")
+        .expect(200);
+    story.rules(&agent.handle, "  - {name: all, allow: [returns.create]}\n").expect(200);
+    let before = story.shop.count(&format!("/cases/{order}"));
+    let spared = (3..500).find(|amount| {
+        with(*amount, "").expect(200);
+        let entry = entry(story, "action.intent", &order);
+        entry["facts"]["unknown"].to_string().contains("only observed")
+    });
+    assert!(spared.is_some() && story.shop.count(&format!("/cases/{order}")) > before);
+}
