@@ -191,6 +191,12 @@ pub fn routes() -> Routes {
             put(api::detail_types::put).get(api::detail_types::show).delete(api::detail_types::remove),
         )
         .route("/v1/connections", post(api::connections::create).get(api::connections::list))
+        .route(
+            "/v1/connections/{connection}",
+            get(api::connections::one::show)
+                .patch(api::connections::one::change)
+                .delete(api::connections::one::remove),
+        )
         .route("/v1/keys", get(api::keys::list))
         .route("/v1/keys/rotate", post(api::keys::rotate))
         .route("/v1/record", get(api::record::list))

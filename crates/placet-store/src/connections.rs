@@ -63,6 +63,10 @@ statements! {
     /// Its owner confirmed.
     CONFIRM = "UPDATE connections SET state = 'active', document = ?3
                WHERE id = ?1 AND generation = ?2 AND state = 'needs_attention'";
+    /// Other agents.
+    SET_AGENTS = "UPDATE connections SET agents = ?2 WHERE id = ?1";
+    /// Gone, with its secret.
+    REMOVE = "DELETE FROM connections WHERE id = ?1";
 }
 
 /// Where a connection is in its life.
@@ -263,6 +267,25 @@ pub fn confirm(tx: &mut Tx<'_>, connection: &Connection) -> Result<bool, Fault> 
     let row = params![connection.id, connection.generation, rest(connection)?];
     let changed = tx.execute(&CONFIRM, &row)?;
     raised(tx, connection.id, changed)
+}
+
+/// Has an organization's connection name these agents from now on. `false` where there is no such connection.
+///
+/// # Errors
+/// [`Fault`].
+pub fn set_agents(tx: &mut Tx<'_>, id: ConnectionId, agents: &[AgentId]) -> Result<bool, Fault> {
+    let changed = tx.execute(&SET_AGENTS, &params![id, document::write(&agents)?])?;
+    raised(tx, id, changed)
+}
+
+/// Removes a connection with its secret: what was decided on it is stale, and its name is free. `false` where there is
+/// no such connection.
+///
+/// # Errors
+/// [`Fault`].
+pub fn remove(tx: &mut Tx<'_>, id: ConnectionId) -> Result<bool, Fault> {
+    let changed = tx.execute(&REMOVE, &params![id])?;
+    raised(tx, id, changed)
 }
 
 /// Up to `limit` sealed secrets behind `after`, of connections in whatever state, with their generations: for sealing

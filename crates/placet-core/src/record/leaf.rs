@@ -120,8 +120,10 @@ entry_types! {
     ServiceApplied = "service.applied",
     /// A connection to an upstream was added.
     ConnectionAdded = "connection.added",
-    /// A connection was changed.
+    /// A connection was changed: parked, confirmed, or given another secret or other agents.
     ConnectionChanged = "connection.changed",
+    /// A connection is gone, with its secret.
+    ConnectionRemoved = "connection.removed",
     /// A resource server was registered.
     ResourceServerAdded = "resource_server.added",
     /// A resource server got a new secret.

@@ -2,6 +2,8 @@
 //!
 //! Invariant: no answer, entry or message holds the secret.
 
+pub mod one;
+
 use super::query::QueryParams;
 use crate::{
     app::App,
@@ -162,11 +164,16 @@ async fn owner(
     if user.is_some() && !named.is_empty() {
         return Err(invalid("`agents` is for connections of the organization: leave it or `user` out"));
     }
+    let agents = agents_named(app, named).await?;
+    Ok((user, agents))
+}
+
+/// The agents of these handles or ids.
+async fn agents_named(app: &App, named: Vec<String>) -> Result<Vec<AgentId>, Problem> {
     if named.len() > MAX_AGENTS {
         return Err(invalid(format!("`agents` names at most {MAX_AGENTS}")));
     }
-    let agents = app
-        .store
+    app.store
         .read(move |q| {
             let mut agents = Vec::with_capacity(named.len());
             for name in &named {
@@ -175,8 +182,7 @@ async fn owner(
             }
             Ok::<_, Problem>(agents)
         })
-        .await?;
-    Ok((user, agents))
+        .await
 }
 
 /// How the connection authenticates, and the secret, where they are what the service can take.
@@ -235,11 +241,7 @@ async fn insert(
     connection: &Connection,
     secret: &Secret,
 ) -> Result<(), Problem> {
-    let row = connection.id.to_string();
-    let aad = Aad { kind: VAULT_KIND, row: &row, version: connection.generation };
-    let sealed = app.secrets.vault.seal(&aad, SealEntropy::new(clock::entropy()), secret.expose());
-    let sealed =
-        sealed.map_err(|_| Problem::of(Code::Internal, "the secret could not be sealed"))?.to_bytes();
+    let sealed = sealed(app, connection, connection.generation, secret)?;
     let envelope = Envelope {
         connection: Some(connection.id),
         service: Some(format!("{}@{}", connection.service, live.version)),
@@ -261,6 +263,14 @@ async fn insert(
             Ok(tx.record(entry.clone())?)
         })
         .await
+}
+
+/// The secret, sealed to the row as the one of this number.
+fn sealed(app: &App, connection: &Connection, generation: u64, secret: &Secret) -> Result<Vec<u8>, Problem> {
+    let row = connection.id.to_string();
+    let aad = Aad { kind: VAULT_KIND, row: &row, version: generation };
+    let sealed = app.secrets.vault.seal(&aad, SealEntropy::new(clock::entropy()), secret.expose());
+    Ok(sealed.map_err(|_| Problem::of(Code::Internal, "the secret could not be sealed"))?.to_bytes())
 }
 
 fn warnings(secret: &Secret) -> Value {

@@ -60,6 +60,7 @@ const FRESH: &str = "password!: text, totp: text?";
 const RECOVERY_CODES: &[(u16, Gives)] = &[(200, Gives::Json("recovery_codes!: [text]"))];
 const DETAIL_TYPE: &str =
     "name!: text, description!: text, schema!: object, narrows!: object, roles!: [text]";
+const CONNECTION: &str = "id!: text, name!: text, service!: text, user!: text?, agents!: [text], state!: text, created!: time, auth!: object, attention!: object?, warnings: [text]";
 const SCOPE: &str = "name!: text, description!: text, includes!: [text], roles!: [text]";
 
 const AGENT: &[(u16, Gives)] = &[(
@@ -706,6 +707,15 @@ const OPERATIONS: &[Operation] = &[
         &[(200, Gives::Json("connections!: [object], next!: text?"))],
     )
     .query(PAGE),
+    op("GET /v1/connections/{connection}", "One connection, by name or id; what it needs where it is parked", Bearer, &[(200, Gives::Json(CONNECTION))]),
+    op(
+        "PATCH /v1/connections/{connection}",
+        "Give a connection another secret or other agents, or confirm where its secret goes now",
+        Bearer,
+        &[(200, Gives::Json(CONNECTION))],
+    )
+    .takes(Json("auth: {type!: text, secret!: text, name: text, username: text}, confirm: text, agents: [text]")),
+    op("DELETE /v1/connections/{connection}", "Remove a connection with its secret", Bearer, &[(204, Gives::Nothing)]),
     op("GET /v1/keys", "List the keys: names, states and times", Bearer, KEYS),
     op("POST /v1/keys/rotate", "Rotate a key while the server goes on", Bearer, KEYS)
         .takes(MaybeJson("key: text, algorithm: text, at_once: flag")),

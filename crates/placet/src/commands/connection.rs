@@ -3,10 +3,13 @@
 use super::Members;
 use crate::{
     cli::Context,
+    client::{Body, encoded},
     exit::{Exit, Failure},
     input,
 };
 use clap::{Args, Subcommand, ValueEnum};
+use reqwest::Method;
+use serde_json::{Value, json};
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -17,6 +20,58 @@ pub(crate) enum Command {
     /// List connections
     #[command(after_help = "Example:\n  placet connection list")]
     List,
+    /// Show a connection, and what it needs where it is parked
+    #[command(after_help = "Example:\n  placet connection show shop-main")]
+    Show {
+        /// Its name or id
+        connection: String,
+    },
+    /// Give a connection another secret, read from standard input
+    #[command(
+        after_help = "Ends approvals that wait for it, and wakes it where it is parked.\n\nExample:\n  placet connection secret shop-main < shop-token"
+    )]
+    Secret(NewSecret),
+    /// Let the secret of a parked connection go where its service is now
+    #[command(
+        after_help = "`placet connection show` says where that is, and what to confirm. A user's own is confirmed by that user.\n\nExample:\n  placet connection confirm shop-main shop@4"
+    )]
+    Confirm {
+        /// Its name or id
+        connection: String,
+        /// The version of the service that you have looked at
+        #[arg(value_name = "SERVICE@VERSION")]
+        version: String,
+    },
+    /// Say which agents may use a connection of the organization: all, where none is named
+    #[command(
+        after_help = "Examples:\n  placet connection agents shop-main support-1 support-2\n  placet connection agents shop-main"
+    )]
+    Agents {
+        /// Its name or id
+        connection: String,
+        /// Handles or ids
+        #[arg(value_name = "AGENT")]
+        agents: Vec<String>,
+    },
+    /// Remove a connection with its secret
+    #[command(after_help = "Example:\n  placet connection remove shop-main")]
+    Remove {
+        /// Its name or id
+        connection: String,
+    },
+}
+
+/// Another secret.
+#[derive(Debug, Args)]
+pub(crate) struct NewSecret {
+    /// Its name or id
+    connection: String,
+    /// How the secret is sent
+    #[arg(long, value_enum, default_value = "bearer")]
+    auth: Auth,
+    /// The user name beside the secret, for `basic`, where the service states none
+    #[arg(long, value_name = "NAME")]
+    username: Option<String>,
 }
 
 /// A new connection.
@@ -53,23 +108,55 @@ enum Auth {
     Header,
 }
 
+impl Auth {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Bearer => "bearer",
+            Self::Basic => "basic",
+            Self::Query => "query",
+            Self::Header => "header",
+        }
+    }
+
+    /// As it is sent, with the secret from standard input.
+    fn with_secret(self, username: Option<String>) -> Result<Value, Failure> {
+        let secret = input::secret_text("Secret")?;
+        Ok(Members::default()
+            .set("type", self.word())
+            .set("secret", secret)
+            .maybe("username", username)
+            .done())
+    }
+}
+
 impl Command {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let client = context.client()?;
+        let path = |connection: &str| format!("/v1/connections/{}", encoded(connection));
+        let patch = async |path: &str, change: Value| {
+            client.send(Method::PATCH, path, &[], Body::Json(&change)).await?.success()
+        };
         match self {
+            Self::Show { connection } => context.out.document(&client.read(&path(&connection)).await?),
+            Self::Secret(new) => {
+                let auth = new.auth.with_secret(new.username)?;
+                let answer = patch(&path(&new.connection), json!({"auth": auth})).await?;
+                context.out.document(&answer);
+            }
+            Self::Confirm { connection, version } => {
+                let answer = patch(&path(&connection), json!({"confirm": version})).await?;
+                context.out.document(&answer);
+            }
+            Self::Agents { connection, agents } => {
+                let answer = patch(&path(&connection), json!({"agents": agents})).await?;
+                context.out.document(&answer);
+            }
+            Self::Remove { connection } => {
+                client.send(Method::DELETE, &path(&connection), &[], Body::Empty).await?.success()?;
+                context.out.sentence(&format!("{connection} is removed, with its secret."));
+            }
             Self::Add(add) => {
-                let secret = input::secret_text("Secret")?;
-                let kind = match add.auth {
-                    Auth::Bearer => "bearer",
-                    Auth::Basic => "basic",
-                    Auth::Query => "query",
-                    Auth::Header => "header",
-                };
-                let auth = Members::default()
-                    .set("type", kind)
-                    .set("secret", secret)
-                    .maybe("username", add.username)
-                    .done();
+                let auth = add.auth.with_secret(add.username)?;
                 let body = Members::default()
                     .set("name", add.name)
                     .set("service", add.service)

@@ -37,6 +37,8 @@ mod clients_registration;
 #[cfg(test)]
 mod commands;
 #[cfg(test)]
+mod connections;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod cross_origin;

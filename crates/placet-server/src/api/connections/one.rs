@@ -1,0 +1,276 @@
+//! `/v1/connections/{connection}`: what one connection needs, and what its owner does about it.
+//!
+//! A service that moves parks its connections: where a secret would go then, nobody has agreed to. Its owner agrees by
+//! naming the version of the service that was looked at, or by giving another secret.
+//!
+//! Invariant: only the user whose account it is confirms where that user's secret goes; an administrator may
+//! replace or remove it, and confirms only the organization's. No answer, entry or message holds a secret.
+
+use super::{NewAuth, accepted, agents_named, invalid, sealed, shown, warnings};
+use crate::{
+    app::App,
+    body::JsonBody,
+    caller::{Caller, Source},
+    problem::{Answer, Problem},
+    recording,
+    rules::{LiveService, Rules},
+};
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::StatusCode,
+};
+use placet_core::{
+    record::{EntryType, Envelope},
+    refusal::Code,
+};
+use placet_store::{
+    PreparedEntry, Query,
+    connections::{self, Connection, ConnectionState},
+};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+/// What is to be changed: one of these.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Change {
+    /// Another secret, sent in the way that the service takes now.
+    auth: Option<NewAuth>,
+    /// The `service@version` to which the secret that there is may go.
+    confirm: Option<String>,
+    /// The agents that may use it, all where none is named.
+    agents: Option<Vec<String>>,
+}
+
+/// `GET /v1/connections/{connection}`, by name or id
+pub(crate) async fn show(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(asked): Path<String>,
+) -> Answer<Json<Value>> {
+    let found = visible(&app, &caller, asked).await?;
+    Ok(Json(told(&app.rules.load(), &found).into()))
+}
+
+/// `PATCH /v1/connections/{connection}`
+pub(crate) async fn change(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    source: Source,
+    Path(asked): Path<String>,
+    JsonBody(change): JsonBody<Change>,
+) -> Answer<Json<Value>> {
+    // While it is held the service stays what its owner agrees to.
+    let _changing = app.rules_change.lock().await;
+    let found = visible(&app, &caller, asked).await?;
+    let rules = app.rules.load_full();
+    let mut noted = json!([]);
+    match change {
+        Change { auth: Some(auth), confirm: None, agents: None } => {
+            noted = replace_secret(&app, &caller, source, service_of(&rules, &found)?, found.clone(), auth)
+                .await?;
+        }
+        Change { auth: None, confirm: Some(version), agents: None } => {
+            confirm(&app, &caller, source, service_of(&rules, &found)?, found.clone(), &version).await?;
+        }
+        Change { auth: None, confirm: None, agents: Some(named) } => {
+            set_agents(&app, &caller, source, &found, named).await?;
+        }
+        _ => return Err(invalid("send one of `auth`, `confirm` and `agents`")),
+    }
+    app.connections.changed();
+    let id = found.id;
+    let now = app.store.read(move |q| connections::find(q, id)).await?.ok_or_else(absent)?;
+    let mut answer = told(&rules, &now);
+    answer.insert("warnings".into(), noted);
+    Ok(Json(answer.into()))
+}
+
+/// `DELETE /v1/connections/{connection}`
+pub(crate) async fn remove(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    source: Source,
+    Path(asked): Path<String>,
+) -> Answer<StatusCode> {
+    let found = visible(&app, &caller, asked).await?;
+    let body = json!({"name": found.name});
+    let entry = entry(&app, &caller, source, EntryType::ConnectionRemoved, &found, None, &body)?;
+    let id = found.id;
+    app.store
+        .write(move |tx| {
+            if !connections::remove(tx, id)? {
+                return Err(absent());
+            }
+            Ok(tx.record(entry.clone())?)
+        })
+        .await?;
+    app.connections.changed();
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Seals another secret, which also confirms: whoever gives it has seen where it goes.
+async fn replace_secret(
+    app: &App,
+    caller: &Caller,
+    source: Source,
+    live: &LiveService,
+    found: Connection,
+    auth: NewAuth,
+) -> Result<Value, Problem> {
+    let (auth, secret) = accepted(live.service.auth(), auth)?;
+    let sealed = sealed(app, &found, found.generation.saturating_add(1), &secret)?;
+    let body = json!({"name": found.name, "changed": "secret", "auth": auth});
+    let entry = entry(app, caller, source, EntryType::ConnectionChanged, &found, Some(live), &body)?;
+    let changed = Connection { auth, ..found };
+    app.store
+        .write(move |tx| {
+            if !connections::set_secret(tx, &changed, &sealed)? {
+                return Err(overtaken());
+            }
+            Ok(tx.record(entry.clone())?)
+        })
+        .await?;
+    Ok(warnings(&secret))
+}
+
+/// Lets the secret that there is go where the service is now.
+async fn confirm(
+    app: &App,
+    caller: &Caller,
+    source: Source,
+    live: &LiveService,
+    found: Connection,
+    version: &str,
+) -> Result<(), Problem> {
+    if let Some(owner) = found.user
+        && caller.person()?.user.id != owner
+    {
+        return Err(Problem::of(
+            Code::NotPermitted,
+            "only the user whose account it is says where its secret goes",
+        ));
+    }
+    let current = named_version(live);
+    if version != current {
+        let detail = format!("`confirm`: the service is `{current}` now; look at it first, and confirm that");
+        return Err(Problem::of(Code::Conflict, detail));
+    }
+    let auth = live.service.auth().for_connection(&found.auth).ok_or_else(|| {
+        invalid("the service takes its credential in another way now, which this connection has not got: set its secret anew")
+    })?;
+    let body = json!({"name": found.name, "changed": "confirmed", "auth": auth});
+    let entry = entry(app, caller, source, EntryType::ConnectionChanged, &found, Some(live), &body)?;
+    let confirmed = Connection { auth, ..found };
+    app.store
+        .write(move |tx| {
+            if !connections::confirm(tx, &confirmed)? {
+                return Err(Problem::of(
+                    Code::Conflict,
+                    "the connection is not parked: there is nothing to confirm",
+                ));
+            }
+            Ok(tx.record(entry.clone())?)
+        })
+        .await
+}
+
+/// Says which agents may use one of the organization's.
+async fn set_agents(
+    app: &App,
+    caller: &Caller,
+    source: Source,
+    found: &Connection,
+    named: Vec<String>,
+) -> Result<(), Problem> {
+    if found.user.is_some() {
+        return Err(invalid("`agents` is for connections of the organization"));
+    }
+    let agents = agents_named(app, named).await?;
+    let body = json!({"name": found.name, "changed": "agents", "agents": agents});
+    let entry = entry(app, caller, source, EntryType::ConnectionChanged, found, None, &body)?;
+    let id = found.id;
+    app.store
+        .write(move |tx| {
+            if !connections::set_agents(tx, id, &agents)? {
+                return Err(absent());
+            }
+            Ok(tx.record(entry.clone())?)
+        })
+        .await
+}
+
+/// The connection of this name or id, where the caller may see it: what one may not see is told like what there isn't.
+async fn visible(app: &App, caller: &Caller, asked: String) -> Result<Connection, Problem> {
+    let own = if caller.configures() { None } else { Some(caller.person()?.user.id) };
+    let found = app.store.read(move |q| named(q, &asked)).await?;
+    found.filter(|found| own.is_none() || found.user == own).ok_or_else(absent)
+}
+
+fn named(q: &mut impl Query, asked: &str) -> Result<Option<Connection>, placet_store::Fault> {
+    match asked.parse() {
+        Ok(id) => connections::find(q, id),
+        Err(_) => connections::by_name(q, asked),
+    }
+}
+
+fn service_of<'a>(rules: &'a Rules, found: &Connection) -> Result<&'a LiveService, Problem> {
+    let gone = || Problem::of(Code::Conflict, format!("there is no service `{}` any more", found.service));
+    rules.services.get(&found.service).map(AsRef::as_ref).ok_or_else(gone)
+}
+
+fn entry(
+    app: &App,
+    caller: &Caller,
+    source: Source,
+    entry_type: EntryType,
+    found: &Connection,
+    live: Option<&LiveService>,
+    body: &Value,
+) -> Result<PreparedEntry, Problem> {
+    let envelope = Envelope {
+        connection: Some(found.id),
+        service: Some(live.map_or_else(|| found.service.clone(), named_version)),
+        user: found.user,
+        // What it can be used for after a change of its secret, or a yes to where that goes.
+        outcome: live.map(|_| ConnectionState::Active.as_str().to_owned()),
+        source: recording::source(source.0),
+        ..recording::by(entry_type, app.clock.now(), caller.by())
+    };
+    app.prepare(envelope, Some(body))
+}
+
+/// A connection as it is shown alone: with what it waits for, where it waits.
+fn told(rules: &Rules, found: &Connection) -> Map<String, Value> {
+    let mut told = shown(found);
+    told.insert("auth".into(), json!(found.auth));
+    let waits = found.state == ConnectionState::NeedsAttention;
+    let live = rules.services.get(&found.service).filter(|_| waits);
+    let attention = live.map(|live| {
+        json!({
+            "reason": "service_changed",
+            "confirm": named_version(live),
+            "base_url": format!("{}{}", live.service.origin(), live.service.base_path()),
+            "auth": live.service.auth(),
+        })
+    });
+    told.insert("attention".into(), attention.into());
+    told
+}
+
+fn named_version(live: &LiveService) -> String {
+    format!("{}@{}", live.service.name(), live.version)
+}
+
+fn absent() -> Problem {
+    Problem::of(Code::NotFound, "there is no such connection")
+}
+
+fn overtaken() -> Problem {
+    Problem::of(
+        Code::Conflict,
+        "somebody else changed this connection at the same time; nothing was done, look at it and try again",
+    )
+}
