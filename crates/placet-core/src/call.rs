@@ -5,6 +5,7 @@
 //!
 //! Invariant: a call holds no credential, and no header that an agent chose but those that are listed here.
 
+use crate::service::oauth::OAuth;
 use serde::{Deserialize, Serialize};
 
 /// HTTP method of an upstream call.
@@ -92,6 +93,8 @@ pub enum Auth {
         /// The header's name, lower case.
         name: String,
     },
+    /// `Authorization: Bearer` with an access token that is asked for at an authorization server, and renewed.
+    Oauth2(Box<OAuth>),
 }
 
 impl Auth {
@@ -102,6 +105,7 @@ impl Auth {
             Self::Basic { .. } => "basic",
             Self::Query { .. } => "query",
             Self::Header { .. } => "header",
+            Self::Oauth2(_) => "oauth2",
         }
     }
 

@@ -13,6 +13,7 @@ mod editor;
 mod effect;
 mod load;
 mod members;
+pub mod oauth;
 pub(crate) mod resolve;
 mod schema;
 mod status;

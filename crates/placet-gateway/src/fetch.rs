@@ -115,9 +115,15 @@ impl Fetcher {
     /// # Errors
     /// [`GatewayError::Tls`] where the system's certificate store can't be used.
     pub fn new(config: FetchConfig) -> Result<Self, GatewayError> {
+        let reach = Reach::Anybody { loopback: config.loopback };
+        Self::within(config, reach)
+    }
+
+    /// The same with another reach.
+    pub(crate) fn within(config: FetchConfig, reach: Reach) -> Result<Self, GatewayError> {
         let FetchConfig { connect_timeout, total_timeout, loopback, .. } = config;
         let resolver = config.resolver.unwrap_or_else(|| Arc::new(SystemResolver));
-        let dialer = Dialer { resolver, reach: Reach::Anybody { loopback }, connect_timeout };
+        let dialer = Dialer { resolver, reach, connect_timeout };
         let https = HttpsConnectorBuilder::new()
             .with_tls_config(tls(&config.extra_roots)?)
             .https_or_http()

@@ -17,6 +17,7 @@ use crate::inject::Credential;
 use crate::response::{ReadError, UpstreamResponse, read};
 use crate::route::Route;
 use crate::streamed::StreamedAnswer;
+use crate::token::{TokenEndpoints, TokenError};
 use crate::upload::{Outgoing, Progress, Upload};
 use bytes::Bytes;
 use http::header::{
@@ -30,6 +31,7 @@ use hyper_util::client::legacy::{Client, connect::capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use placet_core::call::{Auth, LISTED_HEADERS, Method, UpstreamCall};
 use placet_core::secret::Secret;
+use placet_core::service::oauth::{Granted, Kept, OAuth};
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use rustls_platform_verifier::Verifier;
 use std::error::Error;
@@ -106,6 +108,7 @@ struct Inner {
     total_timeout: Duration,
     stream_idle_timeout: Duration,
     max_response_bytes: usize,
+    tokens: TokenEndpoints,
 }
 
 impl Gateway {
@@ -140,7 +143,21 @@ impl Gateway {
             total_timeout: config.total_timeout,
             stream_idle_timeout: config.stream_idle_timeout,
             max_response_bytes: config.max_response_bytes,
+            tokens: TokenEndpoints::new(&config.extra_roots, resolver)?,
         })))
+    }
+
+    /// An access token of the authorization server of a service, for what is kept of a connection.
+    ///
+    /// # Errors
+    /// [`TokenError`].
+    pub async fn token(
+        &self,
+        server: &OAuth,
+        kept: &Kept,
+        allow_private: bool,
+    ) -> Result<Granted, TokenError> {
+        self.0.tokens.ask(server, kept, allow_private).await
     }
 
     /// Prepares the credential and does [`send`](Self::send). A caller that keeps the [`Credential`] spares itself the

@@ -63,7 +63,7 @@ impl Credential {
     pub fn new(auth: &Auth, secret: &Secret) -> Result<Self, CredentialError> {
         let bytes = secret.expose();
         let inner_space = match auth {
-            Auth::Bearer => false,
+            Auth::Bearer | Auth::Oauth2(_) => false,
             Auth::Basic { .. } | Auth::Query { .. } | Auth::Header { .. } => true,
         };
         match bytes {
@@ -77,7 +77,8 @@ impl Credential {
         }
         let mut forms = Vec::new();
         let carrier = match auth {
-            Auth::Bearer => header(AUTHORIZATION, &[b"Bearer ", bytes].concat())?,
+            // Of the latter the secret is the access token.
+            Auth::Bearer | Auth::Oauth2(_) => header(AUTHORIZATION, &[b"Bearer ", bytes].concat())?,
             Auth::Header { name } => header(header_name(name)?, bytes)?,
             Auth::Basic { username } => {
                 let username = username.as_deref().filter(|name| Auth::is_username(name));

@@ -11,7 +11,6 @@ use crate::{
     kept::{Held, Kept},
     pace::Pace,
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use placet_core::{
     jose::{Jws, JwsError, claims},
     json,
@@ -239,44 +238,27 @@ impl fmt::Debug for Providers {
 
 /// The form of a token request, and the header beside it where the client authenticates by one.
 fn asking(document: &Document, secret: &Secret, redeeming: &Redeeming<'_>) -> (Secret, Option<Secret>) {
-    let mut form = b"grant_type=authorization_code".to_vec();
-    let mut add = |name: &str, value: &[u8]| {
-        form.extend_from_slice(format!("&{name}=").as_bytes());
-        form.extend(percent(value));
-    };
-    add("code", redeeming.code.as_bytes());
-    add("redirect_uri", redeeming.redirect_uri.as_bytes());
-    add("code_verifier", redeeming.verifier.expose());
+    let mut members: Vec<(&str, &[u8])> = vec![
+        ("grant_type", b"authorization_code"),
+        ("code", redeeming.code.as_bytes()),
+        ("redirect_uri", redeeming.redirect_uri.as_bytes()),
+        ("code_verifier", redeeming.verifier.expose()),
+    ];
     let header = match document.auth {
         ClientAuth::ClientSecretPost => {
-            add("client_id", document.client_id.as_bytes());
-            add("client_secret", secret.expose());
+            members.push(("client_id", document.client_id.as_bytes()));
+            members.push(("client_secret", secret.expose()));
             None
         }
-        ClientAuth::ClientSecretBasic => {
-            let id = percent(document.client_id.as_bytes());
-            let pair = Secret::new(id.chain(*b":").chain(percent(secret.expose())).collect::<Vec<u8>>());
-            let encoded = Secret::new(STANDARD.encode(pair.expose()));
-            Some(Secret::new([b"Basic ", encoded.expose()].concat()))
-        }
+        ClientAuth::ClientSecretBasic => Some(placet_gateway::basic(&document.client_id, secret)),
     };
-    (Secret::new(form), header)
-}
-
-/// Everything but unreserved characters as numbers: what is read alike whether somebody decodes it as a form or as a URI.
-fn percent(bytes: &[u8]) -> impl Iterator<Item = u8> + '_ {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    let digit = |value: u8| DIGITS.get(usize::from(value)).copied().unwrap_or(b'0');
-    bytes.iter().flat_map(move |byte| {
-        let is_plain = byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
-        let written = if is_plain { [*byte, 0, 0] } else { [b'%', digit(byte >> 4), digit(byte & 15)] };
-        written.into_iter().take(if is_plain { 1 } else { 3 })
-    })
+    (placet_gateway::form(members), header)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
     use serde_json::json;
 
     fn written(auth: &str) -> (String, Option<String>) {

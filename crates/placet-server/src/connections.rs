@@ -6,6 +6,10 @@
 //!
 //! Invariant: a credential leaves the vault only into a [`Credential`], for the gateway.
 
+mod token;
+
+pub use token::{Renewals, freshen};
+
 use crate::{app::App, problem::Problem};
 use placet_core::{
     call::Auth,
@@ -14,6 +18,7 @@ use placet_core::{
     refusal::{Code, Reason},
     seal::{Aad, Sealed},
     secret::Secret,
+    service::oauth::{Access, Kept},
 };
 use placet_gateway::Credential;
 use placet_store::{
@@ -41,6 +46,8 @@ pub struct LiveConnection {
     pub version: u64,
     /// Ready to inject; none where the stored secret can't be used.
     pub credential: Option<Credential>,
+    /// The access token that it was made of, where it is one.
+    pub access: Option<Access>,
 }
 
 /// The connections of each service, as last read.
@@ -49,11 +56,17 @@ pub struct Connections {
     /// The service of each name or id that was asked for; none where there is no such connection.
     services: Cache<String, (u64, Option<Arc<str>>)>,
     generation: AtomicU64,
+    renewals: Renewals,
 }
 
 impl Default for Connections {
     fn default() -> Self {
-        Self { cache: Cache::new(4096), services: Cache::new(4096), generation: AtomicU64::new(0) }
+        Self {
+            cache: Cache::new(4096),
+            services: Cache::new(4096),
+            generation: AtomicU64::new(0),
+            renewals: Renewals::default(),
+        }
     }
 }
 
@@ -99,11 +112,8 @@ pub async fn reach(
             "the grant reaches several connections of this service: name one in `connection`",
         ));
     }
-    if live.connection.state != ConnectionState::Active || live.credential.is_none() {
-        return Err(Problem::of(
-            Code::Unavailable,
-            "the connection needs its owner's attention; nothing was sent",
-        ));
+    if !live.is_usable() {
+        return Err(waits_for_its_owner());
     }
     Ok(Picked { all, index })
 }
@@ -119,11 +129,7 @@ pub async fn reached(
     auth: &Auth,
 ) -> Result<Vec<Connection>, Problem> {
     let all = of_service(app, service, auth).await?;
-    let usable = |live: &&LiveConnection| {
-        reaches(chain, &live.connection)
-            && live.connection.state == ConnectionState::Active
-            && live.credential.is_some()
-    };
+    let usable = |live: &&LiveConnection| reaches(chain, &live.connection) && live.is_usable();
     Ok(all.iter().filter(usable).map(|live| live.connection.clone()).collect())
 }
 
@@ -139,11 +145,7 @@ pub async fn by_id(
     id: ConnectionId,
 ) -> Result<Option<Picked>, Problem> {
     let all = of_service(app, service, auth).await?;
-    let usable = |live: &LiveConnection| {
-        live.connection.id == id
-            && live.connection.state == ConnectionState::Active
-            && live.credential.is_some()
-    };
+    let usable = |live: &LiveConnection| live.connection.id == id && live.is_usable();
     let index = all.iter().position(usable);
     Ok(index.map(|index| Picked { all, index }))
 }
@@ -188,6 +190,25 @@ impl std::ops::Deref for Picked {
     }
 }
 
+/// Picks the connection that was picked once more, as it is now.
+async fn pick_again(app: &App, picked: &mut Picked, auth: &Auth) -> Result<(), Problem> {
+    let (id, service) = (picked.connection.id, picked.connection.service.clone());
+    *picked = by_id(app, &service, auth, id).await?.ok_or_else(waits_for_its_owner)?;
+    Ok(())
+}
+
+fn waits_for_its_owner() -> Problem {
+    Problem::of(Code::Unavailable, "the connection needs its owner's attention; nothing was sent")
+}
+
+impl LiveConnection {
+    /// Whether its owner has nothing to do first. A token that it needs may still have to be asked for ([`freshen`]).
+    fn is_usable(&self) -> bool {
+        let renewable = matches!(self.connection.auth, Auth::Oauth2(_));
+        self.connection.state == ConnectionState::Active && (self.credential.is_some() || renewable)
+    }
+}
+
 fn reaches(chain: &Chain, connection: &Connection) -> bool {
     let lists: Vec<&Vec<ConnectionId>> =
         chain.authorities().filter_map(|authority| authority.connections.as_ref()).collect();
@@ -227,8 +248,15 @@ async fn of_service(app: &App, service: &str, auth: &Auth) -> Result<Arc<Vec<Liv
         .map(|(connection, version, sealed)| {
             let secret = sealed.and_then(|(generation, sealed)| open(app, &connection, generation, &sealed));
             let auth = auth.for_connection(&connection.auth);
+            let (secret, access) = match &auth {
+                Some(Auth::Oauth2(_)) => {
+                    let access = secret.as_ref().and_then(Kept::from_secret).and_then(|kept| kept.access);
+                    (access.as_ref().map(|access| access.token.clone()), access)
+                }
+                _ => (secret, None),
+            };
             let credential = auth.zip(secret).and_then(|(auth, secret)| Credential::new(&auth, &secret).ok());
-            LiveConnection { connection, version, credential }
+            LiveConnection { connection, version, credential, access }
         })
         .collect();
     let live = Arc::new(live);

@@ -282,8 +282,12 @@ async fn ask(app: &App, action: &StoredAction) -> Result<Asked, Problem> {
         Err(Refused::Fault(fault)) => return Err(fault.into()),
         Err(_) => return Ok(Asked::Open),
     }
-    let picked =
-        connections::by_id(app, live.service.name(), live.service.auth(), question.connection.0).await?;
+    let auth = live.service.auth();
+    let mut picked = connections::by_id(app, live.service.name(), auth, question.connection.0).await?;
+    if let Some(picked) = &mut picked {
+        // Without a token nothing is asked, and it stays unknown.
+        _ = connections::freshen(app, picked, auth, live.service.allow_private()).await;
+    }
     let credential = picked.as_ref().and_then(|picked| picked.credential.as_ref());
     let answer = match credential {
         Some(credential) => {

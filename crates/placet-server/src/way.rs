@@ -230,6 +230,10 @@ pub async fn act(app: &Arc<App>, held: &Held, asked: &Asked) -> Result<Answered,
             }
             intent::Next::Answered(answer) => return Ok(*answer),
         };
+        // Before anything is reserved: a token that can't be had costs no limit.
+        if described.freshen(app).await? {
+            continue;
+        }
         let action_id = clock::fresh(now);
         let admission = Admission {
             action: action_id,

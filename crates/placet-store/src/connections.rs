@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 /// The columns that [`read`] takes.
 macro_rules! columns {
     () => {
-        "id, name, service, user_id, agents, generation, state, document"
+        "id, name, service, user_id, agents, generation, state, document, attention"
     };
 }
 
@@ -55,14 +55,25 @@ statements! {
     RESEAL = "UPDATE connections SET sealed = ?3 WHERE id = ?1 AND sealed = ?2";
     /// A new secret, which also confirms.
     SET_SECRET = "UPDATE connections
-                  SET sealed = ?3, document = ?4, generation = generation + 1, state = 'active'
+                  SET sealed = ?3, document = ?4, generation = generation + 1, state = 'active', attention = NULL
                   WHERE id = ?1 AND generation = ?2";
     /// Until its owner confirms.
-    PARK = "UPDATE connections SET state = 'needs_attention'
+    PARK = "UPDATE connections SET state = 'needs_attention', attention = 'service_changed'
             WHERE service = ?1 AND state = 'active' RETURNING id";
     /// Its owner confirmed.
-    CONFIRM = "UPDATE connections SET state = 'active', document = ?3
+    CONFIRM = "UPDATE connections SET state = 'active', document = ?3, attention = NULL
                WHERE id = ?1 AND generation = ?2 AND state = 'needs_attention'";
+    /// Until its owner gives another secret.
+    ATTEND = "UPDATE connections SET state = 'needs_attention', attention = ?3
+              WHERE id = ?1 AND generation = ?2 AND state = 'active'";
+    /// Whoever wins asks for a new token.
+    BEGIN_RENEWAL = "UPDATE connections SET renewing = ?3
+                     WHERE id = ?1 AND generation = ?2 AND renewing <= ?4 AND state = 'active'";
+    /// Nobody asks before then.
+    END_RENEWAL = "UPDATE connections SET renewing = ?3 WHERE id = ?1 AND generation = ?2";
+    /// A new token, where the secret is as it was read.
+    RENEWED = "UPDATE connections SET sealed = ?4, renewing = 0
+               WHERE id = ?1 AND generation = ?2 AND sealed = ?3";
     /// Other agents.
     SET_AGENTS = "UPDATE connections SET agents = ?2 WHERE id = ?1";
     /// Gone, with its secret.
@@ -89,6 +100,26 @@ impl ConnectionState {
     }
 }
 
+/// What a connection that waits for its owner waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Attention {
+    /// Its service changed where the secret would go or how.
+    ServiceChanged,
+    /// Its authorization server gives no token any more.
+    TokenRefused,
+}
+
+impl Attention {
+    /// As stored and on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ServiceChanged => "service_changed",
+            Self::TokenRefused => "token_refused",
+        }
+    }
+}
+
 /// An account at an upstream, without its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connection {
@@ -108,6 +139,8 @@ pub struct Connection {
     pub generation: u64,
     /// Where it is in its life.
     pub state: ConnectionState,
+    /// What it waits for, where it waits.
+    pub attention: Option<Attention>,
     /// When it was made.
     pub created: Timestamp,
     /// Who made it: a user's id, or `admin-token`.
@@ -269,6 +302,50 @@ pub fn confirm(tx: &mut Tx<'_>, connection: &Connection) -> Result<bool, Fault> 
     raised(tx, connection.id, changed)
 }
 
+/// Parks an active connection, as it was read, for a reason that only another secret mends. `false` where it was changed
+/// since.
+///
+/// # Errors
+/// [`Fault`].
+pub fn attend(tx: &mut Tx<'_>, connection: &Connection, why: Attention) -> Result<bool, Fault> {
+    let row = params![connection.id, connection.generation, why.as_str()];
+    let changed = tx.execute(&ATTEND, &row)?;
+    raised(tx, connection.id, changed)
+}
+
+/// Takes the turn to renew the token of an active connection, as it was read, until `until`: of all that ask, on
+/// whatever node, one has it. `false` where somebody else does.
+///
+/// # Errors
+/// [`Fault`].
+pub fn begin_renewal(
+    tx: &mut Tx<'_>,
+    connection: &Connection,
+    now: Timestamp,
+    until: Timestamp,
+) -> Result<bool, Fault> {
+    let row = params![connection.id, connection.generation, until, now];
+    Ok(tx.execute(&BEGIN_RENEWAL, &row)? > 0)
+}
+
+/// Ends the turn without a token: nobody takes it before `until`.
+///
+/// # Errors
+/// [`Fault`].
+pub fn end_renewal(tx: &mut Tx<'_>, connection: &Connection, until: Timestamp) -> Result<(), Fault> {
+    tx.execute(&END_RENEWAL, &params![connection.id, connection.generation, until])?;
+    Ok(())
+}
+
+/// Puts what was renewed where `old` is, and ends the turn. `false` where something else is there by now: another
+/// secret, or the same under another vault key. Nothing that was decided on the connection becomes stale by it.
+///
+/// # Errors
+/// [`Fault`].
+pub fn renewed(tx: &mut Tx<'_>, connection: &Connection, old: &[u8], new: &[u8]) -> Result<bool, Fault> {
+    Ok(tx.execute(&RENEWED, &params![connection.id, connection.generation, old, new])? > 0)
+}
+
 /// Has an organization's connection name these agents from now on. `false` where there is no such connection.
 ///
 /// # Errors
@@ -319,6 +396,13 @@ fn rest(connection: &Connection) -> Result<String, Fault> {
 
 fn read(row: &Row<'_>) -> Result<Connection, Fault> {
     let Document { auth, created, made_by } = row.json(7)?;
+    let state = document::state(&row.text(6)?)?;
+    // Those that were parked before reasons were kept were parked by their service.
+    let attention = match (state, row.optional_text(8)?) {
+        (ConnectionState::Active, _) => None,
+        (ConnectionState::NeedsAttention, Some(word)) => Some(document::state(&word)?),
+        (ConnectionState::NeedsAttention, None) => Some(Attention::ServiceChanged),
+    };
     Ok(Connection {
         id: row.id(0)?,
         name: row.text(1)?,
@@ -327,7 +411,8 @@ fn read(row: &Row<'_>) -> Result<Connection, Fault> {
         agents: row.json(4)?,
         auth,
         generation: row.count(5)?,
-        state: document::state(&row.text(6)?)?,
+        state,
+        attention,
         created,
         made_by,
     })

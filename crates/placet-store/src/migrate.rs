@@ -45,6 +45,7 @@ pub(crate) const MIGRATIONS: &[(i64, &str)] = &[
     (26, include_str!("../migrations/0026_providers.sql")),
     (28, include_str!("../migrations/0028_policy_stages.sql")),
     (31, include_str!("../migrations/0031_purposes.sql")),
+    (34, include_str!("../migrations/0034_renewed_connections.sql")),
 ];
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (

@@ -137,6 +137,14 @@ pub(crate) fn text_of(secret: &Secret, what: &str) -> Result<String, Failure> {
     text.ok_or_else(|| Failure::unreadable(format!("the {} is not UTF-8 text", what.to_lowercase())))
 }
 
+/// The secret that is alone in a file, without the end of its line.
+///
+/// # Errors
+/// Exit 2 where the file can't be read.
+pub(crate) fn secret_in(path: &Path, what: &str) -> Result<String, Failure> {
+    Ok(text_file(path, what)?.trim_end_matches(['\r', '\n']).to_owned())
+}
+
 /// The text of a file, which may be a secret.
 ///
 /// # Errors

@@ -75,6 +75,14 @@ fn auth() -> Value {
         with("header", "In a header.", &["type", "name"], json!({
             "name": key("The header's name.", json!("X-Api-Key"), text()),
         })),
+        with("oauth2", "As a bearer token of an authorization server, which is renewed.", &["type", "token_url"], json!({
+            "token_url": key("Its token endpoint.", json!("https://sso.example/token"), json!({"type": "string", "pattern": "^https?://"})),
+            "client_auth": key("How the client's secret is shown there.", json!("client_secret_post"),
+                json!({"enum": ["client_secret_basic", "client_secret_post"]})),
+            "scope": key("What is asked for.", json!(["orders.read"]), json!({"type": "array", "items": {"type": "string"}})),
+            "resource": key("Whom the token is for (RFC 8707).", json!("https://api.example"), text()),
+            "audience": key("Whom the token is for, where the server calls that so.", json!("https://api.example"), text()),
+        })),
     ]})
 }
 

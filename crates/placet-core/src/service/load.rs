@@ -2,6 +2,7 @@
 
 use super::{
     Effect, MAX_ACTIONS, Members, PathTemplate, ResourceTemplate, Service, ServiceAction, StatusCheck,
+    oauth::{self as oauth_server, OAuth},
     resolve::{self, Around},
     schema::ParamsSchema,
     template::TemplateError,
@@ -10,6 +11,7 @@ use crate::{
     call::{Auth, Method},
     diagnostic::{Diagnostic, Position, Report, quoted},
     pattern::ActionName,
+    provider::ClientAuth,
     yaml::{self, MapReading, Node, Reading, Spanned, Yaml},
 };
 use std::collections::BTreeMap;
@@ -169,7 +171,7 @@ fn split_url(text: &str) -> Result<(&str, String, String), &'static str> {
 }
 
 fn auth(it: &Reading<'_>) -> Option<Auth> {
-    const SUPPORTED: &[&str] = &["bearer", "basic", "query", "header"];
+    const SUPPORTED: &[&str] = &["bearer", "basic", "query", "header", "oauth2"];
     let map = it.map()?;
     match map.required("type")?.one_of(SUPPORTED)? {
         "bearer" => {
@@ -188,11 +190,49 @@ fn auth(it: &Reading<'_>) -> Option<Auth> {
             map.finish(&["type", "name"]);
             member_name(&map.required("name")?)
         }
+        "oauth2" => oauth(&map),
         _ => {
             map.finish(&["type", "name"]);
             header_name(&map.required("name")?)
         }
     }
+}
+
+/// The authorization server of the accounts.
+fn oauth(map: &MapReading<'_>) -> Option<Auth> {
+    map.finish(&["type", "token_url", "client_auth", "scope", "resource", "audience"]);
+    let token_url = map.required("token_url")?;
+    let url = token_url.string()?;
+    if !oauth_server::is_token_url(url) {
+        token_url.error(format!(
+            "{} is no token endpoint: an https URL (or http at this machine) without user, query and fragment",
+            quoted(url)
+        ));
+        return None;
+    }
+    let client_auth = match map.optional("client_auth") {
+        Some(it) => match it.one_of(&["client_secret_basic", "client_secret_post"])? {
+            "client_secret_post" => ClientAuth::ClientSecretPost,
+            _ => ClientAuth::ClientSecretBasic,
+        },
+        None => ClientAuth::ClientSecretBasic,
+    };
+    let mut scope = Vec::new();
+    if let Some(it) = map.optional("scope") {
+        for one in it.list()? {
+            let text = one.string()?;
+            // RFC 6749 §3.3.
+            let is_scope = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
+            if text.is_empty() || !text.bytes().all(is_scope) {
+                one.error(format!("{} is no scope: visible ASCII characters without spaces", quoted(text)));
+                return None;
+            }
+            scope.push(text.to_owned());
+        }
+    }
+    let whom = |key: &str| Some(map.optional(key)?.string()?.to_owned());
+    let (resource, audience) = (whom("resource"), whom("audience"));
+    Some(Auth::Oauth2(Box::new(OAuth { token_url: url.to_owned(), client_auth, scope, resource, audience })))
 }
 
 fn username(it: &Reading<'_>) -> Option<String> {
@@ -383,6 +423,15 @@ fn action(
     all.sort_unstable();
     all.dedup();
     check_names(map.report(), at, &resource, &path, &all, &binds, &secret);
+    if let (Some(name), Some(it)) =
+        (all.iter().find(|name| name.is_empty() || name.chars().any(char::is_control)), &schema_at)
+    {
+        // In a query it would be what no door takes, and in a body what no person can be shown.
+        it.error(format!(
+            "{} can't be a parameter's name: it is empty or has control characters",
+            quoted(name)
+        ));
+    }
     let bound: Vec<String> = binds.into_iter().map(|bind| bind.value).collect();
     let mut claimed: Vec<String> = resource
         .variables()

@@ -360,7 +360,7 @@ actions:
 "), @r#"
     Error 2:10 `Shop` is no service name: a letter `a-z`, then `a-z`, `0-9`, `_` and `-`, at most 64
     Error 3:11 `base_url` is refused: it holds no user name or password; the credential belongs to a connection
-    Error 4:14 `type` must be one of `bearer`, `basic`, `query`, `header`, not `digest`
+    Error 4:14 `type` must be one of `bearer`, `basic`, `query`, `header`, `oauth2`, not `digest`
     Error 5:1 unknown key `allow_privat` (did you mean `allow_private`?)
     Error 6:1 unknown key `stream`
     Warning 8:3 `orders.read` has no `effect`; it counts as `money` (state `read`, `write`, `delete` or `money`)
@@ -383,6 +383,28 @@ actions:
     Error 30:54 `resource` is refused: `{` has no `}` in the same segment
     Error 30:67 not a JSON Schema: Resource 'https://x.example/s' is not present in a registry and retrieving it failed: Retrieval is disabled, cannot fetch https://x.example/s
     "#);
+}
+
+#[test]
+fn names_that_no_request_can_have_and_servers_that_give_no_tokens() {
+    let action = |params: &str| {
+        format!(
+            "{{method: GET, path: /a, resource: 'a://b', effect: read, params: {{properties: {{{params}: {{}}}}}}}}"
+        )
+    };
+    let source = |auth: &str, params: &str| {
+        format!("service: s\nbase_url: https://x.example\nauth: {auth}\nactions:\n  a: {}\n", action(params))
+    };
+    for name in ["\"ow\\u0016er\"", "\"a\\nb\"", "''"] {
+        let refused = refused(&source("{type: bearer}", name));
+        assert!(refused.contains("can't be a parameter's name"), "{name}: {refused}");
+    }
+    let oauth = |more: &str| source(&format!("{{type: oauth2, {more}}}"), "x");
+    insta::assert_snapshot!(refused(&oauth("scope: [a]")), @"Error 3:7 `token_url` is missing");
+    insta::assert_snapshot!(refused(&oauth("token_url: http://sso.example/t")), @"Error 3:33 `http://sso.example/t` is no token endpoint: an https URL (or http at this machine) without user, query and fragment");
+    insta::assert_snapshot!(refused(&oauth("token_url: https://sso.example/t, client_auth: none")), @"Error 3:69 `client_auth` must be one of `client_secret_basic`, `client_secret_post`, not `none`");
+    insta::assert_snapshot!(refused(&oauth("token_url: https://sso.example/t, scope: ['a b']")), @"Error 3:64 `a b` is no scope: visible ASCII characters without spaces");
+    insta::assert_snapshot!(refused(&oauth("token_url: https://sso.example/t, secret: x")), @"Error 3:56 unknown key `secret` (did you mean `scope`?)");
 }
 
 #[test]

@@ -29,6 +29,7 @@ use placet_core::{
     refusal::Code,
     seal::{Aad, SealEntropy},
     secret::Secret,
+    service::oauth::Kept,
     user::ADMINISTRATOR,
 };
 use placet_gateway::Credential;
@@ -65,9 +66,12 @@ pub(crate) struct NewConnection {
 struct NewAuth {
     #[serde(rename = "type")]
     kind: String,
-    secret: String,
+    secret: Option<String>,
     name: Option<String>,
     username: Option<String>,
+    client_id: Option<String>,
+    client_secret: Option<String>,
+    refresh_token: Option<String>,
 }
 
 /// `POST /v1/connections`
@@ -86,7 +90,7 @@ pub(crate) async fn create(
     let rules = app.rules.load_full();
     let unknown = || invalid(format!("there is no service `{}`", new.service));
     let live = rules.services.get(&new.service).ok_or_else(unknown)?;
-    let (auth, secret) = accepted(live.service.auth(), new.auth)?;
+    let (auth, secret) = taken(&app, live, new.auth).await?;
     let (now, made_by) = (app.clock.now(), caller.by());
     let connection = Connection {
         id: clock::fresh(now),
@@ -97,6 +101,7 @@ pub(crate) async fn create(
         auth,
         generation: 1,
         state: ConnectionState::Active,
+        attention: None,
         created: now,
         made_by,
     };
@@ -185,15 +190,42 @@ async fn agents_named(app: &App, named: Vec<String>) -> Result<Vec<AgentId>, Pro
         .await
 }
 
+/// How the connection authenticates, and what is kept of it. A token is asked for at once: what doesn't work is found by
+/// who gives it, and not by an agent.
+async fn taken(app: &App, live: &LiveService, new: NewAuth) -> Result<(Auth, Secret), Problem> {
+    let Auth::Oauth2(server) = live.service.auth() else { return accepted(live.service.auth(), new) };
+    let NewAuth { kind, secret: None, name: None, username: None, client_id, client_secret, refresh_token } =
+        new
+    else {
+        let all = "`auth` has `type`, `client_id`, `client_secret` and `refresh_token` here";
+        return Err(invalid(all));
+    };
+    of_kind(live.service.auth(), &kind)?;
+    let client_id = client_id.ok_or_else(|| invalid("`auth.client_id` is missing"))?;
+    let kept = Kept::new(client_id, client_secret.map(Secret::new), refresh_token.map(Secret::new));
+    let kept = kept.map_err(|error| invalid(format!("`auth`: {error}")))?;
+    let granted = app.gateway.token(server, &kept, live.service.allow_private()).await;
+    let granted = granted.map_err(|error| invalid(format!("`auth`: no token came of it: {error}")))?;
+    Ok((live.service.auth().clone(), kept.with(granted, app.clock.now()).to_secret()))
+}
+
+fn of_kind(auth: &Auth, kind: &str) -> Result<(), Problem> {
+    if kind == auth.kind() {
+        return Ok(());
+    }
+    Err(invalid(format!("`auth.type`: the service takes `{}`", auth.kind())))
+}
+
 /// How the connection authenticates, and the secret, where they are what the service can take.
 fn accepted(auth: &Auth, new: NewAuth) -> Result<(Auth, Secret), Problem> {
-    if new.kind != auth.kind() {
-        return Err(invalid(format!("`auth.type`: the service takes `{}`", auth.kind())));
+    of_kind(auth, &new.kind)?;
+    if new.client_id.is_some() || new.client_secret.is_some() || new.refresh_token.is_some() {
+        return Err(invalid("`auth`: the service takes a `secret`, and no token of an authorization server"));
     }
     let named = match auth {
         Auth::Header { name } => Some(("header", name)),
         Auth::Query { name } => Some(("query member", name)),
-        Auth::Bearer | Auth::Basic { .. } => None,
+        Auth::Bearer | Auth::Basic { .. } | Auth::Oauth2(_) => None,
     };
     // Names of headers are compared without case, names of query members with it.
     let is_name = |known: &str, sent: &str| match auth {
@@ -210,7 +242,8 @@ fn accepted(auth: &Auth, new: NewAuth) -> Result<(Auth, Secret), Problem> {
         return Err(invalid(format!("`auth.name`: the service {known}")));
     }
     let auth = with_username(auth, new.username)?;
-    let secret = Secret::new(new.secret);
+    let secret = new.secret.ok_or_else(|| invalid("`auth.secret` is missing"))?;
+    let secret = Secret::new(secret);
     Credential::new(&auth, &secret).map_err(|error| invalid(format!("`auth.secret`: {error}")))?;
     Ok((auth, secret))
 }
@@ -305,7 +338,15 @@ mod tests {
     use super::*;
 
     fn new(kind: &str, secret: &str, name: Option<&str>) -> NewAuth {
-        NewAuth { kind: kind.into(), secret: secret.into(), name: name.map(Into::into), username: None }
+        NewAuth {
+            kind: kind.into(),
+            secret: Some(secret.into()),
+            name: name.map(Into::into),
+            username: None,
+            client_id: None,
+            client_secret: None,
+            refresh_token: None,
+        }
     }
 
     #[test]

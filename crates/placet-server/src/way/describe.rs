@@ -244,6 +244,16 @@ impl Described {
         Request { chain: &bearer.chain, action: &self.action, now, context: None }
     }
 
+    /// Sees to it that the connection's credential is good now; answers whether that took time
+    /// ([`connections::freshen`]).
+    ///
+    /// # Errors
+    /// `unavailable` where there is none to be had.
+    pub(super) async fn freshen(&mut self, app: &App) -> Result<bool, Problem> {
+        let service = &self.live.service;
+        connections::freshen(app, &mut self.connection, service.auth(), service.allow_private()).await
+    }
+
     /// The action's declaration.
     pub(super) fn declared(&self) -> Option<&ServiceAction> {
         self.live.service.action(&self.action.name)

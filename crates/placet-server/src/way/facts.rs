@@ -98,6 +98,10 @@ pub(super) async fn gather(
         return Ok(Gathered::Ready);
     }
     looked_up.0.extend(spared);
+    // A lookup shows the connection's credential as the action does.
+    if missing.iter().any(|(judged, ..)| *judged) && described.freshen(app).await? {
+        return Ok(Gathered::Anew);
+    }
     if !missing.iter().filter(|(judged, ..)| *judged).all(|_| app.lookups.take(agent, now)) {
         let detail = "what rules need to know about an agent's actions is looked up at a limited rate; try again in a second";
         return Err(Problem::of(Code::TooManyRequests, detail));

@@ -81,6 +81,7 @@ fn connection(world: &World, name: &str, user: Option<UserId>, agents: &[AgentId
         auth: Auth::Header { name: "x-api-key".to_owned() },
         generation: 1,
         state: ConnectionState::Active,
+        attention: None,
         created: NOW,
         made_by: "admin-token".to_owned(),
     };

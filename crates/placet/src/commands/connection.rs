@@ -10,12 +10,15 @@ use crate::{
 use clap::{Args, Subcommand, ValueEnum};
 use reqwest::Method;
 use serde_json::{Value, json};
+use std::path::PathBuf;
 
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Add a connection; its secret is read from standard input
-    #[command(after_help = "Example:\n  placet connection add shop-main --service shop < shop-token")]
+    /// Add a connection; its secret is read from standard input, or for `oauth2` from files
+    #[command(
+        after_help = "Examples:\n  placet connection add shop-main --service shop < shop-token\n  placet connection add mail-lee --service mail --user lee --auth oauth2 --client-id placet \\\n      --client-secret-file secret --refresh-token-file refresh-token"
+    )]
     Add(Add),
     /// List connections
     #[command(after_help = "Example:\n  placet connection list")]
@@ -66,12 +69,8 @@ pub(crate) enum Command {
 pub(crate) struct NewSecret {
     /// Its name or id
     connection: String,
-    /// How the secret is sent
-    #[arg(long, value_enum, default_value = "bearer")]
-    auth: Auth,
-    /// The user name beside the secret, for `basic`, where the service states none
-    #[arg(long, value_name = "NAME")]
-    username: Option<String>,
+    #[command(flatten)]
+    credential: Credential,
 }
 
 /// A new connection.
@@ -82,12 +81,8 @@ pub(crate) struct Add {
     /// The service that it is an account of
     #[arg(long, value_name = "NAME")]
     service: String,
-    /// How the secret is sent
-    #[arg(long, value_enum, default_value = "bearer")]
-    auth: Auth,
-    /// The user name beside the secret, for `basic`, where the service states none
-    #[arg(long, value_name = "NAME")]
-    username: Option<String>,
+    #[command(flatten)]
+    credential: Credential,
     /// The user whose account it is, instead of the organization's
     #[arg(long, value_name = "USER")]
     user: Option<String>,
@@ -96,7 +91,27 @@ pub(crate) struct Add {
     agents: Vec<String>,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+/// What an account is used with.
+#[derive(Debug, Args)]
+struct Credential {
+    /// How the secret is sent
+    #[arg(long, value_enum, default_value = "bearer")]
+    auth: Auth,
+    /// The user name beside the secret, for `basic`, where the service states none
+    #[arg(long, value_name = "NAME")]
+    username: Option<String>,
+    /// Who this server is at the authorization server, for `oauth2`
+    #[arg(long, value_name = "ID", required_if_eq("auth", "oauth2"))]
+    client_id: Option<String>,
+    /// The client's secret is in this file, for `oauth2`
+    #[arg(long, value_name = "FILE", requires = "client_id")]
+    client_secret_file: Option<PathBuf>,
+    /// A refresh token of the account is in this file, for `oauth2`; without one the client acts for itself
+    #[arg(long, value_name = "FILE", requires = "client_id")]
+    refresh_token_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Auth {
     /// In `Authorization: Bearer`
     Bearer,
@@ -106,6 +121,29 @@ enum Auth {
     Query,
     /// In the header that the service names
     Header,
+    /// As an access token that is asked for, and renewed, with --client-id
+    Oauth2,
+}
+
+impl Credential {
+    /// As it is sent; a secret that is no file's comes from standard input.
+    fn sent(self) -> Result<Value, Failure> {
+        let auth = Members::default().set("type", self.auth.word());
+        if self.auth != Auth::Oauth2 {
+            return Ok(auth
+                .set("secret", input::secret_text("Secret")?)
+                .maybe("username", self.username)
+                .done());
+        }
+        let file = |path: Option<PathBuf>, what| path.map(|path| input::secret_in(&path, what)).transpose();
+        let client_secret = file(self.client_secret_file, "client's secret")?;
+        let refresh_token = file(self.refresh_token_file, "refresh token")?;
+        Ok(auth
+            .maybe("client_id", self.client_id)
+            .maybe("client_secret", client_secret)
+            .maybe("refresh_token", refresh_token)
+            .done())
+    }
 }
 
 impl Auth {
@@ -115,17 +153,8 @@ impl Auth {
             Self::Basic => "basic",
             Self::Query => "query",
             Self::Header => "header",
+            Self::Oauth2 => "oauth2",
         }
-    }
-
-    /// As it is sent, with the secret from standard input.
-    fn with_secret(self, username: Option<String>) -> Result<Value, Failure> {
-        let secret = input::secret_text("Secret")?;
-        Ok(Members::default()
-            .set("type", self.word())
-            .set("secret", secret)
-            .maybe("username", username)
-            .done())
     }
 }
 
@@ -139,7 +168,7 @@ impl Command {
         match self {
             Self::Show { connection } => context.out.document(&client.read(&path(&connection)).await?),
             Self::Secret(new) => {
-                let auth = new.auth.with_secret(new.username)?;
+                let auth = new.credential.sent()?;
                 let answer = patch(&path(&new.connection), json!({"auth": auth})).await?;
                 context.out.document(&answer);
             }
@@ -156,7 +185,7 @@ impl Command {
                 context.out.sentence(&format!("{connection} is removed, with its secret."));
             }
             Self::Add(add) => {
-                let auth = add.auth.with_secret(add.username)?;
+                let auth = add.credential.sent()?;
                 let body = Members::default()
                     .set("name", add.name)
                     .set("service", add.service)

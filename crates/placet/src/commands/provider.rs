@@ -137,7 +137,7 @@ impl Command {
             Self::Show { provider } => out.document(&context.client()?.read(&path(&provider)).await?),
             Self::Secret { provider, client_secret_file } => {
                 let client = context.person()?;
-                let secret = secret_in(&client_secret_file)?;
+                let secret = input::secret_in(&client_secret_file, "client secret")?;
                 let members = Members::default().set("client_secret", secret);
                 prove(&client, &format!("{}/secret", path(&provider)), input::shown()?, members).await?;
                 out.sentence(&format!("{provider} is shown the new secret from now on."));
@@ -168,7 +168,7 @@ impl Command {
 
 impl Create {
     fn members(self) -> Result<Members, Failure> {
-        let secret = secret_in(&self.client_secret_file)?;
+        let secret = input::secret_in(&self.client_secret_file, "client secret")?;
         let mut members = Members::default()
             .set("handle", self.handle)
             .set("issuer", self.issuer)
@@ -191,11 +191,6 @@ impl Create {
 }
 
 /// The secret in a file, without its last newline.
-fn secret_in(path: &std::path::Path) -> Result<String, Failure> {
-    let text = input::text_file(path, "client secret")?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
-}
-
 /// At the first `=`: patterns may have one.
 fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {

@@ -39,6 +39,8 @@ mod commands;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod connections_oauth;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod cross_origin;

@@ -6,7 +6,7 @@
 //! Invariant: only the user whose account it is confirms where that user's secret goes; an administrator may
 //! replace or remove it, and confirms only the organization's. No answer, entry or message holds a secret.
 
-use super::{NewAuth, accepted, agents_named, invalid, sealed, shown, warnings};
+use super::{NewAuth, agents_named, invalid, sealed, shown, taken, warnings};
 use crate::{
     app::App,
     body::JsonBody,
@@ -26,7 +26,7 @@ use placet_core::{
 };
 use placet_store::{
     PreparedEntry, Query,
-    connections::{self, Connection, ConnectionState},
+    connections::{self, Attention, Connection, ConnectionState},
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -120,7 +120,7 @@ async fn replace_secret(
     found: Connection,
     auth: NewAuth,
 ) -> Result<Value, Problem> {
-    let (auth, secret) = accepted(live.service.auth(), auth)?;
+    let (auth, secret) = taken(app, live, auth).await?;
     let sealed = sealed(app, &found, found.generation.saturating_add(1), &secret)?;
     let body = json!({"name": found.name, "changed": "secret", "auth": auth});
     let entry = entry(app, caller, source, EntryType::ConnectionChanged, &found, Some(live), &body)?;
@@ -156,6 +156,10 @@ async fn confirm(
     let current = named_version(live);
     if version != current {
         let detail = format!("`confirm`: the service is `{current}` now; look at it first, and confirm that");
+        return Err(Problem::of(Code::Conflict, detail));
+    }
+    if found.attention == Some(Attention::TokenRefused) {
+        let detail = "its authorization server gives no token any more, which no confirmation mends: set its secret anew";
         return Err(Problem::of(Code::Conflict, detail));
     }
     let auth = live.service.auth().for_connection(&found.auth).ok_or_else(|| {
@@ -246,15 +250,15 @@ fn entry(
 fn told(rules: &Rules, found: &Connection) -> Map<String, Value> {
     let mut told = shown(found);
     told.insert("auth".into(), json!(found.auth));
-    let waits = found.state == ConnectionState::NeedsAttention;
-    let live = rules.services.get(&found.service).filter(|_| waits);
-    let attention = live.map(|live| {
-        json!({
-            "reason": "service_changed",
+    let live = rules.services.get(&found.service);
+    let attention = found.attention.map(|reason| match (reason, live) {
+        (Attention::ServiceChanged, Some(live)) => json!({
+            "reason": reason,
             "confirm": named_version(live),
             "base_url": format!("{}{}", live.service.origin(), live.service.base_path()),
             "auth": live.service.auth(),
-        })
+        }),
+        (reason, _) => json!({"reason": reason}),
     });
     told.insert("attention".into(), attention.into());
     told

@@ -1,0 +1,72 @@
+//! Asks the authorization server of a service for an access token (RFC 6749 §4.4, §6).
+//!
+//! The address is an administrator's word, as the service's own is: it may be private where the service may.
+//!
+//! Invariant: a client's secret and a refresh token go to the service's token endpoint and nowhere else, and are sent
+//! once: an answer that got lost is not asked for again with a token that may have been used.
+
+use crate::{
+    dial::{Reach, Resolve},
+    fetch::{FetchConfig, FetchError, Fetcher},
+    form,
+    gateway::GatewayError,
+};
+use http::StatusCode;
+use placet_core::service::oauth::{self, Granted, Kept, OAuth, Ungranted};
+use rustls::pki_types::CertificateDer;
+use std::{sync::Arc, time::Duration};
+
+/// The largest answer that is read, in bytes.
+const MAX_ANSWER: usize = 64 * 1024;
+/// How long an answer may take, with connecting.
+const WITHIN: Duration = Duration::from_secs(10);
+
+/// Why there is no token.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// The endpoint does not answer as one.
+    #[error("its token endpoint: {0}")]
+    Endpoint(FetchError),
+    /// It grants none.
+    #[error(transparent)]
+    Ungranted(Ungranted),
+}
+
+/// Token endpoints, as they are asked.
+#[derive(Debug, Clone)]
+pub(crate) struct TokenEndpoints {
+    public_only: Fetcher,
+    private_too: Fetcher,
+}
+
+impl TokenEndpoints {
+    pub(crate) fn new(
+        extra_roots: &[CertificateDer<'static>],
+        resolver: Arc<dyn Resolve>,
+    ) -> Result<Self, GatewayError> {
+        let config = FetchConfig {
+            total_timeout: WITHIN,
+            loopback: true,
+            resolver: Some(resolver),
+            extra_roots: extra_roots.to_vec(),
+            ..FetchConfig::default()
+        };
+        let at = |allow_private| Fetcher::within(config.clone(), Reach::Administered { allow_private });
+        Ok(Self { public_only: at(false)?, private_too: at(true)? })
+    }
+
+    pub(crate) async fn ask(
+        &self,
+        server: &OAuth,
+        kept: &Kept,
+        allow_private: bool,
+    ) -> Result<Granted, TokenError> {
+        let fetcher = if allow_private { &self.private_too } else { &self.public_only };
+        let members = kept.asks(server);
+        let form = form::form(members.iter().map(|(name, value)| (*name, &**value)));
+        let header = kept.in_header(server).map(|secret| form::basic(&kept.client_id, secret));
+        let sent = fetcher.post(&server.token_url, &form, header.as_ref(), MAX_ANSWER).await;
+        let answered = sent.map_err(TokenError::Endpoint)?;
+        oauth::read(answered.status == StatusCode::OK, &answered.body).map_err(TokenError::Ungranted)
+    }
+}

@@ -1,0 +1,237 @@
+//! Access tokens of connections that an authorization server gives: asked for when there is none that is good, and renewed
+//! before the one there is ends.
+//!
+//! Of all requests that find a token due, on whatever node, one renews it: on a node the first that comes, of several nodes
+//! the one that takes the turn in the store. While the token there is still good nobody waits for that but the one.
+//!
+//! Invariant: what was renewed is stored before it is used, as a refresh token may be good once; a server that says
+//! no parks the connection, with the reason, and one that says nothing does not.
+
+use super::{Picked, open, pick_again};
+use crate::{app::App, clock, problem::Problem, recording};
+use placet_core::{
+    call::Auth,
+    id::ConnectionId,
+    record::EntryType,
+    refusal::Code,
+    seal::{Aad, SealEntropy},
+    secret::Secret,
+    service::oauth::{Granted, Kept, OAuth, Ungranted},
+};
+use placet_gateway::TokenError;
+use placet_store::connections::{self, Attention, Connection, ConnectionState};
+use serde_json::json;
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+use tokio::sync;
+
+/// How long a turn lasts, where whoever has it does not end it: longer than the token endpoint may take.
+const TURN: Duration = Duration::from_secs(15);
+/// How long nobody asks again after an answer that was none.
+const REST: Duration = Duration::from_secs(2);
+/// How long a request waits for a token that somebody else is getting.
+const PATIENCE: Duration = Duration::from_secs(12);
+/// How often it looks whether it is there.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Which connections this node is getting a token for.
+#[derive(Default)]
+pub struct Renewals(Mutex<HashMap<ConnectionId, Arc<sync::Mutex<()>>>>);
+
+impl fmt::Debug for Renewals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Renewals")
+    }
+}
+
+impl Renewals {
+    fn of(&self, id: ConnectionId) -> Arc<sync::Mutex<()>> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those that nobody holds are of no use to anybody.
+        if all.len() > 1024 {
+            all.retain(|_, turn| Arc::strong_count(turn) > 1);
+        }
+        Arc::clone(all.entry(id).or_default())
+    }
+}
+
+/// What became of a token that was due.
+enum Renewal {
+    /// There is another by now.
+    Anew,
+    /// There is none, for now.
+    Failed(&'static str),
+    /// The connection waits for its owner.
+    Parked,
+}
+
+/// Sees to it that the connection has a credential that can be used now. Answers whether that took time: then what was
+/// decided before has to be decided anew, on the connection as it is picked then.
+///
+/// # Errors
+/// `unavailable` where there is no token to be had.
+pub async fn freshen(
+    app: &App,
+    picked: &mut Picked,
+    auth: &Auth,
+    allow_private: bool,
+) -> Result<bool, Problem> {
+    let Auth::Oauth2(server) = auth else { return Ok(false) };
+    let now = app.clock.now();
+    let access = picked.access.clone();
+    let good = access.as_ref().is_some_and(|access| access.is_good(now));
+    if good && access.is_some_and(|access| !access.is_due(now)) {
+        return Ok(false);
+    }
+    let id = picked.connection.id;
+    let turn = app.connections.renewals.of(id);
+    let _turn = match turn.try_lock() {
+        Ok(turn) => turn,
+        Err(_) if good => return Ok(false),
+        Err(_) => turn.lock().await,
+    };
+    match renewed(app, id, server, allow_private, !good).await? {
+        Renewal::Anew => {
+            pick_again(app, picked, auth).await?;
+            Ok(true)
+        }
+        Renewal::Failed(_) if good => Ok(false),
+        Renewal::Failed(why) => Err(Problem::of(
+            Code::Unavailable,
+            format!("the connection has no access token that can be used now ({why}); nothing was sent"),
+        )),
+        Renewal::Parked => Err(super::waits_for_its_owner()),
+    }
+}
+
+/// Has the token renewed by whoever's turn it is. `waits`: also where that is somebody else.
+async fn renewed(
+    app: &App,
+    id: ConnectionId,
+    server: &OAuth,
+    allow_private: bool,
+    waits: bool,
+) -> Result<Renewal, Problem> {
+    let began = Instant::now();
+    loop {
+        let read = app
+            .store
+            .read(move |q| Ok::<_, Problem>((connections::find(q, id)?, connections::sealed(q, id)?)))
+            .await?;
+        let (Some(connection), Some((generation, sealed))) = read else { return Ok(Renewal::Parked) };
+        if connection.state != ConnectionState::Active || generation != connection.generation {
+            return Ok(Renewal::Parked);
+        }
+        let Some(kept) = open(app, &connection, generation, &sealed).as_ref().and_then(Kept::from_secret)
+        else {
+            return Ok(Renewal::Failed("what is kept of it can't be read"));
+        };
+        let now = app.clock.now();
+        if kept.access.as_ref().is_some_and(|access| access.is_good(now) && !access.is_due(now)) {
+            app.connections.changed();
+            return Ok(Renewal::Anew);
+        }
+        let mine = connection.clone();
+        let taken = app
+            .store
+            .write(move |tx| Ok::<_, Problem>(connections::begin_renewal(tx, &mine, now, now.plus(TURN))?));
+        if taken.await? {
+            return ask(app, connection, kept, sealed, server, allow_private).await;
+        }
+        if !waits || began.elapsed() >= PATIENCE {
+            return Ok(Renewal::Failed("somebody else is asking for it"));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Asks, and stores what comes.
+async fn ask(
+    app: &App,
+    connection: Connection,
+    kept: Kept,
+    sealed: Vec<u8>,
+    server: &OAuth,
+    allow_private: bool,
+) -> Result<Renewal, Problem> {
+    match app.gateway.token(server, &kept, allow_private).await {
+        Ok(granted) => store(app, &connection, kept, sealed, granted).await,
+        Err(TokenError::Ungranted(Ungranted::Refused(code))) => {
+            tracing::warn!(connection = %connection.id, code, "an authorization server refuses a connection's token");
+            park(app, connection, &code).await?;
+            Ok(Renewal::Parked)
+        }
+        Err(error) => {
+            tracing::warn!(connection = %connection.id, %error, "a connection's token could not be renewed");
+            rest(app, connection).await?;
+            Ok(Renewal::Failed("the authorization server does not give one now"))
+        }
+    }
+}
+
+/// Stores what was granted, whatever key the vault seals with meanwhile.
+async fn store(
+    app: &App,
+    connection: &Connection,
+    kept: Kept,
+    mut old: Vec<u8>,
+    granted: Granted,
+) -> Result<Renewal, Problem> {
+    let kept = kept.with(granted, app.clock.now());
+    loop {
+        let (new, was, of) = (sealed(app, connection, &kept.to_secret())?, old.clone(), connection.clone());
+        let put =
+            app.store.write(move |tx| Ok::<_, Problem>(connections::renewed(tx, &of, &was, &new)?)).await?;
+        if put {
+            app.connections.changed();
+            return Ok(Renewal::Anew);
+        }
+        let id = connection.id;
+        match app.store.read(move |q| connections::sealed(q, id)).await? {
+            Some((generation, now)) if generation == connection.generation && now != old => old = now,
+            // It got another secret, or is gone: this token is of the one before.
+            _ => return Ok(Renewal::Failed("it was changed at the same time")),
+        }
+    }
+}
+
+async fn park(app: &App, connection: Connection, code: &str) -> Result<(), Problem> {
+    let now = app.clock.now();
+    let envelope = placet_core::record::Envelope {
+        connection: Some(connection.id),
+        service: Some(connection.service.clone()),
+        user: connection.user,
+        outcome: Some(ConnectionState::NeedsAttention.as_str().to_owned()),
+        ..recording::entry(EntryType::ConnectionChanged, now)
+    };
+    let body = json!({"name": connection.name, "changed": Attention::TokenRefused, "error": code});
+    let entry = app.prepare(envelope, Some(&body))?;
+    app.store
+        .write(move |tx| {
+            if connections::attend(tx, &connection, Attention::TokenRefused)? {
+                tx.record(entry.clone())?;
+            }
+            Ok::<_, Problem>(())
+        })
+        .await?;
+    app.connections.changed();
+    Ok(())
+}
+
+/// Lets nobody ask for a while.
+async fn rest(app: &App, connection: Connection) -> Result<(), Problem> {
+    let until = app.clock.now().plus(REST);
+    app.store.write(move |tx| Ok::<_, Problem>(connections::end_renewal(tx, &connection, until)?)).await
+}
+
+/// What is kept of a connection, sealed to its row.
+fn sealed(app: &App, connection: &Connection, secret: &Secret) -> Result<Vec<u8>, Problem> {
+    let row = connection.id.to_string();
+    let aad = Aad { kind: super::VAULT_KIND, row: &row, version: connection.generation };
+    let sealed = app.secrets.vault.seal(&aad, SealEntropy::new(clock::entropy()), secret.expose());
+    Ok(sealed.map_err(|_| Problem::of(Code::Internal, "the token could not be sealed"))?.to_bytes())
+}
