@@ -11,6 +11,7 @@ pub mod header;
 pub mod listener;
 
 use crate::app::App;
+use arc_swap::ArcSwap;
 use placet_core::{
     client::{AuthMethod, Metadata},
     jose::Thumbprint,
@@ -35,13 +36,40 @@ impl ClientCertificate {
     }
 }
 
+/// What can be replaced while it is used: whoever looks at it sees the old or the new one, whole.
+#[derive(Debug)]
+pub struct Live<T>(Arc<ArcSwap<T>>);
+
+impl<T> Live<T> {
+    /// The first.
+    pub fn new(first: T) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(first)))
+    }
+
+    /// Counts from now on, for everybody who has this.
+    pub fn replace(&self, next: T) {
+        self.0.store(Arc::new(next));
+    }
+
+    /// What counts now.
+    pub fn now(&self) -> Arc<T> {
+        self.0.load_full()
+    }
+}
+
+impl<T> Clone for Live<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
 /// How clients show certificates here.
 #[derive(Debug, Default)]
 pub struct MutualTls {
     /// Where they do, as a base URL without a slash at its end; `None` where only a proxy knows.
     pub url: Option<String>,
     /// Who certifies them for `tls_client_auth`.
-    pub authorities: Option<Authorities>,
+    pub authorities: Option<Live<Authorities>>,
     /// Whether proxies that are known say it in a header.
     pub header: bool,
 }

@@ -7,7 +7,7 @@ use crate::{
     exit::Failure,
     installation::{self, Elsewhere},
     reserve,
-    serve::policies::Followed,
+    serve::{certificates::CertificateFiles, policies::Followed},
 };
 use placet_core::time::Timestamp;
 use placet_gateway::{FetchConfig, Gateway, GatewayConfig, GatewayError};
@@ -17,7 +17,7 @@ use placet_server::{
     clock::Clock,
     intent::Judge,
     jobs::{self, Jobs},
-    mtls::{self, listener::Identity},
+    mtls::{self, Live, listener::Identity},
     vault::rotation::GONE,
 };
 use placet_store::{Fault, Store};
@@ -91,13 +91,15 @@ pub(crate) struct Front {
 #[derive(Debug)]
 pub(crate) struct MutualTls {
     /// The bound listener that is for that, and what it presents itself with; `None` where only a proxy says it.
-    pub(crate) listener: Option<(TcpListener, Identity)>,
+    pub(crate) listener: Option<(TcpListener, Live<Identity>)>,
     /// Its URL, where it is not the bound address.
     pub(crate) url: Option<String>,
     /// Who certifies clients.
-    pub(crate) authorities: Option<Authorities>,
+    pub(crate) authorities: Option<Live<Authorities>>,
     /// Whether the proxies in front say it in a header.
     pub(crate) header: bool,
+    /// The files that this comes from.
+    pub(crate) files: CertificateFiles,
 }
 
 impl Default for Front {
@@ -140,8 +142,8 @@ pub(crate) async fn start(
     let address = listener.local_addr().map_err(|error| Failure::start(error.to_string()))?;
     let base_url = base_url(address);
     let Front { issuer, forwarded_by, mutual_tls, client_rate, policies, judge } = front;
-    let (mtls_listener, mutual_tls) = match mutual_tls {
-        Some(MutualTls { listener, url, authorities, header }) => {
+    let (mtls_listener, mutual_tls, files) = match mutual_tls {
+        Some(MutualTls { listener, url, authorities, header, files }) => {
             let bound = listener.as_ref().map(|(listener, _)| listener.local_addr()).transpose();
             let bound = bound.map_err(|error| Failure::start(error.to_string()))?;
             // Everybody would be told of an address of this machine as the place to go to.
@@ -150,9 +152,9 @@ pub(crate) async fn start(
                 return Err(Failure::start(detail.to_owned()));
             }
             let url = url.or_else(|| bound.map(|bound| format!("https://{}", reachable(bound))));
-            (listener, Some(mtls::MutualTls { url, authorities, header }))
+            (listener, Some(mtls::MutualTls { url, authorities, header }), Some(files))
         }
-        None => (None, None),
+        None => (None, None, None),
     };
     let issuer = issuer.unwrap_or_else(|| base_url.clone());
     let pages_address = pages.listener.local_addr().map_err(|error| Failure::start(error.to_string()))?;
@@ -204,6 +206,7 @@ pub(crate) async fn start(
     if let Some(policies) = policies {
         beside.push(policies.follow(&app).await);
     }
+    beside.extend(files.map(CertificateFiles::follow));
     let (stopping, stop) = oneshot::channel();
     let serving = tokio::spawn(placet_server::serve(listener, Arc::clone(&app), async { _ = stop.await }));
     let (stopping_pages, stop_pages) = oneshot::channel();

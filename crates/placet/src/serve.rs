@@ -4,6 +4,7 @@
 //!
 //! Invariant: what was answered is on the disk, and a stop loses nothing that is under way within [`GRACE`].
 
+pub(crate) mod certificates;
 mod mutual_tls;
 pub(crate) mod policies;
 mod spans;

@@ -6,7 +6,7 @@
 //! Invariant: handshakes go on beside each other, at most [`HANDSHAKES`] and each for at most [`HANDSHAKE_TIME`]: whoever
 //! doesn't finish one keeps nobody else waiting while there is room, and is cut off. So is who asks nothing for [`IDLE`].
 
-use super::ClientCertificate;
+use super::{ClientCertificate, Live};
 use crate::{app::App, router};
 use axum::{
     body::Body,
@@ -142,7 +142,7 @@ struct Connection {
     open: OwnedSemaphorePermit,
 }
 
-async fn accept(listener: TcpListener, acceptor: TlsAcceptor, ready: mpsc::Sender<Connection>) {
+async fn accept(listener: TcpListener, identity: Live<Identity>, ready: mpsc::Sender<Connection>) {
     let (handshakes, connections) =
         (Arc::new(Semaphore::new(HANDSHAKES)), Arc::new(Semaphore::new(CONNECTIONS)));
     loop {
@@ -156,7 +156,9 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, ready: mpsc::Sende
                 continue;
             }
         };
-        let (acceptor, ready) = (acceptor.clone(), ready.clone());
+        // What it presents itself with now; connections that are open keep what they have seen.
+        let acceptor = TlsAcceptor::from(Arc::clone(&identity.now().0));
+        let ready = ready.clone();
         tokio::spawn(async move {
             _ = stream.set_nodelay(true);
             let shaken = tokio::time::timeout(HANDSHAKE_TIME, acceptor.accept(stream)).await;
@@ -216,14 +218,14 @@ fn connections() -> http1::Builder {
 /// What the listener met.
 pub async fn serve(
     listener: TcpListener,
-    identity: Identity,
+    identity: Live<Identity>,
     app: Arc<App>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let (sender, mut ready) = mpsc::channel(HANDSHAKES);
     // Ends with this, however this ends.
     let mut accepting = JoinSet::new();
-    accepting.spawn(accept(listener, TlsAcceptor::from(identity.0), sender));
+    accepting.spawn(accept(listener, identity, sender));
     let mut shutdown = pin!(shutdown);
     let router = router(Arc::clone(&app));
     let http = connections();

@@ -2,16 +2,10 @@
 //!
 //! Invariant: none is taken unless a flag says where from.
 
-use super::bind;
+use super::{bind, certificates::CertificateFiles};
 use crate::{exit::Failure, running};
 use clap::Args;
-use placet_identity::Authorities;
-use placet_server::mtls::listener::Identity;
-use std::{
-    fs,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-};
+use std::{net::SocketAddr, path::PathBuf};
 
 /// Where clients show certificates.
 #[derive(Debug, Args)]
@@ -19,13 +13,14 @@ pub(super) struct MutualTls {
     /// Where clients may show certificates: a listener with TLS that answers what --listen does
     #[arg(long, value_name = "ADDRESS", requires_all = ["mtls_certificate", "mtls_key"])]
     mtls_listen: Option<SocketAddr>,
-    /// The certificate of that listener, with those behind it, is in this file (PEM); a new one needs a restart
+    /// The certificate of that listener, with those behind it, is in this file (PEM); it is read again when it changes
     #[arg(long, value_name = "FILE", requires = "mtls_listen")]
     mtls_certificate: Option<PathBuf>,
     /// Its private key is in this file (PEM)
     #[arg(long, value_name = "FILE", requires = "mtls_listen")]
     mtls_key: Option<PathBuf>,
-    /// The authorities that certify clients (`tls_client_auth`) are in this file (PEM); a new one needs a restart
+    /// The authorities that certify clients (`tls_client_auth`) are in this file (PEM); it is read again when
+    /// it changes
     #[arg(long, value_name = "FILE")]
     mtls_client_ca: Option<PathBuf>,
     /// The URL by which clients reach that listener, or the proxy that asks for their certificates
@@ -44,10 +39,10 @@ impl MutualTls {
     /// # Errors
     /// A sentence saying what can't be used.
     pub(super) async fn open(&self) -> Result<Option<running::MutualTls>, Failure> {
+        let mut files = CertificateFiles::default();
         let listener = match (self.mtls_listen, &self.mtls_certificate, &self.mtls_key) {
             (Some(address), Some(certificate), Some(key)) => {
-                let identity = Identity::from_pem(&read(certificate)?, &read(key)?)
-                    .map_err(|error| Failure::start(format!("`{}`: {error}", certificate.display())))?;
+                let identity = files.identity(certificate, key).map_err(Failure::start)?;
                 Some((bind(address, "--mtls-listen").await?, identity))
             }
             _ => None,
@@ -64,21 +59,11 @@ impl MutualTls {
             }
             return Ok(None);
         }
-        let authorities = match &self.mtls_client_ca {
-            Some(path) => {
-                let wrong = |why| Failure::start(format!("`{}` can't be used: {why}", path.display()));
-                let certificates = placet_gateway::roots_from_pem(&read(path)?).map_err(wrong)?;
-                Some(Authorities::new(certificates).map_err(wrong)?)
-            }
-            None => None,
-        };
+        let authorities = self.mtls_client_ca.as_deref().map(|path| files.authorities(path));
+        let authorities = authorities.transpose().map_err(Failure::start)?;
         let url = self.mtls_url.as_deref().map(checked).transpose()?;
-        Ok(Some(running::MutualTls { listener, url, authorities, header: self.client_cert_header }))
+        Ok(Some(running::MutualTls { listener, url, authorities, header: self.client_cert_header, files }))
     }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    fs::read(path).map_err(|error| Failure::start(format!("`{}` can't be read: {error}", path.display())))
 }
 
 fn checked(text: &str) -> Result<String, Failure> {

@@ -3,6 +3,7 @@
 mod bound;
 mod certified;
 mod header;
+mod renewed;
 mod world;
 
 use placet_testkit::{Agent, Answer, Client};

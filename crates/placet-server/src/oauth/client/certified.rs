@@ -43,7 +43,7 @@ fn by_name(app: &App, metadata: &Metadata, shown: &ClientCertificate) -> Result<
     let certificate = shown.certificate();
     certificate.must_have(&metadata.certified_as().ok_or(Unfit::Name)?)?;
     certificate.is_for_clients()?;
-    authorities.certify(certificate, app.clock.now())
+    authorities.now().certify(certificate, app.clock.now())
 }
 
 async fn by_key(

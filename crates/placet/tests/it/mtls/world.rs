@@ -142,7 +142,7 @@ pub(crate) fn world() -> &'static World {
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (trusted, stranger, servers) = (Authority::new(), Authority::new(), Authority::new());
         let own = servers.for_servers(vec![SanType::IpAddress("127.0.0.1".parse().unwrap())]);
         let mut server = Server::start(PLACET);
