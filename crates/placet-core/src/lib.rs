@@ -28,6 +28,7 @@ pub mod json;
 pub mod judge;
 pub mod keys;
 pub mod ledger;
+pub mod mcp;
 pub mod password;
 pub mod pattern;
 pub mod policy;

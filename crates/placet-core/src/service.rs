@@ -213,6 +213,11 @@ impl ServiceAction {
         &self.names
     }
 
+    /// The parameters that path and resource are made of, without which there is no call; some of them twice.
+    pub fn addressed(&self) -> impl Iterator<Item = &str> {
+        self.path.variables().chain(self.resource.variables())
+    }
+
     /// The variables of the resource that are only claimed, sorted.
     pub fn claimed(&self) -> &[String] {
         &self.claimed

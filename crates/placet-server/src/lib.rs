@@ -20,6 +20,7 @@ pub mod intent;
 pub mod jobs;
 pub mod keys;
 pub mod liveness;
+mod mcp;
 pub mod mtls;
 pub mod oauth;
 pub mod openapi;
@@ -132,6 +133,8 @@ pub fn routes() -> Routes {
         .route("/v1/permits/{id}/revoke", post(api::permits::revoke))
         // the proxy door
         .route("/proxy/{*request}", any(proxy::pass))
+        // the MCP door
+        .route("/mcp", post(mcp::post))
         // users, administration, the record
         .route("/v1/users", post(api::users::create).get(api::users::list))
         .route("/v1/users/{id}/reset-factors", post(api::users::reset))

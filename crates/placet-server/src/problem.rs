@@ -66,6 +66,41 @@ impl Problem {
             .unwrap_or_else(|| self.code().title())
     }
 
+    /// The HTTP status of its answer.
+    pub fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.code().status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// The problem document, cut to what its reader may see.
+    pub fn told(&self) -> Map<String, Value> {
+        let code = self.code();
+        let reasons = self.disclosed();
+        let mut document = Map::new();
+        document.insert("type".into(), format!("urn:placet:problem:{}", code.as_str()).into());
+        document.insert("title".into(), code.title().into());
+        document.insert("status".into(), code.status().into());
+        document.insert("code".into(), code.as_str().into());
+        if let Some(detail) = reasons.first().and_then(|reason| reason.detail.clone()) {
+            document.insert("detail".into(), detail.into());
+        }
+        document.insert("reasons".into(), serde_json::to_value(&reasons).unwrap_or_default());
+        document.extend(self.members.clone());
+        document
+    }
+
+    /// The scope that would do, where it is a scope that is missing (RFC 6750 §3).
+    pub fn scope(&self) -> Option<String> {
+        let reasons = self.disclosed();
+        let lacking = reasons.iter().filter(|reason| reason.code == Code::NotGranted);
+        let needed =
+            lacking.filter_map(|reason| reason.remedy.get("scope").or_else(|| reason.remedy.get("tool")));
+        needed.filter_map(Value::as_str).next().map(str::to_owned)
+    }
+
+    fn disclosed(&self) -> Vec<Reason> {
+        self.reasons.iter().map(|reason| reason.disclosed_to(self.reader)).collect()
+    }
+
     /// A document (policy or service) that does not load, with every diagnostic.
     pub fn document(diagnostics: &[Diagnostic]) -> Self {
         let detail = diagnostics.iter().map(Diagnostic::render).collect::<Vec<_>>().join("\n");
@@ -98,26 +133,10 @@ impl From<Fault> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let code = self.code();
-        let status = StatusCode::from_u16(code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let reasons: Vec<_> = self.reasons.iter().map(|reason| reason.disclosed_to(self.reader)).collect();
-        let mut document = Map::new();
-        document.insert("type".into(), format!("urn:placet:problem:{}", code.as_str()).into());
-        document.insert("title".into(), code.title().into());
-        document.insert("status".into(), code.status().into());
-        document.insert("code".into(), code.as_str().into());
-        if let Some(detail) = reasons.first().and_then(|reason| reason.detail.clone()) {
-            document.insert("detail".into(), detail.into());
-        }
-        document.insert("reasons".into(), serde_json::to_value(&reasons).unwrap_or_default());
-        document.extend(self.members);
-        let body = serde_json::to_vec(&document).unwrap_or_default();
+        let body = serde_json::to_vec(&self.told()).unwrap_or_default();
         let kind = [(header::CONTENT_TYPE, "application/problem+json")];
-        let mut response = (status, kind, body).into_response();
-        // RFC 6750 §3: what would be taken instead is said by the layer that knows the request.
-        let scope = reasons.iter().filter(|reason| reason.code == Code::NotGranted);
-        let scope =
-            scope.filter_map(|reason| reason.remedy.get("scope").or_else(|| reason.remedy.get("tool")));
-        let scope = scope.filter_map(Value::as_str).next().map(str::to_owned);
+        let mut response = (self.status(), kind, body).into_response();
+        let (status, scope) = (self.status(), self.scope());
         response.extensions_mut().insert(Refused { code, scope });
         response.extensions_mut().insert(RefusedWith(code.as_str()));
         if status == StatusCode::SERVICE_UNAVAILABLE || code == Code::TooManyRequests {

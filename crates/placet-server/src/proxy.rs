@@ -15,7 +15,7 @@ use crate::{
     caller::Source,
     problem::{Answer, Problem},
     sender::{Credential, Held, Sender},
-    way::{self, Answered, Arrived, ArrivedBody, Asked, Form, Takes, Wanted, wait},
+    way::{self, Answered, Arrived, ArrivedBody, Asked, Door, Form, Takes, Wanted, wait},
 };
 use axum::{
     body::{Body, HttpBody as _},
@@ -104,7 +104,8 @@ async fn answer(app: &Arc<App>, source: Source, parts: &Parts, body: Body) -> An
             }
         }
     }
-    let asked = Asked { wanted: Wanted::Call(arrived), idempotency_key, approval, source: source.0 };
+    let wanted = Wanted::Call(arrived);
+    let asked = Asked { wanted, idempotency_key, approval, source: source.0, door: Door::Proxy };
     let answered = wait::act(app, &held, asked, preferred_wait(&parts.headers)).await;
     if let Some(body) = unread {
         drain(body).await;

@@ -80,6 +80,36 @@ pub struct Asked {
     pub approval: Option<ApprovalId>,
     /// Where the request came from.
     pub source: Option<SocketAddr>,
+    /// The door that it came to.
+    pub door: Door,
+}
+
+/// A door at which actions are carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// `POST /v1/actions`.
+    Action,
+    /// `ANY /proxy/…`.
+    Proxy,
+    /// `POST /mcp`.
+    Mcp,
+}
+
+impl Door {
+    /// As the record names it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Action => "action",
+            Self::Proxy => "proxy",
+            Self::Mcp => "mcp",
+        }
+    }
+
+    /// Whether a request that is sent again takes up the yes to it without naming the approval: a model that calls a tool
+    /// again can only say the same again.
+    const fn takes_up(self) -> bool {
+        matches!(self, Self::Mcp)
+    }
 }
 
 /// A request in the form of its door. All that a door knows is how to describe it and how to answer.
@@ -259,6 +289,7 @@ pub async fn act(app: &Arc<App>, held: &Held, asked: &Asked) -> Result<Answered,
                 .prepare(
                     Envelope {
                         permits: release.permitted.permits.clone(),
+                        approval: release.approval.map(|(id, _)| id).or(asked.approval),
                         ..envelope(&bearer, &described, &judgement, asked, action_id, now)
                     },
                     Some(&observe::beside(
@@ -379,6 +410,7 @@ async fn deny(
         policies: labels(bearer.policies.labels()),
         codes: codes.clone(),
         source: recording::source(asked.source),
+        door: Some(asked.door.as_str().to_owned()),
         approval: asked.approval,
         ..recording::attributed(EntryType::DecisionDeny, now, &bearer.chain, Some(bearer.claims.jti))
     };
@@ -387,7 +419,7 @@ async fn deny(
     // Equal means equal in everything but the time and the token: whatever else the entry states.
     let stated = serde_json::to_vec(&(
         (&described.action.params, described.action.resource.to_string(), &reasons),
-        (described.action.connection, asked.approval, &envelope.source, &envelope.policies),
+        (described.action.connection, asked.approval, &envelope.source, &envelope.door, &envelope.policies),
         (&judgement.observed, described.action.facts.shown()),
     ));
     let stated = stated.map_err(|_| Problem::of(Code::Internal, "a refusal could not be written"))?;
@@ -438,11 +470,12 @@ async fn deny_undescribed(
         decision: Some(leaf::Verdict::Deny),
         codes: vec![problem.code().as_str().to_owned()],
         source: recording::source(asked.source),
+        door: Some(asked.door.as_str().to_owned()),
         approval: asked.approval,
         ..recording::attributed(EntryType::DecisionDeny, now, &bearer.chain, Some(bearer.claims.jti))
     };
-    let stated =
-        serde_json::to_vec(&(bearer.chain.leaf().grant.id, &action, &body, asked.approval, &envelope.source));
+    let from = (&envelope.source, &envelope.door);
+    let stated = serde_json::to_vec(&(bearer.chain.leaf().grant.id, &action, &body, asked.approval, from));
     let stated = stated.map_err(|_| Problem::of(Code::Internal, "a refusal could not be written"))?;
     let entry = app.prepare(envelope, Some(&body))?;
     app.store.append_denial(sha256(&[b"undescribed", &stated]), entry, now, COALESCED_OVER).await?;
@@ -479,6 +512,7 @@ fn envelope(
         decision: Some(leaf::Verdict::Allow),
         policies: labels(&judgement.policies),
         source: recording::source(asked.source),
+        door: Some(asked.door.as_str().to_owned()),
         approval: asked.approval,
         ..recording::attributed(EntryType::ActionIntent, now, &bearer.chain, Some(bearer.claims.jti))
     }

@@ -228,6 +228,8 @@ pub struct Envelope {
     pub action_id: Option<ActionId>,
     /// `allow`, `deny` or `hold`.
     pub decision: Option<Verdict>,
+    /// The door that it came to: `action`, `proxy` or `mcp`.
+    pub door: Option<String>,
     /// The codes of the reasons.
     #[serde(default)]
     pub codes: Vec<String>,
@@ -311,6 +313,7 @@ impl Envelope {
             action: None,
             action_id: None,
             decision: None,
+            door: None,
             codes: Vec::new(),
             rule: None,
             outcome: None,
@@ -341,6 +344,7 @@ impl Envelope {
         out.id("connection", self.connection);
         out.integer("count", self.count);
         out.text("decision", self.decision.map(Verdict::as_str));
+        out.text("door", self.door.as_deref());
         out.ids("grants", &self.grants);
         out.id("id", Some(self.id));
         out.text("key", self.key.as_deref());

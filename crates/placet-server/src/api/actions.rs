@@ -11,7 +11,7 @@ use crate::{
     problem::{Answer, Problem},
     reconcile, recording, revocation,
     sender::Sender,
-    way::{Asked, Wanted, wait},
+    way::{Asked, Door, Wanted, wait},
 };
 use axum::{
     Json,
@@ -72,6 +72,7 @@ pub(crate) async fn act(
         idempotency_key: idempotency_key(&headers)?,
         approval: approval(&headers)?,
         source: source.0,
+        door: Door::Action,
     };
     let wait = preferred_wait(&headers);
     let mut response = wait::act(&app, &held, asked, wait).await.into_response();
@@ -235,11 +236,16 @@ pub(crate) fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
 /// `Idempotency-Key`: visible ASCII, once.
 pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(key) = once(headers, "idempotency-key")? else { return Ok(None) };
-    if (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if is_key(key) {
         Ok(Some(key.to_owned()))
     } else {
         Err(invalid(format!("`Idempotency-Key` has 1 to {MAX_KEY} visible ASCII characters")))
     }
+}
+
+/// Whether it may be an idempotency key: 1 to 255 visible ASCII characters.
+pub(crate) fn is_key(key: &str) -> bool {
+    (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// `Placet-Approval`: the id of an approval, once.

@@ -20,7 +20,7 @@ use crate::{
     problem::{Answer, Problem},
     recording,
     rules::{LiveService, Rules},
-    way,
+    way::{self, Door},
 };
 use axum::{
     Json,
@@ -36,6 +36,7 @@ use placet_core::{
         outlook::{Asks, Outlook, Prospect, Quota, Way, outlook},
     },
     ledger::{Meter, Standing},
+    pattern::ActionName,
     policy::BoundPolicies,
     record::{EntryType, Envelope},
     refusal::Code,
@@ -82,7 +83,7 @@ pub(crate) async fn show(
         let told: Vec<Value> = actions.iter().map(name).collect();
         let asked = json!({"after": query.text("after"), "limit": limit});
         let body = json!({"resource": null, "catalog": asked, "answer": told});
-        record(&app, bearer, &policies, source, &body).await?;
+        record(&app, bearer, &policies, source, None, &body).await?;
     }
     let body = json!({"actions": actions, "next": next});
     let digest = sha256(&[body.to_string().as_bytes()]);
@@ -101,17 +102,19 @@ pub(crate) async fn show(
 }
 
 /// Records that an agent has asked, and what it was told of each action, in one entry.
-async fn record(
+pub(crate) async fn record(
     app: &App,
     bearer: &Bearer,
     policies: &BoundPolicies,
     source: Source,
+    door: Option<Door>,
     body: &Value,
 ) -> Answer<()> {
     let now = app.clock.now();
     let envelope = Envelope {
         policies: way::labels(policies.labels()),
         source: recording::source(source.0),
+        door: door.map(|door| door.as_str().to_owned()),
         ..recording::attributed(EntryType::DecisionAdvice, now, &bearer.chain, Some(bearer.claims.jti))
     };
     let entry = app.prepare(envelope, Some(body))?.kept_until(policies.keep_until(now));
@@ -128,36 +131,74 @@ struct View<'a> {
 }
 
 /// An action that is listed.
-struct Listed<'a> {
-    live: &'a LiveService,
-    declared: &'a ServiceAction,
-    outlook: Outlook,
-    connections: Arc<Vec<Connection>>,
+pub(crate) struct Listed<'a> {
+    /// The service that declares it.
+    pub(crate) live: &'a LiveService,
+    /// Its declaration.
+    pub(crate) declared: &'a ServiceAction,
+    /// What may come of it.
+    pub(crate) outlook: Outlook,
+    /// The connections that it may run through.
+    pub(crate) connections: Arc<Vec<Connection>>,
+}
+
+/// All that a chain may take by these rules, by name, behind `after`: at every door the same.
+///
+/// # Errors
+/// Faults.
+pub(crate) async fn listed<'a>(
+    app: &App,
+    rules: &'a Rules,
+    (chain, policies): (&Chain, &BoundPolicies),
+    after: Option<&str>,
+    now: Timestamp,
+) -> Answer<BTreeMap<&'a str, Listed<'a>>> {
+    let mut listed: BTreeMap<&str, Listed<'_>> = BTreeMap::new();
+    for live in rules.services.values() {
+        let service = &live.service;
+        let reached = connections::reached(app, chain, service.name(), service.auth()).await?;
+        if reached.is_empty() {
+            continue;
+        }
+        let reached = Arc::new(reached);
+        for declared in service.actions().filter(|one| after.is_none_or(|after| one.name().as_str() > after))
+        {
+            let range = declared.range();
+            let (name, effect) = (declared.name(), declared.effect());
+            let prospect = Prospect { chain, name, range: &range, effect, now };
+            let Some(outlook) = outlook(policies, &prospect) else { continue };
+            let connections = Arc::clone(&reached);
+            listed.insert(name.as_str(), Listed { live, declared, outlook, connections });
+        }
+    }
+    Ok(listed)
+}
+
+/// What a chain's outlook on one action is by these rules; `None` where it can't take it with any parameters.
+///
+/// # Errors
+/// Faults.
+pub(crate) async fn look(
+    app: &App,
+    rules: &Rules,
+    (chain, policies): (&Chain, &BoundPolicies),
+    name: &ActionName,
+    now: Timestamp,
+) -> Answer<Option<Outlook>> {
+    let Some((live, declared)) = rules.declaring(name) else { return Ok(None) };
+    let service = &live.service;
+    if connections::reached(app, chain, service.name(), service.auth()).await?.is_empty() {
+        return Ok(None);
+    }
+    let (range, effect) = (declared.range(), declared.effect());
+    Ok(outlook(policies, &Prospect { chain, name, range: &range, effect, now }))
 }
 
 impl View<'_> {
     /// The entries behind `after`, at most `limit`, and the last of them where there are more.
     async fn page(&self, after: Option<&str>, limit: usize) -> Answer<(Vec<Value>, Option<String>)> {
         let now = self.app.clock.now();
-        let mut listed: BTreeMap<&str, Listed<'_>> = BTreeMap::new();
-        for live in self.rules.services.values() {
-            let service = &live.service;
-            let reached = connections::reached(self.app, self.chain, service.name(), service.auth()).await?;
-            if reached.is_empty() {
-                continue;
-            }
-            let reached = Arc::new(reached);
-            for declared in
-                service.actions().filter(|one| after.is_none_or(|after| one.name().as_str() > after))
-            {
-                let range = declared.range();
-                let (name, effect) = (declared.name(), declared.effect());
-                let prospect = Prospect { chain: self.chain, name, range: &range, effect, now };
-                let Some(outlook) = outlook(self.policies, &prospect) else { continue };
-                let connections = Arc::clone(&reached);
-                listed.insert(name.as_str(), Listed { live, declared, outlook, connections });
-            }
-        }
+        let listed = listed(self.app, self.rules, (self.chain, self.policies), after, now).await?;
         let more = listed.len() > limit;
         let page: Vec<Listed<'_>> = listed.into_values().take(limit).collect();
         let next = page.last().filter(|_| more).map(|last| last.declared.name().as_str().to_owned());

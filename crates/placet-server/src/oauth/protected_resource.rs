@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 /// The doors by their paths; each stands for what is below it too.
-const DOORS: [&str; 3] = ["/v1/actions", "/v1/decisions", "/proxy"];
+const DOORS: [&str; 4] = ["/v1/actions", "/v1/decisions", "/proxy", "/mcp"];
 
 /// `GET /.well-known/oauth-protected-resource`: Placet as a whole.
 pub async fn show(State(app): State<Arc<App>>) -> Result<Response, Problem> {
@@ -97,7 +97,8 @@ mod tests {
     fn doors_are_known_by_their_paths_and_nothing_else_is() {
         assert_eq!(door_of("/v1/actions/act_1"), Some("/v1/actions"));
         assert_eq!(door_of("/proxy/shop-main/x"), Some("/proxy"));
-        for other in ["", "/", "/v1", "/v1/actionsx", "/v1/grants", "/x/proxy"] {
+        assert_eq!(door_of("/mcp"), Some("/mcp"));
+        for other in ["", "/", "/v1", "/v1/actionsx", "/mcpx", "/v1/grants", "/x/proxy"] {
             assert_eq!(door_of(other), None, "{other}");
         }
         let issuer = "https://placet.example/t";

@@ -434,6 +434,16 @@ const OPERATIONS: &[Operation] = &[
     op("DELETE /proxy/{*request}", "Take an action: the proxy door, `{connection}/{path}`", Agent, PASSED)
         .takes(Takes::Anything),
     op(
+        "POST /mcp",
+        "Take an action, or see what may be taken: the MCP door, a message of the Model Context Protocol",
+        Agent,
+        &[
+            (200, Gives::Json("jsonrpc!: '2.0', id: any, result: object, error: {code!: int, message!: text, data: any}")),
+            (202, Gives::Nothing),
+        ],
+    )
+    .takes(OpenJson("jsonrpc!: '2.0', id: any, method: text, params: object")),
+    op(
         "GET /v1/actions",
         "List actions, or those in flight, or those of which nobody knows what became",
         Bearer,

@@ -22,6 +22,7 @@ use placet_core::{
     refusal::Reason,
     time::Timestamp,
 };
+use placet_store::approvals;
 use serde_json::{Map, json};
 use std::collections::BTreeSet;
 
@@ -58,7 +59,7 @@ pub(super) async fn approved(
     now: Timestamp,
 ) -> Result<Standing, Problem> {
     let digest = digest(app, bearer, described, judgement);
-    let standing = if let Some(id) = asked.approval {
+    let standing = if let Some(id) = named(app, bearer, asked, digest, now).await? {
         question::presented(app, bearer, id, digest, asked.idempotency_key.is_some(), now).await?
     } else {
         if let Some(permitted) = permits::covering(app, bearer, described, judgement, spent, now).await? {
@@ -74,6 +75,22 @@ pub(super) async fn approved(
         question::Standing::Held(approval) => Standing::Held(held(app, &approval)),
         question::Standing::Refused(reason) => Standing::Refused(reason),
     })
+}
+
+/// The approval that the request comes with: the one that it names, or at a door whose requests can name none the yes to
+/// this very request, where it waits to be used.
+async fn named(
+    app: &App,
+    bearer: &Bearer,
+    asked: &Asked,
+    digest: RequestDigest,
+    now: Timestamp,
+) -> Result<Option<ApprovalId>, Problem> {
+    if asked.approval.is_some() || !asked.door.takes_up() {
+        return Ok(asked.approval);
+    }
+    let agent = bearer.chain.agent().id;
+    Ok(app.store.read(move |q| approvals::approved_by_digest(q, agent, digest, now)).await?)
 }
 
 /// What people are asked about the request.
@@ -104,6 +121,7 @@ fn question<'a>(
             service: described.action.service.as_ref().map(ToString::to_string),
             connection: described.action.connection,
             source: recording::source(asked.source),
+            door: Some(asked.door.as_str().to_owned()),
             ..recording::attributed(EntryType::ApprovalRequested, now, &bearer.chain, Some(bearer.claims.jti))
         },
         body: recording::action_body(&described.action, described.secret(), &intent::seen(judgement))?,

@@ -115,6 +115,7 @@ pub(super) async fn perform(
         service: described.action.service.as_ref().map(ToString::to_string),
         connection: described.action.connection,
         source: recording::source(asked.source),
+        door: Some(asked.door.as_str().to_owned()),
         ..recording::attributed(
             EntryType::ActionOutcome,
             app.clock.now(),

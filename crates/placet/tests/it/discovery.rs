@@ -93,7 +93,9 @@ fn an_issuer_with_a_path_is_found_at_every_form_and_works() {
 fn each_door_says_from_whom_it_takes_tokens() {
     let stage = stage();
     let (client, issuer) = (stage.client(), stage.story.server.base());
-    for door in ["", "/v1/actions", "/v1/decisions", "/proxy", "/proxy/shop-main", "/proxy/shop-main/a/b"] {
+    for door in
+        ["", "/v1/actions", "/v1/decisions", "/mcp", "/proxy", "/proxy/shop-main", "/proxy/shop-main/a/b"]
+    {
         let answer = client.get(&format!("/.well-known/oauth-protected-resource{door}")).send().expect(200);
         let document = checked(&client, &answer, "oauth-protected-resource-metadata+jwt", issuer);
         assert_eq!(document["resource"], format!("{issuer}{door}"));
@@ -101,7 +103,7 @@ fn each_door_says_from_whom_it_takes_tokens() {
         assert_eq!(document["bearer_methods_supported"], json!(["header"]));
         assert_eq!(document["dpop_signing_alg_values_supported"], json!(["EdDSA", "ES256"]));
     }
-    for other in ["/", "/v1", "/v1/agents", "/oauth/token", "/mcp", "/proxy/", "/v1/actionsx"] {
+    for other in ["/", "/v1", "/v1/agents", "/oauth/token", "/mcp/", "/mcpx", "/proxy/", "/v1/actionsx"] {
         client.get(&format!("/.well-known/oauth-protected-resource{other}")).send().refused(404, "not_found");
     }
 }

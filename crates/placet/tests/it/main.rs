@@ -89,6 +89,8 @@ mod limits_attacked;
 #[cfg(test)]
 mod lineage_model;
 #[cfg(test)]
+mod mcp;
+#[cfg(test)]
 mod metadata;
 #[cfg(test)]
 mod metrics;

@@ -32,6 +32,21 @@ fn the_page_on_the_proxy_door_works_as_it_is_printed() {
 }
 
 #[test]
+fn the_page_on_the_mcp_door_works_as_it_is_printed() {
+    goes_on(
+        "docs/mcp.md",
+        &[
+            "\"name\":\"orders.read\"",
+            "\"readOnlyHint\":true",
+            "\"structuredContent\":{\"body\":",
+            "\"code\":\"condition_failed\"",
+            "\"code\":\"approval_required\"",
+            "\"status\":201",
+        ],
+    );
+}
+
+#[test]
 fn the_page_on_the_authorization_server_works_as_it_is_printed() {
     goes_on(
         "docs/oauth.md",

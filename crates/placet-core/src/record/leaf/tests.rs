@@ -22,7 +22,7 @@ fn any_envelope() -> impl Strategy<Value = Envelope> {
         prop::option::of(id()),
         prop::option::of(id()),
     );
-    let texts = (text(), text(), text(), text(), text(), text(), text());
+    let texts = (text(), text(), text(), text(), text(), text(), (text(), text()));
     let rest = (
         prop::sample::select(EntryType::ALL),
         -(1i64 << 50)..1 << 52,
@@ -33,7 +33,7 @@ fn any_envelope() -> impl Strategy<Value = Envelope> {
         prop::option::of(prop::sample::select(vec![Verdict::Allow, Verdict::Deny, Verdict::Hold])),
     );
     (ids, texts, rest).prop_map(|(ids, texts, rest)| {
-        let (service, action, rule, outcome, source, by, key) = texts;
+        let (service, action, rule, outcome, source, by, (key, door)) = texts;
         let (id, agent, (chain, permits), grants, task, user, token, connection, action_id, approval) = ids;
         let (entry_type, at, count, status, commitment, codes, decision) = rest;
         Envelope {
@@ -54,6 +54,7 @@ fn any_envelope() -> impl Strategy<Value = Envelope> {
             source,
             by,
             key,
+            door,
             count,
             status,
             commitment,

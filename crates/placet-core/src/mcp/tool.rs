@@ -1,0 +1,129 @@
+//! An action of a service as a tool.
+//!
+//! A tool's name is its action's: both are 1 to 128 letters, digits, `_`, `-` and `.`, and action names are unique in an
+//! installation.
+//!
+//! Invariant: what is said of a tool follows from the administrator's definition of its service and from which connections
+//! the agent reaches; nothing that an upstream says comes into it.
+
+use crate::{
+    call::Method,
+    service::{Effect, Service, ServiceAction},
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde_json::{Map, Value, json};
+
+/// The argument that names a connection, where there are several. An action that has a parameter of this name keeps it.
+pub const CONNECTION: &str = "placet.connection";
+/// The extension that would have clients repeat arguments in headers.
+const IN_HEADER: &str = "x-mcp-header";
+
+/// The definition of `declared`, an action of `service`, as a tool for an agent that reaches these connections.
+pub fn definition(service: &Service, declared: &ServiceAction, connections: &[&str]) -> Value {
+    let mut tool = Map::new();
+    tool.insert("name".into(), declared.name().as_str().into());
+    tool.insert("description".into(), description(service, declared).into());
+    tool.insert("inputSchema".into(), input(declared, connections));
+    tool.insert("annotations".into(), annotations(declared));
+    Value::Object(tool)
+}
+
+/// What the administrator says of it; else of what it is part.
+fn description(service: &Service, declared: &ServiceAction) -> String {
+    let of = || match service.description() {
+        Some(about) => format!("`{}` of {} ({about})", declared.name(), service.name()),
+        None => format!("`{}` of {}", declared.name(), service.name()),
+    };
+    declared.description().map_or_else(of, str::to_owned)
+}
+
+/// Whether the arguments of this action may have [`CONNECTION`] beside its own.
+pub fn chooses(declared: &ServiceAction) -> bool {
+    !declared.params().iter().any(|name| name == CONNECTION)
+}
+
+/// What the call changes, in the words of the protocol. What nobody has stated counts as the worst.
+fn annotations(declared: &ServiceAction) -> Value {
+    let reads = declared.effect() == Some(Effect::Read);
+    let adds = declared.effect() == Some(Effect::Write) && declared.method() == Method::Post;
+    let again = matches!(declared.method(), Method::Get | Method::Put | Method::Delete);
+    json!({
+        "readOnlyHint": reads,
+        "destructiveHint": !reads && !adds,
+        "idempotentHint": reads || again,
+        "openWorldHint": true,
+    })
+}
+
+/// The JSON Schema of the arguments: the service's, with what it leaves to the templates of path and resource.
+fn input(declared: &ServiceAction, connections: &[&str]) -> Value {
+    let mut schema = match declared.params_schema().cloned().map(without_headers) {
+        Some(Value::Object(schema)) => schema,
+        _ => Map::new(),
+    };
+    let mut required: Vec<Value> = match schema.remove("required") {
+        Some(Value::Array(required)) => required,
+        _ => Vec::new(),
+    };
+    let mut properties = match schema.remove("properties") {
+        Some(Value::Object(properties)) => properties,
+        _ => Map::new(),
+    };
+    for name in declared.params() {
+        properties.entry(name).or_insert_with(|| json!({"type": "string"}));
+    }
+    let mut needed: Vec<&str> = declared.addressed().collect();
+    if connections.len() > 1 && chooses(declared) {
+        let said = "The account to act with.";
+        properties
+            .insert(CONNECTION.into(), json!({"type": "string", "enum": connections, "description": said}));
+        needed.push(CONNECTION);
+    }
+    for name in needed {
+        if !required.iter().any(|known| known == name) {
+            required.push(name.into());
+        }
+    }
+    schema.insert("type".into(), "object".into());
+    schema.insert("properties".into(), Value::Object(properties));
+    if !required.is_empty() {
+        schema.insert("required".into(), Value::Array(required));
+    }
+    // Members that the action does not name are refused, whatever its schema says of them.
+    schema.remove("unevaluatedProperties");
+    schema.insert("additionalProperties".into(), false.into());
+    Value::Object(schema)
+}
+
+/// A schema without the extension: nothing here reads arguments from headers.
+fn without_headers(schema: Value) -> Value {
+    let Value::Object(schema) = schema else { return schema };
+    let each = |(name, value): (String, Value)| {
+        let value = match (name.as_str(), value) {
+            // Names of properties, whatever they are.
+            (
+                "properties" | "patternProperties" | "$defs" | "definitions" | "dependentSchemas",
+                Value::Object(named),
+            ) => Value::Object(named.into_iter().map(|(name, it)| (name, without_headers(it))).collect()),
+            ("allOf" | "anyOf" | "oneOf" | "prefixItems", Value::Array(all)) => {
+                all.into_iter().map(without_headers).collect()
+            }
+            // Values, not schemas.
+            ("const" | "enum" | "default" | "examples", value) => value,
+            (_, value) => without_headers(value),
+        };
+        (name, value)
+    };
+    Value::Object(schema.into_iter().filter(|(name, _)| name != IN_HEADER).map(each).collect())
+}
+
+/// The cursor of the page behind this tool. Clients are not to read it.
+pub fn cursor(last: &str) -> String {
+    URL_SAFE_NO_PAD.encode(last)
+}
+
+/// The tool behind which a page begins; `None` where it is no cursor.
+pub fn after(cursor: &str) -> Option<String> {
+    let name = URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok())?;
+    crate::pattern::ActionName::parse(&name).ok().map(|name| name.as_str().to_owned())
+}
