@@ -11,6 +11,9 @@ import { join } from "node:path";
 import { setTimeout as later } from "node:timers/promises";
 import * as browser from "./flows/browser.mjs";
 import * as conformance from "./flows/conformance.mjs";
+import * as conforming from "./flows/mcp_conformance.mjs";
+import * as door from "./flows/mcp_door.mjs";
+import * as inspector from "./flows/mcp_inspector.mjs";
 import * as mcp from "./flows/mcp_typescript.mjs";
 import * as mutualTls from "./flows/mutual_tls.mjs";
 import * as oauth4webapi from "./flows/oauth4webapi.mjs";
@@ -25,6 +28,7 @@ const [program, python, only = ""] = process.argv.slice(2);
 const BOUND = 60_000;
 
 const PASSWORD = "a long password of robin";
+const APPROVER = "a long password of quinn";
 const SECRET = "upstream-secret-31f0";
 const SERVICE = (origin) => `service: notes
 base_url: ${origin}
@@ -47,6 +51,10 @@ const POLICY = `policy: notes
 applies_to: {agents: ["*"]}
 rules:
   - {name: reads notes, allow: [notes.read]}
+  - name: writes notes
+    allow: [notes.write]
+    when: ["params.text != 'forbidden'"]
+    approve: {when: "params.text == 'ask'", by: ["role:approver"]}
 `;
 
 /** An upstream that has notes for whoever knows its secret. */
@@ -60,13 +68,13 @@ async function upstream() {
     return server;
 }
 
-/** Where other processes ask the person: the address in, and out where the browser was sent. */
-async function asking(person) {
+/** Where other processes ask somebody: a text in, and out what they say to it. */
+async function asking(answers) {
     const server = createServer(async (request, response) => {
         let url = "";
         for await (const piece of request) url += piece;
         try {
-            response.end(await person.answers(url));
+            response.end(await answers(url));
         } catch (error) {
             response.writeHead(500).end(String(error));
         }
@@ -93,6 +101,7 @@ async function staged(directory, closing) {
         "--mtls-listen", "127.0.0.1:0", "--mtls-certificate", documents.certificate, "--mtls-key", documents.key]);
     closing.push(() => placet.stop());
     await placet.admin("POST", "/v1/users", { name: "robin", password: PASSWORD, roles: [] });
+    await placet.admin("POST", "/v1/users", { name: "quinn", password: APPROVER, roles: ["approver"] });
     await placet.admin("PUT", "/v1/services/notes", SERVICE(origin(shelf)), "application/yaml");
     await placet.admin("PUT", "/v1/policies/notes", POLICY, "application/yaml");
     await placet.admin("POST", "/v1/connections", { name: "shelf", service: "notes", auth: { type: "bearer", secret: SECRET } });
@@ -106,7 +115,8 @@ async function staged(directory, closing) {
         child.once("error", (error) => console.error(`${all[0]}: ${error.message}`));
         return child;
     };
-    return { placet, notes, documents, spawned, person: new Person(placet.pages, "robin", PASSWORD) };
+    const approves = (approval) => placet.approves("quinn", APPROVER, approval);
+    return { placet, notes, documents, spawned, approves, directory, person: new Person(placet.pages, "robin", PASSWORD) };
 }
 
 let failed = 0;
@@ -135,18 +145,20 @@ async function each(flows, stage) {
 /** The flows of the Python SDK, which are a program of their own. */
 async function eachOfPython(stage, closing) {
     if (!"mcp python".includes(only)) return;
-    const person = await asking(stage.person);
-    closing.push(() => person.close());
+    const person = await asking((url) => stage.person.answers(url));
+    const approver = await asking(stage.approves);
+    closing.push(() => person.close(), () => approver.close());
     const members = { client_name: "Notebook", redirect_uris: ["http://127.0.0.1:49204/callback"], token_endpoint_auth_method: "none",
         grant_types: ["authorization_code", "refresh_token"], response_types: ["code"] };
     const secret = await stage.placet.agent({ agent_name: "python-secret", allowed_tools: ["notes.*"] });
+    const door = await stage.placet.agent({ agent_name: "python-door", allowed_tools: ["notes.*"], default_scopes: ["notes.read", "notes.write"] });
     const pair = await crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, true, ["sign", "verify"]);
     const { kty, crv, x, y } = await crypto.subtle.exportKey("jwk", pair.publicKey);
     const key = await stage.placet.agent({ agent_name: "python-key", allowed_tools: ["notes.*"],
         token_endpoint_auth_method: "private_key_jwt", jwks: { keys: [{ kty, crv, x, y }] } });
     const pkcs8 = Buffer.from(await crypto.subtle.exportKey("pkcs8", pair.privateKey)).toString("base64");
     key.pem = `-----BEGIN PRIVATE KEY-----\n${pkcs8}\n-----END PRIVATE KEY-----\n`;
-    const told = { issuer: stage.placet.issuer, mcp: stage.notes.url, person: origin(person), secret, key,
+    const told = { issuer: stage.placet.issuer, mcp: stage.notes.url, person: origin(person), approver: origin(approver), secret, key, door,
         document: stage.documents.publish("/python.json", members) };
     const child = stage.spawned(python, [new URL("flows/mcp_python.py", import.meta.url).pathname], { stdio: ["pipe", "pipe", "pipe"] });
     let errors = "";
@@ -172,7 +184,7 @@ async function eachOfPython(stage, closing) {
     });
     const ended = new Promise((resolve) => child.once("close", resolve));
     const code = await Promise.race([ended, later(5 * BOUND, "a time that was too long", { ref: false })]);
-    if (code !== 0 || flows !== 5) says("mcp python", began, undefined, `it ended with ${code} after ${flows} flows\n${errors}`);
+    if (code !== 0 || flows !== 7) says("mcp python", began, undefined, `it ended with ${code} after ${flows} flows\n${errors}`);
 }
 
 const directory = await mkdtemp(join(tmpdir(), "placet-clients-"));
@@ -193,7 +205,7 @@ for (const event of ["SIGINT", "SIGTERM", "SIGHUP", "uncaughtException", "unhand
 }
 try {
     const stage = await staged(directory, closing);
-    const all = [conformance, oauth4webapi, openidClient, mutualTls, mcp, browser, signIn];
+    const all = [conformance, oauth4webapi, openidClient, mutualTls, mcp, door, conforming, inspector, browser, signIn];
     await each(all.flatMap(({ flows }) => flows), stage);
     await eachOfPython(stage, closing);
     if (failed > 0 && stage.placet.log !== "") console.log(`the server's log:\n${stage.placet.log}`);

@@ -45,6 +45,31 @@ export class Placet {
         return text === "" ? undefined : JSON.parse(text);
     }
 
+    /** What the token endpoint answers an agent with its secret. */
+    async tokenOf({ client_id: id, client_secret: secret }, scope) {
+        const response = await fetch(`${this.issuer}/oauth/token`, {
+            method: "POST",
+            headers: { authorization: `Basic ${btoa(`${id}:${secret}`)}` },
+            body: new URLSearchParams({ grant_type: "client_credentials", scope }),
+        });
+        if (!response.ok) throw new Error(`the token endpoint answered ${response.status}: ${await response.text()}`);
+        return response.json();
+    }
+
+    /** Says yes to an approval, as a person with this name and password; answers its id. */
+    async approves(name, password, approval) {
+        const post = async (path, body, token) => {
+            const headers = { "content-type": "application/json", ...(token && { authorization: `Bearer ${token}` }) };
+            const response = await fetch(this.issuer + path, { method: "POST", headers, body: JSON.stringify(body) });
+            const text = await response.text();
+            if (!response.ok) throw new Error(`POST ${path} answered ${response.status}: ${text}`);
+            return JSON.parse(text);
+        };
+        this.approver ??= (await post("/v1/sessions", { name, password })).token;
+        await post(`/v1/approvals/${approval}`, { verdict: "approve" }, this.approver);
+        return approval;
+    }
+
     /** Registers an agent and activates it; answers what the administrator is told. */
     async agent(members) {
         const made = await this.admin("POST", "/v1/agents", members);

@@ -51,7 +51,8 @@ async function passes(stage, version) {
     return `${checks.length} checks, no warning`;
 }
 
-async function results(directory) {
+/** Every check that the program has written down. */
+export async function results(directory) {
     const files = await readdir(directory, { recursive: true });
     const read = files.filter((name) => name.endsWith("checks.json")).map((name) => readFile(join(directory, name), "utf8"));
     return (await Promise.all(read)).flatMap((text) => JSON.parse(text));

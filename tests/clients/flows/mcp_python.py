@@ -96,6 +96,46 @@ async def document(stage):
     return stage["document"]
 
 
+def agent(stage):
+    """An agent's own credentials, for the door of Placet itself. It asks for no scope, as no server names one."""
+    known, door = stage["door"], f"{stage['issuer']}/mcp"
+    return ClientCredentialsOAuthProvider(
+        door, Kept(), known["client_id"], known["client_secret"], issuer=stage["issuer"]
+    )
+
+
+async def at_the_door(stage, begins):
+    """Placet's own tools: listed, called, refused, held and released."""
+    async with httpx2.AsyncClient(auth=agent(stage), timeout=30) as http:
+        async with streamable_http_client(f"{stage['issuer']}/mcp", http_client=http) as streams:
+            async with ClientSession(streams[0], streams[1]) as session:
+                await begins(session)
+                tools = {tool.name: tool for tool in (await session.list_tools()).tools}
+                assert sorted(tools) == ["notes.read", "notes.write"], tools
+                assert tools["notes.read"].annotations.read_only_hint is True, tools
+                read = await session.call_tool("notes.read", {"id": "n1"})
+                assert not read.is_error, read
+                assert read.structured_content == {"status": 200, "body": {"id": "n1", "text": "remember the milk"}}, read
+                refused = await session.call_tool("notes.write", {"id": "n1", "text": "forbidden"})
+                assert refused.is_error and refused.structured_content["code"] == "condition_failed", refused
+                held = await session.call_tool("notes.write", {"id": "n1", "text": "ask"})
+                assert held.is_error and held.structured_content["code"] == "approval_required", held
+                async with httpx2.AsyncClient() as approver:
+                    approval = held.structured_content["approval"]["id"]
+                    (await approver.post(stage["approver"], content=approval, timeout=30)).raise_for_status()
+                done = await session.call_tool("notes.write", {"id": "n1", "text": "ask"})
+                assert not done.is_error and done.structured_content["status"] == 200, done
+                return session.protocol_version
+
+
+async def door_with_handshake(stage):
+    assert await at_the_door(stage, lambda session: session.initialize()) == "2025-11-25"
+
+
+async def door_without(stage):
+    assert await at_the_door(stage, lambda session: session.discover()) == "2026-07-28"
+
+
 async def steps_up(stage):
     kept = Kept()
     await calls(stage, application(stage, kept), "read_note", "write_note", "read_note")
@@ -133,6 +173,8 @@ FLOWS = {
     "steps up where a call needs more": steps_up,
     "client credentials with a secret": with_secret,
     "client credentials with a key": with_key,
+    "Placet's own tools, with a handshake": door_with_handshake,
+    "Placet's own tools, without": door_without,
 }
 
 

@@ -9,7 +9,7 @@ import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 
 const installed = { ...auth, ...extensions, Client, StreamableHTTPClientTransport };
-const lines = [["mcp sdk 1", installed], ["mcp client 2", newest]];
+export const lines = [["mcp sdk 1", installed], ["mcp client 2", newest]];
 const BACK = "http://localhost:49203/oauth/callback";
 
 export const flows = lines.flatMap(([line, sdk]) => [
@@ -21,12 +21,12 @@ export const flows = lines.flatMap(([line, sdk]) => [
     { name: `${line}: client credentials with a key`, run: (stage) => withKey(stage, sdk, line) },
 ]);
 
-function slug(line) {
+export function slug(line) {
     return line.replaceAll(" ", "-");
 }
 
 /** What an application keeps for the SDK; where it would open a browser, it notes the address. */
-class Application {
+export class Application {
     constructor(metadata, clientMetadataUrl) {
         this.clientMetadataUrl = clientMetadataUrl;
         this.clientMetadata = { client_name: "Editor", redirect_uris: [BACK], token_endpoint_auth_method: "none", ...metadata };
@@ -83,7 +83,7 @@ async function connected(stage, sdk, authProvider) {
 }
 
 /** Does what a call needs a person for: they answer, and the SDK is told what came back. */
-async function asked(stage, sdk, application, transport, attempt) {
+export async function asked(stage, sdk, application, transport, attempt) {
     await assert.rejects(attempt, (error) => error instanceof sdk.UnauthorizedError);
     const back = new URL(await stage.person.answers(application.opened));
     assert.equal(back.searchParams.get("state"), application.sent);
