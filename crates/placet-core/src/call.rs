@@ -53,6 +53,9 @@ impl Method {
 pub const LISTED_HEADERS: &[&str] =
     &["accept", "accept-language", "if-match", "if-modified-since", "if-none-match", "if-unmodified-since"];
 
+/// The type of bodies that are forms.
+pub const FORM: &str = "application/x-www-form-urlencoded";
+
 /// A request to an upstream, complete but for the credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamCall {
@@ -65,7 +68,10 @@ pub struct UpstreamCall {
     /// Headers of the agent's that go on: of [`LISTED_HEADERS`], and `content-type` where the body is streamed; names
     /// in lower case, sorted, each once.
     pub headers: Vec<(String, String)>,
-    /// The JSON body, if the action has one.
+    /// Headers that the service's definition sends with every request of the action, names in lower case, sorted, each
+    /// once; they come before [`headers`](Self::headers). With a body that is no JSON its `content-type` is among them.
+    pub fixed: Vec<(String, String)>,
+    /// The body, if the action has one.
     pub body: Option<Vec<u8>>,
     /// Whether a body follows that is no part of the description (an action declared `stream`).
     pub streamed: bool,

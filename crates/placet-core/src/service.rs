@@ -8,12 +8,17 @@
 //! Invariant: a value of a parameter stays in its place: it adds no segment, no query member and no body member
 //! that the definition does not name, and a part of a resource that is only claimed is never presented as known.
 
+mod body;
 mod call;
 mod editor;
 mod effect;
+mod form;
 mod load;
+mod mapping;
 mod members;
+mod message;
 pub mod oauth;
+mod paging;
 pub(crate) mod resolve;
 mod schema;
 mod status;
@@ -21,10 +26,11 @@ mod target;
 mod template;
 mod value;
 
-pub use call::Placed;
+pub use call::{Candidates, Placed};
 pub use editor::schema;
 pub use effect::{Effect, Provenance};
 pub use members::Members;
+pub use paging::Paging;
 pub use resolve::{Fact, FactType, Facts, Lookup, Unread};
 pub use schema::ParamType;
 pub use status::StatusCheck;
@@ -35,6 +41,7 @@ use crate::{
     diagnostic::{Diagnostic, nearest, quoted},
     pattern::{ActionName, ResourcePattern, ResourceUri},
 };
+use mapping::Mapping;
 use schema::ParamsSchema;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -54,6 +61,7 @@ pub struct Service {
     base_path: String,
     auth: Auth,
     allow_private: bool,
+    headers: Vec<(String, String)>,
     actions: BTreeMap<ActionName, ServiceAction>,
 }
 
@@ -78,6 +86,9 @@ pub struct ServiceAction {
     members: Option<Members>,
     resolve: Vec<Lookup>,
     stream: bool,
+    mapping: Mapping,
+    headers: Vec<(String, String)>,
+    paging: Option<Paging>,
 }
 
 /// A request as it is judged.
@@ -191,6 +202,19 @@ impl ServiceAction {
     /// parameters, and nobody can be asked to approve it.
     pub fn stream(&self) -> bool {
         self.stream
+    }
+
+    /// The type of the body of its requests; `None` where they have none that is described.
+    pub fn content_type(&self) -> Option<&'static str> {
+        self.has_body().then(|| match self.mapping.body.media() {
+            Some(body::Media::Form) => crate::call::FORM,
+            _ => "application/json",
+        })
+    }
+
+    /// How pages of its answer are asked for, where it has any.
+    pub fn paging(&self) -> Option<&Paging> {
+        self.paging.as_ref()
     }
 
     /// Whether an encoded slash in a value of the path is let through, as part of one segment.
@@ -312,11 +336,6 @@ impl ServiceAction {
     /// The parameters that make up the path and the resource: none of them is ever left out.
     pub(crate) fn variables(&self) -> impl Iterator<Item = &str> {
         self.path.variables().chain(self.resource.variables())
-    }
-
-    /// Whether parameters that the path does not use travel in the query: there is no JSON body that could have them.
-    fn parameters_in_query(&self) -> bool {
-        self.stream || self.method.parameters_in_query()
     }
 
     fn in_path(&self, name: &str) -> bool {

@@ -317,12 +317,16 @@ fn request(
     for (name, value) in &call.headers {
         headers.insert(listed(name, call.streamed)?, HeaderValue::from_str(value).ok()?);
     }
-    headers.insert(HOST, route.host_header());
-    headers.insert(USER_AGENT, HeaderValue::from_static(concat!("placet/", env!("CARGO_PKG_VERSION"))));
-    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     if has_body {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
+    // What the definition states comes before what an agent asks for; what frames the request and the credential, last.
+    for (name, value) in &call.fixed {
+        headers.insert(HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(value).ok()?);
+    }
+    headers.insert(HOST, route.host_header());
+    headers.insert(USER_AGENT, HeaderValue::from_static(concat!("placet/", env!("CARGO_PKG_VERSION"))));
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     // RFC 9110 §8.6: a method that anticipates a body says 0 where there is none.
     if let Some(length) = length
         && (has_body || !call.method.parameters_in_query())

@@ -3,13 +3,21 @@
 //! Invariant: every call that leaves [`Service::render`] is described by [`Service::describe_call`] as the action and
 //! the parameters that it was rendered from.
 
-use super::{MAX_TARGET, ParamType, ParamsInvalid, Service, ServiceAction, template::Values, value};
+use super::{
+    MAX_TARGET, ParamType, ParamsInvalid, Service, ServiceAction,
+    body::{Body, Media},
+    form,
+    mapping::Member,
+    template::Values,
+    value,
+};
 use crate::{
     call::{Method, UpstreamCall},
     json,
     pattern::ActionName,
 };
 use serde_json::{Map, Value};
+use std::cmp::Ordering;
 
 /// The action that method and path of a raw request name, before anything else of the request is read.
 #[derive(Debug, Clone)]
@@ -17,6 +25,10 @@ pub struct Placed<'s> {
     action: &'s ServiceAction,
     values: Values,
 }
+
+/// The actions that a method and a path name.
+#[derive(Debug, Clone)]
+pub struct Candidates<'s>(Vec<Placed<'s>>);
 
 impl Service {
     /// The call that carries the action out. `params` are those of [`Described`](super::Described).
@@ -36,19 +48,8 @@ impl Service {
             .path
             .fill(&values, &mut target)
             .map_err(|problem| ParamsInvalid::whole(format!("the path is refused: {problem}")))?;
-        let rest = params.iter().filter(|(name, _)| !action.in_path(name));
-        let body = if action.parameters_in_query() {
-            action.write_query(rest, &mut target)?;
-            None
-        } else if action.has_body() {
-            let members: Map<String, Value> =
-                rest.map(|(name, value)| (name.clone(), value.clone())).collect();
-            let body = serde_json::to_vec(&members)
-                .map_err(|error| ParamsInvalid::whole(format!("the parameters are no JSON: {error}")))?;
-            Some(body)
-        } else {
-            None
-        };
+        action.write_query(params, &mut target)?;
+        let body = if action.has_body() { Some(action.write_body(params)?) } else { None };
         if target.len() > MAX_TARGET {
             return Err(ParamsInvalid::whole(format!("path and query are longer than {MAX_TARGET} bytes")));
         }
@@ -57,6 +58,7 @@ impl Service {
             origin: self.origin.clone(),
             target,
             headers: Vec::new(),
+            fixed: action.headers.clone(),
             body,
             streamed: action.stream,
         };
@@ -81,30 +83,68 @@ impl Service {
             Some((path, query)) => (path, Some(query)),
             None => (target, None),
         };
-        let placed = self.place(call.method, path)?;
-        if placed.action.stream != call.streamed || placed.action.has_body() != call.body.is_some() {
+        let placed = self.place_all(call.method, path).pick(call.body.as_deref())?;
+        let action = placed.action;
+        if action.stream != call.streamed
+            || action.has_body() != call.body.is_some()
+            || action.headers != call.fixed
+            || !action.has_constants(query)
+        {
             return None;
         }
-        if let Some(body) = &call.body {
-            // Other spacing, or members in another order: not what is written here.
-            // Read as every body is: serde_json's own reader rewrites `1e3`, and it would be another one.
-            let Value::Object(members) = json::parse(body).ok()? else { return None };
-            if serde_json::to_vec(&members).ok()? != *body {
-                return None;
-            }
-        }
         let params = placed.params(query, call.body.as_deref()).ok()?;
-        Some((placed.action.name.clone(), params))
+        // Other spacing, or members in another order: not what is written here.
+        if call.body.is_some() && action.write_body(&params).ok() != call.body {
+            return None;
+        }
+        Some((action.name.clone(), params))
     }
 
     /// The action that a method and a path (below that of `base_url`, as it came) name; the more literal one where
-    /// two match.
+    /// two match, and the first of those that only their bodies tell apart.
     pub fn place(&self, method: Method, path: &str) -> Option<Placed<'_>> {
-        self.actions
-            .values()
-            .filter(|action| action.method == method)
-            .filter_map(|action| Some(Placed { values: action.path.read(path)?, action }))
-            .max_by(|one, another| one.action.path.literalness(&another.action.path))
+        self.place_all(method, path).0.into_iter().next()
+    }
+
+    /// The actions that a method and a path name: several only where their bodies tell them apart.
+    pub fn place_all(&self, method: Method, path: &str) -> Candidates<'_> {
+        let mut found: Vec<Placed<'_>> = Vec::new();
+        for action in self.actions.values().filter(|action| action.method == method) {
+            let Some(values) = action.path.read(path) else { continue };
+            match found.first().map(|first| action.path.literalness(&first.action.path)) {
+                Some(Ordering::Less) => continue,
+                Some(Ordering::Greater) => found.clear(),
+                _ => {}
+            }
+            found.push(Placed { action, values });
+        }
+        Candidates(found)
+    }
+}
+
+impl<'s> Candidates<'s> {
+    /// Without those that `keep` refuses.
+    #[must_use]
+    pub fn keep(mut self, keep: impl Fn(&ServiceAction) -> bool) -> Self {
+        self.0.retain(|placed| keep(placed.action));
+        self
+    }
+
+    /// The one that a body belongs to: of several, the one whose constants it has. Without a body the first, which is the
+    /// only one but for those that need one.
+    pub fn pick(self, body: Option<&[u8]>) -> Option<Placed<'s>> {
+        let Some(body) = body.filter(|_| self.0.len() > 1) else { return self.0.into_iter().next() };
+        self.0.into_iter().find(|placed| {
+            let members = match placed.action.mapping.body.media() {
+                Some(Media::Json) => json::parse(body).ok().and_then(|read| match read {
+                    Value::Object(members) => Some(members),
+                    _ => None,
+                }),
+                Some(Media::Form) => form::decode(body).and_then(|pairs| form::tree(&pairs)).ok(),
+                None => None,
+            };
+            members.is_some_and(|members| placed.action.mapping.body.has_constants(&members))
+        })
     }
 }
 
@@ -134,7 +174,7 @@ impl<'s> Placed<'s> {
             params.insert(name.clone(), typed(text.clone(), &action.params_type(&[name])));
         }
         if let Some(query) = query {
-            if !action.parameters_in_query() {
+            if !action.mapping.rest_in_query() && action.mapping.query.is_empty() {
                 return Err(ParamsInvalid::whole(format!(
                     "`{}` has no parameters in the query",
                     action.name
@@ -145,6 +185,9 @@ impl<'s> Placed<'s> {
         match body {
             Some(body) if action.has_body() => action.read_body(body, &mut params)?,
             Some(_) => return Err(ParamsInvalid::whole(format!("`{}` takes no body", action.name))),
+            None if matches!(action.mapping.body, Body::Layout(..)) => {
+                return Err(ParamsInvalid::whole(format!("`{}` takes a body", action.name)));
+            }
             None => {}
         }
         Ok(params)
@@ -152,14 +195,46 @@ impl<'s> Placed<'s> {
 }
 
 impl ServiceAction {
-    /// Whether its parameters travel in a JSON body.
-    fn has_body(&self) -> bool {
-        !self.parameters_in_query() && self.names.iter().any(|name| !self.in_path(name))
+    /// Whether its requests have a body that is described.
+    pub(super) fn has_body(&self) -> bool {
+        match &self.mapping.body {
+            Body::None => false,
+            Body::Rest(_) => self.names.iter().any(|name| self.in_rest(name)),
+            Body::Layout(..) => true,
+        }
     }
 
-    /// Whether a parameter may travel outside the path.
-    fn has_outside(&self, name: &str) -> bool {
-        !self.in_path(name) && self.names.iter().any(|known| known == name)
+    /// Whether a parameter travels under its own name where those do for which nothing is stated.
+    fn in_rest(&self, name: &str) -> bool {
+        !self.in_path(name)
+            && self.mapping.member_of(name).is_none()
+            && self.names.iter().any(|known| known == name)
+    }
+
+    /// The parameter that a member of the query has; `None` for a constant.
+    fn param_of(&self, member: &str) -> Result<Option<&str>, ParamsInvalid> {
+        match self.mapping.query.get(member) {
+            Some(Member::Param(name)) => Ok(Some(name)),
+            Some(Member::Constant(_)) => Ok(None),
+            None if self.mapping.rest_in_query() && self.in_rest(member) => {
+                Ok(self.names.iter().find(|name| *name == member).map(String::as_str))
+            }
+            None => Err(self.unknown(member)),
+        }
+    }
+
+    /// Whether a query has every constant of the action's.
+    fn has_constants(&self, query: Option<&str>) -> bool {
+        self.mapping.query.iter().all(|(name, member)| match member {
+            Member::Param(_) => true,
+            Member::Constant(text) => query.unwrap_or_default().split('&').any(|pair| {
+                let pair = pair.split_once('=');
+                pair.is_some_and(|(member, value)| {
+                    value::decode_encoded(member).as_deref() == Some(name)
+                        && value::decode_encoded(value).as_ref() == Some(text)
+                })
+            }),
+        })
     }
 
     fn is_list(&self, name: &str) -> bool {
@@ -175,12 +250,17 @@ impl ServiceAction {
             })?;
             let name = value::decode_encoded(name)
                 .ok_or_else(|| ParamsInvalid::whole(format!("a name in the query is refused: {normal}")))?;
-            if !self.has_outside(&name) {
-                return Err(self.unknown(&name));
-            }
+            let member = name;
             let text = value::decode_encoded(text).ok_or_else(|| {
-                ParamsInvalid::of(&name, format!("`{name}` in the query is refused: {normal}"))
+                ParamsInvalid::of(&member, format!("`{member}` in the query is refused: {normal}"))
             })?;
+            let Some(name) = self.param_of(&member)?.map(str::to_owned) else {
+                if self.mapping.query.get(&member) != Some(&Member::Constant(text)) {
+                    let message = format!("`{member}` in the query has one value for `{}`", self.name);
+                    return Err(ParamsInvalid::of(&member, message));
+                }
+                continue;
+            };
             if self.is_list(&name) {
                 let item = typed(text, &self.params_type(&[&name, "[]"]));
                 match params.entry(name).or_insert_with(|| Value::Array(Vec::new())) {
@@ -199,13 +279,24 @@ impl ServiceAction {
     }
 
     fn read_body(&self, body: &[u8], params: &mut Map<String, Value>) -> Result<(), ParamsInvalid> {
+        let whole = |problem: &str| ParamsInvalid::whole(problem.to_owned());
+        if self.mapping.body.media() == Some(Media::Form) {
+            return self.read_form(body, params);
+        }
         let read = json::parse(body)
             .map_err(|error| ParamsInvalid::whole(format!("the body is not valid JSON: {error}")))?;
-        let Value::Object(members) = read else {
-            return Err(ParamsInvalid::whole("the body is no JSON object".to_owned()));
-        };
+        if let Body::Layout(_, layout, _) = &self.mapping.body {
+            let mut found = Map::new();
+            layout.read(&read, &mut found).map_err(whole)?;
+            if layout.write(&found).map_err(whole)?.as_ref() != Some(&read) {
+                return Err(whole("the body is not laid out as the action's is"));
+            }
+            params.extend(found);
+            return Ok(());
+        }
+        let Value::Object(members) = read else { return Err(whole("the body is no JSON object")) };
         for (name, value) in members {
-            if !self.has_outside(&name) {
+            if !self.in_rest(&name) {
                 return Err(self.unknown(&name));
             }
             params.insert(name, value);
@@ -213,22 +304,120 @@ impl ServiceAction {
         Ok(())
     }
 
+    fn read_form(&self, body: &[u8], params: &mut Map<String, Value>) -> Result<(), ParamsInvalid> {
+        let whole = |problem: &str| ParamsInvalid::whole(problem.to_owned());
+        let pairs = form::decode(body).map_err(whole)?;
+        let tree = form::tree(&pairs).map_err(whole)?;
+        let mut found = Map::new();
+        match &self.mapping.body {
+            Body::Layout(_, layout, _) => layout.read(&Value::Object(tree), &mut found).map_err(whole)?,
+            _ => match tree.keys().find(|name| !self.in_rest(name)) {
+                Some(name) => return Err(self.unknown(name)),
+                None => found = tree,
+            },
+        }
+        for (name, value) in found {
+            let value = self.typed_within(value, &[name.as_str()]);
+            params.insert(name, value);
+        }
+        if form::pairs(&self.form_members(params)?).map_err(whole)? != pairs {
+            return Err(whole("the body is not laid out as the action's is"));
+        }
+        Ok(())
+    }
+
+    /// Texts as the types that the schema states; objects that it states to be lists as lists.
+    fn typed_within(&self, value: Value, path: &[&str]) -> Value {
+        match value {
+            Value::String(text) => typed(text, &self.params_type(path)),
+            Value::Object(members) => {
+                let is_list = self.params_type(path) == ParamType::List;
+                if let Some(items) = form::items(&members).filter(|_| is_list) {
+                    let path = [path, &["[]"]].concat();
+                    return items.into_iter().map(|item| self.typed_within(item, &path)).collect();
+                }
+                let members = members.into_iter().map(|(name, value)| {
+                    let value = self.typed_within(value, &[path, &[name.as_str()]].concat());
+                    (name, value)
+                });
+                Value::Object(members.collect())
+            }
+            other => other,
+        }
+    }
+
+    /// The members of a body that is a form.
+    fn form_members(&self, params: &Map<String, Value>) -> Result<Map<String, Value>, ParamsInvalid> {
+        let whole = |problem: &str| ParamsInvalid::whole(problem.to_owned());
+        match &self.mapping.body {
+            Body::Layout(_, layout, _) => match layout.write(params).map_err(whole)? {
+                Some(Value::Object(members)) => Ok(members),
+                _ => Err(whole("the body has no members")),
+            },
+            _ => Ok(self.rest(params)),
+        }
+    }
+
+    /// The parameters that travel under their own names.
+    fn rest(&self, params: &Map<String, Value>) -> Map<String, Value> {
+        let rest = params.iter().filter(|(name, _)| self.in_rest(name));
+        rest.map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
+    fn write_body(&self, params: &Map<String, Value>) -> Result<Vec<u8>, ParamsInvalid> {
+        let whole = |problem: &str| ParamsInvalid::whole(format!("the body is refused: {problem}"));
+        if self.mapping.body.media() == Some(Media::Form) {
+            let pairs = form::pairs(&self.form_members(params)?).map_err(whole)?;
+            return Ok(form::encode(&pairs).into_bytes());
+        }
+        let body = match &self.mapping.body {
+            Body::Layout(_, layout, _) => {
+                layout.write(params).map_err(whole)?.ok_or_else(|| whole("what it is made of is missing"))?
+            }
+            _ => Value::Object(self.rest(params)),
+        };
+        serde_json::to_vec(&body)
+            .map_err(|error| ParamsInvalid::whole(format!("the parameters are no JSON: {error}")))
+    }
+
     /// Whether two sets of parameters say the same upstream: what travels as text is compared as text.
     fn same(&self, one: &Map<String, Value>, another: &Map<String, Value>) -> bool {
         one.len() == another.len()
             && one.iter().zip(another).all(|((name, a), (other, b))| {
-                let as_text = self.in_path(name) || self.parameters_in_query();
-                name == other && if as_text { texts(a) == texts(b) } else { a == b }
+                let in_query = self.mapping.rest_in_query() || self.mapping.member_of(name).is_some();
+                name == other
+                    && if self.in_path(name) || in_query {
+                        texts(a) == texts(b)
+                    } else if self.mapping.body.media() == Some(Media::Form) {
+                        same_texts(a, b)
+                    } else {
+                        a == b
+                    }
             })
     }
 
-    fn write_query<'a>(
-        &self,
-        params: impl Iterator<Item = (&'a String, &'a Value)>,
-        target: &mut String,
-    ) -> Result<(), ParamsInvalid> {
+    fn write_query(&self, params: &Map<String, Value>, target: &mut String) -> Result<(), ParamsInvalid> {
         let mut separator = '?';
-        for (name, value) in params {
+        let mut write = |member: &str, text: &str| {
+            target.push(separator);
+            separator = '&';
+            value::encode(member, target);
+            target.push('=');
+            value::encode(text, target);
+        };
+        let rest = params.keys().filter(|name| self.mapping.rest_in_query() && self.in_rest(name));
+        let mut members: Vec<&str> = rest.chain(self.mapping.query.keys()).map(String::as_str).collect();
+        members.sort_unstable();
+        for member in members {
+            let name = match self.mapping.query.get(member) {
+                Some(Member::Constant(text)) => {
+                    write(member, text);
+                    continue;
+                }
+                Some(Member::Param(name)) => name,
+                None => member,
+            };
+            let Some(value) = params.get(name) else { continue };
             let refused = |problem| ParamsInvalid::of(name, format!("`{name}` is refused: {problem}"));
             let problem =
                 "a query parameter is a string, number, boolean, or a list of these that is not empty";
@@ -237,13 +426,7 @@ impl ServiceAction {
             if value.is_array() && !self.is_list(name) {
                 return Err(refused("a list needs `type: array` in the service's `params`"));
             }
-            for text in texts {
-                target.push(separator);
-                separator = '&';
-                value::encode(name, target);
-                target.push('=');
-                value::encode(&text, target);
-            }
+            texts.iter().for_each(|text| write(member, text));
         }
         Ok(())
     }
@@ -254,6 +437,19 @@ fn texts(value: &Value) -> Option<Vec<String>> {
     match value {
         Value::Array(items) => items.iter().map(value::query_text).collect(),
         other => value::query_text(other).map(|text| vec![text]),
+    }
+}
+
+/// Whether two values are the same as texts of a form.
+fn same_texts(one: &Value, another: &Value) -> bool {
+    match (one, another) {
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len() && a.iter().all(|(name, a)| b.get(name).is_some_and(|b| same_texts(a, b)))
+        }
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_texts(a, b))
+        }
+        (a, b) => value::query_text(a).is_some_and(|a| value::query_text(b) == Some(a)),
     }
 }
 
@@ -272,5 +468,7 @@ fn typed(text: String, kind: &ParamType) -> Value {
     read.unwrap_or(Value::String(text))
 }
 
+#[cfg(test)]
+mod mapped;
 #[cfg(test)]
 mod tests;

@@ -48,6 +48,7 @@ fn service() -> Value {
         "auth": key("How it takes the credential of a connection.", json!({"type": "bearer"}), auth()),
         "allow_private": key("Whether its host may be a private address.", json!(true), json!({"type": "boolean"})),
         "encoded_slash": key("Whether an encoded slash in a value of a path is let through.", json!(true), json!({"type": "boolean"})),
+        "headers": key("Constant headers of every request; no credentials.", json!({"X-Api-Version": "2024-06-01"}), headers()),
         "actions": key("Its actions by name; names are unique in an installation.",
             json!({"orders.read": {"method": "GET", "path": "/orders/{id}", "resource": "order://all/{id}", "effect": "read"}}),
             json!({"type": "object", "maxProperties": MAX_ACTIONS, "additionalProperties": {"$ref": "#/$defs/action"}})),
@@ -121,9 +122,40 @@ fn action() -> Value {
             json!({"order": {"path": "/orders/{order_id}", "facts": {"owner": {"at": "/customer/id", "type": "string"}}}}),
             json!({"type": "object", "maxProperties": resolve::MOST_LOOKUPS, "propertyNames": {"pattern": "^[a-z_][a-z0-9_]*$"},
                 "additionalProperties": lookup()})),
+        "query": key("Members of the query: `$params.NAME` or values; a list of names where each is called as its parameter.",
+            json!({"maxResults": "$params.limit", "singleEvents": true}), json!({"oneOf": [
+                names(), {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}]})),
+        "headers": key("Constant headers of its requests, beside those of the service.", json!({"Accept": "application/json"}), headers()),
+        "body": key("How the body is written, and where in it each parameter goes; else all are members of a JSON object.",
+            json!({"json": {"message": {"subject": "$params.subject"}}}), json!({"oneOf": [
+                {"enum": ["json", "form"]},
+                {"type": "object", "minProperties": 1, "maxProperties": 1, "properties": {"json": true, "form": {"type": "object"}},
+                    "additionalProperties": false}]})),
+        "paging": key("Which parameter names the next page of a listing, and where an answer says what it is.",
+            json!({"cursor": "page_token", "next": "/nextPageToken", "size": "page_size"}), paging()),
         "stream": key("Whether the body of a request is passed on as it comes; rules then can't read parameters.",
             json!(true), json!({"type": "boolean"})),
     })
+}
+
+fn headers() -> Value {
+    json!({"type": "object", "additionalProperties": {"type": "string", "minLength": 1, "maxLength": 1024}})
+}
+
+fn paging() -> Value {
+    let text = || json!({"type": "string"});
+    object(
+        &[],
+        json!({
+            "cursor": key("The parameter that takes what an answer says the next page is.", json!("page_token"), text()),
+            "next": key("Where the answer says it, a JSON pointer.", json!("/nextPageToken"),
+                json!({"type": "string", "pattern": "^/"})),
+            "last": key("The member of the last item that the cursor is.", json!("id"), text()),
+            "page": key("The parameter that is the number of the page.", json!("page"), text()),
+            "offset": key("The parameter that is the number of items to leave out.", json!("offset"), text()),
+            "size": key("The parameter that is the most items of a page.", json!("per_page"), text()),
+        }),
+    )
 }
 
 fn lookup() -> Value {
@@ -201,6 +233,7 @@ mod tests {
             ("/properties", load::SERVICE_KEYS),
             ("/$defs/action/properties", load::ACTION_KEYS),
             ("/$defs/action/properties/status/properties", status::KEYS),
+            ("/$defs/action/properties/paging/properties", crate::service::paging::KEYS),
             ("/$defs/action/properties/response/properties", &["items", "resource"]),
             ("/$defs/action/properties/resolve/additionalProperties/properties", resolve::KEYS),
             (

@@ -2,7 +2,9 @@
 
 use super::{
     Effect, MAX_ACTIONS, Members, PathTemplate, ResourceTemplate, Service, ServiceAction, StatusCheck,
+    mapping::{self, Mapping},
     oauth::{self as oauth_server, OAuth},
+    paging,
     resolve::{self, Around},
     schema::ParamsSchema,
     template::TemplateError,
@@ -17,7 +19,7 @@ use crate::{
 use std::collections::BTreeMap;
 
 pub(super) const SERVICE_KEYS: &[&str] =
-    &["service", "description", "base_url", "auth", "allow_private", "encoded_slash", "actions"];
+    &["service", "description", "base_url", "auth", "allow_private", "encoded_slash", "headers", "actions"];
 pub(super) const ACTION_KEYS: &[&str] = &[
     "description",
     "method",
@@ -33,6 +35,10 @@ pub(super) const ACTION_KEYS: &[&str] = &[
     "stream",
     "response",
     "resolve",
+    "query",
+    "headers",
+    "body",
+    "paging",
 ];
 pub(super) const METHODS: [Method; 6] =
     [Method::Get, Method::Head, Method::Post, Method::Put, Method::Patch, Method::Delete];
@@ -56,7 +62,17 @@ fn read(map: &MapReading<'_>, report: &Report) -> Option<Service> {
     let base = map.required("base_url").and_then(|it| base_url(&it, allow_private));
     let auth = map.required("auth").and_then(|it| auth(&it));
     let slash = flag(map, "encoded_slash");
-    let actions = map.required("actions").and_then(|it| actions(&it, slash, report));
+    let headers = mapping::headers(map);
+    let mut actions = map.required("actions").and_then(|it| actions(&it, slash, report));
+    for action in actions.iter_mut().flat_map(BTreeMap::values_mut) {
+        mapping::sent(&mut action.headers, &headers, &action.mapping.body);
+    }
+    if let (Some(auth), Some(actions), Some(at)) = (&auth, &actions, map.key_position("auth"))
+        && (mapping::carries(&headers, auth)
+            || actions.values().any(|it| mapping::carries(&it.headers, auth)))
+    {
+        map.report().error(at, "the header that carries the credential can't be among constant `headers`");
+    }
     if let (Some(Auth::Query { name }), Some(actions)) = (&auth, &actions) {
         check_member(map, name, actions);
     }
@@ -79,6 +95,7 @@ fn read(map: &MapReading<'_>, report: &Report) -> Option<Service> {
         base_path,
         auth: auth?,
         allow_private,
+        headers,
         actions: actions?,
     })
 }
@@ -262,7 +279,20 @@ fn member_name(it: &Reading<'_>) -> Option<Auth> {
 fn check_member(map: &MapReading<'_>, member: &str, actions: &BTreeMap<ActionName, ServiceAction>) {
     let at = map.key_position("auth");
     for action in actions.values() {
-        let taken = |name: &&String| name.eq_ignore_ascii_case(member) && !action.in_path(name);
+        let taken = |name: &&String| {
+            !action.in_path(name)
+                && (name.eq_ignore_ascii_case(member) || action.mapping.member_of(name) == Some(member))
+        };
+        if let (Some(name), Some(at)) =
+            (action.mapping.query.keys().find(|name| name.eq_ignore_ascii_case(member)), at)
+        {
+            let message = format!(
+                "the query member `{member}` carries the credential, so `query` of `{}` can't have `{name}`",
+                action.name
+            );
+            map.report().error(at, message);
+            continue;
+        }
         if let (Some(name), Some(at)) = (action.names.iter().find(taken), at) {
             map.report().error(
                 at,
@@ -378,6 +408,7 @@ fn same_place(one: &ServiceAction, another: &ServiceAction) -> bool {
     one.method == another.method
         && one.path.overlaps(&another.path)
         && one.path.literalness(&another.path).is_eq()
+        && !one.mapping.body.differs(&another.mapping.body)
 }
 
 fn action(
@@ -432,6 +463,18 @@ fn action(
             quoted(name)
         ));
     }
+    let mapping = method.and_then(|method| {
+        let path: Vec<&str> = path.variables().collect();
+        let required: Vec<&str> = schema.iter().flat_map(ParamsSchema::required).collect();
+        Mapping::load(map, &mapping::Around { method, stream, names: &all, path: &path, required: &required })
+    });
+    let paging = match map.optional("paging") {
+        None => Some(None),
+        Some(it) => {
+            let kind = |name: &str| schema.as_ref().map_or(super::ParamType::Unknown, |it| it.kind(&[name]));
+            paging::load(&it, &all, kind).map(Some)
+        }
+    };
     let bound: Vec<String> = binds.into_iter().map(|bind| bind.value).collect();
     let mut claimed: Vec<String> = resource
         .variables()
@@ -467,6 +510,9 @@ fn action(
         members: members?,
         resolve,
         stream,
+        mapping: mapping?,
+        headers: mapping::headers(map),
+        paging: paging?,
     })
 }
 

@@ -401,6 +401,7 @@ impl Service {
             origin: self.origin.clone(),
             target,
             headers: Vec::new(),
+            fixed: self.headers.clone(),
             body: None,
             streamed: false,
         })

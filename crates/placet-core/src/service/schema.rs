@@ -93,6 +93,11 @@ impl ParamsSchema {
         properties(&self.schema).into_iter().flatten().map(|(name, _)| name.as_str())
     }
 
+    /// The properties that have to be there.
+    pub(super) fn required(&self) -> impl Iterator<Item = &str> {
+        self.schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+    }
+
     /// The first thing that is wrong, with its JSON pointer and without the value.
     pub(super) fn check(&self, params: &Value) -> Result<(), (String, String)> {
         self.validator

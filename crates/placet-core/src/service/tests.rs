@@ -222,6 +222,7 @@ fn only_what_render_writes_is_described_back() {
             origin,
             target: target.to_owned(),
             headers: Vec::new(),
+            fixed: Vec::new(),
             body,
             streamed: false,
         })

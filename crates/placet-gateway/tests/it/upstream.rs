@@ -155,6 +155,7 @@ pub(crate) fn gateway() -> Gateway {
 
 pub(crate) fn call(route: &Route, method: Method, body: Option<&str>) -> UpstreamCall {
     UpstreamCall {
+        fixed: Vec::new(),
         method,
         origin: route.origin().to_owned(),
         target: "/x?a=%2F".to_owned(),

@@ -231,6 +231,9 @@ impl View<'_> {
         say("effect", json!(declared.effect()));
         say("resource", declared.range().as_str().into());
         say("params", json!(declared.params_schema()));
+        if let Some(paging) = declared.paging() {
+            say("paging", json!(paging));
+        }
         let connection = |one: &Connection| json!({"id": one.id, "name": one.name});
         say("connections", connections.iter().map(connection).collect());
         say(

@@ -120,7 +120,7 @@ async fn arrival(app: &App, bearer: &Bearer, arrived: &Arrived, keyed: bool) -> 
     let query = arrived.target.split_once('?').map(|(_, query)| query);
     let body = match (&arrived.body, declared.stream()) {
         (ArrivedBody::Whole(body), false) => {
-            expect_json(arrived.content_type.as_deref())?;
+            expect_type(arrived.content_type.as_deref(), declared.content_type())?;
             Some(&**body)
         }
         (ArrivedBody::Stream(_), true) | (ArrivedBody::None, _) => None,
@@ -191,9 +191,14 @@ async fn found<'r>(
     let live = service.and_then(|service| rules.services.get(&*service)).ok_or_else(absent)?;
     let method = Method::from_name(&arrived.method).ok_or_else(absent)?;
     let path = arrived.target.split('?').next().unwrap_or_default();
+    // Of actions that only their bodies tell apart, which one it is can't be said before the body is there.
+    let body = match &arrived.body {
+        ArrivedBody::Whole(body) => Some(&**body),
+        _ => None,
+    };
     let place = |path: &str| {
-        let placed = live.service.place(method, path);
-        placed.filter(|placed| names(&bearer.chain, placed.action().name()))
+        let candidates = live.service.place_all(method, path);
+        candidates.keep(|action| names(&bearer.chain, action.name())).pick(body)
     };
     let (service, auth) = (live.service.name(), live.service.auth());
     let reach = connections::reach(app, &bearer.chain, service, auth, Some(&arrived.connection));
@@ -219,15 +224,16 @@ fn invalid(detail: impl Into<String>) -> Problem {
     Problem::of(Code::ParamsInvalid, detail)
 }
 
-/// Lets `application/json` through, in UTF-8, which is all that JSON is in (RFC 8259 §8.1).
-fn expect_json(content_type: Option<&str>) -> Result<(), Problem> {
+/// Lets the type of the action's bodies through, in UTF-8, which is all that JSON is in (RFC 8259 §8.1).
+fn expect_type(content_type: Option<&str>, declared: Option<&str>) -> Result<(), Problem> {
+    let declared = declared.unwrap_or("application/json");
     let mut parts = content_type.unwrap_or_default().split(';').map(|part| part.trim().to_ascii_lowercase());
-    let json = parts.next().as_deref() == Some("application/json");
-    if json && parts.all(|part| part == "charset=utf-8" || part == "charset=\"utf-8\"") {
-        Ok(())
-    } else {
-        Err(invalid("the body is JSON: send `Content-Type: application/json`"))
+    let fits = parts.next().as_deref() == Some(declared);
+    if fits && parts.all(|part| part == "charset=utf-8" || part == "charset=\"utf-8\"") {
+        return Ok(());
     }
+    let what = if declared == "application/json" { "JSON" } else { "a form" };
+    Err(invalid(format!("the body is {what}: send `Content-Type: {declared}`")))
 }
 
 /// Whether every authority of the chain names the action at all, whatever resource it is on.

@@ -20,6 +20,7 @@ use placet_core::{
     judge::Judgement,
     record::{EntryType, Envelope},
     refusal::Reason,
+    service::ServiceAction,
     time::Timestamp,
 };
 use placet_store::approvals;
@@ -152,7 +153,7 @@ pub(super) fn digest(
         method: described.call.method.as_str(),
         target: &format!("{}{}", described.call.origin, described.call.target),
         headers: &described.call.headers,
-        content_type: if described.call.body.is_some() { "application/json" } else { "" },
+        content_type: described.declared().and_then(ServiceAction::content_type).unwrap_or_default(),
         body: described.call.body.as_deref().unwrap_or_default(),
         params: &params,
         facts: &described.action.facts.bound(),
