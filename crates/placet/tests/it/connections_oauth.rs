@@ -1,8 +1,8 @@
 //! Connections with access tokens of somebody else's authorization server: asked for with the client's secret or a refresh
 //! token, renewed once by whoever comes first, parked where the server says no.
 
-use crate::stage::story;
-use placet_testkit::{Gate, Reply, Story, Upstream, fresh, until};
+use crate::stage::{PLACET, story};
+use placet_testkit::{Gate, Reply, Server, Story, Upstream, fresh, until};
 use serde_json::{Value, json};
 use std::{
     sync::{
@@ -66,9 +66,13 @@ impl Account {
     }
 
     fn get(&self, story: &Story) -> placet_testkit::Answer {
+        self.get_at(&story.server)
+    }
+
+    fn get_at(&self, server: &Server) -> placet_testkit::Answer {
         let body =
             json!({"service": self.name, "action": format!("{}.get", self.name), "params": {"id": "1"}});
-        story.client().post("/v1/actions").bearer(&self.token).json(&body).send()
+        server.client().post("/v1/actions").bearer(&self.token).json(&body).send()
     }
 
     /// The forms that came to the token endpoint.
@@ -284,4 +288,41 @@ fn a_server_that_says_nothing_parks_nothing() {
     healthy.store(2, Ordering::SeqCst);
     until("the server to be asked again", || (account.get(story).status == 200).then_some(()));
     assert_eq!(account.shown().last().unwrap(), "Bearer t2");
+}
+
+#[test]
+fn of_two_nodes_that_need_a_token_one_asks_for_it() {
+    let story = Story::on(Server::first_node(PLACET));
+    let other = story.server.another_node();
+    let gate = Gate::shut();
+    let account = Account::new(
+        &story,
+        vec![token("t0", 3600, None), token("t1", 1, Some("r1")), token("t2", 3600, Some("r2")).after(&gate)],
+    );
+    account.connect(&story, Some("r0")).expect(201);
+    // The other node learns of the service within a second.
+    until("the other node to act", || (account.get_at(&other).status == 200).then_some(()));
+    let auth =
+        json!({"type": "oauth2", "client_id": "placet", "client_secret": SECRET, "refresh_token": "r8"});
+    let path = format!("/v1/connections/{}", account.name);
+    story.admin().patch(&path).json(&json!({"auth": auth})).send().expect(200);
+    let statuses = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        let begin = || {
+            for server in [&story.server, &other] {
+                let (account, statuses) = (&account, &statuses);
+                scope.spawn(move || statuses.lock().unwrap().push(account.get_at(server).status));
+            }
+        };
+        until("the token to end", || {
+            begin();
+            (account.asked().len() > 2).then_some(())
+        });
+        (0..6).for_each(|_| begin());
+        gate.open();
+    });
+    let statuses = statuses.into_inner().unwrap();
+    assert!(statuses.len() > 12 && statuses.iter().all(|status| *status == 200), "{statuses:?}");
+    let asked = ["r0", "r8", "r1"].map(|token| format!("grant_type=refresh_token&refresh_token={token}"));
+    assert_eq!(account.asked(), asked);
 }
