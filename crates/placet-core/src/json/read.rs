@@ -47,7 +47,8 @@ impl Reader<'_> {
     }
 
     fn wrong(&self, what: &'static str) -> JsonError {
-        JsonError::Syntax { at: self.at, what }
+        // An escape that the text ends in was stepped over as if it were whole.
+        JsonError::Syntax { at: self.at.min(self.text.len()), what }
     }
 
     fn since(&self, start: usize) -> &str {

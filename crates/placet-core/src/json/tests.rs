@@ -63,6 +63,8 @@ fn what_is_not_json_is_refused() {
         assert!(parse(text.as_bytes()).is_err(), "{text:?}");
     }
     assert_eq!(parse(b"[\"\xff\"]").unwrap_err(), JsonError::NotUtf8 { at: 2 });
+    let unclosed = JsonError::Syntax { at: 2, what: "a string is not closed" };
+    assert_eq!(parse(b"\"\\").unwrap_err(), unclosed);
 }
 
 #[test]
