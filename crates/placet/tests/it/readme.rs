@@ -60,6 +60,7 @@ fn the_page_on_the_authorization_server_works_as_it_is_printed() {
             "\"affected_grants\":[\"gnt_",
             "{\"active\":false}",
             "\"authorization_servers\"",
+            "\"error\":\"authorization_pending\"",
             "ses_",
         ],
     );
