@@ -4,6 +4,7 @@
 
 mod following;
 mod retention;
+mod unused;
 
 use crate::{
     api::approvals,

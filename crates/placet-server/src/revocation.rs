@@ -113,8 +113,11 @@ pub async fn end(app: &Arc<App>, ending: Ending) -> Result<Ended, Problem> {
     Ok(ended)
 }
 
-/// The transaction.
-fn apply(app: &App, tx: &mut Tx<'_>, ending: &Ending, now: Timestamp) -> Result<Ended, Problem> {
+/// The transaction; whoever runs it says afterwards that authority has changed.
+///
+/// # Errors
+/// As [`end`].
+pub(crate) fn apply(app: &App, tx: &mut Tx<'_>, ending: &Ending, now: Timestamp) -> Result<Ended, Problem> {
     let mut survey = Survey { now, ..Survey::default() };
     let tops = tops(tx, &ending.what, now)?;
     for top in &tops {

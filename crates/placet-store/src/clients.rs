@@ -10,21 +10,21 @@ use crate::{
     tx::{Query, Row, Tx},
     versions::Version,
 };
-use placet_core::{agent::Agent, client::Metadata, id::AgentId, secret::KeyedHash};
+use placet_core::{agent::Agent, client::Metadata, id::AgentId, secret::KeyedHash, time::Timestamp};
 
 statements! {
     /// What was said about an agent.
-    FIND = "SELECT origin, url, document, acts_alone FROM clients WHERE agent = ?1";
+    FIND = "SELECT origin, url, document, acts_alone, last_used FROM clients WHERE agent = ?1";
     /// An agent with its secret and what was said about it.
     CREDENTIAL = concat!("SELECT ", agent_columns!("agents"), ", agents.secret, clients.origin, clients.url,
-                         clients.document, clients.acts_alone FROM agents LEFT JOIN clients ON clients.agent = agents.id
+                         clients.document, clients.acts_alone, clients.last_used FROM agents LEFT JOIN clients ON clients.agent = agents.id
                          WHERE agents.id = ?1");
     /// Says it.
     PUT = "INSERT INTO clients (agent, origin, document) VALUES (?1, 'administrator', ?2)
            ON CONFLICT (agent) DO UPDATE SET document = excluded.document";
     /// Says it of a client that nobody registered by hand.
-    ADOPT = "INSERT INTO clients (agent, origin, url, access_token, document, acts_alone)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (url) DO NOTHING";
+    ADOPT = "INSERT INTO clients (agent, origin, url, access_token, document, acts_alone, last_used)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (url) DO NOTHING";
     /// Whether it may act for itself.
     SET_ALONE = "UPDATE clients SET acts_alone = ?2 WHERE agent = ?1";
     /// The agent whose client_id is a URL.
@@ -73,11 +73,19 @@ pub struct StoredClient {
     /// Whether it may act for itself, and not only for people who asked it to: an administrator registered or
     /// confirmed it.
     pub acts_alone: bool,
+    /// The day on which it was used last, where nobody registered it by hand ([`crate::client_use`]).
+    pub last_used: Option<Timestamp>,
 }
 
 impl Default for StoredClient {
     fn default() -> Self {
-        Self { origin: Origin::Administrator, url: None, metadata: Metadata::default(), acts_alone: true }
+        Self {
+            origin: Origin::Administrator,
+            url: None,
+            metadata: Metadata::default(),
+            acts_alone: true,
+            last_used: None,
+        }
     }
 }
 
@@ -146,7 +154,8 @@ pub fn adopt(
         client.url.as_deref(),
         token,
         document::write(&client.metadata)?,
-        i64::from(client.acts_alone)
+        i64::from(client.acts_alone),
+        client.last_used
     ];
     if tx.execute(&ADOPT, &row)? == 0 { Err(Fault::Conflict("url")) } else { Ok(()) }
 }
@@ -185,5 +194,6 @@ fn read(row: &Row<'_>, at: usize) -> Result<StoredClient, Fault> {
         url: row.optional_text(at + 1)?,
         metadata: row.json(at + 2)?,
         acts_alone: row.boolean(at + 3)?,
+        last_used: row.optional_time(at + 4)?,
     })
 }

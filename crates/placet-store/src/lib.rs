@@ -13,6 +13,7 @@ pub mod agents;
 pub mod approvals;
 pub mod assertions;
 pub mod authorization_codes;
+pub mod client_use;
 pub mod clients;
 pub mod conclude;
 mod connection;
@@ -96,6 +97,7 @@ pub fn all_statements() -> Vec<(String, String)> {
         approvals::STATEMENTS,
         assertions::STATEMENTS,
         authorization_codes::STATEMENTS,
+        client_use::STATEMENTS,
         clients::STATEMENTS,
         conclude::STATEMENTS,
         connections::STATEMENTS,

@@ -44,6 +44,7 @@ pub(crate) const MIGRATIONS: &[(i64, &str)] = &[
     (25, include_str!("../migrations/0025_status_lists.sql")),
     (26, include_str!("../migrations/0026_providers.sql")),
     (28, include_str!("../migrations/0028_policy_stages.sql")),
+    (29, include_str!("../migrations/0029_unused_clients.sql")),
     (31, include_str!("../migrations/0031_purposes.sql")),
     (34, include_str!("../migrations/0034_renewed_connections.sql")),
 ];

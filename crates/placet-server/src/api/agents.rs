@@ -3,7 +3,7 @@
 //! Invariant: handle, labels, owner, level and the reach of a registration come from an administrator only; the only
 //! thing that works without one is confirming with the registration token.
 
-mod client;
+pub(crate) mod client;
 
 use super::{detail_types, query::QueryParams};
 use crate::{
@@ -37,13 +37,16 @@ use placet_core::{
     time::Timestamp,
 };
 use placet_store::{
-    Fault, Tx, agents,
+    Fault, Tx, agents, client_use,
     clients::{self, StoredClient},
     grants, waiting,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 /// The purpose under which registration tokens are hashed.
 pub const REGISTRATION_TOKEN: &str = "registration_token";
@@ -207,9 +210,24 @@ pub(crate) async fn list(
     caller.must_configure()?;
     query.only(&["after", "limit"])?;
     let (after, limit): (Option<AgentId>, usize) = (query.parsed("after")?, query.limit()?);
-    let found = app.store.read(move |q| agents::list(q, after, limit)).await?;
+    let read = app.store.read(move |q| {
+        let found = agents::list(q, after, limit)?;
+        let used = match (found.first(), found.last()) {
+            (Some(first), Some(last)) => client_use::of_page(q, first.id, last.id)?,
+            _ => HashMap::new(),
+        };
+        Ok::<_, Fault>((found, used))
+    });
+    let (found, used) = read.await?;
     let next = if found.len() == limit { found.last().map(|agent| agent.id) } else { None };
-    let agents: Vec<Value> = found.iter().map(|agent| Value::Object(shown(agent, None, None))).collect();
+    let shown = |agent: &Agent| {
+        let mut shown = shown(agent, None, None);
+        if agent.state != AgentState::Ended {
+            client::show_use(&mut shown, used.get(&agent.id).copied(), app.idle_registrations);
+        }
+        Value::Object(shown)
+    };
+    let agents: Vec<Value> = found.iter().map(shown).collect();
     Ok(Json(json!({"agents": agents, "next": next})))
 }
 
@@ -235,7 +253,11 @@ pub async fn show(
     let read =
         app.store.read(move |q| Ok::<_, Fault>((grants::find(q, registration)?, clients::find(q, id)?)));
     let (grant, client) = read.await?;
-    Ok(Json(Value::Object(shown(&agent, grant.as_ref(), Some(&client)))))
+    let mut shown = shown(&agent, grant.as_ref(), Some(&client));
+    if agent.state != AgentState::Ended {
+        client::show_use(&mut shown, client.last_used, app.idle_registrations);
+    }
+    Ok(Json(Value::Object(shown)))
 }
 
 /// What may be changed, beside what the agent is as a client; what is left out stays. `owner: null` takes the owner
@@ -360,6 +382,8 @@ pub async fn activate(
                 (AgentState::Suspended, Some(_)) => {
                     // After a restore there may be some that wait from before.
                     waiting::end_of_agent(tx, id)?;
+                    // Or it would end at once, after a long pause.
+                    client_use::note(tx, id, inner.clock.now())?;
                     agents::resume(tx, id, agent.version)?
                 }
                 (AgentState::Inactive, Some(_)) => {

@@ -4,7 +4,7 @@
 //!
 //! Invariant: a transaction drops at most [`BATCH`] rows of a kind, and between two others have their turn.
 
-use super::{Failure, Health, turn, turns};
+use super::{Failure, Health, turn, turns, unused};
 use crate::app::App;
 use placet_core::time::Timestamp;
 use placet_store::{Fault, Tx, providers, purposes, retention, second_factors, status_lists};
@@ -31,7 +31,8 @@ pub(super) async fn run(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
     let mut health = Health::of(&app, "letting go of what is old", EVERY);
     let mut turns = turns(EVERY);
     while turn(&mut turns, &mut stopped).await {
-        health.note(&once(&app, &stopped).await);
+        let dropped = once(&app, &stopped).await;
+        health.note(&dropped.and(unused::end(&app, &stopped).await));
     }
 }
 

@@ -28,10 +28,17 @@ use placet_core::{
     id::AgentId,
     jose::KeySet,
     secret::{KeyedHash, Secret},
+    time::Timestamp,
 };
-use placet_store::registrations;
+use placet_store::{client_use, registrations};
 use quick_cache::sync::Cache;
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
 
 /// The purpose under which client secrets are hashed.
 pub const CLIENT_SECRET: &str = "client_secret";
@@ -52,6 +59,8 @@ pub struct Client {
     /// The public keys that its metadata has in it.
     keys: Option<KeySet>,
     secret: KeyedHash,
+    /// The day on which it was used last, in microseconds; none where that is not noted.
+    last_used: Option<AtomicI64>,
     generation: u64,
 }
 
@@ -83,6 +92,19 @@ impl Client {
     /// `unauthorized_client` (RFC 6749 §5.2).
     pub fn must_use(&self, grant_type: GrantType) -> Result<(), OAuthError> {
         may_use(&self.metadata, grant_type)
+    }
+
+    /// Whether it is to be noted that the client is used, which is once a day.
+    pub(super) fn use_is_due(&self, now: Timestamp) -> bool {
+        let today = client_use::day(now).as_micros();
+        self.last_used.as_ref().is_some_and(|day| day.load(Ordering::Relaxed) < today)
+    }
+
+    /// That was noted.
+    pub(super) fn use_was_noted(&self, now: Timestamp) {
+        if let Some(day) = &self.last_used {
+            day.fetch_max(client_use::day(now).as_micros(), Ordering::Relaxed);
+        }
     }
 }
 
@@ -363,6 +385,7 @@ pub(super) async fn find(app: &App, id: AgentId) -> Result<Option<Arc<Client>>, 
         acts_alone: stored.acts_alone,
         keys,
         secret,
+        last_used: stored.last_used.map(|day| AtomicI64::new(day.as_micros())),
         generation,
     });
     app.clients.0.insert(id, Arc::clone(&client));

@@ -29,7 +29,7 @@ use base::{Found, Spend};
 use placet_core::{
     chain::{Chain, Link},
     grant::{Authority, Exceeds, Grant},
-    id::TokenId,
+    id::{AgentId, TokenId},
     intent::Stated,
     record::{EntryType, Envelope},
     refusal::{Code, Reason},
@@ -38,7 +38,8 @@ use placet_core::{
     time::Timestamp,
 };
 use placet_store::{
-    Fault, Issue, PreparedEntry, delegations, grants, lineage, status_lists, tasks, trusted_issuers,
+    Fault, Issue, PreparedEntry, client_use, delegations, grants, lineage, status_lists, tasks,
+    trusted_issuers,
 };
 pub(crate) use reach::named_audience;
 pub use reach::{audience, within_level};
@@ -124,9 +125,11 @@ pub async fn issue(
         let authority = reach::authority(app, client, &found, &request, params, now)?;
         let mut plan = plan(app, client, &found, authority, params, now).await?;
         plan.placed = filling::place(app, &plan.chain, now).await?;
+        plan.noted = client.use_is_due(now).then_some(client.agent.id);
         let jti = clock::fresh(now);
         match commit(app, &found, &plan, params, jti, source, now).await? {
             Committed::Done(salt) => {
+                client.use_was_noted(now);
                 let (ends, is_child) = (found.base.ends, found.is_child);
                 let stays_bound = found.base.stays_bound;
                 let status = plan.placed.as_ref().map(|placed| &placed.claim);
@@ -168,12 +171,14 @@ struct Plan {
     grant: Option<Grant>,
     /// Where the token stands in a list of statuses, where it does.
     placed: Option<Placed>,
+    /// Whose use is to be noted, if anybody's.
+    noted: Option<AgentId>,
 }
 
 impl Plan {
     /// Another token of what there is.
     fn of(chain: Chain) -> Self {
-        Self { chain, task: None, grant: None, placed: None }
+        Self { chain, task: None, grant: None, placed: None, noted: None }
     }
 }
 
@@ -246,6 +251,7 @@ async fn plan(
         task: new_task,
         grant: Some(grant),
         placed: None,
+        noted: None,
     })
 }
 
@@ -272,7 +278,7 @@ pub fn extended(
 
 /// What nothing else can collide with: it needs no turn of the control plane.
 fn on_its_own(found: &Found, plan: &Plan, entry: &PreparedEntry) -> Result<Option<Issue>, Fault> {
-    if !matches!(found.base.spends, Spend::Nothing) {
+    if !matches!(found.base.spends, Spend::Nothing) || plan.noted.is_some() {
         return Ok(None);
     }
     let place = plan.placed.as_ref().map(|placed| placed.place);
@@ -320,7 +326,7 @@ async fn commit(
     let stamps = plan.chain.stamps().to_vec();
     let leaf = plan.chain.leaf().grant.id;
     let (task, grant, spends) = (plan.task.clone(), plan.grant.clone(), found.base.spends.clone());
-    let narrows = found.again;
+    let (narrows, noted) = (found.again, plan.noted);
     let place = plan.placed.as_ref().map(|placed| placed.place);
     let written = app
         .store
@@ -384,6 +390,9 @@ async fn commit(
             }
             if let Some(word) = &word {
                 trusted_issuers::note(tx, word.issuer(), leaf)?;
+            }
+            if let Some(agent) = noted {
+                client_use::note(tx, agent, now)?;
             }
             tx.record(entry.clone())?;
             Ok::<_, Fault>(Committed::Done(salt))

@@ -10,6 +10,7 @@
 
 use super::client::CLIENT_SECRET;
 use crate::{
+    api::agents::client::date,
     app::App,
     body::JsonBody,
     caller::Source,
@@ -36,7 +37,7 @@ use placet_core::{
     time::Timestamp,
 };
 use placet_store::{
-    Fault, Tx,
+    Fault, Tx, client_use,
     clients::{self, Origin},
     registrations::{self, Registration},
 };
@@ -92,6 +93,7 @@ pub async fn create(
         metadata,
     };
     let mut answer = described(&app, new.id, now, &new.metadata);
+    answer.extend(lasting(&app, Some(new.expires), None));
     tell(&mut answer, "registration_access_token", &access)?;
     if new.metadata.token_endpoint_auth_method.is_secret() {
         tell(&mut answer, "client_secret", &secret)?;
@@ -128,7 +130,9 @@ pub async fn show(
     let (id, offered) = presented(&app, &id, &headers)?;
     let now = app.clock.now();
     let found = app.store.read(move |q| own(q, id, offered, now)).await?.ok_or_else(wrong_token)?;
-    Ok(answer(described(&app, id, found.created(), found.metadata())))
+    let mut shown = described(&app, id, found.created(), found.metadata());
+    shown.extend(found.lasting(&app));
+    Ok(answer(shown))
 }
 
 /// `PUT /oauth/register/{client_id}` (RFC 7592 §2.2): replaces all that the client said.
@@ -185,9 +189,9 @@ pub async fn replace(
                 record_change(&inner, tx, id, &new, source, now)?;
             }
         }
-        Ok::<_, Problem>(Some(Ok((renewed, found.created()))))
+        Ok::<_, Problem>(Some(Ok((renewed, found))))
     });
-    let (renewed, created) = match written.await? {
+    let (renewed, found) = match written.await? {
         None => return Err(wrong_token()),
         Some(Err(())) => {
             return Err(OAuthError::new(
@@ -198,7 +202,8 @@ pub async fn replace(
         Some(Ok(written)) => written,
     };
     app.bearers.authority_changed();
-    let mut shown = described(&app, id, created, &metadata);
+    let mut shown = described(&app, id, found.created(), &metadata);
+    shown.extend(found.lasting(&app));
     if renewed {
         tell(&mut shown, "client_secret", &secret)?;
     }
@@ -240,7 +245,7 @@ pub async fn remove(
 /// A client that changes what it said.
 enum Own {
     Waiting(Registration),
-    Confirmed { metadata: Metadata, secret: KeyedHash, created: Timestamp },
+    Confirmed { metadata: Metadata, secret: KeyedHash, created: Timestamp, last_used: Option<Timestamp> },
 }
 
 impl Own {
@@ -262,6 +267,14 @@ impl Own {
         match self {
             Self::Waiting(row) => row.created,
             Self::Confirmed { created, .. } => *created,
+        }
+    }
+
+    /// What it is told about how long it lasts.
+    fn lasting(&self, app: &App) -> Map<String, Value> {
+        match self {
+            Self::Waiting(row) => lasting(app, Some(row.expires), None),
+            Self::Confirmed { last_used, .. } => lasting(app, None, *last_used),
         }
     }
 }
@@ -288,6 +301,7 @@ fn own(
             metadata: client.metadata,
             secret,
             created: agent.created,
+            last_used: client.last_used,
         }))
 }
 
@@ -333,6 +347,20 @@ fn described(app: &App, id: AgentId, created: Timestamp, metadata: &Metadata) ->
         answer.insert("client_secret_expires_at".into(), 0.into());
     }
     answer
+}
+
+/// When a client ends that waits until then, or that stays unused from now on: in seconds, and 0 where it does not, as for
+/// its secret (RFC 7591 §3.2.1).
+fn lasting(app: &App, waits: Option<Timestamp>, last_used: Option<Timestamp>) -> Map<String, Value> {
+    let mut told = Map::new();
+    let day = last_used.filter(|day| day.as_micros() > 0);
+    if let Some(day) = day {
+        told.insert("client_last_used".into(), date(day).into());
+    }
+    let unused = || day.zip(app.idle_registrations).and_then(|(day, idle)| client_use::ends(day, idle));
+    let end = waits.or_else(unused);
+    told.insert("client_expires_at".into(), end.map_or(0, Timestamp::as_seconds).into());
+    told
 }
 
 fn tell(answer: &mut Map<String, Value>, name: &str, secret: &Secret) -> Result<(), OAuthError> {

@@ -66,7 +66,7 @@ const SCOPE: &str = "name!: text, description!: text, includes!: [text], roles!:
 const AGENT: &[(u16, Gives)] = &[(
     200,
     Gives::Json(concat!(
-        "client_id!: text, agent_name!: text, description: text, owner: text?, labels: object, max_scope_level: text, default_scopes: [text], state!: text, created: time, registration_grant: text, client_secret: text, client_id_url: text, acts_alone: flag, authorization_details_types: [text], ",
+        "client_id!: text, agent_name!: text, description: text, owner: text?, labels: object, max_scope_level: text, default_scopes: [text], state!: text, created: time, registration_grant: text, client_secret: text, client_id_url: text, acts_alone: flag, last_used: text, ends_unused: time, authorization_details_types: [text], ",
         client!()
     )),
 )];
@@ -74,7 +74,7 @@ const AGENT: &[(u16, Gives)] = &[(
 macro_rules! registered {
     () => {
         concat!(
-            "client_id!: text, client_id_issued_at!: int, registration_client_uri!: text, client_secret: text, client_secret_expires_at: int, registration_access_token: text, ",
+            "client_id!: text, client_id_issued_at!: int, registration_client_uri!: text, client_secret: text, client_secret_expires_at: int, client_last_used: text, client_expires_at!: int, registration_access_token: text, ",
             client!()
         )
     };

@@ -21,6 +21,8 @@ mod status;
 #[cfg(test)]
 mod tokens;
 #[cfg(test)]
+mod unused;
+#[cfg(test)]
 mod waiting;
 #[cfg(test)]
 mod world;

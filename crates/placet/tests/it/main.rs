@@ -35,6 +35,8 @@ mod clients_keys;
 #[cfg(test)]
 mod clients_registration;
 #[cfg(test)]
+mod clients_unused;
+#[cfg(test)]
 mod commands;
 #[cfg(test)]
 mod connections;

@@ -8,13 +8,15 @@ use placet_core::{
     client::{Author, MEMBERS, Metadata},
     id::AgentId,
     refusal::Code,
+    time::Timestamp,
 };
 use placet_store::{
-    Tx,
+    Tx, client_use,
     clients::{self, Origin, StoredClient},
 };
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+use std::time::Duration;
 
 /// Takes the members about the client out of a body; the others are read as `T`.
 ///
@@ -61,6 +63,7 @@ pub(super) async fn new(
         url: Some(url.to_owned()),
         metadata: (*metadata).clone(),
         acts_alone: true,
+        last_used: None,
     })
 }
 
@@ -107,6 +110,21 @@ pub(super) fn change(
     let needs_secret = has_secret(&metadata) && !has_secret(&before.metadata);
     clients::put(tx, id, &metadata)?;
     Ok(Changed { client: StoredClient { metadata, ..before }, needs_secret })
+}
+
+/// Adds when a client that nobody registered by hand was used last, and when it ends if it stays unused.
+pub(super) fn show_use(shown: &mut Map<String, Value>, last_used: Option<Timestamp>, idle: Option<Duration>) {
+    let Some(day) = last_used.filter(|day| day.as_micros() > 0) else { return };
+    shown.insert("last_used".into(), date(day).into());
+    if let Some(end) = idle.and_then(|idle| client_use::ends(day, idle)) {
+        shown.insert("ends_unused".into(), json!(end));
+    }
+}
+
+/// The date of a day, like `2026-11-23`.
+pub(crate) fn date(day: Timestamp) -> String {
+    let text = day.to_string();
+    text.split_once('T').map_or(text.clone(), |(date, _)| date.to_owned())
 }
 
 /// Adds what is said about the client to what is shown of the agent.

@@ -23,7 +23,7 @@ use placet_core::{
     time::Timestamp,
 };
 use placet_store::{
-    Fault, Tx, agents,
+    Fault, Tx, agents, client_use,
     clients::{self, Origin, StoredClient},
     grants, registrations,
 };
@@ -91,7 +91,8 @@ async fn by_document(app: &App, url: &str) -> Result<Option<Named>, OAuthError> 
     }
     let metadata = document::read(app, url).await?;
     let now = app.clock.now();
-    let named = would_be(app, id_of(app, url), url, (*metadata).clone(), &template, Origin::Document, now);
+    let id = next_id(app, url).await?;
+    let named = would_be(app, id, url, (*metadata).clone(), &template, Origin::Document, now);
     Ok(Some(named))
 }
 
@@ -139,9 +140,23 @@ pub(crate) fn would_be(
 }
 
 /// The id that the agent of a document has when somebody confirms it: always the same, so that what a person is shown
-/// and what they confirm are of one agent.
-fn id_of(app: &App, url: &str) -> AgentId {
-    let hash = app.secrets.hashing.hash("document_client", url.as_bytes());
+/// and what they confirm are of one agent. One that fell out of use has ended for good, so the next has another.
+async fn next_id(app: &App, url: &str) -> Result<AgentId, OAuthError> {
+    let mut before = 0;
+    loop {
+        let id = id_of(app, url, before);
+        if app.store.read(move |q| agents::find(q, id)).await?.is_none() {
+            return Ok(id);
+        }
+        before += 1;
+    }
+}
+
+/// The id of the agent of a document that had so many before.
+fn id_of(app: &App, url: &str, before: u32) -> AgentId {
+    // No URL has a space in it.
+    let name = if before == 0 { url.to_owned() } else { format!("{url} {before}") };
+    let hash = app.secrets.hashing.hash("document_client", name.as_bytes());
     let mut entropy = [0; 10];
     for (to, from) in entropy.iter_mut().zip(hash.as_bytes()) {
         *to = *from;
@@ -213,7 +228,7 @@ pub fn confirm(
     };
     agents::insert(tx, &named.agent, secret, registration_token)?;
     let url = (origin == Origin::Document).then(|| named.id.clone());
-    let client = StoredClient { origin, url, metadata, acts_alone };
+    let client = StoredClient { origin, url, metadata, acts_alone, last_used: Some(client_use::day(now)) };
     clients::adopt(tx, named.agent.id, &client, access_token)?;
     grants::insert(tx, &named.registration)?;
     let envelope = Envelope {
