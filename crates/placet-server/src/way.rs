@@ -21,6 +21,7 @@ pub(crate) mod outcome;
 mod passing;
 pub(crate) mod permits;
 mod shaped;
+mod turns;
 pub mod wait;
 
 use crate::{

@@ -4,17 +4,17 @@
 //! answer is read whole. Of one that is no success only the status passes: its body is not laid out as a rule expects.
 //!
 //! It is work for a processor, as much as an answer is large: done off the threads that serve requests, few at once, and
-//! after what happened upstream was recorded.
+//! after what happened upstream was recorded. Agents take turns at it, each with all that it has handed authority to.
 //!
 //! Invariant: what can't be shaped is withheld; that the action was carried out is recorded and told all the same.
 
-use super::{Described, outcome::Form};
+use super::{Described, outcome::Form, turns::Turns};
 use crate::{app::App, bearer::Bearer, problem::Problem, rules::LiveService};
 use axum::body::Bytes;
 use placet_core::{
     action::Action,
     call::Method,
-    id::ActionId,
+    id::{ActionId, AgentId},
     json,
     judge::{self, Judgement, Request},
     record::{EntryType, Envelope},
@@ -24,7 +24,6 @@ use placet_core::{
 };
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
-use tokio::sync::Semaphore;
 
 /// Says that rules have a say in what comes back: what is missing may be there all the same.
 const SHAPED: &str = "placet-shaped";
@@ -32,8 +31,8 @@ const SHAPED: &str = "placet-shaped";
 /// How many answers are shaped at once.
 const AT_ONCE: usize = 2;
 
-/// One for the process, as processors are.
-static SHAPING: Semaphore = Semaphore::const_new(AT_ONCE);
+/// One for the process, as processors are. By the agent at the root of the lineage: children are no further shares.
+static SHAPING: Turns<AgentId> = Turns::new(AT_ONCE);
 
 /// What is done to the answer of one action.
 pub(super) struct Shaping {
@@ -66,7 +65,7 @@ impl Shaping {
     /// # Errors
     /// [`Withheld`], where there is a body that can't be shaped.
     pub(super) async fn result(self, form: Form, result: Value) -> Result<(Form, Value), Withheld> {
-        aside(move || self.shape_result(form, result)).await
+        aside(self.party(), move || self.shape_result(form, result)).await
     }
 
     /// Shapes the body of a successful answer that says it is JSON; `None` where there is none.
@@ -77,12 +76,17 @@ impl Shaping {
         if body.is_empty() {
             return Ok(None);
         }
-        aside(move || {
+        aside(self.party(), move || {
             let value = json::parse(&body).map_err(|_| Withheld::NotJson)?;
             let shaped = self.value(value)?;
             serde_json::to_vec(&shaped).map(Some).map_err(|_| Withheld::NotJson)
         })
         .await
+    }
+
+    fn party(&self) -> AgentId {
+        let chain = &self.bearer.chain;
+        chain.links().last().map_or(chain.agent().id, |root| root.agent.id)
     }
 
     fn shape_result(&self, form: Form, result: Value) -> Result<(Form, Value), Withheld> {
@@ -116,11 +120,12 @@ impl Shaping {
     }
 }
 
-/// Does the work off the threads that serve requests, when it is its turn. What stops with a bug is withheld.
+/// Does the work off the threads that serve requests, when it is the party's turn. What stops with a bug is withheld.
 async fn aside<T: Send + 'static>(
+    party: AgentId,
     work: impl FnOnce() -> Result<T, Withheld> + Send + 'static,
 ) -> Result<T, Withheld> {
-    let turn = SHAPING.acquire().await.map_err(|_| Withheld::Stopped)?;
+    let turn = SHAPING.take(party).await.ok_or(Withheld::Stopped)?;
     let work = move || {
         // Held until the work is done, also where its request is gone by then.
         let _held = turn;

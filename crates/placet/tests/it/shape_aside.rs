@@ -68,6 +68,38 @@ fn a_kill_while_answers_are_shaped_leaves_nothing_unknown() {
     assert_eq!(outcomes, ["done"; MANY + 1]);
 }
 
+#[test]
+fn one_agents_costly_answers_are_not_what_another_waits_for() {
+    const MANY: usize = 20;
+    let story = Story::new(PLACET);
+    let (_, hog) = story.ready(COSTLY);
+    let (_, other) =
+        story.ready("  - {name: own, allow: [orders.*], shape: {rows: {at: $.orders, where: item.mine}}}\n");
+    let gate = Gate::shut();
+    story.shop.reply("/customers/1/orders", Reply::json(200, &costly()).after(&gate));
+    let rows = json!({"orders": [{"mine": true}, {"mine": false}]});
+    story.shop.reply("/customers/2/orders", Reply::json(200, &rows));
+    let (before, answered) = (written(&story), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for _ in 0..MANY {
+            let request = story.acting(&hog, "orders.list", &json!({"customer_id": "1"}));
+            let answered = &answered;
+            scope.spawn(move || {
+                request.send().expect(200);
+                answered.fetch_add(1, Ordering::SeqCst);
+            });
+        }
+        until("all to be under way", || (written(&story) == before + MANY as u64).then_some(()));
+        gate.open();
+        until("all outcomes", || (written(&story) == before + 2 * MANY as u64).then_some(()));
+        // All that is left of them is to be shaped.
+        let answer = story.act(&other, "orders.list", &json!({"customer_id": "2"})).expect(200);
+        let answered = answered.load(Ordering::SeqCst);
+        assert_eq!(answer.at("/result/body"), &json!({"orders": [{"mine": true}]}));
+        assert!(answered + 4 < MANY, "{answered} of another's were answered first");
+    });
+}
+
 /// An upstream that answers every request with these bytes and hangs up. Its base URL.
 fn raw(reply: &Arc<Mutex<String>>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
