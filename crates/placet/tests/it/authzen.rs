@@ -2,6 +2,7 @@
 //! charged.
 
 use crate::parties::{read, stage};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use placet_testkit::{Agent, Answer, Client, fresh, until};
 use serde_json::{Value, json};
 
@@ -229,6 +230,48 @@ fn a_page_token_names_nothing_that_was_not_found() {
         assert_eq!(pages(&post, &search, 1), *expected.as_array().unwrap());
         assert!(looked_at.get() >= 3, "what is hidden was not looked at");
     }
+}
+
+#[test]
+fn a_page_token_of_subjects_names_no_agent() {
+    let server = registered();
+    let readers: Vec<Agent> = (0..3).map(|_| clerk("user", FIXTURE)).collect();
+    // Last of all, and not among the results.
+    let hidden = stage().story.agent(&fresh("hidden-")).register();
+    let (search, seen) = (
+        json!({"subject": {"type": "agent"}, "action": {"name": "read"}, "resource": {"type": "record", "id": "record-1"}}),
+        std::cell::RefCell::new(Vec::new()),
+    );
+    let post = |body: &Value| {
+        let answer = server.post("/access/v1/search/subject", body);
+        let token = answer.text("/page/next_token");
+        let mark = token.split_once('.').map(|(_, mark)| mark).unwrap_or_default();
+        let bytes = URL_SAFE_NO_PAD.decode(mark).expect("a mark in base64url");
+        for text in [token.as_bytes(), &bytes] {
+            assert!(!String::from_utf8_lossy(text).contains("agt_"), "{token}");
+        }
+        seen.borrow_mut().push(token);
+        answer
+    };
+    let found = pages(&post, &search, 2);
+    assert!(!found.iter().any(|one| one["id"] == json!(hidden.id)));
+    assert!(readers.iter().all(|agent| found.iter().any(|one| one["id"] == json!(agent.id))));
+    let seen = seen.into_inner();
+    let first = seen.first().filter(|token| !token.is_empty()).expect("several pages");
+    // Of another search, and changed.
+    let with = |token: &str, name: &str| {
+        let mut body = search.clone();
+        body["page"] = json!({"token": token});
+        body["action"]["name"] = json!(name);
+        server.post("/access/v1/search/subject", &body)
+    };
+    with(first, "read").expect(200);
+    with(first, "write").refused(400, "request_invalid");
+    let (seal, mark) = first.split_once('.').unwrap();
+    let mut bytes = URL_SAFE_NO_PAD.decode(mark).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    with(&format!("{seal}.{}", URL_SAFE_NO_PAD.encode(bytes)), "read").refused(400, "request_invalid");
+    with(&format!("{seal}.{}", hidden.id), "read").refused(400, "request_invalid");
 }
 
 #[test]

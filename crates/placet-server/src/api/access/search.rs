@@ -21,9 +21,12 @@ use crate::{
     rules::Rules,
 };
 use axum::{Json, extract::State};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use placet_core::{
     id::AgentId,
     pattern::{ActionName, ResourcePattern, ResourceUri},
+    refusal::Code,
+    seal::{Aad, SealEntropy, Sealed},
     secret::sha256,
 };
 use placet_store::agents;
@@ -97,6 +100,29 @@ impl Search {
         let part: Vec<&str> = behind.iter().take(self.limit).map(String::as_str).collect();
         let last = part.last().filter(|_| behind.len() > part.len()).map(|last| mark(last));
         Ok((part, last))
+    }
+
+    /// A mark of the last agent that was looked at. It is not for whoever asks to know: it may not be among the results.
+    fn sealed(&self, app: &App, agent: AgentId) -> Answer<String> {
+        let failed = |_| Problem::of(Code::Internal, "the token of a page could not be made");
+        let entropy = SealEntropy::new(crate::clock::entropy());
+        let sealed = app.secrets.vault.seal(&self.aad(), entropy, agent.to_string().as_bytes());
+        Ok(URL_SAFE_NO_PAD.encode(sealed.map_err(failed)?.to_bytes()))
+    }
+
+    /// The agent that a mark is of, where one came.
+    fn opened(&self, app: &App) -> Answer<Option<AgentId>> {
+        if self.after.is_empty() {
+            return Ok(None);
+        }
+        let sealed = URL_SAFE_NO_PAD.decode(&self.after).ok().and_then(|it| Sealed::from_bytes(&it).ok());
+        let opened = sealed.and_then(|sealed| app.secrets.vault.open(&self.aad(), &sealed).ok());
+        let id = opened.and_then(|opened| std::str::from_utf8(opened.expose()).ok()?.parse().ok());
+        id.map(Some).ok_or_else(|| invalid("`page.token` is not of this search"))
+    }
+
+    fn aad(&self) -> Aad<'_> {
+        Aad { kind: "search_page", row: &self.seal, version: 1 }
     }
 
     fn page(&self, results: Vec<Value>, last: Option<&str>) -> Json<Value> {
@@ -290,15 +316,13 @@ pub(crate) async fn subject(
     let (candidates, last) = match &asking {
         Asking::Caller(Caller::Agent(bearer)) => (vec![bearer.chain.agent().clone()], None),
         _ => {
-            let after: Option<AgentId> = match search.after.as_str() {
-                "" => None,
-                id => Some(id.parse().map_err(|_| invalid("`page.token` is not of this search"))?),
-            };
+            let after = search.opened(&app)?;
             let limit = search.limit;
             let mut found = app.store.read(move |q| agents::list(q, after, limit + 1)).await?;
             let more = found.len() > limit;
             found.truncate(limit);
-            let last = found.last().filter(|_| more).map(|agent| agent.id.to_string());
+            let last =
+                found.last().filter(|_| more).map(|agent| search.sealed(&app, agent.id)).transpose()?;
             (found, last)
         }
     };
