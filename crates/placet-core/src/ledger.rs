@@ -4,14 +4,16 @@
 //! only changes the maximum. Amounts are whole numbers: 1 for a `count`, a `rate` and `concurrent`, millionths for a
 //! `sum`.
 //!
-//! Invariant: nothing here holds or changes a counter. The store does, inside the commit point, and it alone knows
-//! what is used.
+//! Invariant: nothing here holds or changes a counter that counts. The store does, inside the commit point, and it alone
+//! knows what is used; a [`Book`] is for asking what would have been.
 
+mod book;
 mod charge;
 mod rate;
 mod read;
 mod window;
 
+pub use book::Book;
 pub use charge::{Charge, Meter, Standing};
 pub use rate::{Emptied, MOST, Rate};
 

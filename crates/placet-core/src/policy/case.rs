@@ -9,6 +9,7 @@
 mod coverage;
 mod expected;
 mod given;
+mod history;
 mod outcome;
 mod probes;
 mod read;
@@ -18,6 +19,7 @@ mod tests;
 
 pub use coverage::{Coverage, PolicyCoverage, RuleCoverage};
 pub use expected::{Difference, Expected};
+pub use history::{History, Incomplete, Missed};
 pub use outcome::Outcome;
 pub use probes::probes;
 
@@ -26,8 +28,8 @@ use crate::{
     action::Action,
     chain::Chain,
     diagnostic::{Diagnostic, Position},
-    judge::{self, Observation, Request, Trace, Verdict},
-    ledger::Standing,
+    judge::{self, AppliedLimit, Observation, Request, Trace, Verdict},
+    ledger::{Charge, Standing},
     refusal::Reason,
     service::{Service, ServiceAction},
     shape::Shape,
@@ -160,18 +162,33 @@ pub struct ChosenRule {
 }
 
 impl Case {
-    /// One test as JSON, of an action that no service declares.
+    /// One test as JSON, of an action that one of these services declares or none.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn from_json(test: &Value) -> Result<Self, Vec<Diagnostic>> {
+    pub fn from_json(test: &Value, services: &[Service]) -> Result<Self, Vec<Diagnostic>> {
         let document = serde_json::json!({ "tests": [test] }).to_string();
-        let (suite, _) = Suite::load(document.as_bytes(), None, Vec::new(), Vec::new())?;
-        suite.cases.into_iter().next().ok_or_else(Vec::new)
+        let (root, report) = crate::yaml::parse(document.as_bytes(), None)?;
+        let policies = PolicySet::new(Vec::new());
+        let about = read::About { policies: &policies, first: None, services };
+        let cases = read::cases(&root, &report, &about);
+        let (cases, _) = report.finish(cases)?;
+        cases.into_iter().next().ok_or_else(Vec::new)
     }
 
     /// Decides it by these policies.
     pub fn decide(&self, policies: &PolicySet) -> Decided {
+        self.decide_on(policies, |limit, charge| {
+            spent::standing(&self.spent, policies, &self.chain, limit, charge, self.now)
+        })
+    }
+
+    /// Decides it by these policies, on counters that stand as `standing` says.
+    fn decide_on(
+        &self,
+        policies: &PolicySet,
+        standing: impl Fn(Option<&AppliedLimit>, &Charge) -> Standing,
+    ) -> Decided {
         let action = match &self.action {
             Ok(action) => action,
             Err(reason) => {
@@ -190,13 +207,8 @@ impl Case {
         let (judgement, mut trace) = judge::traced(&bound, &request);
         let judgement = judge::denied_if_blind(judgement, &bound, &request, self.declared.as_ref());
         let of = |index: usize| trace.limits.get(index);
-        let standings: Vec<Standing> = trace
-            .charges
-            .iter()
-            .map(|charge| {
-                spent::standing(&self.spent, policies, &self.chain, of(charge.limit), charge, self.now)
-            })
-            .collect();
+        let standings: Vec<Standing> =
+            trace.charges.iter().map(|charge| standing(of(charge.limit), charge)).collect();
         trace.stand(&standings);
         let (decision, reasons) = judge::counted(&judgement, &self.chain, &standings);
         let rules = if decision == Verdict::Deny { &[] } else { &*judgement.chosen };

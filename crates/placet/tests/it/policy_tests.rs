@@ -4,7 +4,7 @@ use crate::{
     process::{run, stderr},
     stage::{PLACET, story},
 };
-use placet_testkit::{Story, fresh};
+use placet_testkit::{Reply, Story, fresh};
 use serde_json::{Map, Value, json};
 use std::{fs, path::Path};
 
@@ -301,24 +301,39 @@ fn versions_are_compared_on_what_was_recorded() {
     let replay = || run(&["policy", "test", "--replay", "new.yaml"]);
     let diff = || run(&["policy", "diff", &agent.handle, "new.yaml", "--record"]);
 
+    let told = |change: &Value| {
+        format!("{} {} {}", change["asked"]["params"]["amount"], change["decided"], change["now"]["decision"])
+    };
     fs::write(&file, format!("{head}{rules}")).unwrap();
     let (code, report, said) = replay();
-    assert_eq!((code, &report["replayed"]), (Some(0), &json!(4)), "{report:#} {said}");
-    let left: Vec<_> = report["left_out"].as_object().unwrap().iter().collect();
-    assert!(left.len() == 1 && left[0].0.contains("limit_exceeded") && left[0].1 == 1, "{report:#}");
+    assert_eq!((code, &report["replayed"]), (Some(0), &json!(5)), "{report:#} {said}");
+    assert_eq!((&report["left_out"], &report["incomplete"]), (&json!({}), &json!([])));
     let (code, report, said) = diff();
     assert_eq!(
         (code, &report["changes"], &report["compared"]["record"]),
-        (Some(0), &json!([]), &json!(4)),
+        (Some(0), &json!([]), &json!(5)),
         "{said}"
     );
+    for (limit, changes) in [
+        ("count: 1", vec![r#"50 "allow" "deny""#.to_owned()]),
+        ("count: 3", vec![r#"10 "deny" "allow""#.to_owned()]),
+    ] {
+        fs::write(&file, format!("{head}{}", rules.replace("count: 2", limit))).unwrap();
+        let (code, report, said) = replay();
+        let found: Vec<_> = report["changes"].as_array().unwrap().iter().map(told).collect();
+        assert_eq!((code, found), (Some(1), changes), "{said}");
+        let (_, report, _) = diff();
+        let recorded =
+            report["changes"].as_array().unwrap().iter().filter(|change| change["from"] == "record");
+        assert!(
+            recorded.clone().any(|change| change["before"]["decision"] != change["after"]["decision"]),
+            "{report:#}"
+        );
+    }
 
     fs::write(&file, format!("{head}{}", rules.replace("<= 50", "> 45"))).unwrap();
     let (code, report, _) = replay();
     let changes = report["changes"].as_array().unwrap();
-    let told = |change: &Value| {
-        format!("{} {} {}", change["asked"]["params"]["amount"], change["decided"], change["now"]["decision"])
-    };
     let told: Vec<_> = changes.iter().map(told).collect();
     assert_eq!(
         (code, told),
@@ -327,7 +342,88 @@ fn versions_are_compared_on_what_was_recorded() {
     let (code, report, _) = diff();
     let changes = report["changes"].as_array().unwrap();
     let of = |from: &str| changes.iter().filter(|change| change["from"] == from).count();
-    assert_eq!((code, of("record")), (Some(1), 2), "{report:#}");
+    // The third is denied by both, for another reason.
+    assert_eq!((code, of("record")), (Some(1), 3), "{report:#}");
     assert!(of("generated") > 0, "{report:#}");
     assert_eq!(run(&["policy", "diff", "nobody", "new.yaml"]).0, Some(1));
+}
+
+/// What would be decided otherwise if an agent's policy had these rules, as amount and decision, and the report.
+fn replayed(story: &Story, handle: &str, rules: &str, more: &[&str]) -> (Vec<String>, Value) {
+    let home = tempfile::tempdir().unwrap();
+    let policy = format!("policy: {handle}\napplies_to: {{agents: [\"{handle}\"]}}\nrules:\n{rules}");
+    fs::write(home.path().join("new.yaml"), policy).unwrap();
+    let arguments = [&["policy", "test", "--replay", "new.yaml"], more].concat();
+    let output = story.server.cli().args(arguments).current_dir(home.path()).output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let changes = report["changes"].as_array().unwrap_or_else(|| panic!("{}", stderr(&output)));
+    let told = changes
+        .iter()
+        .map(|it| format!("{} {}", it["asked"]["params"]["amount"], it["now"]["decision"]))
+        .collect();
+    (told, report)
+}
+
+#[test]
+fn the_record_charges_again_what_was_done_and_gives_back_what_was_not() {
+    let story = Story::new(PLACET);
+    let rules = "  - name: pay
+    allow: [refunds.create]
+    limits:
+      - {sum: params.amount, max: 100, per: total}
+      - {count: 4, per: total, by: params.customer_id}
+      - {count: 6, per: total, by: grant}
+      - {rate: 20/day, burst: 12}
+      - {concurrent: 1}
+";
+    let (agent, token) = story.ready(rules);
+    let (_, others) = story.ready("  - {name: pay, allow: [refunds.create]}\n");
+    let refund = |token: &str, customer: &str, amount: i64| {
+        story.act(
+            token,
+            "refunds.create",
+            &json!({"customer_id": customer, "order_id": "1", "amount": amount}),
+        )
+    };
+    // Upstream says that nothing has happened, so these cost nothing but their place in the rate.
+    story.shop.reply("/customers/none/orders/1/refunds", Reply::json(422, &json!({})));
+    for _ in 0..3 {
+        assert_eq!(refund(&token, "none", 90).expect(200).at("/result/status"), 422);
+    }
+    refund(&token, "a", 60).expect(200);
+    refund(&token, "a", 50).refused(403, "limit_exceeded");
+    refund(&token, "a", 40).expect(200);
+    refund(&token, "b", 1).refused(403, "limit_exceeded");
+    // Another's are nothing to it.
+    refund(&others, "a", 90).expect(200);
+    let middle = story.record().last().unwrap()["index"].as_u64().unwrap();
+    refund(&token, "c", 1).refused(403, "limit_exceeded");
+    let record = story.record();
+    let newest = record.last().unwrap()["index"].as_u64().unwrap();
+    let replay = |rules: &str, more: &[&str]| replayed(&story, &agent.handle, rules, more);
+    let none: [&str; 0] = [];
+    let (changes, report) = replay(rules, &[]);
+    assert_eq!(changes, none, "{report:#}");
+    assert_eq!((&report["replayed"], &report["incomplete"]), (&json!(9), &json!([])), "{report:#}");
+    for (right, edited, expected) in [
+        // What the first of the day takes leaves less for the next.
+        ("max: 100", "max: 95", vec!["40 \"deny\"", "1 \"allow\"", "1 \"allow\""]),
+        ("max: 100", "max: 110", vec!["50 \"allow\"", "1 \"allow\"", "1 \"allow\""]),
+        ("count: 4", "count: 1", vec!["40 \"deny\"", "1 \"allow\"", "1 \"allow\""]),
+        ("count: 6", "count: 1", vec!["40 \"deny\""]),
+        ("burst: 12", "burst: 4", vec!["40 \"deny\""]),
+        ("concurrent: 1", "concurrent: 2", vec![]),
+    ] {
+        assert!(rules.contains(right));
+        let (changes, report) = replay(&rules.replace(right, edited), &[]);
+        assert_eq!(changes, expected, "{edited} {report:#}");
+    }
+    // Of the last ones alone it can't be told what was used before.
+    let last = (newest - middle).to_string();
+    let (changes, report) = replay(rules, &["--last", &last]);
+    assert_eq!((changes.len(), report["replayed"].as_u64()), (0, Some(1)), "{report:#}");
+    let left: Vec<&String> = report["left_out"].as_object().unwrap().keys().collect();
+    assert!(left.len() == 1 && left[0].contains("limit_exceeded"), "{report:#}");
+    let short: Vec<&Value> = report["incomplete"].as_array().unwrap().iter().map(|it| &it["limit"]).collect();
+    assert!(short.contains(&&json!("sum: params.amount, max: 100, per: total")), "{report:#}");
 }

@@ -8,7 +8,7 @@ use crate::{
     chain::{Chain, Link},
     diagnostic::{Diagnostic, Position, Report},
     grant::{Authority, Grant, MAX_DEPTH, Origin, Request},
-    id::{Id, Kind},
+    id::{GrantId, Id, Kind},
     intent,
     ledger::Limit,
     pattern::{ActionPattern, ResourcePattern},
@@ -28,7 +28,7 @@ const PARENT_KEYS: &[&str] = &["agent", "user", "task", "grant", "parent"];
 const AGENT_KEYS: &[&str] = &["handle", "id", "owner", "labels", "level", "allowed_tools", "resource_access"];
 const USER_KEYS: &[&str] = &["name", "id", "roles"];
 const TASK_KEYS: &[&str] = &["id", "label", "description", "details", "plan", "stated_by"];
-const GRANT_KEYS: &[&str] = &["scope", "tools", "resources", "limits"];
+const GRANT_KEYS: &[&str] = &["id", "scope", "tools", "resources", "limits"];
 
 /// What is given: a test's own, then the file's; the first that has a key stands.
 pub(super) struct Given<'a>(Vec<MapReading<'a>>);
@@ -95,9 +95,9 @@ fn links(given: &Given<'_>, first: Option<&Policy>) -> Option<Vec<Link>> {
         Some(reading) => Some(Arc::new(task(&reading, &agent, user.as_deref())?)),
         None => parent.task.clone(),
     };
-    let (request, limits) = match given.optional("grant") {
+    let (stated, request, limits) = match given.optional("grant") {
         Some(reading) => grant(&reading)?,
-        None => (Request::default(), Vec::new()),
+        None => (None, Request::default(), Vec::new()),
     };
     let authority = match parent.grant.authority.narrow(&request) {
         Ok(authority) => authority,
@@ -107,7 +107,7 @@ fn links(given: &Given<'_>, first: Option<&Policy>) -> Option<Vec<Link>> {
         }
     };
     let own = Grant {
-        id: minted(&["grant", &depth.to_string(), &agent.handle]),
+        id: stated.unwrap_or_else(|| minted(&["grant", &depth.to_string(), &agent.handle])),
         root: parent.grant.root,
         parent: Some(parent.grant.id),
         depth,
@@ -315,9 +315,14 @@ fn task(reading: &Reading<'_>, agent: &Agent, user: Option<&User>) -> Option<Tas
     Some(Task { stated, ..made(id, label, description, origin) })
 }
 
-fn grant(reading: &Reading<'_>) -> Option<(Request, Vec<Limit>)> {
+/// Its id where one is stated, what it is narrowed to, and its limits.
+fn grant(reading: &Reading<'_>) -> Option<(Option<GrantId>, Request, Vec<Limit>)> {
     let map = reading.map()?;
     map.finish(GRANT_KEYS);
+    let stated = match map.optional("id") {
+        None => None,
+        Some(stated) => Some(id(&stated)?),
+    };
     let mut request = Request::default();
     if let Some(reading) = map.optional("scope") {
         request.scope = Some(parsed(&reading, Scope::parse)?);
@@ -340,7 +345,7 @@ fn grant(reading: &Reading<'_>) -> Option<(Request, Vec<Limit>)> {
             }
         }
     }
-    Some((request, limits))
+    Some((stated, request, limits))
 }
 
 /// The items of a list, or the one text, each read by `parse`.

@@ -318,7 +318,7 @@ fn changes(before: &str, after: &str) -> Vec<(Outcome, Outcome, serde_json::Valu
     let [one, other] = [&before, &after].map(|policy| PolicySet::new(vec![policy.clone()]));
     let found = probes(&[&before, &after], &[]).into_iter().filter_map(|probe| {
         // Where there is no user a resource of theirs is no resource.
-        let (before, after) = Case::from_json(&probe).ok()?.change(&one, &other)?;
+        let (before, after) = Case::from_json(&probe, &[]).ok()?.change(&one, &other)?;
         Some((before, after, probe))
     });
     found.collect()
@@ -403,4 +403,38 @@ fn a_change_of_what_comes_back_is_a_change() {
     let counted = ", limits: [{count: 1, per: day, by: 'params.a in lists.open ? \"a\" : \"b\"'}]";
     assert_eq!(changes(&desk(counted, "a"), &desk(counted, "a")), []);
     assert!(!changes(&desk(counted, "a"), &desk(counted, "a, b")).is_empty());
+}
+
+#[test]
+fn what_rests_on_an_unread_fact_is_denied_as_the_server_denies_it() {
+    let text = "
+service: shop
+base_url: http://127.0.0.1:1
+auth: {type: bearer}
+actions:
+  a.x:
+    method: POST
+    path: /x/{id}
+    resource: r://h/{id}
+    effect: write
+    resolve:
+      one: {path: '/x/{id}', facts: {owner: {at: /owner, type: string}}}
+";
+    let service = Service::parse(text.as_bytes(), None).unwrap().0;
+    let rules = "policy: p\nrules:\n  - {name: own, allow: [a.x], when: resource.owner == 'me', limits: [{count: 1, per: day}]}\n  - {name: any, allow: [a.x]}";
+    let policies = PolicySet::new(vec![policy(rules)]);
+    let decide = |services: &[Service], facts: serde_json::Value| {
+        let test = json!({
+            "given": {"agent": "bot", "facts": facts}, "then": "allow",
+            "when": {"action": "a.x", "resource": "r://h/1", "params": {"id": "1"}},
+        });
+        let decided = Case::from_json(&test, services).unwrap().decide(&policies);
+        (decided.decision, decided.reasons.first().map(|reason| reason.code.as_str()))
+    };
+    let services = [service];
+    assert_eq!(decide(&services, json!({})), (Verdict::Deny, Some("condition_unknown")));
+    assert_eq!(decide(&services, json!({"owner": "me"})).0, Verdict::Allow);
+    assert_eq!(decide(&services, json!({"owner": "you"})).0, Verdict::Allow);
+    // Nothing says that there is such a fact.
+    assert_eq!(decide(&[], json!({})).0, Verdict::Allow);
 }

@@ -3,7 +3,7 @@
 //! Invariant: it tells of differences that it saw. That it saw none is no proof that there is none.
 
 use super::{
-    recorded::{InForce, Recorded},
+    recorded::{InForce, Recorded, Step, too_little},
     report as diagnostics, suites,
 };
 use crate::{
@@ -19,13 +19,13 @@ use placet_core::{
     judge::Verdict,
     policy::{
         Policy, PolicySet,
-        case::{Case, Outcome, probes},
+        case::{Case, Incomplete, Outcome, probes},
     },
     service::Service,
 };
 use serde_json::{Value, json};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     path::{Path, PathBuf},
     sync::Arc,
@@ -67,6 +67,15 @@ pub(crate) struct Diff {
     last: u64,
 }
 
+/// What is said beside the changes.
+#[derive(Default)]
+struct Beside {
+    /// Of the record, by why.
+    left_out: BTreeMap<String, u64>,
+    /// Limits of which not all that was used is known.
+    incomplete: BTreeSet<Incomplete>,
+}
+
 /// An action whose outcome changes.
 struct Change {
     /// `generated`, `test` or `record`.
@@ -96,7 +105,7 @@ pub(crate) async fn run(asked: Diff, context: &Context) -> Result<Exit, Failure>
     }
     let [before, after] = versions.as_slice() else { return Ok(Exit::Done) };
     let mut compared: BTreeMap<&'static str, usize> = BTreeMap::new();
-    let mut changes = generated((before, after), &known, &mut compared);
+    let mut changes = generated((before, after), &services, &mut compared);
     let read = suites::read(&asked.tests)?;
     if read.found.iter().any(Diagnostic::is_error) {
         return Ok(diagnostics(context, &read.found, &[]));
@@ -116,11 +125,11 @@ pub(crate) async fn run(asked: Diff, context: &Context) -> Result<Exit, Failure>
             changes.push(Change { from: "test", name: Some(case.name.clone()), asked, before, after });
         }
     }
-    let mut left_out = BTreeMap::new();
+    let mut beside = Beside::default();
     if let Some(client) = &client {
-        left_out = recorded((before, after), client, asked.last, &mut compared, &mut changes).await?;
+        beside = recorded((before, after), client, asked.last, &mut compared, &mut changes).await?;
     }
-    tell(context, &compared, &left_out, &changes);
+    tell(context, &compared, &beside, &changes);
     Ok(if changes.is_empty() { Exit::Done } else { Exit::Negative })
 }
 
@@ -151,14 +160,15 @@ fn services(files: &[PathBuf]) -> Result<Result<Vec<Service>, Vec<Diagnostic>>, 
 
 fn generated(
     (before, after): (&Arc<Policy>, &Arc<Policy>),
-    services: &[&Service],
+    services: &[Service],
     compared: &mut BTreeMap<&'static str, usize>,
 ) -> Vec<Change> {
     let (one, other) = (PolicySet::new(vec![before.clone()]), PolicySet::new(vec![after.clone()]));
     let mut changes = Vec::new();
-    for probe in probes(&[before, after], services) {
+    let known: Vec<&Service> = services.iter().collect();
+    for probe in probes(&[before, after], &known) {
         // One that nothing fills is no action that could be asked for.
-        let Ok(case) = Case::from_json(&probe) else { continue };
+        let Ok(case) = Case::from_json(&probe, services) else { continue };
         *compared.entry("generated").or_default() += 1;
         let Some((before, after)) = case.change(&one, &other) else { continue };
         changes.push(Change { from: "generated", name: None, asked: question(&probe), before, after });
@@ -172,7 +182,7 @@ async fn recorded(
     last: u64,
     compared: &mut BTreeMap<&'static str, usize>,
     changes: &mut Vec<Change>,
-) -> Result<BTreeMap<String, u64>, Failure> {
+) -> Result<Beside, Failure> {
     let in_force = InForce::read(client).await?;
     let others = |policy: &Arc<Policy>| {
         let mut all = in_force.with(std::slice::from_ref(policy));
@@ -182,14 +192,40 @@ async fn recorded(
         PolicySet::new(all)
     };
     let (one, other) = (others(before), others(after));
-    let found = Recorded::read(client, last).await?;
-    for entry in &found.entries {
+    let found = Recorded::read(client, last, &in_force.services).await?;
+    let (mut first, mut second) = (found.history(), found.history());
+    for step in found.steps {
+        let entry = match step {
+            Step::Asked(entry) => entry,
+            Step::Missed(missed) => {
+                first.miss(missed.clone());
+                second.miss(missed);
+                continue;
+            }
+            Step::Ended { action, given_back } => {
+                first.ended(&action, given_back);
+                second.ended(&action, given_back);
+                continue;
+            }
+        };
         *compared.entry("record").or_default() += 1;
-        let Some((before, after)) = entry.case.change(&one, &other) else { continue };
-        let asked = question(&entry.test);
-        changes.push(Change { from: "record", name: Some(entry.index.to_string()), asked, before, after });
+        let (decided, otherwise) = (first.decide(&entry.case, &one).0, second.decide(&entry.case, &other).0);
+        entry.charge(&mut first, &decided);
+        entry.charge(&mut second, &otherwise);
+        let (before, after) = (Outcome::of(&decided), Outcome::of(&otherwise));
+        if before != after {
+            let asked = question(&entry.test);
+            changes.push(Change {
+                from: "record",
+                name: Some(entry.index.to_string()),
+                asked,
+                before,
+                after,
+            });
+        }
     }
-    Ok(found.left_out)
+    let incomplete = first.incomplete().chain(second.incomplete()).cloned().collect();
+    Ok(Beside { left_out: found.left_out, incomplete })
 }
 
 /// What is asked in a test, and who asks.
@@ -202,12 +238,8 @@ pub(super) fn question(test: &Value) -> Value {
     })
 }
 
-fn tell(
-    context: &Context,
-    compared: &BTreeMap<&'static str, usize>,
-    left_out: &BTreeMap<String, u64>,
-    changes: &[Change],
-) {
+fn tell(context: &Context, compared: &BTreeMap<&'static str, usize>, beside: &Beside, changes: &[Change]) {
+    let Beside { left_out, incomplete } = beside;
     if context.out.is_json() {
         let changes = changes.iter().map(|change| {
             json!({
@@ -216,7 +248,9 @@ fn tell(
             })
         });
         let changes: Vec<Value> = changes.collect();
-        let document = json!({"compared": compared, "left_out": left_out, "changes": changes});
+        let document = json!({
+            "compared": compared, "left_out": left_out, "incomplete": incomplete, "changes": changes,
+        });
         return context.out.document(&document);
     }
     let mut kinds: BTreeMap<String, Vec<&Change>> = BTreeMap::new();
@@ -234,6 +268,9 @@ fn tell(
     }
     for (why, count) in left_out {
         note(&escaped(&format!("left out {count} of the record: {why}")));
+    }
+    for one in incomplete {
+        note(&escaped(&too_little(one)));
     }
     let all: usize = compared.values().sum();
     let of: Vec<String> = compared.iter().map(|(from, count)| format!("{count} {from}")).collect();

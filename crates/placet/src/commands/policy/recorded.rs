@@ -1,9 +1,10 @@
 //! Decisions of the record as tests, to be decided again by another version of a policy.
 //!
-//! What the record doesn't keep is taken as it is now (the agents' labels, the users' roles); limits and what a request
-//! was refused for before any policy was asked can't be decided again, and such entries are told of as left out.
+//! What the record doesn't keep is taken as it is now (the agents' labels, the users' roles); what a request was refused for
+//! before any policy was asked can't be decided again, and such entries are told of as left out.
 //!
-//! Invariant: nothing is guessed silently: an entry is decided again or told of with the reason why not.
+//! Invariant: nothing is guessed silently: an entry is decided again or told of with the reason why not, and what was done
+//! and can't be charged again is handed on as such.
 
 use crate::{
     client::{Client, encoded},
@@ -11,17 +12,29 @@ use crate::{
     output::rows,
 };
 use placet_core::{
-    policy::{Policy, case::Case},
+    pattern::ActionName,
+    policy::{
+        Policy,
+        case::{Case, Decided, History, Incomplete, Missed},
+    },
+    refusal::Code,
     service::Service,
+    time::Timestamp,
 };
 use serde_json::{Map, Value, json};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 /// The codes of denials that are the policies' alone.
-const DECIDED: &[&str] = &["no_rule", "forbidden", "condition_failed", "condition_unknown", "outside_hours"];
+const DECIDED: &[&str] =
+    &["no_rule", "forbidden", "condition_failed", "condition_unknown", "outside_hours", LIMITED];
+/// That of a limit that was used up.
+const LIMITED: &str = Code::LimitExceeded.as_str();
+/// Whose outcome nobody knows counts as under way for so long: an action at the action door, a charged decision.
+const UNDER_WAY: [Duration; 2] = [Duration::from_secs(40), Duration::from_secs(15 * 60)];
 /// How many entries are asked for at once.
 const PAGE: u64 = 500;
 
@@ -79,23 +92,50 @@ async fn sources(client: &Client, list: &str, key: &str) -> Result<Vec<(String, 
     Ok(found)
 }
 
-/// Entries that can be decided again, and those that can't.
+/// What the record says, in its order, and what of it can't be decided again.
 #[derive(Default)]
 pub(super) struct Recorded {
-    pub(super) entries: Vec<Entry>,
+    pub(super) steps: Vec<Step>,
+    /// How many entries are decided again.
+    pub(super) asked: usize,
     /// How many were left out, by why.
     pub(super) left_out: BTreeMap<String, u64>,
+    /// What happened before it was not read; `None` where the record begins with what was read.
+    pub(super) from: Option<Timestamp>,
 }
 
-/// One that can.
+/// What an entry is for the counters.
+pub(super) enum Step {
+    /// Something that is decided again.
+    Asked(Box<Entry>),
+    /// Something that was done and can't be decided again.
+    Missed(Missed),
+    /// What became of an action, where anybody knows.
+    Ended { action: String, given_back: bool },
+}
+
+/// One that can be decided again.
 pub(super) struct Entry {
     /// Its place in the log.
     pub(super) index: u64,
     /// What was decided: `allow`, `hold` or `deny`.
     pub(super) decided: String,
+    /// Whether it was denied for a limit that was used up.
+    pub(super) limited: bool,
     /// The same question as a test.
     pub(super) test: Value,
     pub(super) case: Case,
+    /// What it was done as.
+    pub(super) done: Option<Done>,
+}
+
+/// What was done.
+pub(super) struct Done {
+    /// The action's id.
+    action: String,
+    at: Timestamp,
+    /// When it no longer counts as under way, whatever became of it.
+    until: Timestamp,
 }
 
 impl Recorded {
@@ -103,16 +143,23 @@ impl Recorded {
     ///
     /// # Errors
     /// Where the server refuses.
-    pub(super) async fn read(client: &Client, last: u64) -> Result<Self, Failure> {
+    pub(super) async fn read(client: &Client, last: u64, services: &[Service]) -> Result<Self, Failure> {
         let mut found = Self::default();
-        let mut facts =
-            Facts { client, agents: HashMap::new(), tasks: HashMap::new(), users: users(client).await? };
+        let mut facts = Facts {
+            client,
+            services,
+            agents: HashMap::new(),
+            tasks: HashMap::new(),
+            grants: HashMap::new(),
+            users: users(client).await?,
+        };
         let newest = client.read("/v1/record?limit=1").await?;
         let size = newest
             .get("checkpoint")
             .and_then(Value::as_str)
             .and_then(|note| note.lines().nth(1)?.parse::<u64>().ok());
         let mut after = size.and_then(|size| size.checked_sub(last)).and_then(|first| first.checked_sub(1));
+        let mut unread = after.is_some();
         loop {
             let from = after.map(|after| format!("&after={after}")).unwrap_or_default();
             let page = client.read(&format!("/v1/record?limit={PAGE}{from}")).await?;
@@ -120,6 +167,9 @@ impl Recorded {
             let Some(index) = entries.last().and_then(|entry| entry.get("index")?.as_u64()) else {
                 return Ok(found);
             };
+            if std::mem::take(&mut unread) {
+                found.from = entries.first().and_then(at);
+            }
             for entry in entries {
                 found.take(entry, &mut facts).await?;
             }
@@ -127,21 +177,27 @@ impl Recorded {
         }
     }
 
+    /// Counters for deciding it again by one set of policies.
+    pub(super) fn history(&self) -> History {
+        History::new(self.from)
+    }
+
     async fn take(&mut self, entry: &Value, facts: &mut Facts<'_>) -> Result<(), Failure> {
         let text = |member: &str| entry.get(member).and_then(Value::as_str);
+        if let Some("action.outcome" | "action.settled") = text("type") {
+            self.steps.extend(ended(entry, facts.services));
+            return Ok(());
+        }
         if !matches!(text("type"), Some("action.intent" | "decision.deny" | "decision.hold")) {
             return Ok(());
         }
-        let test = match facts.test(entry).await? {
-            Ok(test) => test,
+        let (test, case) = match facts.test(entry).await? {
+            Ok(found) => found,
             Err(why) => {
                 self.leave_out(why);
+                self.steps.extend(missed(entry).map(Step::Missed));
                 return Ok(());
             }
-        };
-        let Ok(case) = Case::from_json(&test) else {
-            self.leave_out("its agent, user or task can't be given again as it is now");
-            return Ok(());
         };
         // People had said yes: the policies hold it, as they did.
         let permitted =
@@ -154,12 +210,86 @@ impl Recorded {
             _ => "deny",
         };
         let index = entry.get("index").and_then(Value::as_u64).unwrap_or_default();
-        self.entries.push(Entry { index, decided: decided.to_owned(), test, case });
+        let (decided, limited) = (decided.to_owned(), codes(entry).any(|code| code == LIMITED));
+        let entry = Entry { index, decided, limited, test, case, done: done(entry) };
+        self.steps.push(Step::Asked(Box::new(entry)));
+        self.asked += 1;
         Ok(())
     }
 
-    fn leave_out(&mut self, why: impl Into<String>) {
+    pub(super) fn leave_out(&mut self, why: impl Into<String>) {
         *self.left_out.entry(why.into()).or_default() += 1;
+    }
+}
+
+/// What is said of a limit of which not all that was used is known.
+pub(super) fn too_little(limit: &Incomplete) -> String {
+    let Incomplete { policy, rule, limit } = limit;
+    format!(
+        "`{limit}` of `{rule}` in `{policy}` counts too little: it reaches back before these entries, or some of them are left out"
+    )
+}
+
+fn at(entry: &Value) -> Option<Timestamp> {
+    Timestamp::parse(entry.get("at")?.as_str()?).ok()
+}
+
+fn codes(entry: &Value) -> impl Iterator<Item = &str> {
+    let codes = entry.get("codes").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    codes.iter().filter_map(Value::as_str)
+}
+
+fn ids<'e>(entry: &'e Value, member: &str) -> Vec<&'e str> {
+    let ids = entry.get(member).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    ids.iter().filter_map(Value::as_str).collect()
+}
+
+/// What an intent says was done.
+fn done(entry: &Value) -> Option<Done> {
+    let text = |member: &str| entry.get(member).and_then(Value::as_str);
+    let action = text("action_id").filter(|_| text("type") == Some("action.intent"))?;
+    let [by_us, elsewhere] = UNDER_WAY;
+    let at = at(entry)?;
+    let until = at.plus(if text("connection").is_some() { by_us } else { elsewhere });
+    Some(Done { action: action.to_owned(), at, until })
+}
+
+/// What was done and is left out. What nobody's authority was used for is charged to nobody.
+fn missed(entry: &Value) -> Option<Missed> {
+    let Done { at, .. } = done(entry)?;
+    let action = entry.get("action").and_then(Value::as_str).and_then(|name| ActionName::parse(name).ok());
+    let grants: Vec<String> = ids(entry, "grants").into_iter().map(str::to_owned).collect();
+    (!grants.is_empty()).then_some(Missed { at, action, grants })
+}
+
+/// What an entry says became of an action, by what its service says today has no effect. None where nobody knows.
+fn ended(entry: &Value, services: &[Service]) -> Option<Step> {
+    let text = |member: &str| entry.get(member).and_then(Value::as_str);
+    let action = text("action_id")?.to_owned();
+    let free = || {
+        let name = ActionName::parse(text("action")?).ok()?;
+        let status = u16::try_from(entry.get("status")?.as_u64()?).ok()?;
+        let declared = services.iter().find_map(|service| service.action(&name))?;
+        // What somebody else did, or found out, is given back only where it did not happen.
+        (text("by").is_none() && declared.no_effect().contains(&status)).then_some(())
+    };
+    match text("outcome")? {
+        "failed" => Some(Step::Ended { action, given_back: true }),
+        "done" => Some(Step::Ended { given_back: free().is_some(), action }),
+        // A stream that was cut after its answer had begun.
+        "cut" if entry.get("status").is_some_and(Value::is_u64) => {
+            Some(Step::Ended { given_back: free().is_some(), action })
+        }
+        _ => None,
+    }
+}
+
+impl Entry {
+    /// Charges what was decided, if it was done.
+    pub(super) fn charge(&self, history: &mut History, decided: &Decided) {
+        if let Some(Done { action, at, until }) = &self.done {
+            history.done(action, decided, *at, *until);
+        }
     }
 }
 
@@ -185,20 +315,21 @@ async fn users(client: &Client) -> Result<HashMap<String, Value>, Failure> {
 /// What entries name by its id, as it is now.
 struct Facts<'a> {
     client: &'a Client,
+    services: &'a [Service],
     agents: HashMap<String, Option<Value>>,
     tasks: HashMap<String, Option<Value>>,
+    grants: HashMap<String, Option<Value>>,
     users: HashMap<String, Value>,
 }
 
 impl Facts<'_> {
-    /// An entry as a test, or why it can't be one.
-    async fn test(&mut self, entry: &Value) -> Result<Result<Value, String>, Failure> {
+    /// An entry as a test, to be shown and to be decided, or why it can't be one.
+    async fn test(&mut self, entry: &Value) -> Result<Result<(Value, Case), String>, Failure> {
         let text = |member: &str| entry.get(member).and_then(Value::as_str);
         let (Some(action), Some(at)) = (text("action"), text("at")) else {
             return Ok(Err("it names no action".to_owned()));
         };
-        let codes = entry.get("codes").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let mut codes = codes.iter().filter_map(Value::as_str);
+        let mut codes = codes(entry);
         if let (Some("decision.deny"), Some(code)) =
             (text("type"), codes.find(|code| !DECIDED.contains(code)))
         {
@@ -212,40 +343,93 @@ impl Facts<'_> {
         if params.to_string().contains("\"$commitment\"") {
             return Ok(Err("some of its parameters are secret, and recorded only as commitments".to_owned()));
         }
-        let chain = entry.get("chain").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let mut ids: Vec<&str> = chain.iter().filter_map(Value::as_str).collect();
-        // For policies adjacent links of one agent are one.
-        ids.dedup();
-        let user = match text("user") {
+        let mut given = match self.chain(entry).await? {
+            Ok(given) => given,
+            Err(why) => return Ok(Err(why)),
+        };
+        given.insert("now".into(), at.into());
+        if let Some(facts) = entry.pointer("/facts/known") {
+            given.insert("facts".into(), facts.clone());
+        }
+        let mut when = json!({"action": action, "resource": resource, "params": params});
+        let shown = json!({"given": given, "when": when, "then": "allow"});
+        if let Value::Object(when) = &mut when {
+            // Through a door the service says what it is on, and which parts of that are merely claimed.
+            if text("connection").is_some() && self.describes(action, resource, params) {
+                when.remove("resource");
+            }
+            if let Some(context) = entry.pointer("/body/context").filter(|it| it.is_object()) {
+                when.insert("context".into(), context.clone());
+            }
+        }
+        let test = json!({"given": given, "when": when, "then": "allow"});
+        Ok(match Case::from_json(&test, self.services) {
+            Ok(case) => Ok((shown, case)),
+            Err(_) => Err("its agent, user, task or facts can't be given again as they are now".to_owned()),
+        })
+    }
+
+    /// Whether a service still says that this is what these parameters are on.
+    fn describes(&self, action: &str, resource: &str, params: &Value) -> bool {
+        let declared = ActionName::parse(action)
+            .ok()
+            .and_then(|name| self.services.iter().find_map(|service| service.action(&name)));
+        let described = declared.zip(params.as_object()).and_then(|(it, params)| it.describe(params).ok());
+        described.is_some_and(|described| described.resource.as_str() == resource)
+    }
+
+    /// Who acted, for whom, for what, under which grants: the acting agent with everybody above it.
+    async fn chain(&mut self, entry: &Value) -> Result<Result<Map<String, Value>, String>, Failure> {
+        let user = match entry.get("user").and_then(Value::as_str) {
             None => None,
             Some(id) => match self.users.get(id) {
                 Some(user) => Some(user.clone()),
                 None => return Ok(Err("its user is gone".to_owned())),
             },
         };
-        let task = match text("task") {
-            None => None,
-            Some(id) => self.task(id).await?,
-        };
+        let (agents, grants) = (ids(entry, "chain"), ids(entry, "grants"));
+        if agents.is_empty() || agents.len() != grants.len() {
+            return Ok(Err("it names no agent".to_owned()));
+        }
         let mut given: Option<Map<String, Value>> = None;
-        for id in ids.into_iter().rev() {
-            let Some(agent) = self.agent(id).await? else {
+        for (agent, id) in agents.iter().zip(&grants).rev() {
+            let Some(grant) = self.grant(id).await? else {
+                return Ok(Err("a grant of its chain is gone".to_owned()));
+            };
+            // What stands above all in a test is the agent's registration.
+            let registration = grant.get("origin").is_some_and(|origin| origin == "registration");
+            if registration && given.is_none() && grants.len() > 1 {
+                continue;
+            }
+            let Some(agent) = self.agent(agent).await? else {
                 return Ok(Err("an agent of its chain is gone".to_owned()));
+            };
+            let task = match grant.get("task").and_then(Value::as_str) {
+                None => None,
+                Some(id) => self.task(id).await?,
             };
             let mut link = Map::new();
             link.insert("agent".into(), agent);
             link.extend(user.clone().map(|user| ("user".to_owned(), user)));
+            link.extend(task.map(|task| ("task".to_owned(), task)));
+            link.insert("grant".into(), json!({"id": id, "limits": grant.get("limits")}));
             link.extend(given.map(|above| ("parent".to_owned(), Value::Object(above))));
             given = Some(link);
         }
-        let Some(mut given) = given else { return Ok(Err("it names no agent".to_owned())) };
-        given.extend(task.map(|task| ("task".to_owned(), task)));
-        given.insert("now".into(), at.into());
-        if let Some(facts) = entry.pointer("/facts/known") {
-            given.insert("facts".into(), facts.clone());
+        Ok(given.ok_or_else(|| "it names no agent".to_owned()))
+    }
+
+    async fn grant(&mut self, id: &str) -> Result<Option<Value>, Failure> {
+        if let Some(known) = self.grants.get(id) {
+            return Ok(known.clone());
         }
-        let when = json!({"action": action, "resource": resource, "params": params});
-        Ok(Ok(json!({"given": given, "when": when, "then": "allow"})))
+        let answer = self.client.read(&format!("/v1/grants/{}", encoded(id))).await;
+        let shown = answer.ok().map(|grant| {
+            let limits = grant.get("limits").filter(|it| it.is_array()).cloned().unwrap_or_else(|| json!([]));
+            json!({"origin": grant.get("origin"), "task": grant.get("task"), "limits": limits})
+        });
+        self.grants.insert(id.to_owned(), shown.clone());
+        Ok(shown)
     }
 
     async fn agent(&mut self, id: &str) -> Result<Option<Value>, Failure> {
