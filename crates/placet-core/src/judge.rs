@@ -11,6 +11,7 @@ mod counted;
 mod explain;
 mod intent;
 mod listener;
+mod narrowed;
 mod need;
 mod observe;
 pub mod outlook;
@@ -24,6 +25,7 @@ mod verdict;
 
 pub use counted::{advised, counted, exceeded, is_own, told};
 pub use listener::Said;
+pub use narrowed::narrowed;
 pub use need::{Need, denied_if_blind, informed, need};
 pub use observe::Observation;
 pub use shaped::{AppliedShape, COST_PER_ANSWER, is_shaped, shape};

@@ -29,7 +29,7 @@ mod value;
 pub use call::{Candidates, Placed};
 pub use editor::schema;
 pub use effect::{Effect, Provenance};
-pub use members::Members;
+pub use members::{Members, RowLimit};
 pub use paging::Paging;
 pub use resolve::{Fact, FactType, Facts, Lookup, Unread};
 pub use schema::ParamType;
@@ -84,6 +84,7 @@ pub struct ServiceAction {
     encoded_slash: bool,
     status: Option<StatusCheck>,
     members: Option<Members>,
+    row_limit: Option<RowLimit>,
     resolve: Vec<Lookup>,
     stream: bool,
     mapping: Mapping,
@@ -196,6 +197,11 @@ impl ServiceAction {
     /// The members that it returns, where it returns any.
     pub fn members(&self) -> Option<&Members> {
         self.members.as_ref()
+    }
+
+    /// The parameter that says how many rows its answer may have, where one does.
+    pub fn row_limit(&self) -> Option<&RowLimit> {
+        self.row_limit.as_ref()
     }
 
     /// Whether the body of a request is passed on as it comes: it is no part of the description, rules can't read

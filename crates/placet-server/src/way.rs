@@ -205,6 +205,7 @@ pub async fn act(app: &Arc<App>, held: &Held, asked: &Asked) -> Result<Answered,
         let request = described.request(&bearer, now);
         let mut judgement = judge::informed(&bearer.policies, &request, described.declared());
         intent::prefer_people(&mut judgement, asked.approval);
+        described.narrow(&judgement)?;
         if judgement.verdict == Verdict::Hold && described.call.streamed {
             let reason = Reason::of(Code::Forbidden)
                 .detail("it needs an approval, and what is streamed can't be shown to a person");
@@ -295,7 +296,11 @@ pub async fn act(app: &Arc<App>, held: &Held, asked: &Asked) -> Result<Answered,
                     },
                     Some(&observe::beside(
                         intent::beside(
-                            recording::action_body(&described.action, described.secret(), &[])?,
+                            described.beside(recording::action_body(
+                                &described.action,
+                                described.secret(),
+                                &[],
+                            )?),
                             &judgement,
                             heard.as_ref(),
                         ),

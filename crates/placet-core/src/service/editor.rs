@@ -111,12 +111,14 @@ fn action() -> Value {
         "status": key("How to find out what became of one of which nobody knows.",
             json!({"action": "refunds.find", "params": {"reference": "$id"}, "happened": {"status": 200}, "not_happened": {"status": 404}}),
             status()),
-        "response": key("The list of the answer that has its members, and which resource each is.",
+        "response": key("The list of the answer that has its members, and which resource each is, or which parameter says how many.",
             json!({"items": "$.orders", "resource": "order://all/{id}"}),
-            object(&["items", "resource"], json!({
+            object(&["items"], json!({
                 "items": key("The path of the list.", json!("$.orders"), json!({"type": "string", "pattern": "^\\$"})),
                 "resource": key("The resource of one; `{name}` is its member.", json!("order://all/{id}"),
                     json!({"type": "string", "pattern": "://"})),
+                "limit": key("The parameter that says how many rows there may be; rules narrow it.", json!("page_size"),
+                    json!({"type": "string"})),
             }))),
         "resolve": key("What can be looked up at upstream before it is decided; conditions read it as `resource.NAME`.",
             json!({"order": {"path": "/orders/{order_id}", "facts": {"owner": {"at": "/customer/id", "type": "string"}}}}),
@@ -215,7 +217,7 @@ fn status() -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::{Service, resolve, status};
+    use crate::service::{Service, members, resolve, status};
     use std::collections::BTreeSet;
 
     fn validator() -> jsonschema::Validator {
@@ -234,7 +236,7 @@ mod tests {
             ("/$defs/action/properties", load::ACTION_KEYS),
             ("/$defs/action/properties/status/properties", status::KEYS),
             ("/$defs/action/properties/paging/properties", crate::service::paging::KEYS),
-            ("/$defs/action/properties/response/properties", &["items", "resource"]),
+            ("/$defs/action/properties/response/properties", members::KEYS),
             ("/$defs/action/properties/resolve/additionalProperties/properties", resolve::KEYS),
             (
                 "/$defs/action/properties/resolve/additionalProperties/properties/facts/additionalProperties/properties",

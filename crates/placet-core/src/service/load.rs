@@ -1,8 +1,10 @@
 //! Reads the definition of a service and checks everything that can be known before the first request.
 
 use super::{
-    Effect, MAX_ACTIONS, Members, PathTemplate, ResourceTemplate, Service, ServiceAction, StatusCheck,
+    Effect, MAX_ACTIONS, ParamType, PathTemplate, ResourceTemplate, RowLimit, Service, ServiceAction,
+    StatusCheck,
     mapping::{self, Mapping},
+    members::Response,
     oauth::{self as oauth_server, OAuth},
     paging,
     resolve::{self, Around},
@@ -431,9 +433,9 @@ fn action(
     let no_effect = map.optional("no_effect").map(|it| statuses(&it)).unwrap_or_default();
     let slash = slash || flag(map, "encoded_slash");
     let status = map.optional("status").and_then(|it| StatusCheck::load(&it));
-    let members = match map.optional("response") {
+    let response = match map.optional("response") {
         None => Some(None),
-        Some(it) => Members::load(&it).map(Some),
+        Some(it) => Response::load(&it).map(Some),
     };
     let stream = flag(map, "stream");
     if let (true, Some(method), Some(at)) = (stream, method, map.key_position("stream"))
@@ -492,7 +494,12 @@ fn action(
             resolve::load(&it, &Around { names: &all, settled: &settled, secret: &secret })?
         }
     };
-    Some(ServiceAction {
+    let (members, row_limit) = match response? {
+        None => (None, None),
+        Some(Response::Members(members)) => (Some(members), None),
+        Some(Response::RowLimit(limit)) => (None, Some(limit)),
+    };
+    let action = ServiceAction {
         name: name?,
         description,
         method: method?,
@@ -507,13 +514,42 @@ fn action(
         secret: secret.into_iter().map(|it| it.value).collect(),
         encoded_slash: slash,
         status,
-        members: members?,
+        members,
+        row_limit: row_limit.as_ref().map(|limit| limit.value.clone()),
         resolve,
         stream,
         mapping: mapping?,
         headers: mapping::headers(map),
         paging: paging?,
-    })
+    };
+    if let Some(limit) = row_limit {
+        check_row_limit(map.report(), &action, &limit)?;
+    }
+    Some(action)
+}
+
+/// What is narrowed has to be a number that is nothing but the number of rows.
+fn check_row_limit(report: &Report, action: &ServiceAction, limit: &Spanned<RowLimit>) -> Option<()> {
+    let name = limit.value.param();
+    let quote = quoted(name);
+    let problem = match action.params_type(&[name]) {
+        ParamType::Absent { .. } => {
+            let message = format!("`limit` names {quote}, which is no parameter");
+            let known = action.params().iter().map(String::as_str);
+            report.add(Diagnostic::error(message).at(limit.position).suggest(name, known));
+            return None;
+        }
+        _ if action.variables().any(|variable| variable == name) => {
+            format!("{quote} stands in `path` or `resource`, so it is no number of rows")
+        }
+        _ if action.secret().iter().any(|secret| secret == name) => {
+            format!("{quote} is secret, and how many rows are asked for is told")
+        }
+        ParamType::Integer | ParamType::Number => return Some(()),
+        _ => format!("`limit` is a whole number: state `type: integer` for {quote} in `params`"),
+    };
+    report.error(limit.position, problem);
+    None
 }
 
 fn check_names(

@@ -4,6 +4,9 @@
 //! A search, a listing or an archive is judged on the collection that it reads; its members are other resources, of
 //! which some may be denied. They are taken out of the answer by [`crate::judge::shape`].
 //!
+//! Or which parameter says how many rows that list may have (`response: {items: "$.orders", limit: page_size}`), so that
+//! no more are asked for than may come back.
+//!
 //! Invariant: a member whose resource can't be told has none, never a guessed one.
 
 use super::{
@@ -16,7 +19,7 @@ use crate::{
     diagnostic::Diagnostic,
     pattern::{ResourcePattern, ResourceUri},
     shape::Path,
-    yaml::Reading,
+    yaml::{Reading, Spanned},
 };
 use serde_json::{Map, Value};
 
@@ -26,6 +29,35 @@ pub struct Members {
     items: Path,
     resource: ResourceTemplate,
 }
+
+/// The parameter that says how many rows a list of the answer may have.
+#[derive(Debug, Clone)]
+pub struct RowLimit {
+    items: Path,
+    param: String,
+}
+
+impl RowLimit {
+    /// The lists.
+    pub fn items(&self) -> &Path {
+        &self.items
+    }
+
+    /// The parameter's name.
+    pub fn param(&self) -> &str {
+        &self.param
+    }
+}
+
+/// What is said of an answer.
+#[derive(Debug, Clone)]
+pub(super) enum Response {
+    Members(Members),
+    RowLimit(Spanned<RowLimit>),
+}
+
+/// The keys of `response`.
+pub(super) const KEYS: &[&str] = &["items", "resource", "limit"];
 
 impl Members {
     /// The lists of members.
@@ -58,11 +90,26 @@ impl Members {
         }
         self.resource.fill(&values).ok()
     }
+}
 
+impl Response {
     pub(super) fn load(it: &Reading<'_>) -> Option<Self> {
         let map = it.map()?;
-        map.finish(&["items", "resource"]);
+        map.finish(KEYS);
         let items = map.required("items").and_then(|it| path(&it));
+        if let Some(limit) = map.optional("limit") {
+            if let Some(resource) = map.optional("resource") {
+                resource.report().add(
+                    Diagnostic::error("`limit` and `resource` can't both be said of a list")
+                        .at(resource.position())
+                        .help("members that may not be seen are taken out of what came: fewer asked for would be fewer seen"),
+                );
+                return None;
+            }
+            let param = limit.text()?;
+            let value = RowLimit { items: items?, param: param.value };
+            return Some(Self::RowLimit(Spanned { value, position: param.position }));
+        }
         let at = map.required("resource");
         let resource = at.as_ref().and_then(|it| template(it, ResourceTemplate::parse));
         if let (Some(at), Some(resource)) = (&at, &resource)
@@ -71,7 +118,7 @@ impl Members {
             at.error("`resource` has no variables: every member would be the same");
             return None;
         }
-        Some(Self { items: items?, resource: resource? })
+        Some(Self::Members(Members { items: items?, resource: resource? }))
     }
 }
 

@@ -14,7 +14,7 @@ use placet_core::{
     action::{Action, ServiceVersion},
     call::{Method, UpstreamCall},
     chain::Chain,
-    judge::Request,
+    judge::{self, Judgement, Request},
     pattern::ActionName,
     refusal::{Code, Reason},
     secret::sha256,
@@ -31,12 +31,22 @@ pub(super) struct Described {
     pub(super) action: Arc<Action>,
     /// What will be sent, but for the credential.
     pub(super) call: UpstreamCall,
+    /// Where that asks for fewer rows than were asked for: the parameter, how many, and the digest of what was asked.
+    pub(super) narrowed: Option<Narrowed>,
     /// The service that declares it.
     pub(super) live: Arc<LiveService>,
     /// The connection it runs through.
     pub(super) connection: Picked,
     /// The rules that it was described by.
     pub(super) rules: Arc<Rules>,
+}
+
+/// How what is sent differs from what was asked.
+#[derive(Debug)]
+pub(super) struct Narrowed {
+    param: String,
+    to: Value,
+    asked: [u8; 32],
 }
 
 /// Describes `asked` for the grant of `bearer`.
@@ -105,6 +115,7 @@ async fn described(
     Ok(Described {
         action: Arc::new(action),
         call,
+        narrowed: None,
         live: Arc::clone(live),
         connection,
         rules: Arc::clone(rules),
@@ -270,8 +281,36 @@ impl Described {
         self.declared().map(ServiceAction::secret).unwrap_or_default()
     }
 
+    /// Has no more rows asked for than the rules of `judgement` let come back. What was asked stays what is judged and
+    /// recorded.
+    ///
+    /// # Errors
+    /// What would be sent is not the action.
+    pub(super) fn narrow(&mut self, judgement: &Judgement) -> Result<(), Problem> {
+        let live = Arc::clone(&self.live);
+        let Some(declared) = live.service.action(&self.action.name) else { return Ok(()) };
+        let Some(params) = judge::narrowed(judgement, declared, &self.action.params) else { return Ok(()) };
+        let call = live.service.render(declared, &params).map_err(|error| invalid(error.to_string()))?;
+        let param = declared.row_limit().map(|limit| limit.param().to_owned()).unwrap_or_default();
+        let to = params.get(&param).cloned().unwrap_or_default();
+        self.narrowed = Some(Narrowed { param, to, asked: self.digest() });
+        self.call = UpstreamCall { headers: std::mem::take(&mut self.call.headers), ..call };
+        Ok(())
+    }
+
+    /// With what is sent in the place of what was asked.
+    pub(super) fn beside(&self, mut body: Value) -> Value {
+        if let (Some(Narrowed { param, to, .. }), Value::Object(members)) = (&self.narrowed, &mut body) {
+            members.insert("narrowed".into(), Map::from_iter([(param.clone(), to.clone())]).into());
+        }
+        body
+    }
+
     /// A digest of what is asked for, for idempotency: the same request has the same, whatever the versions are.
     pub(super) fn digest(&self) -> [u8; 32] {
+        if let Some(narrowed) = &self.narrowed {
+            return narrowed.asked;
+        }
         let length = |bytes: &[u8]| (bytes.len() as u64).to_be_bytes();
         let (name, target) = (self.action.name.as_str().as_bytes(), self.call.target.as_bytes());
         let body = self.call.body.as_deref().unwrap_or_default();

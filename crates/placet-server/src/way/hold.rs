@@ -108,6 +108,10 @@ fn question<'a>(
     beside
         .insert("request".into(), format!("{} {}{}", call.method.as_str(), call.origin, call.target).into());
     beside.insert("headers".into(), json!(call.headers));
+    let beside = match described.beside(beside.into()) {
+        serde_json::Value::Object(beside) => beside,
+        _ => Map::new(),
+    };
     Ok(Question {
         counted: false,
         bearer,
@@ -125,7 +129,11 @@ fn question<'a>(
             door: Some(asked.door.as_str().to_owned()),
             ..recording::attributed(EntryType::ApprovalRequested, now, &bearer.chain, Some(bearer.claims.jti))
         },
-        body: recording::action_body(&described.action, described.secret(), &intent::seen(judgement))?,
+        body: described.beside(recording::action_body(
+            &described.action,
+            described.secret(),
+            &intent::seen(judgement),
+        )?),
     })
 }
 

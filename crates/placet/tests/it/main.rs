@@ -99,6 +99,8 @@ mod metrics;
 #[cfg(test)]
 mod mtls;
 #[cfg(test)]
+mod narrowed;
+#[cfg(test)]
 mod nodes;
 #[cfg(test)]
 mod openapi;

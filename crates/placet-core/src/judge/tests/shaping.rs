@@ -320,3 +320,108 @@ const ENTRIES: [Entry; 6] = [
 ];
 const TRUTHS: [(&str, Option<bool>); 3] =
     [("true", Some(true)), ("false", Some(false)), ("params.gone == 1", None)];
+
+const ORDERS: &str = "
+service: shop
+base_url: https://shop.example
+auth: {type: bearer}
+actions:
+  orders.list:
+    method: GET
+    path: /orders
+    resource: order://all
+    effect: read
+    params:
+      type: object
+      properties: {page_size: {type: integer, minimum: 5}, q: {type: string}}
+    response: {items: $.orders, limit: page_size}
+  orders.find:
+    method: POST
+    path: /orders/find
+    resource: order://all
+    effect: read
+    params: {type: object, properties: {first: {type: integer}, page: {type: integer}}}
+    response: {items: '$.found[*].orders', limit: first}
+";
+
+/// How many rows are asked for upstream; `None` where what was asked is sent.
+fn sent(rules_: &[&str], action: &str, params: &Value) -> Option<Value> {
+    let service = Service::parse(ORDERS.as_bytes(), None).unwrap().0;
+    let name = ActionName::parse(action).unwrap();
+    let declared = service.action(&name).unwrap();
+    let params = params.as_object().unwrap();
+    let described = declared.describe(params).unwrap();
+    let desk = chain(&[spec(1, "desk").user(9, "ann")]);
+    let action =
+        Action { effect: declared.effect(), ..Action::stated(name, described.resource, params.clone()) };
+    let loaded = rules_.iter().map(|source| crate::policy::fixture::policy(source)).collect();
+    let bound = PolicySet::new(loaded).bind(&desk);
+    let judgement = judge(&bound, &Request { chain: &desk, action: &action, now: NOW, context: None });
+    assert_eq!(judgement.verdict, Verdict::Allow, "{:?}", judgement.reasons);
+    let narrowed = narrowed(&judgement, declared, params)?;
+    // Nothing else differs, and what is sent describes back.
+    let name = declared.row_limit().unwrap().param();
+    let without = |all: &serde_json::Map<String, Value>| {
+        let mut all = all.clone();
+        all.remove(name);
+        all
+    };
+    assert_eq!(without(&narrowed), without(params));
+    let call = service.render(declared, &narrowed).unwrap();
+    assert_eq!(service.describe_call(&call).unwrap().1, narrowed);
+    narrowed.get(name).cloned()
+}
+
+#[test]
+fn no_more_rows_are_asked_for_than_may_come_back() {
+    let rules =
+        |shape: &str| rules(&format!("- {{name: a, allow: ['orders.*'], shape: {{rows: {shape}}}}}\n"));
+    let fifty = rules("{at: $.orders, max: 50}");
+    for (asked, expected) in [
+        (json!({}), Some(50)),
+        (json!({"page_size": 51}), Some(50)),
+        (json!({"page_size": 1_000_000_000_000_000_000_u64}), Some(50)),
+        (json!({"page_size": 50}), None),
+        (json!({"page_size": 50.0}), None),
+        (json!({"page_size": 7, "q": "x"}), None),
+        (json!({"q": "x"}), Some(50)),
+    ] {
+        assert_eq!(sent(&[&fifty], "orders.list", &asked), expected.map(Value::from), "{asked}");
+    }
+    // What some take for all.
+    let found = rules("{at: '$.found[*].orders', max: 50}");
+    for asked in [json!({"first": 0}), json!({"first": -1}), json!({"page": 2})] {
+        assert_eq!(sent(&[&found], "orders.find", &asked), Some(json!(50)), "{asked}");
+    }
+    // The least of all that say it, of this list.
+    let also = rules("[{at: $.orders, max: 60}, {at: $.others, max: 3}, {at: $.orders, max: 20}]");
+    assert_eq!(
+        sent(&[&fifty, &also.replace("policy: p", "policy: q")], "orders.list", &json!({})),
+        Some(json!(20))
+    );
+    assert_eq!(sent(&[&rules("{at: $.others, max: 20}")], "orders.list", &json!({})), None);
+    // The most of what is left by a condition is more that have to come.
+    assert_eq!(sent(&[&rules("{at: $.orders, max: 50, where: item.mine}")], "orders.list", &json!({})), None);
+    // Fewer than upstream gives at a time.
+    assert_eq!(sent(&[&rules("{at: $.orders, max: 4}")], "orders.list", &json!({})), None);
+}
+
+#[test]
+fn a_limit_of_rows_is_a_whole_number_of_the_action() {
+    let wrong = |right: &str, edited: &str| {
+        assert!(ORDERS.contains(right));
+        let found = Service::parse(ORDERS.replacen(right, edited, 1).as_bytes(), None).unwrap_err();
+        found.iter().find(|it| it.is_error()).unwrap().render()
+    };
+    let said = wrong("limit: page_size", "limit: page_siz");
+    assert!(said.contains("`page_siz`") && said.contains("did you mean `page_size`?"), "{said}");
+    assert!(wrong("limit: page_size", "limit: q").contains("type: integer"));
+    assert!(
+        wrong("limit: page_size", "resource: 'order://all/{id}', limit: page_size").contains("can't both")
+    );
+    assert!(wrong("path: /orders\n", "path: '/orders/{page_size}'\n").contains("stands in `path`"));
+    assert!(
+        wrong("    response: {items: $.orders", "    secret: [page_size]\n    response: {items: $.orders")
+            .contains("secret")
+    );
+}
