@@ -13,7 +13,9 @@ use crate::{
     oauth::{code, par, waiting as requests},
     operations::failures,
     problem::Problem,
-    reconcile, recording, streams,
+    reconcile, recording,
+    revocation::issuer,
+    streams,
 };
 use placet_core::{
     id::ApprovalId,
@@ -179,6 +181,7 @@ async fn tidying(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
         let now = app.clock.now();
         let summed = failures::write_down(&app).await.map_err(Failure::from);
         let tidied = purge(&app, now).await.and(remove_keys(&app, now).await);
+        let tidied = tidied.and(issuer::go_on(&app).await.map_err(Failure::from));
         health.note(&tidied.and(summed));
     }
 }

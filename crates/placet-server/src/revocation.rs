@@ -2,10 +2,13 @@
 //!
 //! Revoking writes one row and one epoch for each top of the cut; what lies below is dead from then on because its
 //! chain is. What is told (grants, tasks, actions in flight) is read in the same transaction, up to [`MAX_TOLD`]
-//! grants; the end itself has no such bound.
+//! grants; the end itself has no such bound. Trust in an issuer ends at once, and what was given on its word follows in steps
+//! ([`issuer`]).
 //!
 //! Invariant: revoking twice is revoking once. Where a caller said what should end and something else would, nothing
 //! is done.
+
+pub(crate) mod issuer;
 
 use crate::{app::App, caller::Source, problem::Problem, recording};
 use placet_core::{
@@ -38,8 +41,8 @@ pub enum What {
     Task(TaskId, TaskState),
     /// An agent for good, with everything that it holds.
     Agent(AgentId),
-    /// The trust in an issuer, with everything of which a token was given on its word.
-    Issuer(TrustedIssuerId),
+    /// The trust in an issuer, with some of what a token was given of on its word; [`issuer::end`] ends all of it.
+    Issuer(TrustedIssuerId, Vec<Grant>),
 }
 
 /// Who ends it and why.
@@ -119,7 +122,7 @@ pub async fn end(app: &Arc<App>, ending: Ending) -> Result<Ended, Problem> {
 /// As [`end`].
 pub(crate) fn apply(app: &App, tx: &mut Tx<'_>, ending: &Ending, now: Timestamp) -> Result<Ended, Problem> {
     let mut survey = Survey { now, ..Survey::default() };
-    let tops = tops(tx, &ending.what, now)?;
+    let tops = tops(tx, &ending.what)?;
     for top in &tops {
         survey.cut(tx, top)?;
     }
@@ -177,10 +180,10 @@ pub(crate) fn apply(app: &App, tx: &mut Tx<'_>, ending: &Ending, now: Timestamp)
                 tx.record(app.prepare(envelope, Some(&body))?)?;
             }
         }
-        What::Issuer(id) => {
+        What::Issuer(id, _) => {
             let issuer = trusted_issuers::find(tx, *id)?;
             if let Some(issuer) = issuer
-                && trusted_issuers::end(tx, *id, now)?
+                && trusted_issuers::end(tx, *id, &ending.by, now)?
             {
                 let mut body = body.clone();
                 if let Some(members) = body.as_object_mut() {
@@ -219,20 +222,14 @@ pub(crate) fn apply(app: &App, tx: &mut Tx<'_>, ending: &Ending, now: Timestamp)
 }
 
 /// The grants that everything which ends hangs from, or is.
-fn tops(tx: &mut Tx<'_>, what: &What, now: Timestamp) -> Result<Vec<Grant>, Fault> {
+fn tops(tx: &mut Tx<'_>, what: &What) -> Result<Vec<Grant>, Fault> {
     match what {
         What::Grant(id) => {
             let Some(grant) = grants::find(tx, *id)? else { return Ok(Vec::new()) };
             if grant.origin == Origin::Registration { held_by(tx, grant) } else { Ok(vec![grant]) }
         }
         What::Task(id, _) => grants::by_task(tx, *id, MAX_TOLD),
-        What::Issuer(id) => {
-            let mut given = Vec::new();
-            for grant in trusted_issuers::grants(tx, *id, now)? {
-                given.extend(grants::find(tx, grant)?);
-            }
-            Ok(given)
-        }
+        What::Issuer(_, given) => Ok(given.clone()),
         What::Agent(id) => {
             let Some(agent) = agents::find(tx, *id)? else { return Ok(Vec::new()) };
             match grants::find(tx, agent.registration)? {

@@ -45,6 +45,7 @@ pub(crate) const MIGRATIONS: &[(i64, &str)] = &[
     (26, include_str!("../migrations/0026_providers.sql")),
     (28, include_str!("../migrations/0028_policy_stages.sql")),
     (29, include_str!("../migrations/0029_unused_clients.sql")),
+    (30, include_str!("../migrations/0030_ending_issuers.sql")),
     (31, include_str!("../migrations/0031_purposes.sql")),
     (34, include_str!("../migrations/0034_renewed_connections.sql")),
 ];

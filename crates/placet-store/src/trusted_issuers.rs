@@ -33,8 +33,12 @@ statements! {
     /// A page of the live ones.
     PAGE = concat!("SELECT ", columns!(), " FROM trusted_issuers
                     WHERE id > ?1 AND ended IS NULL ORDER BY id LIMIT ?2");
-    /// Ends one.
-    END = "UPDATE trusted_issuers SET ended = ?2 WHERE id = ?1 AND ended IS NULL";
+    /// Ends one; its grants are to follow.
+    END = "UPDATE trusted_issuers SET ended = ?2, ending_by = ?3 WHERE id = ?1 AND ended IS NULL";
+    /// They have.
+    FOLLOWED = "UPDATE trusted_issuers SET ending_by = NULL WHERE id = ?1";
+    /// Those whose grants are to follow.
+    ENDING = "SELECT id, ending_by FROM trusted_issuers WHERE ending_by IS NOT NULL ORDER BY id LIMIT 1";
     /// Whether one is live.
     LIVES = "SELECT 1 FROM trusted_issuers WHERE id = ?1 AND ended IS NULL";
     /// Says whom it means by a subject.
@@ -48,9 +52,10 @@ statements! {
     USERS = "SELECT subject, user_id FROM trusted_subjects WHERE issuer = ?1 ORDER BY subject LIMIT ?2";
     /// Notes that a token of a grant was given on its word.
     NOTE = "INSERT INTO trusted_grants (issuer, grant_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
-    /// The grants of which that was done and that have not ended.
+    /// Some of the grants of which that was done and that have not ended.
     GRANTS = "SELECT t.grant_id FROM trusted_grants t JOIN grants g ON g.id = t.grant_id
-              WHERE t.issuer = ?1 AND g.expires > ?2 AND g.revoked_at IS NULL ORDER BY t.grant_id";
+              WHERE t.issuer = ?1 AND t.grant_id > ?2 AND g.expires > ?3 AND g.revoked_at IS NULL
+              ORDER BY t.grant_id LIMIT ?4";
 }
 
 /// An issuer whose assertions count, or did.
@@ -106,12 +111,28 @@ pub fn list(
     q.query(&PAGE, &params![document::behind(after), limit], read)
 }
 
-/// Ends a live one for good. `false` where there is none.
+/// Ends a live one for good; the grants that were made on its word are to follow ([`followed`]). `false` where there is none.
 ///
 /// # Errors
 /// [`Fault`].
-pub fn end(tx: &mut Tx<'_>, id: TrustedIssuerId, now: Timestamp) -> Result<bool, Fault> {
-    Ok(tx.execute(&END, &params![id, now])? > 0)
+pub fn end(tx: &mut Tx<'_>, id: TrustedIssuerId, by: &str, now: Timestamp) -> Result<bool, Fault> {
+    Ok(tx.execute(&END, &params![id, now, by])? > 0)
+}
+
+/// All of them have followed.
+///
+/// # Errors
+/// [`Fault`].
+pub fn followed(tx: &mut Tx<'_>, id: TrustedIssuerId) -> Result<(), Fault> {
+    tx.execute(&FOLLOWED, &params![id]).map(|_| ())
+}
+
+/// One that has ended and whose grants are still to follow, and who has ended it.
+///
+/// # Errors
+/// [`Fault`].
+pub fn ending(q: &mut impl Query) -> Result<Option<(TrustedIssuerId, String)>, Fault> {
+    q.one(&ENDING, &[], |row| Ok((row.id(0)?, row.text(1)?)))
 }
 
 /// Whether its word counts.
@@ -162,12 +183,18 @@ pub fn note(tx: &mut Tx<'_>, id: TrustedIssuerId, grant: GrantId) -> Result<(), 
     tx.execute(&NOTE, &params![id, grant]).map(|_| ())
 }
 
-/// The grants of which a token was given on its word and that have not ended by themselves.
+/// Up to `limit` grants behind `after` of which a token was given on its word and that have not ended by themselves.
 ///
 /// # Errors
 /// [`Fault`].
-pub fn grants(q: &mut impl Query, id: TrustedIssuerId, now: Timestamp) -> Result<Vec<GrantId>, Fault> {
-    q.query(&GRANTS, &params![id, now], |row| row.id(0))
+pub fn grants(
+    q: &mut impl Query,
+    id: TrustedIssuerId,
+    after: Option<GrantId>,
+    now: Timestamp,
+    limit: usize,
+) -> Result<Vec<GrantId>, Fault> {
+    q.query(&GRANTS, &params![id, document::behind(after), now, limit], |row| row.id(0))
 }
 
 fn read(row: &Row<'_>) -> Result<TrustedIssuer, Fault> {

@@ -1,7 +1,7 @@
 //! `/v1/trusted-issuers`: whose assertions about people and workloads count here, and whom they mean.
 //!
 //! Invariant: only administrators say so; users and agents are named as they are now, and stay those, whoever has their
-//! names later. Removing an issuer ends what was given on its word, in the same transaction.
+//! names later. Removing an issuer ends what was given on its word.
 
 use super::query::QueryParams;
 use crate::{
@@ -10,8 +10,7 @@ use crate::{
     caller::{Caller, Source},
     clock,
     problem::{Answer, Problem},
-    recording,
-    revocation::{self, Ending, What},
+    recording, revocation,
 };
 use axum::{
     Json,
@@ -171,14 +170,7 @@ pub(crate) async fn remove(
 ) -> Answer<Json<Value>> {
     caller.must_configure()?;
     let issuer = app.store.read(move |q| live(q, &id)).await?;
-    let ending = Ending {
-        what: What::Issuer(issuer.id),
-        by: caller.by(),
-        reason: Some("the issuer on whose word it was given is trusted no more".to_owned()),
-        affected_task_chain: None,
-        source,
-    };
-    let ended = revocation::end(&app, ending).await?;
+    let ended = revocation::issuer::end(&app, issuer.id, &caller.by(), source).await?;
     Ok(Json(Value::Object(ended.to_json(true))))
 }
 

@@ -24,6 +24,8 @@ const MEANT: &[&str] = &[
     "SCAN registrations USING COVERING INDEX sqlite_autoindex_registrations_1",
     // Those whose tokens stand in lists of statuses.
     "SCAN resource_servers USING INDEX resource_servers_with_status_list",
+    // Those whose grants are still being revoked.
+    "SCAN trusted_issuers USING INDEX trusted_issuers_ending",
     "SCAN waiting",
     "SCAN asked",
     "SCAN record_heads",

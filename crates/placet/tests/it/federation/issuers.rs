@@ -2,10 +2,10 @@
 
 use super::{Idp, add, alone, present};
 use crate::{
-    clients::signer::Signer,
-    parties::{stage, why},
+    clients::signer::{Signer, now},
+    parties::{introspect, stage, why},
 };
-use placet_testkit::{Story, fresh, is_about_a_file, together};
+use placet_testkit::{Answer, Story, fresh, is_about_a_file, together, until};
 use serde_json::{Value, json};
 use std::{ffi::OsStr, fs};
 
@@ -184,4 +184,83 @@ fn an_issuer_that_a_backup_brings_back_is_trusted_no_more() {
     assert_eq!(listed.at("/trusted_issuers"), &json!([]));
     // It can be trusted anew.
     story.admin().post("/v1/trusted-issuers").json(&document).send().expect(201);
+}
+
+/// A server with one agent, which jobs of one issuer act as.
+struct Jobs {
+    story: Story,
+    signer: Signer,
+    id: String,
+}
+
+impl Jobs {
+    fn new() -> Self {
+        let story = Story::new(PLACET);
+        let agent = story.agent(&fresh("bot-")).register();
+        let signer = Signer::ed25519();
+        let document = json!({"issuer": "https://ci.example", "jwks": signer.jwks(None),
+            "workload": {"agents": [{"subject": "job:*", "agent": agent.handle}]}});
+        let id = story.admin().post("/v1/trusted-issuers").json(&document).send().expect(201).text("/id");
+        Self { story, signer, id }
+    }
+
+    /// What a job is given, each with a grant of its own.
+    fn given(&self) -> Answer {
+        let now = now();
+        let claims = json!({"iss": "https://ci.example", "sub": "job:nightly", "aud": self.story.server.base(),
+            "iat": now, "exp": now + 600, "jti": fresh("jti-")});
+        let header = json!({"alg": self.signer.alg(), "typ": "JWT"});
+        let job = self.signer.sign(&header.to_string(), &claims.to_string());
+        alone(&self.story.client(), &job, &[("scope", "orders.read")])
+    }
+
+    /// How many of these tokens are active.
+    fn active(&self, tokens: &[String]) -> usize {
+        let is = |token: &&String| introspect(&self.story.admin(), token).at("/active") == true;
+        tokens.iter().filter(is).count()
+    }
+}
+
+#[test]
+fn however_many_were_given_on_a_word_end_with_it() {
+    let jobs = Jobs::new();
+    let answers: Vec<Answer> = together(8, |_| (0..32).map(|_| jobs.given().expect(200)).collect::<Vec<_>>())
+        .into_iter()
+        .flatten()
+        .collect();
+    let tokens: Vec<String> = answers.iter().map(|answer| answer.text("/access_token")).collect();
+    assert_eq!(jobs.active(&tokens), 256);
+    let removed = jobs.story.admin().delete(&format!("/v1/trusted-issuers/{}", jobs.id)).send().expect(200);
+    let affected = removed.at("/affected_grants").as_array().unwrap();
+    assert_eq!(affected.len(), 256);
+    assert!(answers.iter().all(|answer| affected.contains(answer.at("/grant_id"))));
+    assert_eq!(jobs.active(&tokens), 0);
+    jobs.given().refused(400, "invalid_grant");
+    // Each is in the record, and the end of the trust is there once, before all of them.
+    let entries = jobs.story.record();
+    let of = |kind: &'static str| entries.iter().filter(move |entry| entry["type"] == kind);
+    assert_eq!((of("issuer.removed").count(), of("grant.revoked").count()), (1, 256));
+    let first = of("issuer.removed").next().unwrap()["index"].as_u64();
+    assert!(of("grant.revoked").all(|entry| entry["index"].as_u64() > first));
+}
+
+#[test]
+fn what_is_cut_off_while_trust_ends_is_gone_on_with() {
+    if is_about_a_file("federation::issuers::what_is_cut_off_while_trust_ends_is_gone_on_with") {
+        return;
+    }
+    let mut jobs = Jobs::new();
+    let tokens: Vec<String> = (0..3).map(|_| jobs.given().expect(200).text("/access_token")).collect();
+    assert_eq!(jobs.story.server.stop(), Some(0));
+    // As the first of several transactions leaves it.
+    crate::record::tamper(
+        &jobs.story.server.data(),
+        "update trusted_issuers set ended = 1, ending_by = 'admin-token'",
+    );
+    jobs.story.server.restart();
+    until("the end of what is left", || (jobs.active(&tokens) == 0).then_some(()));
+    let entries = jobs.story.record();
+    let revoked: Vec<_> = entries.iter().filter(|entry| entry["type"] == "grant.revoked").collect();
+    assert!(revoked.len() == 3 && revoked.iter().all(|entry| entry["by"] == "admin-token"));
+    jobs.given().refused(400, "invalid_grant");
 }
