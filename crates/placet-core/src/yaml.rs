@@ -10,6 +10,7 @@
 mod parse;
 mod read;
 mod scalar;
+mod usual;
 
 pub use read::{MapReading, Reading};
 
@@ -79,7 +80,7 @@ pub fn parse(source: &[u8], file: Option<&str>) -> Result<(Node, Report), Vec<Di
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let text = scalar::join_surrogates(text);
     let report = Report::new(file, text.as_ref());
-    match parse::tree(&text, &report) {
+    match usual::tree(&text).or_else(|| parse::tree(&text, &report)) {
         Some(node) if !report.has_errors() => Ok((node, report)),
         _ => Err(report.into_diagnostics()),
     }

@@ -3,12 +3,15 @@
 
 use super::{Node, Spanned, Yaml};
 use crate::diagnostic::{Diagnostic, Position, Report, quoted};
+use std::borrow::Cow;
 
 /// A value, what it is called in messages, and where mistakes go.
 #[derive(Debug, Clone)]
 pub struct Reading<'a> {
     node: &'a Node,
-    name: String,
+    /// Of the list, where it is an item of one.
+    name: Cow<'a, str>,
+    index: Option<usize>,
     report: &'a Report,
 }
 
@@ -22,8 +25,8 @@ pub struct MapReading<'a> {
 
 impl Node {
     /// Reads this value; `name` is what messages call it.
-    pub fn reading<'a>(&'a self, name: &str, report: &'a Report) -> Reading<'a> {
-        Reading { node: self, name: name.to_owned(), report }
+    pub fn reading<'a>(&'a self, name: &'a str, report: &'a Report) -> Reading<'a> {
+        Reading { node: self, name: Cow::Borrowed(name), index: None, report }
     }
 
     /// Reads the whole document, which must be a map.
@@ -50,8 +53,11 @@ impl<'a> Reading<'a> {
     }
 
     /// What messages call it.
-    pub fn name(&self) -> &str {
-        &self.name
+    pub fn name(&self) -> Cow<'a, str> {
+        match self.index {
+            None => self.name.clone(),
+            Some(index) => Cow::Owned(format!("{}[{index}]", self.name)),
+        }
     }
 
     /// Where mistakes go.
@@ -115,7 +121,7 @@ impl<'a> Reading<'a> {
         if found.is_none() {
             let list = words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
             self.report.add(
-                Diagnostic::error(format!("`{}` must be one of {list}, not {}", self.name, quoted(text)))
+                Diagnostic::error(format!("`{}` must be one of {list}, not {}", self.name(), quoted(text)))
                     .at(self.node.position)
                     .suggest(text, words.iter().copied()),
             );
@@ -156,7 +162,7 @@ impl<'a> Reading<'a> {
 
     /// Reports that this should have been `expected`.
     pub fn refuse<T>(&self, expected: &str, help: Option<&str>) -> Option<T> {
-        let message = format!("`{}` must be {expected}, not {}", self.name, self.node.describe());
+        let message = format!("`{}` must be {expected}, not {}", self.name(), self.node.describe());
         let diagnostic = Diagnostic::error(message).at(self.node.position);
         self.report.add(match help {
             Some(help) => diagnostic.help(help),
@@ -166,8 +172,9 @@ impl<'a> Reading<'a> {
     }
 
     fn items(&self, items: &'a [Node]) -> Vec<Self> {
+        let list = self.name();
         let named =
-            |(index, node)| Reading { node, name: format!("{}[{index}]", self.name), report: self.report };
+            |(index, node)| Reading { node, name: list.clone(), index: Some(index), report: self.report };
         items.iter().enumerate().map(named).collect()
     }
 }

@@ -55,7 +55,8 @@ impl Origin {
         }
     }
 
-    fn escaped(value: &str, raw: &str, start: Position, double: bool) -> Self {
+    /// For a value that stands on one line as `raw`, between quotes, with escapes.
+    pub(super) fn escaped(value: &str, raw: &str, start: Position, double: bool) -> Self {
         // Where the count does not agree the text was folded or has an escape that makes no character.
         if widths(raw, double).count() == value.chars().count() {
             Self::Escaped { start, raw: raw.into(), double }
@@ -124,6 +125,9 @@ pub(super) fn plain(text: &str) -> Yaml {
 
 /// RFC 8259 §6.
 fn is_json_number(text: &str) -> bool {
+    if !text.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
+        return false;
+    }
     let text = text.strip_prefix('-').unwrap_or(text);
     let (mantissa, exponent) = match text.split_once(['e', 'E']) {
         Some((mantissa, exponent)) => (mantissa, Some(exponent)),

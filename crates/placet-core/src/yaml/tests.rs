@@ -255,3 +255,228 @@ fn json_value() -> impl Strategy<Value = serde_json::Value> {
         ]
     })
 }
+
+/// What the parser that knows all of YAML makes of a text.
+fn in_general(text: &str) -> Option<Node> {
+    let report = Report::new(None, text);
+    parse::tree(text, &report).filter(|_| !report.has_errors())
+}
+
+#[test]
+fn usual_documents_are_read_in_one_pass() {
+    let text = "# A policy.
+policy: desk # its name
+applies_to: {agents: ['support-*', \"x\"], labels: {team: [a, b]}}
+mode:   enforce
+rules:
+  - {name: r0, allow: [orders.read], on: ['order://customer:{{user.id}}/**'], when: [
+      params.amount <= 500, # the first
+      \"params.currency == \\\"USD\\\"\",
+      'it''s' ]}
+  -   name: second
+      allow:
+      - a.b
+      - c.*
+
+      on: order://customer:42/#x
+      limits:
+        - {count: 5, per: day, zone: America/New_York}
+        -
+          count: -1.5e3
+          max: null
+  - - nested
+    - [[], {}]
+record: {\"keep\":90d, \"a\":{\"b\":[1,2]}}
+last: true";
+    let read = usual::tree(text).expect("it is of the usual kind");
+    assert_eq!(Some(read), in_general(text));
+    for kept in ["../../examples/policies/support-desk.yaml", "../../examples/services/shop.yaml"] {
+        let text = std::fs::read_to_string(kept).unwrap();
+        assert!(!text.is_ascii() || usual::tree(&text).is_some() || text.contains(['|', '>']), "{kept}");
+    }
+}
+
+#[test]
+fn what_is_not_usual_is_left_to_the_parser_that_knows_all() {
+    for text in [
+        "",
+        "a:",
+        "a: |\n  x",
+        "a: b\n  c",
+        "a: 'b\n  c'",
+        "a: &x 1",
+        "a: *x",
+        "a: !t b",
+        "a: b\na: c",
+        "<<: {a: 1}",
+        "1: a",
+        "a: b\n---\nc: d",
+        "a: [b",
+        "a: [b: c]",
+        "a: {b, c: d}",
+        "a: b: c",
+        "a: 'b' c",
+        "a: é",
+        "a:\tb",
+        "a: \"\\x41\"",
+        "- a\nb: c",
+        "a:\n  b: c\n d: e",
+        "{a: 1}\nb: 2",
+        "? a",
+        "a: [b,\nc]",
+        "%YAML 1.2\n---\na: b",
+        "a: b\n...",
+        "a: [x -]",
+    ] {
+        assert_eq!(usual::tree(text), None, "{text}");
+    }
+}
+
+/// Texts of what documents are made of, in lines of any indentation.
+fn documents() -> impl Strategy<Value = String> {
+    let piece = prop::sample::select(vec![
+        "a",
+        "b:",
+        "a: ",
+        "b: ",
+        ": ",
+        ":",
+        "- ",
+        "-",
+        "- - ",
+        "x y",
+        "\"q\"",
+        "'q'",
+        "\"a\": ",
+        "\"a\":",
+        "'it''s'",
+        "\"\\\"\\n\\/\"",
+        "\"\\x41\"",
+        "[",
+        "]",
+        "{",
+        "}",
+        ", ",
+        ",",
+        "[a, b]",
+        "{a: b}",
+        "{\"a\":1}",
+        "[]",
+        "{}",
+        "\n",
+        "\n",
+        "\n  ",
+        "\n  ",
+        "\n    ",
+        "\n ",
+        " ",
+        "#",
+        " # c",
+        "null",
+        "~",
+        "1",
+        "-1.5e3",
+        "01",
+        "true",
+        "<<: ",
+        "---",
+        "...",
+        "%",
+        "|",
+        ">",
+        "&a ",
+        "*a",
+        "!t ",
+        "? ",
+        "@",
+        "`",
+        "\\",
+        "'",
+        "\"",
+        "order://x:1/**",
+        "09:00",
+        "{{user.id}}",
+        "é",
+        "\t",
+        "\r\n",
+        "k0: v",
+        "k1: v",
+        "k2: ",
+        "- k3: v",
+    ]);
+    prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
+}
+
+/// Documents that are sound, laid out in one of the ways that people lay them out, and now and then damaged.
+fn laid_out() -> impl Strategy<Value = String> {
+    let scalar = prop::sample::select(vec![
+        "a",
+        "x y",
+        "'q'",
+        "\"q # r\"",
+        "1",
+        "a:b",
+        "a#b",
+        "null",
+        "\"a\\\"b\"",
+        "'it''s'",
+        "-x",
+    ]);
+    let leaf = scalar.prop_map(|text| vec![text.to_owned()]);
+    let value = leaf.prop_recursive(4, 24, 4, |inner| {
+        let list = (prop::collection::vec(inner.clone(), 1..4), any::<bool>()).prop_map(|(items, flow)| {
+            if flow
+                && items
+                    .iter()
+                    .all(|item| item.len() == 1 && !item[0].starts_with("- ") && !item[0].contains(": "))
+            {
+                let items: Vec<String> = items.iter().map(|item| item[0].clone()).collect();
+                return vec![format!("[{}]", items.join(", "))];
+            }
+            let entry = |item: &Vec<String>| {
+                let line = |(index, line): (usize, &String)| {
+                    format!("{}{line}", if index == 0 { "- " } else { "  " })
+                };
+                item.iter().enumerate().map(line).collect::<Vec<_>>()
+            };
+            items.iter().flat_map(entry).collect()
+        });
+        let map = (prop::collection::vec(inner, 1..4), 0..3_usize).prop_map(|(items, indent)| {
+            let entry = |(index, item): (usize, &Vec<String>)| match &**item {
+                [line] if !line.starts_with("- ") && !line.contains(": ") => {
+                    vec![format!("k{index}: {line}")]
+                }
+                lines => {
+                    // Lists may stand below their key without indentation.
+                    let indent = if lines[0].starts_with("- ") { indent } else { indent + 1 };
+                    let below = lines.iter().map(|line| format!("{}{line}", " ".repeat(indent)));
+                    std::iter::once(format!("k{index}:")).chain(below).collect()
+                }
+            };
+            items.iter().enumerate().flat_map(entry).collect()
+        });
+        prop_oneof![list, map]
+    });
+    let damage = prop::option::of((
+        any::<prop::sample::Index>(),
+        prop::sample::select(vec![" ", "\n", ":", "- ", "#", "'", "]", ","]),
+    ));
+    (value, damage).prop_map(|(lines, damage)| {
+        let mut text = lines.join("\n");
+        if let Some((at, damage)) = damage {
+            text.insert_str(at.index(text.len() + 1), damage);
+        }
+        text
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+
+    #[test]
+    fn what_is_read_in_one_pass_is_what_the_parser_reads(text in prop_oneof![documents(), laid_out()]) {
+        if let Some(read) = usual::tree(&text) {
+            prop_assert_eq!(Some(read), in_general(&text));
+        }
+    }
+}
