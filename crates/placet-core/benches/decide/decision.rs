@@ -89,20 +89,39 @@ fn text<'a>(params: &'a Map<String, Value>, name: &str) -> &'a str {
     params[name].as_str().unwrap()
 }
 
-/// Prints what a decision takes, and what loading takes; for a profile `only` one of them, over and over.
-pub(crate) fn measure(only: Option<&str>) {
-    let (chain, action) = (chain(), action());
-    let repeated = match only {
-        Some("load") => return (0..5).for_each(|_| loading()),
-        Some("simple") => Some(SIMPLE),
-        Some("limited") => Some(LIMITED),
-        Some("general") => Some(GENERAL),
-        _ => None,
+/// Does one thing so many times and measures nothing: for a profile, and for a count of instructions, which says the
+/// same on a busy machine. The difference of two counts is that of the times between them.
+pub(crate) fn repeat(what: &str, times: usize) {
+    let mix = match what {
+        "simple" => SIMPLE,
+        "limited" => LIMITED,
+        "general" => GENERAL,
+        _ => return repeat_loading(what, times),
     };
-    if let Some(mix) = repeated {
-        let set = among(mix, 3);
-        return (0..20).for_each(|_| println!("{:.3} µs", decisions(&set, &chain, &action)));
+    let (chain, action) = (chain(), action());
+    let bound = among(mix, 3).bind(&chain);
+    let request = request(&chain, &action);
+    for _ in 0..times {
+        let judgement = judge::judge(black_box(&bound), black_box(&request));
+        assert_eq!(judgement.verdict, Verdict::Allow, "{:?}", judgement.reasons);
     }
+}
+
+fn repeat_loading(what: &str, times: usize) {
+    for number in 0..times {
+        let source = source(if number % 2 == 0 { SIMPLE } else { GENERAL }, number, false);
+        match what {
+            "read" => drop(black_box(yaml::parse(source.as_bytes(), None).unwrap())),
+            "load" => drop(black_box(Policy::load(source.as_bytes(), None, 1, &[]).unwrap())),
+            "again" => drop(black_box(Policy::load_again(source.as_bytes(), "p", 1, &[]).unwrap())),
+            _ => panic!("one of simple, limited, general, read, load, again, not {what}"),
+        }
+    }
+}
+
+/// Prints what a decision takes, and what loading takes.
+pub(crate) fn measure() {
+    let (chain, action) = (chain(), action());
     for mix in [SIMPLE, LIMITED, GENERAL] {
         println!("  {}: 3 policies of 10 rules of 4 conditions, of which 2 rules name the action", mix.name);
         let by_hand = time(|| {
@@ -182,12 +201,15 @@ fn among(mix: Mix, count: usize) -> PolicySet {
 fn decisions(policies: &PolicySet, chain: &Chain, action: &Action) -> f64 {
     let bound = policies.bind(chain);
     assert_eq!(bound.labels().len(), 3);
-    let request =
-        judge::Request { chain, action, now: Timestamp::from_seconds(1_800_000_000), context: None };
+    let request = request(chain, action);
     time(|| {
         let judgement = judge::judge(black_box(&bound), black_box(&request));
         assert_eq!(judgement.verdict, Verdict::Allow, "{:?}", judgement.reasons);
     })
+}
+
+fn request<'a>(chain: &'a Chain, action: &'a Action) -> judge::Request<'a> {
+    judge::Request { chain, action, now: Timestamp::from_seconds(1_800_000_000), context: None }
 }
 
 /// Microseconds per call: the median of the samples.

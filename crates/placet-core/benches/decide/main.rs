@@ -1,7 +1,8 @@
 //! What the pure decision and loading policies cost, each beside its floor, measured in the same run.
 //!
 //! Run it with `cargo bench -p placet-core --bench decide`. Absolute figures are this machine's; the ratios are what
-//! carries over.
+//! carries over. `-- times WHAT NUMBER` does one thing so many times, for a tool that counts instructions:
+//! `valgrind --tool=callgrind target/release/deps/decide-… times simple 2000`.
 
 #![expect(
     clippy::unwrap_used,
@@ -22,6 +23,8 @@ fn main() {
     if arguments.iter().any(|argument| argument == "--test") {
         return;
     }
-    let only = arguments.iter().position(|argument| argument == "only").map(|at| &*arguments[at + 1]);
-    decision::measure(only);
+    match arguments.iter().position(|argument| argument == "times") {
+        Some(at) => decision::repeat(&arguments[at + 1], arguments[at + 2].parse().unwrap()),
+        None => decision::measure(),
+    }
 }

@@ -183,9 +183,12 @@ impl Test {
     fn holds(&self, scope: Scope<'_, '_>, fuel: &mut Fuel) -> Option<bool> {
         let (holds, cost) = match self {
             Self::Number { place, sign, literal, whole, cost } => {
-                let Found::Json(Json::Number(number)) = place.find(scope)? else { return None };
-                let text = number.as_str();
-                match (plain_whole(text), whole) {
+                let (found, text) = match place.find(scope)? {
+                    Found::Whole(found, _) => (Some(found), ""),
+                    Found::Json(Json::Number(number)) => (plain_whole(number.as_str()), number.as_str()),
+                    Found::Json(_) | Found::Text(_) => return None,
+                };
+                match (found, whole) {
                     (Some(found), Some(whole)) => (sign.says(whole.compare(found)), *cost),
                     (Some(found), None) => (sign.says(Decimal::from_i64(found).cmp(literal)), *cost),
                     (None, _) => {

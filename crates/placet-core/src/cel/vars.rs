@@ -2,7 +2,10 @@
 //!
 //! Invariant: values are borrowed where they stand; nothing is copied to evaluate a condition.
 
-use super::fields::Fields;
+use super::{
+    fields::{Fields, Key},
+    value::plain_whole,
+};
 use crate::time::Timestamp;
 use serde_json::Value as Json;
 use std::fmt;
@@ -106,17 +109,40 @@ pub struct Activation<'a> {
 }
 
 /// What a path leads to.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Found<'a> {
     Json(&'a Json),
     Text(&'a str),
+    /// A whole number that was read before, and where it stands.
+    Whole(i64, &'a Json),
 }
 
 impl<'a> Found<'a> {
+    /// What is read once however many conditions ask for it.
+    pub(super) fn of(json: &'a Json) -> Self {
+        match json {
+            Json::Number(number) => match plain_whole(number.as_str()) {
+                Some(whole) => Self::Whole(whole, json),
+                None => Self::Json(json),
+            },
+            _ => Self::Json(json),
+        }
+    }
+
+    #[inline]
     pub(super) fn text(self) -> Option<&'a str> {
         match self {
             Self::Text(text) => Some(text),
             Self::Json(json) => json.as_str(),
+            Self::Whole(..) => None,
+        }
+    }
+
+    /// The JSON value, where it stands in one.
+    pub(super) fn json(self) -> Option<&'a Json> {
+        match self {
+            Self::Text(_) => None,
+            Self::Json(json) | Self::Whole(_, json) => Some(json),
         }
     }
 }
@@ -127,8 +153,22 @@ impl<'a> Activation<'a> {
         Self::default()
     }
 
+    /// These variables, as far as they are known; as [`Activation::with`] for each.
+    #[must_use]
+    #[inline]
+    pub fn of<const N: usize>(known: [(Root, Option<&'a Json>); N]) -> Self {
+        let mut roots = [None; Root::COUNT];
+        for (root, value) in known {
+            if let Some(place) = roots.get_mut(root as usize) {
+                *place = value;
+            }
+        }
+        Self { roots, params: None, facts: None, now: None }
+    }
+
     /// Sets a variable ([`Root::Now`] is set with [`Activation::at`] and ignored here).
     #[must_use]
+    #[inline]
     pub fn with(mut self, root: Root, value: &'a Json) -> Self {
         if let Some(place) = self.roots.get_mut(root as usize) {
             *place = Some(value);
@@ -138,6 +178,7 @@ impl<'a> Activation<'a> {
 
     /// Sets where the members of `params` stand, which are those of the variable set.
     #[must_use]
+    #[inline]
     pub fn params(mut self, params: &'a Fields<'a>) -> Self {
         self.params = Some(params);
         self
@@ -145,6 +186,7 @@ impl<'a> Activation<'a> {
 
     /// Sets `now`.
     #[must_use]
+    #[inline]
     pub fn at(mut self, now: Timestamp) -> Self {
         self.now = Some(now);
         self
@@ -152,6 +194,7 @@ impl<'a> Activation<'a> {
 
     /// Sets where variables come from that were not set.
     #[must_use]
+    #[inline]
     pub fn facts(mut self, facts: &'a dyn Facts) -> Self {
         self.facts = Some(facts);
         self
@@ -172,11 +215,13 @@ impl<'a> Activation<'a> {
     }
 
     /// What a path leads to, where something is there. Not for `now`.
+    #[inline]
     pub(super) fn find(&self, path: &Path) -> Option<Found<'a>> {
         if path.root == Root::Params
-            && let (Some(params), Some((first, rest))) = (self.params, path.fields.split_first())
+            && let (Some(params), [first, rest @ ..]) = (self.params, &*path.fields)
         {
-            return descend(params.find(first)?, rest);
+            let found = params.find(&path.first, first)?;
+            return if rest.is_empty() { Some(found) } else { descend(found.json()?, rest) };
         }
         if let Some(text) = self.fact(path) {
             return Some(Found::Text(text));
@@ -213,11 +258,14 @@ impl fmt::Debug for Activation<'_> {
 pub struct Path {
     root: Root,
     fields: Box<[Box<str>]>,
+    /// Of the first field; of no text where there is none.
+    first: Key,
 }
 
 impl Path {
     pub(super) fn new(root: Root, fields: Box<[Box<str>]>) -> Self {
-        Self { root, fields }
+        let first = Key::of(fields.first().map_or("", AsRef::as_ref));
+        Self { root, fields, first }
     }
 
     /// A variable and fields of it.
@@ -249,14 +297,14 @@ impl Path {
     pub(super) fn split_last(self) -> (Self, Box<str>) {
         let mut fields = self.fields.into_vec();
         let last = fields.pop().unwrap_or_default();
-        (Self { root: self.root, fields: fields.into() }, last)
+        (Self::new(self.root, fields.into()), last)
     }
 
     /// The path of a field.
     pub(super) fn select(self, field: Box<str>) -> Self {
         let mut fields = self.fields.into_vec();
         fields.push(field);
-        Self { root: self.root, fields: fields.into() }
+        Self::new(self.root, fields.into())
     }
 
     /// The variable's name and its fields: `["params", "amount"]`.

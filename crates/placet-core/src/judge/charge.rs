@@ -10,7 +10,7 @@ use crate::{
     policy::{BoundLink, LimitOf, bounded, encoded},
     refusal::{Code, Reason},
 };
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
 /// The longest key that a limit counts by, in bytes.
 const LONGEST_KEY: usize = 512;
@@ -42,8 +42,8 @@ impl Bill {
                     continue;
                 }
             };
-            let by = match by_values(subject, fuel, link, applied, owner) {
-                Ok(by) => by,
+            let (one, others) = match by_values(subject, fuel, link, applied, owner) {
+                Ok(values) => values,
                 Err(denial) => {
                     denials.push(*denial);
                     continue;
@@ -52,9 +52,11 @@ impl Bill {
             let window = limit.per.window(subject.request.now, &limit.zone);
             let index = self.index(owner, &applied.limit);
             let mut charged = false;
-            for value in by {
+            for value in one.as_deref().into_iter().chain(others.iter().map(AsRef::as_ref)) {
                 charged = true;
-                let counter = [&*applied.identity, &*bounded(encoded(&value))].concat();
+                let mut counter = String::with_capacity(applied.identity.len() + value.len());
+                counter.push_str(&applied.identity);
+                counter.push_str(value);
                 let (meter, max) = (limit.meter(), limit.max());
                 let charge = Charge { counter, meter, window, amount, max, limit: index };
                 self.charge(charge);
@@ -82,17 +84,21 @@ impl Bill {
     }
 }
 
-/// The by-values, each the last part of a counter's name.
+/// By-values: one of this request, or those of the link.
+type Values<'a> = (Option<String>, &'a [Box<str>]);
+
+/// The by-values, each encoded as the last part of a counter's name.
 fn by_values<'a>(
     subject: &Subject<'_>,
     fuel: &mut Fuel,
     link: &'a BoundLink,
     applied: &LimitOf,
     owner: (&Arc<str>, &Arc<str>),
-) -> Result<Vec<Cow<'a, str>>, Box<Reason>> {
+) -> Result<Values<'a>, Box<Reason>> {
+    let one = |value: &str| Ok((Some(bounded(encoded(value)).into_owned()), &[][..]));
     match &applied.limit.by {
         // As far as the resource is known: a part that is merely claimed would give a fresh counter for the asking.
-        By::Resource => Ok(vec![format!("resource:{}", subject.request.action.known.as_str()).into()]),
+        By::Resource => one(&format!("resource:{}", subject.request.action.known.as_str())),
         By::Key(key) => {
             let found = key.evaluate_key(&subject.variables(link, applied.reads), fuel);
             let refuse = |code, detail: String| {
@@ -105,9 +111,9 @@ fn by_values<'a>(
                 let detail = format!("the key that a limit counts by is longer than {LONGEST_KEY} bytes");
                 return Err(refuse(Code::ConditionFailed, detail));
             }
-            Ok(vec![format!("key:{text}").into()])
+            one(&format!("key:{text}"))
         }
-        by => Ok(link.charged.values(by).iter().map(|value| Cow::Borrowed(&**value)).collect()),
+        by => Ok((None, link.charged.values(by))),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
     grant::{Authority, Missing, Origin, cover::AuthorizationDetail},
     ledger::{By, Charge, Limit, Measure},
     pattern::{ActionName, ResourcePattern, ResourceUri},
-    policy::{BoundLink, BoundPolicies, BoundPolicy, Kind, LimitOf, Rule, bounded, encoded},
+    policy::{BoundLink, BoundPolicies, BoundPolicy, Kind, LimitOf, Rule},
     service::Effect,
     time::Timestamp,
 };
@@ -345,7 +345,7 @@ impl View<'_> {
             }
             let window = limit.per.window(self.subject.request.now, &limit.zone);
             let charge = |value: &str| Charge {
-                counter: [&*applied.identity, &*bounded(encoded(value))].concat(),
+                counter: [&*applied.identity, value].concat(),
                 meter: limit.meter(),
                 window,
                 amount: 0,

@@ -28,23 +28,17 @@ impl<'a> Subject<'a> {
 
     /// The variables that `reads` names, as a link sees them. `risk` is in none.
     pub(super) fn variables<'s>(&'s self, link: &'s BoundLink, reads: Reads) -> Activation<'s> {
-        let mut variables = Activation::new();
-        for (root, value) in [
+        let request = self.request;
+        let known = [
             (Root::Agent, Some(&link.agent)),
             (Root::User, link.user.as_ref()),
             (Root::Task, link.task.as_ref()),
             (Root::Grant, Some(&link.grant)),
-            (Root::Context, self.request.context),
-        ] {
-            if let Some(value) = value {
-                variables = variables.with(root, value);
-            }
-        }
-        variables = variables.with(Root::Params, self.request.action.params.as_value()).params(&self.params);
-        if reads.has(Root::Action) || reads.has(Root::Resource) {
-            variables = variables.facts(self);
-        }
-        variables.at(self.request.now)
+            (Root::Context, request.context),
+            (Root::Params, Some(request.action.params.as_value())),
+        ];
+        let variables = Activation::of(known).params(&self.params).at(request.now);
+        if reads.has(Root::Action) || reads.has(Root::Resource) { variables.facts(self) } else { variables }
     }
 
     /// A value by its path, for reasons; `Null` where it is not known.

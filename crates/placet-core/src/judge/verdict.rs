@@ -209,16 +209,18 @@ impl<'a, L: Listener> Trial<'a, L> {
             return all;
         }
         let variables = self.subject.variables(link, rule.reads);
-        for conjunct in rule.when.iter().flat_map(|condition| condition.expression.conjuncts()) {
-            let outcome = conjunct.evaluate(&variables, &mut self.found.fuel);
-            self.listener.hear(Event::Conjunct(self.subject, link, conjunct, &outcome));
-            let why = match outcome {
-                Outcome::True => continue,
-                Outcome::False => None,
-                Outcome::Unknown(why) => Some(why),
-            };
-            all = false;
-            reasons.push(explain::condition(self.subject, link, (&bound.policy, rule), conjunct, why));
+        for condition in &rule.when {
+            for conjunct in condition.expression.conjuncts() {
+                let outcome = conjunct.evaluate(&variables, &mut self.found.fuel);
+                self.listener.hear(Event::Conjunct(self.subject, link, conjunct, &outcome));
+                let why = match outcome {
+                    Outcome::True => continue,
+                    Outcome::False => None,
+                    Outcome::Unknown(why) => Some(why),
+                };
+                all = false;
+                reasons.push(explain::condition(self.subject, link, (&bound.policy, rule), conjunct, why));
+            }
         }
         all
     }
@@ -254,16 +256,18 @@ impl<'a, L: Listener> Trial<'a, L> {
     /// The limits, shape and approvals of a rule that has its say.
     fn obligations(&mut self, link: &BoundLink, bound: &BoundPolicy, rule: &Rule) {
         let owner = (bound.policy.label_arc(), &rule.name);
-        let before = self.found.denials.len();
-        self.found.bill.add(
-            self.subject,
-            &mut self.found.fuel,
-            link,
-            owner,
-            &rule.limits,
-            &mut self.found.denials,
-        );
-        self.billed(&rule.limits, before);
+        if !rule.limits.is_empty() {
+            let before = self.found.denials.len();
+            self.found.bill.add(
+                self.subject,
+                &mut self.found.fuel,
+                link,
+                owner,
+                &rule.limits,
+                &mut self.found.denials,
+            );
+            self.billed(&rule.limits, before);
+        }
         if let Some(shape) = &rule.shape {
             let applied = AppliedShape::new(link, owner, shape);
             if !self.found.shapes.contains(&applied) {

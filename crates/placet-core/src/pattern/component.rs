@@ -179,6 +179,9 @@ impl Component {
 /// Whether the needles occur one after the other, without overlap and none across two of the texts. Taking the first
 /// place for each leaves the most room for the rest.
 fn find_in_order<'a>(needles: &[Box<str>], mut texts: impl Iterator<Item = &'a str>) -> bool {
+    if needles.is_empty() {
+        return true;
+    }
     let mut text = texts.next().unwrap_or_default();
     needles.iter().all(|needle| {
         loop {

@@ -60,7 +60,7 @@ pub(crate) struct GrantLimits {
     pub(crate) limits: Box<[LimitOf]>,
 }
 
-/// Whose counters a link's actions are charged to, as the last part of a counter's name.
+/// Whose counters a link's actions are charged to, encoded as the last part of a counter's name.
 pub(crate) struct Charged {
     agent: [Box<str>; 1],
     user: Box<[Box<str>]>,
@@ -230,11 +230,13 @@ impl Charged {
             tasks.extend(shared.clone());
         }
         grants.extend(shared);
+        let part = |value: Box<str>| Box::from(bounded(encoded(&value)));
+        let parts = |values: Vec<Box<str>>| values.into_iter().map(part).collect();
         Self {
-            agent: [format!("agent:{agent}").into()],
-            user: user.map(|user| format!("user:{user}").into()).into_iter().collect(),
-            task: tasks.into(),
-            grant: grants.into(),
+            agent: [part(format!("agent:{agent}").into())],
+            user: parts(user.map(|user| format!("user:{user}").into()).into_iter().collect()),
+            task: parts(tasks),
+            grant: parts(grants),
         }
     }
 

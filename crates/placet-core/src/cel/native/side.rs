@@ -122,6 +122,7 @@ impl Side {
             Self::Place(place) => {
                 let met = match place.find(scope)? {
                     Found::Text(text) => Met::Text(text),
+                    Found::Whole(whole, _) => Met::Whole(whole),
                     Found::Json(Json::String(text)) => Met::Text(text),
                     Found::Json(Json::Number(number)) => Met::Whole(plain_whole(number.as_str())?),
                     Found::Json(_) => return None,
