@@ -134,6 +134,10 @@ impl Expression {
     /// # Errors
     /// As there.
     pub fn parse_row(source: &str, lists: &Lists) -> Result<Self, ParseError> {
+        lists.shared(source, || Self::compiled(source, lists))
+    }
+
+    fn compiled(source: &str, lists: &Lists) -> Result<Self, ParseError> {
         let tokens = scan::scan(source)?;
         let names_lists = source.contains(Root::Lists.name());
         let conjuncts = scan::conjuncts(source, &tokens)?
@@ -227,6 +231,7 @@ impl Conjunct {
 
     /// Judges it. Whatever can't be told is [`Outcome::Unknown`]: an absent field, a wrong type, a number that
     /// can't be held exactly, a result that isn't a bool, fuel run out.
+    #[inline]
     pub fn evaluate(&self, vars: &Activation<'_>, fuel: &mut Fuel) -> Outcome {
         match self.native.as_ref().and_then(|native| native.holds(vars, fuel)) {
             Some(true) => Outcome::True,
@@ -236,6 +241,7 @@ impl Conjunct {
     }
 
     /// As [`Conjunct::evaluate`], by the evaluator.
+    #[inline(never)]
     pub(crate) fn evaluate_in_general(&self, vars: &Activation<'_>, fuel: &mut Fuel) -> Outcome {
         match (Evaluator { vars, fuel, locals: Vec::new() }).value(&self.node) {
             Ok(Value::Bool(true)) => Outcome::True,

@@ -117,7 +117,7 @@ impl Policy {
     }
 
     /// As [`Policy::load`], for a document that was put in force before: what is an error is one still, but nobody is warned
-    /// again, which saves a third of the time.
+    /// again, which saves half of the time.
     ///
     /// # Errors
     /// As there.
@@ -175,7 +175,7 @@ impl Policy {
             if advised {
                 shadow::check(policy, &report);
             }
-            check::policy(policy, services, &report);
+            check::policy(policy, services, &report, advised);
             if advised {
                 compare::check_possible(policy, services, &report);
             }

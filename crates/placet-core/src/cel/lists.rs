@@ -6,18 +6,25 @@
 //! Invariant: after [`Lists::fill`] nothing of an expression reads `lists`; a name that isn't there is an error.
 
 use super::{
-    ParseError,
+    Expression, ParseError,
     node::{Constant, ConstantSet, Kind, Node},
     vars::Root,
 };
 use crate::{decimal::Decimal, diagnostic::nearest};
 use serde_json::Value as Json;
-use std::{cell::Cell, collections::BTreeMap, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 /// The lists of one document, by name.
 #[derive(Debug, Default)]
 pub struct Lists {
     stated: BTreeMap<Box<str>, Stated>,
+    /// The expressions of the document so far, by their text: rules of one policy often ask the same, and an expression is
+    /// shared.
+    parsed: RefCell<HashMap<Box<str>, Expression>>,
     /// There is nowhere to state any.
     nowhere: bool,
 }
@@ -42,7 +49,24 @@ impl Lists {
         let constants = items.iter().enumerate().map(|(index, item)| constant(item).ok_or(index));
         let set = Arc::new(ConstantSet::new(constants.collect::<Result<_, _>>()?));
         self.stated.insert(name.into(), Stated { set, used: Cell::new(false) });
+        self.parsed.get_mut().clear();
         Ok(())
+    }
+
+    /// The expression of this text, made with `parse` where it was not before. Where there is no document nothing is kept.
+    pub(super) fn shared(
+        &self,
+        source: &str,
+        parse: impl FnOnce() -> Result<Expression, ParseError>,
+    ) -> Result<Expression, ParseError> {
+        if let Some(known) = self.parsed.borrow().get(source) {
+            return Ok(known.clone());
+        }
+        let expression = parse()?;
+        if !self.nowhere {
+            self.parsed.borrow_mut().insert(source.into(), expression.clone());
+        }
+        Ok(expression)
     }
 
     /// The names of lists that no expression was filled from, sorted.
@@ -180,6 +204,24 @@ mod tests {
         let mut lists = Lists::default();
         assert_eq!(lists.add("x", &[json!(1), json!(true)]), Err(1));
         assert_eq!(lists.add("x", &[json!({})]), Err(0));
+    }
+
+    #[test]
+    fn an_expression_is_made_once_for_the_same_text_and_lists() {
+        let mut lists = lists();
+        let parse = |lists: &Lists, source| Expression::parse_with(source, lists).unwrap();
+        let one = parse(&lists, "params.d in lists.domains");
+        assert!(Arc::ptr_eq(&one.inner, &parse(&lists, "params.d in lists.domains").inner));
+        assert!(!Arc::ptr_eq(&one.inner, &parse(&lists, "params.d in lists.domains ").inner));
+        lists.add("domains", &[json!("other.com")]).unwrap();
+        let other = parse(&lists, "params.d in lists.domains");
+        let params = json!({"d": "other.com"});
+        let vars = Activation::new().with(Root::Params, &params);
+        assert_eq!(one.conjuncts()[0].evaluate(&vars, &mut Fuel::new(100)), Outcome::False);
+        assert_eq!(other.conjuncts()[0].evaluate(&vars, &mut Fuel::new(100)), Outcome::True);
+        // What only rows may read is refused elsewhere, however often it was read for a row before.
+        Expression::parse_row("item.x == 1", &lists).unwrap();
+        Expression::parse_with("item.x == 1", &lists).unwrap_err();
     }
 
     #[test]

@@ -23,11 +23,13 @@ pub(super) struct Finding {
     pub(super) warning: bool,
 }
 
-/// Checks a new policy against the services in force.
-pub(super) fn policy(policy: &Policy, services: &[&Service], report: &Report) {
+/// Checks a policy against the services in force. `advised`: whether anybody reads what is only doubtful.
+pub(super) fn policy(policy: &Policy, services: &[&Service], report: &Report, advised: bool) {
     for rule in &policy.rules {
-        undeclared(rule, services, report);
-        key::warn(rule, services, report);
+        if advised {
+            undeclared(rule, services, report);
+            key::warn(rule, services, report);
+        }
         let findings =
             expressions(rule).into_iter().chain(services.iter().flat_map(|service| pair(rule, service)));
         for finding in findings {
