@@ -117,7 +117,7 @@ impl Policy {
     }
 
     /// As [`Policy::load`], for a document that was put in force before: what is an error is one still, but nobody is warned
-    /// again, which saves half of the time.
+    /// again, which saves more than half of the time.
     ///
     /// # Errors
     /// As there.
