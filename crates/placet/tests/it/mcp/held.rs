@@ -2,7 +2,7 @@
 
 use super::{NEW, OLD, ask, call, message};
 use crate::stage::story;
-use placet_testkit::{Story, fresh, until};
+use placet_testkit::{Story, fresh, together, until};
 use serde_json::{Value, json};
 use std::thread;
 
@@ -92,6 +92,24 @@ fn a_yes_is_the_agents_own() {
     assert_eq!(named(&token, &note(&customer), &id), Value::Null);
     assert_eq!(story.shop.count(&format!("/customers/{customer}/")), 1);
     assert_eq!(named(&token, &note(&customer), &id), "approval_used");
+}
+
+#[test]
+fn of_many_same_calls_at_once_one_has_the_yes() {
+    let story = story();
+    let (_, token) = story.ready(HELD);
+    let customer = fresh("c");
+    let id = held(&call(story, &token, NEW, "notes.write", &note(&customer)));
+    decide(story, &id, "approve");
+    let results = together(16, |_| call(story, &token, NEW, "notes.write", &note(&customer)));
+    let done = results.iter().filter(|result| result["isError"] == false).count();
+    assert_eq!((done, story.shop.count(&format!("/customers/{customer}/"))), (1, 1));
+    for result in results.iter().filter(|result| result["isError"] == true) {
+        // It was used meanwhile, or people are asked anew.
+        let code = result["structuredContent"]["code"].as_str().unwrap();
+        assert!(["approval_used", "approval_required"].contains(&code), "{result}");
+        assert_ne!(result["structuredContent"]["approval"]["id"], id.as_str());
+    }
 }
 
 #[test]
