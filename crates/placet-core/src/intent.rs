@@ -14,11 +14,13 @@ pub mod config;
 mod entities;
 mod plan;
 pub mod prompt;
+mod returned;
 #[cfg(test)]
 mod tests;
 
 pub use entities::{Entity, EntityError};
 pub use plan::{MOST_BYTES, MOST_CALLS, PlannedCall, Stated, StatedError};
+pub use returned::Returned;
 
 use crate::{
     action::Action,
@@ -199,8 +201,13 @@ pub fn mismatch(policy: &str, rule: &str, seen: Value) -> Reason {
 /// Under which name a reason says what was seen of the intent.
 pub const OBSERVED: &str = "intent";
 
-/// What can be told of the action by itself.
-pub fn check(terms: &Terms, purpose: Option<&Purpose<'_>>, action: &str, params: &Map<String, Value>) -> Fit {
+/// What can be told of the action by itself. `returned`: values that were vouched for in earlier answers of the task.
+pub fn check(
+    terms: &Terms,
+    purpose: Option<&Purpose<'_>>,
+    (action, params): (&str, &Map<String, Value>),
+    returned: &Returned,
+) -> Fit {
     let Some(purpose) = purpose else { return Fit::NoPurpose };
     let planned = match (terms.plan, purpose.plan) {
         (Planned::Ignored, _) | (Planned::WhereStated, None) => Ok(()),
@@ -210,7 +217,7 @@ pub fn check(terms: &Terms, purpose: Option<&Purpose<'_>>, action: &str, params:
             known.then_some(()).ok_or(Misfit::NotPlanned)
         }
     };
-    let named = || terms.entities.iter().try_for_each(|entity| entity.check(purpose, params));
+    let named = || terms.entities.iter().try_for_each(|entity| entity.check(purpose, params, returned));
     match planned.and_then(|()| named()) {
         Ok(()) => Fit::Fits,
         Err(misfit) => Fit::Misfit(misfit),
@@ -232,5 +239,6 @@ pub struct Asking {
 
 /// The check of one rule on an action under a chain.
 pub(crate) fn of_chain(terms: &Terms, chain: &Chain, action: &Action) -> Fit {
-    check(terms, Purpose::of(chain).as_ref(), action.name.as_str(), &action.params)
+    let call = (action.name.as_str(), &*action.params);
+    check(terms, Purpose::of(chain).as_ref(), call, action.facts.returned())
 }

@@ -195,6 +195,17 @@ impl Policy {
         }
     }
 
+    /// Warnings for a server that has no judge of intent: what these rules say is denied there, or asked of people.
+    pub fn without_judge(&self) -> Vec<Diagnostic> {
+        let asking = |rule: &Rule| {
+            let of = rule.intent.as_ref().filter(|of| of.terms.judge)?;
+            let message = format!("rule `{}` asks a judge of intent, and this server has none", rule.name);
+            let help = "start it with `--intent-judge FILE`; without one nothing fits";
+            Some(Diagnostic::warning(message).at(of.position()).help(help))
+        };
+        self.rules.iter().filter_map(asking).collect()
+    }
+
     /// Whether the document is in the compact form. What that becomes depends on the services that are in force then,
     /// and on whom it is applied to: what is kept of it is [`Policy::kept`].
     pub fn is_compact(&self) -> bool {

@@ -24,6 +24,7 @@ mod schema;
 mod status;
 mod target;
 mod template;
+mod trusted;
 mod value;
 
 pub use call::{Candidates, Placed};
@@ -35,6 +36,7 @@ pub use resolve::{Fact, FactType, Facts, Lookup, Unread};
 pub use schema::ParamType;
 pub use status::StatusCheck;
 pub use target::{check_target, normal_path};
+pub use trusted::Trusted;
 
 use crate::{
     call::{Auth, Method},
@@ -85,6 +87,7 @@ pub struct ServiceAction {
     status: Option<StatusCheck>,
     members: Option<Members>,
     row_limit: Option<RowLimit>,
+    trusted: Option<Trusted>,
     resolve: Vec<Lookup>,
     stream: bool,
     mapping: Mapping,
@@ -192,6 +195,11 @@ impl ServiceAction {
     /// How to find out what became of one of which nobody knows.
     pub fn status(&self) -> Option<&StatusCheck> {
         self.status.as_ref()
+    }
+
+    /// The values of its answer that the service vouches for, where it has any.
+    pub fn trusted(&self) -> Option<&Trusted> {
+        self.trusted.as_ref()
     }
 
     /// The members that it returns, where it returns any.

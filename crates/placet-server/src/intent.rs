@@ -198,8 +198,9 @@ impl Judge {
         self.config.task_refusals
     }
 
-    /// Asks about an action of this agent. Takes no longer than the configuration says.
-    pub async fn ask(&self, agent: AgentId, about: &About<'_>) -> Opinion {
+    /// Asks about an action of this agent; without one it is the operator who asks, as often as they like. Takes no longer than
+    /// the configuration says.
+    pub async fn ask(&self, agent: Option<AgentId>, about: &About<'_>) -> Opinion {
         let began = Instant::now();
         let prompt = Prompt::new(about, clock::entropy(), self.config.question_bytes);
         let said = match &prompt {
@@ -210,14 +211,26 @@ impl Judge {
         Opinion { said, prompt: hash, model: self.config.model.clone(), took: began.elapsed() }
     }
 
-    async fn answer(&self, agent: AgentId, prompt: &Prompt, began: Instant) -> Result<Answer, Failure> {
+    async fn answer(
+        &self,
+        agent: Option<AgentId>,
+        prompt: &Prompt,
+        began: Instant,
+    ) -> Result<Answer, Failure> {
         let left = || self.config.timeout.saturating_sub(began.elapsed());
-        let share = self.share(agent);
-        if !self.may_ask(&share) {
-            return Err(Failure::TooMany);
+        if self.breaker().rests(self.now()) {
+            return Err(Failure::Resting);
         }
-        // First one of its own: whoever has none waits behind nobody else's questions, and nobody behind its.
-        let Ok(Ok(_own)) = timeout(left(), share.places.acquire()).await else { return Err(Failure::Busy) };
+        let share = agent.map(|agent| self.share(agent));
+        // First one of its own places: an agent that has none left waits behind its own questions, and nobody else does.
+        let _own = match &share {
+            None => None,
+            Some(share) if !self.may_ask(share) => return Err(Failure::TooMany),
+            Some(share) => match timeout(left(), share.places.acquire()).await {
+                Ok(Ok(own)) => Some(own),
+                _ => return Err(Failure::Busy),
+            },
+        };
         let Ok(Ok(_place)) = timeout(left(), self.places.acquire()).await else { return Err(Failure::Busy) };
         if !self.breaker().lets_through(self.now()) {
             return Err(Failure::Resting);

@@ -20,6 +20,7 @@ pub(crate) mod observe;
 pub(crate) mod outcome;
 mod passing;
 pub(crate) mod permits;
+pub(crate) mod returned;
 mod shaped;
 mod turns;
 pub mod wait;
@@ -193,6 +194,8 @@ pub async fn act(app: &Arc<App>, held: &Held, asked: &Asked) -> Result<Answered,
         if !bearer.is_bound_by(&described.rules) {
             continue;
         }
+        let action = Arc::make_mut(&mut described.action);
+        returned::gather(app, &bearer.policies, &bearer.chain, action).await?;
         // What ran already is judged on what it ran by; what is looked up for it now may be its own doing.
         let again = !first && again::recalled(app, &bearer, &mut described, asked, now).await?;
         // What took time to read is judged with the authority that there is then.

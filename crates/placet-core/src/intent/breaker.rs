@@ -34,6 +34,11 @@ impl Breaker {
         }
     }
 
+    /// Whether nobody is asked at `now`: what is refused for that costs whoever asks nothing.
+    pub fn rests(&self, now: Timestamp) -> bool {
+        self.closed_until.is_some_and(|until| now < until)
+    }
+
     /// What became of a call.
     pub fn heard(&mut self, answered: bool, now: Timestamp) {
         if answered {
@@ -68,6 +73,7 @@ mod tests {
         breaker.heard(false, at(2));
         assert!(!breaker.is_open(), "not in a row");
         breaker.heard(false, at(3));
+        assert!(breaker.rests(at(12)) && !breaker.rests(at(13)));
         assert!(breaker.is_open() && !breaker.lets_through(at(12)));
         assert!(breaker.lets_through(at(13)), "a trial");
         assert!(!breaker.lets_through(at(13)), "one at a time");

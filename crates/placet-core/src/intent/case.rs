@@ -2,7 +2,9 @@
 //!
 //! Invariant: only a yes is a yes: an action whose check failed counts as refused, never as allowed.
 
-use super::{Entity, Fit, Otherwise, Planned, PlannedCall, Purpose, Stated, Terms, check, prompt::About};
+use super::{
+    Entity, Fit, Otherwise, Planned, PlannedCall, Purpose, Returned, Stated, Terms, check, prompt::About,
+};
 use crate::{
     diagnostic::Diagnostic,
     pattern::ActionName,
@@ -183,7 +185,7 @@ impl Case {
     pub fn checked(&self) -> Fit {
         let none = Map::new();
         let params = self.params.as_object().unwrap_or(&none);
-        check(&self.terms, Some(&self.purpose()), self.action.as_str(), params)
+        check(&self.terms, Some(&self.purpose()), (self.action.as_str(), params), &Returned::default())
     }
 
     /// What a judge would be asked.

@@ -2,12 +2,12 @@
 //!
 //! A parameter whose name is a member of the task's details has to have that value. Any other has to stand in the task's
 //! description, as a word of its own: `bob@example.com` does not stand in `bob@example.com.evil.example`, nor 500 in
-//! `1,500`. What upstreams answered and what agents say is never looked at.
+//! `1,500`. What agents say is never looked at, and of what upstreams answered only what their service vouches for.
 //!
 //! Invariant: compared by code point and by exact number; what is neither text nor number is named by details alone.
 
 use super::{
-    Misfit, Purpose,
+    Misfit, Purpose, Returned,
     plan::{equal, same_number},
 };
 use crate::decimal::Decimal;
@@ -62,8 +62,38 @@ impl Entity {
         self.path.first().map_or("", |name| name)
     }
 
-    /// Whether its values are named in the purpose.
-    pub(super) fn check(&self, purpose: &Purpose<'_>, params: &Map<String, Value>) -> Result<(), Misfit> {
+    /// What it is called in details and by services: its whole path, and its own name.
+    pub(super) fn names(&self) -> impl Iterator<Item = String> {
+        let own = self.path.last().filter(|_| self.path.len() > 1);
+        [self.path.join(".")].into_iter().chain(own.map(|name| name.to_string()))
+    }
+
+    /// Its values that the purpose doesn't name, and might: of what details say something else, nothing does.
+    pub(super) fn unnamed<'v>(
+        &self,
+        purpose: &Purpose<'_>,
+        params: &'v Map<String, Value>,
+    ) -> impl Iterator<Item = &'v Value> {
+        let mut values = Vec::new();
+        if let Some(value) = params.get(self.parameter()) {
+            let rest = self.path.get(1..).unwrap_or_default();
+            if values_at(value, rest, self.optional, &mut values).is_none() {
+                values.clear();
+            }
+        }
+        values.retain(|value| {
+            matches!(by_details(value, &self.path, purpose), None) && !by_words(value, purpose)
+        });
+        values.into_iter()
+    }
+
+    /// Whether its values are named in the purpose, or were returned for it.
+    pub(super) fn check(
+        &self,
+        purpose: &Purpose<'_>,
+        params: &Map<String, Value>,
+        returned: &Returned,
+    ) -> Result<(), Misfit> {
         let mut values = Vec::new();
         let whole = params.get(self.parameter()).is_none_or(|value| {
             values_at(value, self.path.get(1..).unwrap_or_default(), self.optional, &mut values).is_some()
@@ -74,7 +104,11 @@ impl Entity {
         if values.is_empty() && !self.optional {
             return Err(Misfit::Missing(self.to_string()));
         }
-        let all = values.iter().all(|value| is_named(value, &self.path, purpose));
+        let is_named = |value: &Value| match by_details(value, &self.path, purpose) {
+            Some(named) => named,
+            None => by_words(value, purpose) || returned.has(self, value),
+        };
+        let all = values.into_iter().all(is_named);
         if all { Ok(()) } else { Err(Misfit::NotNamed(self.to_string())) }
     }
 }
@@ -113,28 +147,28 @@ fn values_at<'v>(
     }
 }
 
-/// Details answer for a value by its whole path, or by its own name alone; where they have anything to say of it, the
-/// description doesn't.
-fn is_named(value: &Value, path: &[Box<str>], purpose: &Purpose<'_>) -> bool {
-    if let (Some(details), Some((first, rest)), Some(name)) =
-        (purpose.details, path.split_first(), path.last())
-    {
-        let stated = match details.get(&**first) {
-            Some(stated) if rest.is_empty() => Some(stated),
-            Some(within) => {
-                let found = rest.iter().try_fold(within, |within, name| within.get(&**name));
-                // Something else is said of it.
-                let Some(found) = found else { return false };
-                Some(found)
-            }
-            None => details.get(&**name),
-        };
-        match stated {
-            Some(Value::Array(any)) => return any.iter().any(|one| is(one, value)),
-            Some(one) => return is(one, value),
-            None => {}
+/// Details answer for a value by its whole path, or by its own name alone; where they have anything to say of it, nothing
+/// else does: `None` where they haven't.
+fn by_details(value: &Value, path: &[Box<str>], purpose: &Purpose<'_>) -> Option<bool> {
+    let (details, (first, rest), name) = (purpose.details?, path.split_first()?, path.last()?);
+    let stated = match details.get(&**first) {
+        Some(stated) if rest.is_empty() => stated,
+        Some(within) => {
+            let found = rest.iter().try_fold(within, |within, name| within.get(&**name));
+            // Something else is said of it.
+            let Some(found) = found else { return Some(false) };
+            found
         }
-    }
+        None => details.get(&**name)?,
+    };
+    Some(match stated {
+        Value::Array(any) => any.iter().any(|one| is(one, value)),
+        one => is(one, value),
+    })
+}
+
+/// Whether the description names it.
+fn by_words(value: &Value, purpose: &Purpose<'_>) -> bool {
     let text = purpose.description.unwrap_or_default();
     match value {
         Value::String(sought) => has_word(text, sought),
@@ -266,7 +300,7 @@ mod tests {
         let details = details.as_object().cloned();
         let purpose = Purpose { description: Some(description), details: details.as_ref(), plan: None };
         let params = params.as_object().cloned().unwrap_or_default();
-        Entity::parse(param).unwrap().check(&purpose, &params).is_ok()
+        Entity::parse(param).unwrap().check(&purpose, &params, &Returned::default()).is_ok()
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::{
     schema::{key, object, some},
 };
 use crate::{
+    diagnostic::Position,
     intent::{Otherwise, Planned, Terms, case::entities},
     service::{ParamType, Service, ServiceAction},
     yaml::{Node, Reading},
@@ -52,6 +53,11 @@ impl IntentOf {
         };
         let entities = entities.unwrap_or_default();
         Some(Self { terms: Terms { plan, entities, judge, otherwise }, node: reading.node().place() })
+    }
+
+    /// Where it stands.
+    pub(super) fn position(&self) -> Position {
+        self.node.position
     }
 
     /// Everything spelled out.

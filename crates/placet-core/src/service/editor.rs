@@ -111,9 +111,12 @@ fn action() -> Value {
         "status": key("How to find out what became of one of which nobody knows.",
             json!({"action": "refunds.find", "params": {"reference": "$id"}, "happened": {"status": 200}, "not_happened": {"status": 404}}),
             status()),
-        "response": key("The list of the answer that has its members, and which resource each is, or which parameter says how many.",
+        "response": key("The list of the answer that has its members, and which resource each is, or which parameter says how many; values that are vouched for.",
             json!({"items": "$.orders", "resource": "order://all/{id}"}),
-            object(&["items"], json!({
+            object(&[], json!({
+                "trusted": key("Values that upstream itself assigns, by the parameter that later actions of the task may send them as.",
+                    json!({"to": "$.contacts[*].email"}),
+                    json!({"type": "object", "minProperties": 1, "additionalProperties": {"type": "string", "pattern": "^\\$"}})),
                 "items": key("The path of the list.", json!("$.orders"), json!({"type": "string", "pattern": "^\\$"})),
                 "resource": key("The resource of one; `{name}` is its member.", json!("order://all/{id}"),
                     json!({"type": "string", "pattern": "://"})),

@@ -434,8 +434,8 @@ fn action(
     let slash = slash || flag(map, "encoded_slash");
     let status = map.optional("status").and_then(|it| StatusCheck::load(&it));
     let response = match map.optional("response") {
-        None => Some(None),
-        Some(it) => Response::load(&it).map(Some),
+        None => Some(Response::default()),
+        Some(it) => Response::load(&it),
     };
     let stream = flag(map, "stream");
     if let (true, Some(method), Some(at)) = (stream, method, map.key_position("stream"))
@@ -494,11 +494,7 @@ fn action(
             resolve::load(&it, &Around { names: &all, settled: &settled, secret: &secret })?
         }
     };
-    let (members, row_limit) = match response? {
-        None => (None, None),
-        Some(Response::Members(members)) => (Some(members), None),
-        Some(Response::RowLimit(limit)) => (None, Some(limit)),
-    };
+    let Response { members, row_limit, trusted } = response?;
     let action = ServiceAction {
         name: name?,
         description,
@@ -516,6 +512,7 @@ fn action(
         status,
         members,
         row_limit: row_limit.as_ref().map(|limit| limit.value.clone()),
+        trusted,
         resolve,
         stream,
         mapping: mapping?,

@@ -10,7 +10,7 @@
 //! Invariant: a member whose resource can't be told has none, never a guessed one.
 
 use super::{
-    ServiceAction,
+    ServiceAction, Trusted,
     load::template,
     template::{ResourceTemplate, Values},
     value::segment_text,
@@ -49,15 +49,17 @@ impl RowLimit {
     }
 }
 
-/// What is said of an answer.
-#[derive(Debug, Clone)]
-pub(super) enum Response {
-    Members(Members),
-    RowLimit(Spanned<RowLimit>),
+/// What is said of an answer: of the list in it either who its members are or how many they may be, and which of its values
+/// the service vouches for.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Response {
+    pub(super) members: Option<Members>,
+    pub(super) row_limit: Option<Spanned<RowLimit>>,
+    pub(super) trusted: Option<Trusted>,
 }
 
 /// The keys of `response`.
-pub(super) const KEYS: &[&str] = &["items", "resource", "limit"];
+pub(super) const KEYS: &[&str] = &["items", "resource", "limit", "trusted"];
 
 impl Members {
     /// The lists of members.
@@ -96,6 +98,14 @@ impl Response {
     pub(super) fn load(it: &Reading<'_>) -> Option<Self> {
         let map = it.map()?;
         map.finish(KEYS);
+        let trusted = match map.optional("trusted") {
+            None => None,
+            Some(it) => Some(Trusted::load(&it)?),
+        };
+        let of_a_list = ["items", "resource", "limit"].iter().any(|key| map.optional(key).is_some());
+        if trusted.is_some() && !of_a_list {
+            return Some(Self { trusted, ..Self::default() });
+        }
         let items = map.required("items").and_then(|it| path(&it));
         if let Some(limit) = map.optional("limit") {
             if let Some(resource) = map.optional("resource") {
@@ -108,7 +118,8 @@ impl Response {
             }
             let param = limit.text()?;
             let value = RowLimit { items: items?, param: param.value };
-            return Some(Self::RowLimit(Spanned { value, position: param.position }));
+            let row_limit = Some(Spanned { value, position: param.position });
+            return Some(Self { members: None, row_limit, trusted });
         }
         let at = map.required("resource");
         let resource = at.as_ref().and_then(|it| template(it, ResourceTemplate::parse));
@@ -118,11 +129,12 @@ impl Response {
             at.error("`resource` has no variables: every member would be the same");
             return None;
         }
-        Some(Self::Members(Members { items: items?, resource: resource? }))
+        let members = Some(Members { items: items?, resource: resource? });
+        Some(Self { members, row_limit: None, trusted })
     }
 }
 
-fn path(it: &Reading<'_>) -> Option<Path> {
+pub(super) fn path(it: &Reading<'_>) -> Option<Path> {
     match Path::parse(it.string()?) {
         Ok(path) => Some(path),
         Err(error) => {

@@ -18,6 +18,7 @@ use crate::{
     cel::{FieldType, PARTS},
     decimal::Decimal,
     diagnostic::{Diagnostic, quoted},
+    intent::Returned,
     time::Timestamp,
     yaml::{self, MapReading, Reading, Spanned},
 };
@@ -135,6 +136,8 @@ pub struct Facts {
     unread: BTreeMap<String, Unread>,
     /// Those of both that only observed policies read.
     observed: BTreeSet<String>,
+    /// Which of the action's values a service vouched for in answers of the same task.
+    returned: Returned,
 }
 
 impl Facts {
@@ -170,6 +173,16 @@ impl Facts {
     pub fn note_observed(&mut self, name: &str, read: Result<Value, Unread>) {
         self.observed.insert(name.to_owned());
         self.note(name, read);
+    }
+
+    /// Notes which of the action's values were returned by earlier actions of its task.
+    pub fn note_returned(&mut self, returned: Returned) {
+        self.returned = returned;
+    }
+
+    /// Those values.
+    pub fn returned(&self) -> &Returned {
+        &self.returned
     }
 
     /// Without what only observed policies read: nothing that is decided rests on that, and so no approval does.

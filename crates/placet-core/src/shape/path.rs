@@ -78,6 +78,22 @@ impl Path {
         self.steps.is_empty()
     }
 
+    /// What stands at the path: of a list that it goes through, of every item that has it.
+    pub fn find<'v>(&self, body: &'v serde_json::Value) -> Vec<&'v serde_json::Value> {
+        let mut found = vec![body];
+        for step in &self.steps {
+            found = match step {
+                Step::Member(name) => found.into_iter().filter_map(|value| value.get(&**name)).collect(),
+                Step::Index(index) => found
+                    .into_iter()
+                    .filter_map(|value| value.as_array().and_then(|items| items.get(*index)))
+                    .collect(),
+                Step::Each => found.into_iter().filter_map(serde_json::Value::as_array).flatten().collect(),
+            };
+        }
+        found
+    }
+
     pub(super) fn steps(&self) -> &[Step] {
         &self.steps
     }

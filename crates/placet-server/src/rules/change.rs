@@ -130,7 +130,7 @@ pub async fn put(
 ) -> Result<Changed, Problem> {
     let _changing = app.rules_change.lock().await;
     let rules = app.newest_rules().await?;
-    let (loaded, warnings) = load(&rules, &wanted)?;
+    let (loaded, warnings) = load(app, &rules, &wanted)?;
     let names: Vec<String> = loaded.iter().map(|policy| policy.name().to_owned()).collect();
     let Stored { current, staged, newest } = stored(app, &names).await?;
     let mut plan = Plan { rules, apply: Vec::new(), remove: Vec::new(), unstage: Vec::new() };
@@ -227,7 +227,7 @@ pub(super) fn may_change(app: &App, author: &Author, active: Option<&Applied>) -
 }
 
 /// Loads all of them, and answers the warnings about each.
-fn load(rules: &Rules, wanted: &[Wanted]) -> Result<(Vec<Policy>, Vec<Vec<Diagnostic>>), Problem> {
+fn load(app: &App, rules: &Rules, wanted: &[Wanted]) -> Result<(Vec<Policy>, Vec<Vec<Diagnostic>>), Problem> {
     if wanted.len() > MOST {
         let detail = format!("{} policies at once are too many; at most {MOST} are taken", wanted.len());
         return Err(Problem::document(&[Diagnostic::error(detail)]));
@@ -238,7 +238,10 @@ fn load(rules: &Rules, wanted: &[Wanted]) -> Result<(Vec<Policy>, Vec<Vec<Diagno
     for one in wanted {
         let named = Named { file: Some(&one.file), name: one.name.as_deref(), agents: &one.agents };
         match Policy::load_as(one.text.as_bytes(), &named, 0, &definitions) {
-            Ok((policy, questionable)) => {
+            Ok((policy, mut questionable)) => {
+                if app.judge.is_none() {
+                    questionable.extend(policy.without_judge());
+                }
                 if policy.is_compact() {
                     // What is kept is read again and again; that it can be is not left to a proof.
                     let kept = policy.kept(&one.text);
@@ -267,8 +270,13 @@ fn load(rules: &Rules, wanted: &[Wanted]) -> Result<(Vec<Policy>, Vec<Vec<Diagno
 ///
 /// # Errors
 /// `document_invalid`.
-pub(super) fn load_one(rules: &Rules, name: &str, text: &str) -> Result<(String, Vec<Diagnostic>), Problem> {
-    let (policies, warnings) = load(rules, &[Wanted::named(name.to_owned(), text.to_owned())])?;
+pub(super) fn load_one(
+    app: &App,
+    rules: &Rules,
+    name: &str,
+    text: &str,
+) -> Result<(String, Vec<Diagnostic>), Problem> {
+    let (policies, warnings) = load(app, rules, &[Wanted::named(name.to_owned(), text.to_owned())])?;
     let kept = policies.first().map_or_else(|| text.to_owned(), |policy| policy.kept(text));
     Ok((kept, warnings.into_iter().flatten().collect()))
 }

@@ -62,7 +62,7 @@ pub async fn put(
         (_, Some(Some(found))) => (found.source.clone(), Some(found.version)),
         _ => return Err(document::no_such(Kind::Policy)),
     };
-    let (text, warnings) = load_one(&rules, name, &text)?;
+    let (text, warnings) = load_one(app, &rules, name, &text)?;
     if active.is_some_and(|active| active.source == text) {
         let detail = format!("this text of the policy `{name}` is in force for all agents already");
         return Err(Problem::of(Code::Conflict, detail));

@@ -43,6 +43,9 @@ pub(super) async fn recalled(
         body = app.intent(&stored).and_then(|intent| intent.body);
     }
     let facts = body.as_ref().and_then(|body| body.get("facts")).map(Facts::recorded).unwrap_or_default();
-    Arc::make_mut(&mut described.action).facts = facts;
+    let action = Arc::make_mut(&mut described.action);
+    let returned = action.facts.returned().clone();
+    action.facts = facts;
+    action.facts.note_returned(returned);
     Ok(true)
 }

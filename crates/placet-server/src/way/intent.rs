@@ -121,7 +121,7 @@ async fn ask(
     if is_exhausted().await? {
         return Ok(failed(Failure::Exhausted));
     }
-    let opinion = judge.ask(agent, about).await;
+    let opinion = judge.ask(Some(agent), about).await;
     if opinion.refuses() {
         app.store.write(move |tx| purposes::refused(tx, task, expires)).await?;
         return Ok(opinion);

@@ -2,6 +2,7 @@
 
 use super::{
     ArrivedBody, Asked, Described, Wanted, passing,
+    returned::Keeping,
     shaped::{self, Shaping},
 };
 use crate::{app::App, bearer::Bearer, problem::Problem, recording};
@@ -124,6 +125,7 @@ pub(super) async fn perform(
         )
     };
     let wait = asked.idempotency_key.is_some();
+    let keeping = Keeping::of(bearer, &described);
     let app = Arc::clone(app);
     let running = match &asked.wanted {
         // What is kept for its key is read whole, at whichever door.
@@ -133,9 +135,12 @@ pub(super) async fn perform(
                 _ => None,
             };
             let grant = bearer.chain.leaf().grant.id;
-            return passing::pass(app, admitted, (described, shaping), recorded, upload, grant).await;
+            return passing::pass(app, admitted, (described, shaping, keeping), recorded, upload, grant)
+                .await;
         }
-        _ => tokio::spawn(async move { carry_out(&app, admitted, described, shaping, recorded, wait).await }),
+        _ => tokio::spawn(async move {
+            carry_out(&app, admitted, (described, shaping, keeping), recorded, wait).await
+        }),
     };
     running
         .await
@@ -145,8 +150,7 @@ pub(super) async fn perform(
 async fn carry_out(
     app: &App,
     admitted: Admitted,
-    described: Described,
-    shaping: Option<Shaping>,
+    (described, shaping, keeping): (Described, Option<Shaping>, Option<Keeping>),
     recorded: Envelope,
     wait: bool,
 ) -> Result<Answered, Problem> {
@@ -188,6 +192,9 @@ async fn carry_out(
         (Ok(whole), None) => whole,
         (Err(failure), _) => return Err(failed(&failure, id)),
     };
+    if let Some(keeping) = keeping {
+        keeping.result(app, form, &result).await;
+    }
     Ok(Answered::Executed { id, result, form })
 }
 

@@ -9,6 +9,7 @@
 use super::{
     Described,
     outcome::{Answered, Settled, UPSTREAM_TIME, conclude, failed},
+    returned::Keeping,
     shaped::{self, Shaping},
 };
 use crate::{app::App, problem::Problem, proxy, streams::OpenStream};
@@ -54,7 +55,7 @@ type Told = Result<Answered, Problem>;
 pub(super) async fn pass(
     app: Arc<App>,
     admitted: Admitted,
-    shaped: (Described, Option<Shaping>),
+    shaped: (Described, Option<Shaping>, Option<Keeping>),
     recorded: Envelope,
     upload: Option<Upload>,
     grant: GrantId,
@@ -68,7 +69,7 @@ pub(super) async fn pass(
 async fn carry_out(
     app: &App,
     admitted: Admitted,
-    (described, shaping): (Described, Option<Shaping>),
+    (described, shaping, keeping): (Described, Option<Shaping>, Option<Keeping>),
     recorded: Envelope,
     upload: Option<Upload>,
     grant: GrantId,
@@ -80,7 +81,8 @@ async fn carry_out(
         Ok(answer)
             if shaping.is_none()
                 && answer.streams()
-                && answer.length().is_none_or(|length| length > SHORT) =>
+                && answer.length().is_none_or(|length| length > SHORT)
+                && !(keeping.is_some() && is_read_whole(&answer)) =>
         {
             let mut open = open.unwrap_or_else(|| app.streams.register(grant));
             let settled = stream(&described, id, answer, &mut open, tell).await;
@@ -90,10 +92,10 @@ async fn carry_out(
         Ok(answer) => match shaping {
             Some(shaping) => {
                 // Whoever asked may be gone.
-                let _ = tell.send(shape(app, &described, shaping, id, recorded, answer).await);
+                let _ = tell.send(shape(app, &described, (shaping, keeping), id, recorded, answer).await);
                 return;
             }
-            None => short(&described, id, answer).await,
+            None => short(app, &described, id, answer, keeping).await,
         },
         Err(Unbegun::Failed(failure)) => (Settled::of(&described, Err(&failure)), Err(failed(&failure, id))),
         Err(Unbegun::Cut(code)) => {
@@ -143,12 +145,28 @@ async fn begin(
     }
 }
 
+/// Whether it is read whole for the values that its service vouches for: of a longer one none are kept.
+fn is_read_whole(answer: &StreamedAnswer) -> bool {
+    let fits = answer.length().is_none_or(|length| length <= LONGEST_WHOLE as u64);
+    fits && shaped::passes(answer.status()) && shaped::is_json(answer.headers())
+}
+
 /// An answer that is read whole.
-async fn short(described: &Described, id: ActionId, answer: StreamedAnswer) -> (Settled, Told) {
+async fn short(
+    app: &App,
+    described: &Described,
+    id: ActionId,
+    answer: StreamedAnswer,
+    keeping: Option<Keeping>,
+) -> (Settled, Told) {
     let status = answer.status();
-    let headers = proxy::head(answer.headers(), &[]);
+    let came = answer.headers().to_vec();
+    let headers = proxy::head(&came, &[]);
     match answer.whole(LONGEST_WHOLE, Instant::now() + UPSTREAM_TIME).await {
         Ok(body) => {
+            if let Some(keeping) = keeping {
+                keeping.bytes(app, status, &came, &body).await;
+            }
             let response = proxy::response(id, status, headers, Body::from(body));
             (Settled::of(described, Ok(status)), Ok(Answered::Passed(response)))
         }
@@ -160,7 +178,7 @@ async fn short(described: &Described, id: ActionId, answer: StreamedAnswer) -> (
 async fn shape(
     app: &App,
     described: &Described,
-    shaping: Shaping,
+    (shaping, keeping): (Shaping, Option<Keeping>),
     id: ActionId,
     recorded: Envelope,
     answer: StreamedAnswer,
@@ -182,6 +200,9 @@ async fn shape(
     };
     match shaped {
         Ok(body) => {
+            if let (Some(keeping), Some(body)) = (keeping, &body) {
+                keeping.bytes(app, status, &came, body).await;
+            }
             let came = came.iter().map(|(name, value)| (name.as_str(), value.as_str()));
             let headers = proxy::head(&shaped::headers(came, body.is_some()), &[]);
             Ok(Answered::Passed(proxy::response(id, status, headers, Body::from(body.unwrap_or_default()))))

@@ -106,7 +106,7 @@ async fn tell<'a>(case: &'a Case, judge: Option<&Judge>) -> Told<'a> {
     match (case.checked(), judge) {
         (Fit::Fits, None) => Told { case, outcome: Outcome::Allowed, why: "fits".to_owned(), took: None },
         (Fit::Fits, Some(judge)) => {
-            let opinion: Opinion = judge.ask(&case.about()).await;
+            let opinion: Opinion = judge.ask(None, &case.about()).await;
             let outcome = match &opinion.said {
                 Ok(_) if opinion.fits() => Outcome::Allowed,
                 Ok(_) => Outcome::Refused,

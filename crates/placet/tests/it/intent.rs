@@ -16,7 +16,10 @@ struct Court {
 
 fn court() -> &'static Court {
     static COURT: OnceLock<Court> = OnceLock::new();
-    COURT.get_or_init(|| Court::new("timeout: 3s\nfailures: 1000\nquestion_bytes: 8000"))
+    COURT.get_or_init(|| {
+        let plenty = "failures: 1000\ntask_refusals: 1000\nagent_per_minute: 10000";
+        Court::new(&format!("timeout: 3s\nquestion_bytes: 8000\n{plenty}"))
+    })
 }
 
 fn verdict(word: &str) -> Reply {
@@ -317,7 +320,9 @@ fn plans_and_details_are_kept_with_the_task() {
     let kept =
         tasks.at("/tasks").as_array().unwrap().iter().find(|task| task["plan"].is_array()).unwrap().clone();
     assert_eq!((&kept["plan"], &kept["details"]), (&plan, &json!({"customer_id": customer})));
-    // This server has no judge: what asks for one is denied, or people are asked.
+    // This server has no judge: what asks for one is denied, or people are asked, and whoever applies it is told.
+    let told = story.rules(&agent.handle, &rule(JUDGED)).expect(200);
+    assert!(told.at("/warnings").to_string().contains("this server has none"), "{:#}", told.body);
     let purpose = json!({"description": format!("Note for {customer}")});
     let (_, token) = desk(story, &rule(JUDGED), &purpose);
     write(story, &token, &customer, "x").refused(403, "intent_mismatch");
@@ -408,4 +413,104 @@ fn a_judge_is_measured_on_labelled_cases() {
     let (code, told) = run(&[]);
     assert_eq!((code, &told["right"], &told["unsafe_allows"]), (Some(0), &json!(2), &json!(2)));
     assert_eq!(run(&["--max-unsafe-allow", "2"]).0, Some(2));
+}
+
+#[test]
+fn a_no_can_not_be_asked_again_in_other_words() {
+    let Court { story, judge } = &Court::new("timeout: 3s\nfailures: 1000\ntask_refusals: 3");
+    let asked = || judge.count("/v1/chat/completions");
+    let customer = fresh("again");
+    let purpose = json!({"description": format!("Note for {customer}")});
+    let (agent, token) = desk(story, &rule(JUDGED), &purpose);
+    // What is no answer counts too: who writes the question can have a model ramble.
+    for (count, word) in ["off", "garbage", "unsure"].iter().enumerate() {
+        write(story, &token, &customer, &format!("say:{word} {count}")).refused(403, "intent_mismatch");
+    }
+    assert_eq!(asked(), 3);
+    write(story, &token, &customer, "fits").refused(403, "intent_mismatch");
+    assert_eq!((asked(), written(story, &customer)), (3, 0), "nobody is asked any more");
+    let told = story.rules(&agent.handle, &rule("{judge: true, entities: [customer_id]}")).expect(200);
+    assert!(!told.body.to_string().contains("this server has none"), "{:#}", told.body);
+    let denial = recorded(story, &agent, "decision.deny").to_string();
+    assert!(denial.contains("exhausted"), "{denial}");
+    // Another task of the same agent has a count of its own; failures of the judge count for none.
+    let other = task(story, &agent, &purpose);
+    for word in ["error", "gone", "error", "gone"] {
+        write(story, &other, &customer, &format!("say:{word}")).refused(403, "intent_mismatch");
+    }
+    write(story, &other, &customer, "fits").expect(200);
+    // Where the rule leaves it to people, they are asked then.
+    let (_, token) = desk(story, &rule("{judge: true, otherwise: hold}"), &purpose);
+    for count in 0..3 {
+        write(story, &token, &customer, &format!("say:off {count}")).expect(202);
+    }
+    let before = asked();
+    write(story, &token, &customer, "fits by now").expect(202);
+    assert_eq!(asked(), before);
+}
+
+#[test]
+fn one_agents_questions_leave_room_for_others() {
+    let Court { story, judge } =
+        &Court::new("timeout: 20s\nfailures: 1000\nconcurrent: 2\nagent_per_minute: 6");
+    let (slow, quick) = (fresh("slow"), fresh("quick"));
+    let gate = Gate::shut();
+    let (waits, held) = (slow.clone(), gate.clone());
+    judge.answer("/v1/chat/completions", move |seen| {
+        let asked = seen.json()["messages"][1]["content"].as_str().unwrap_or_default().to_owned();
+        if asked.contains(&waits) { verdict("fits").after(&held) } else { verdict("fits") }
+    });
+    let purpose = |customer: &str| json!({"description": format!("Note for {customer}")});
+    let (_, slow_token) = desk(story, &rule(JUDGED), &purpose(&slow));
+    let (_, quick_token) = desk(story, &rule(JUDGED), &purpose(&quick));
+    std::thread::scope(|scope| {
+        let many: Vec<_> = (0..4)
+            .map(|count| {
+                let (token, slow) = (&slow_token, &slow);
+                scope.spawn(move || write(story, token, slow, &format!("slow {count}")).status)
+            })
+            .collect();
+        until("the judge has one of them", || (judge.count("/v1/chat/completions") > 0).then_some(()));
+        // Three wait for the one place that the agent has; the other place is everybody else's.
+        for count in 0..3 {
+            write(story, &quick_token, &quick, &format!("quick {count}")).expect(200);
+        }
+        assert_eq!(judge.count("/v1/chat/completions"), 4);
+        gate.open();
+        assert!(many.into_iter().all(|one| one.join().unwrap() == 200));
+    });
+    // So many in a minute, and each agent its own.
+    let refused =
+        (0..20).find(|count| write(story, &slow_token, &slow, &format!("more {count}")).status == 403);
+    assert!(refused.is_some_and(|count| count < 6), "{refused:?}");
+    write(story, &quick_token, &quick, "goes on").expect(200);
+}
+
+#[test]
+fn a_decision_that_is_sent_again_asks_no_judge_again() {
+    let Court { story, .. } = court();
+    let (customer, name) = (fresh("charged"), fresh("api-"));
+    let audience = format!("https://{name}.example/v1");
+    let server = json!({"name": name, "audience": audience});
+    let server = story.admin().post("/v1/resource-servers").json(&server).send().expect(201);
+    let (agent, _) = story.ready(&rule(JUDGED));
+    let task = json!({
+        "agent": agent.id, "scope": ["notes.*"], "user": null, "audience": [audience],
+        "description": format!("Note for {customer}"),
+    });
+    let made = story.admin().post("/v1/tasks").json(&task).send().expect(201);
+    let claimed = agent.ask().with("task_id", &made.text("/id")).with("resource", &audience);
+    let token = claimed.send(&story.client()).expect(200).text("/access_token");
+    let ask = |key: &str, text: &str| {
+        let question = json!({"token": token, "action": "notes.write", "params": note(&customer, text),
+            "resource": format!("order://customer:{customer}")});
+        let request = story.client().post("/v1/decisions").json(&question).header("idempotency-key", key);
+        request.basic(&server.text("/client_id"), &server.text("/client_secret")).send()
+    };
+    let first = ask("k", "x").expect(200);
+    assert_eq!(first.at("/decision"), "allow", "{:#}", first.body);
+    assert_eq!(ask("k", "x").expect(200).at("/id"), first.at("/id"));
+    assert_eq!(court().asked(&customer), 1);
+    ask("k", "another text").refused(422, "idempotency_mismatch");
+    assert_eq!(court().asked(&customer), 1, "not even for another question");
 }

@@ -151,6 +151,8 @@ mod resource_servers;
 #[cfg(test)]
 mod retention;
 #[cfg(test)]
+mod returned;
+#[cfg(test)]
 mod revocation;
 #[cfg(test)]
 mod runbook;

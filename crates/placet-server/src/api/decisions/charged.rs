@@ -20,7 +20,7 @@ use crate::{
     question::{self, Standing},
     recording,
     rules::Rules,
-    way::{self, intent, observe},
+    way::{self, intent, observe, returned},
 };
 use axum::Json;
 use placet_core::{
@@ -106,17 +106,21 @@ pub(super) async fn decide(
         let rules = app.rules.load_full();
         // Bound anew where the rules were swapped since the token was looked up.
         let rebound = (!bearer.is_bound_by(&rules)).then(|| rules.policies.bind(&bearer.chain));
-        let action = match stated(&rules, &asked)? {
+        let mut action = match stated(&rules, &asked)? {
             Ok(action) => action,
             Err(reason) => {
                 return Ok(Json(Decision::denied(&asked, reason).shown(id(app), Reader::Administrator)));
             }
         };
+        let policies = rebound.as_ref().unwrap_or(&bearer.policies);
+        if !dry_run {
+            returned::gather(app, policies, &bearer.chain, &mut action).await?;
+        }
         let case = Case {
             app,
             server,
             bearer: &bearer,
-            policies: rebound.as_ref().unwrap_or(&bearer.policies),
+            policies,
             rules: &rules,
             action: &action,
             context: context.as_ref(),
