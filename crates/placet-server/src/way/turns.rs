@@ -172,7 +172,7 @@ mod tests {
         assert!(poll(&mut asked(turns, 6).await).await.is_none());
         drop((first, second));
         let state = turns.state();
-        assert_eq!((state.free, state.under_way.len(), state.waiting.len()), (2, 0, 1));
+        assert_eq!((state.free, state.under_way.len(), state.waiting.len()), (2, 0, 0));
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

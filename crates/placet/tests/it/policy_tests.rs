@@ -365,6 +365,73 @@ fn replayed(story: &Story, handle: &str, rules: &str, more: &[&str]) -> (Vec<Str
 }
 
 #[test]
+fn what_children_did_and_servers_were_charged_is_charged_again_to_the_same() {
+    let story = Story::new(PLACET);
+    let client = story.client();
+    let rules = "  - {name: pay, allow: [refunds.create], limits: [{count: 5, per: total, by: task}]}\n";
+    let audience = "https://till.example/v1";
+    let made =
+        story.admin().post("/v1/resource-servers").json(&json!({"name": "till", "audience": audience}));
+    let made = made.send().expect(201);
+    let (server, secret) = (made.text("/client_id"), made.text("/client_secret"));
+    let registered = |handle: &str, rules: &str| {
+        let agent = story.agent(handle).register();
+        story.rules(handle, rules).expect(201);
+        agent
+    };
+    let (parent, till) = (
+        registered("parent", rules),
+        registered(
+            "till",
+            "  - {name: open, allow: [refunds.create], when: 'context.till == \"open\"', limits: [{count: 1, per: total}]}\n",
+        ),
+    );
+    let token = parent.token(&client, "refunds.*");
+    let child = registered("child", "  - {name: any, allow: [refunds.create]}\n");
+    let asked = child.ask().with("parent_token", &token).with("scope", "refunds.create");
+    let below = asked.send(&client).expect(200).text("/access_token");
+    let [shown, open] = [&parent, &till].map(|agent| {
+        let asked = agent.ask().with("scope", "refunds.*").with("resource", audience);
+        asked.send(&client).expect(200).text("/access_token")
+    });
+    let params = |amount: i64| json!({"customer_id": "1", "order_id": "7", "amount": amount});
+    let decide = |token: &str, amount: i64, till: &str| {
+        let body = json!({
+            "token": token, "action": "refunds.create", "resource": "order://customer:1/7",
+            "params": params(amount), "context": {"till": till},
+        });
+        client.post("/v1/decisions").basic(&server, &secret).json(&body).send().expect(200)
+    };
+    for amount in [1, 2] {
+        story.act(&below, "refunds.create", &params(amount)).expect(200);
+    }
+    story.act(&token, "refunds.create", &params(3)).expect(200);
+    let taken_back = decide(&shown, 4, "open").text("/id");
+    let path = format!("/v1/decisions/{taken_back}/outcome");
+    let outcome = client.post(&path).basic(&server, &secret).json(&json!({"happened": "no"}));
+    outcome.send().expect(200);
+    assert_eq!(decide(&shown, 6, "open").at("/decision"), "allow");
+    story.act(&below, "refunds.create", &params(7)).expect(200);
+    story.act(&below, "refunds.create", &params(8)).refused(403, "limit_exceeded");
+    assert_eq!(decide(&shown, 9, "open").at("/decision"), "deny");
+    for (amount, state, decision) in [(10, "open", "allow"), (11, "shut", "deny"), (12, "open", "deny")] {
+        assert_eq!(decide(&open, amount, state).at("/decision"), decision);
+    }
+    story.record();
+    let none: [&str; 0] = [];
+    let (changes, report) = replayed(&story, "parent", rules, &[]);
+    assert_eq!(
+        (changes.as_slice(), &report["replayed"], &report["left_out"]),
+        (none.map(str::to_owned).as_slice(), &json!(11), &json!({})),
+        "{report:#}"
+    );
+    let with = |limit: &str| replayed(&story, "parent", &rules.replace("count: 5", limit), &[]).0;
+    assert_eq!(with("count: 4"), ["7 \"deny\""]);
+    assert_eq!(with("count: 2"), ["3 \"deny\"", "4 \"deny\"", "6 \"deny\"", "7 \"deny\""]);
+    assert_eq!(with("count: 6"), ["8 \"allow\"", "9 \"allow\""]);
+}
+
+#[test]
 fn the_record_charges_again_what_was_done_and_gives_back_what_was_not() {
     let story = Story::new(PLACET);
     let rules = "  - name: pay
