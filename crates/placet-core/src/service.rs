@@ -10,9 +10,11 @@
 
 mod body;
 mod call;
+mod check;
 mod editor;
 mod effect;
 mod form;
+mod import;
 mod load;
 mod mapping;
 mod members;
@@ -28,8 +30,10 @@ mod trusted;
 mod value;
 
 pub use call::{Candidates, Placed};
+pub use check::check;
 pub use editor::schema;
 pub use effect::{Effect, Provenance};
+pub use import::{Imported, MAX_DOCUMENT, Options, import};
 pub use members::{Members, RowLimit};
 pub use paging::Paging;
 pub use resolve::{Fact, FactType, Facts, Lookup, Unread};

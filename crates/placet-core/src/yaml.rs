@@ -63,6 +63,18 @@ pub struct Spanned<T> {
 /// # Errors
 /// Everything that is wrong with the text; after a syntax error nothing further is read.
 pub fn parse(source: &[u8], file: Option<&str>) -> Result<(Node, Report), Vec<Diagnostic>> {
+    tree(source, file, false)
+}
+
+/// As [`parse`], for documents that others wrote: keys that are whole numbers (`200:`) are their texts, as in JSON.
+///
+/// # Errors
+/// As there.
+pub fn parse_foreign(source: &[u8], file: Option<&str>) -> Result<(Node, Report), Vec<Diagnostic>> {
+    tree(source, file, true)
+}
+
+fn tree(source: &[u8], file: Option<&str>, numbers: bool) -> Result<(Node, Report), Vec<Diagnostic>> {
     if source.len() > MAX_SOURCE {
         let report = Report::new(file, "");
         report.add(Diagnostic::error(format!("the document has more than {MAX_SOURCE} bytes")));
@@ -80,7 +92,7 @@ pub fn parse(source: &[u8], file: Option<&str>) -> Result<(Node, Report), Vec<Di
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let text = scalar::join_surrogates(text);
     let report = Report::new(file, text.as_ref());
-    match usual::tree(&text).or_else(|| parse::tree(&text, &report)) {
+    match usual::tree(&text).or_else(|| parse::tree(&text, &report, numbers)) {
         Some(node) if !report.has_errors() => Ok((node, report)),
         _ => Err(report.into_diagnostics()),
     }

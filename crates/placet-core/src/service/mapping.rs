@@ -158,8 +158,11 @@ fn query(it: &Reading<'_>, around: &Around<'_>) -> Option<BTreeMap<String, Membe
                     None => return it.refuse("`$params.NAME`, a string, a number or a boolean", None),
                 },
             };
-            if key.value.is_empty() {
-                it.error("a member of the query has a name");
+            let constant = if let Member::Constant(text) = &member { text } else { "" };
+            if key.value.is_empty()
+                || [key.value.as_str(), constant].iter().any(|text| text.chars().any(char::is_control))
+            {
+                it.error("a member of the query has a name, and no control characters");
                 return None;
             }
             members.insert(key.value.clone(), member);

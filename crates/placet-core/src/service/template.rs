@@ -99,6 +99,17 @@ impl PathTemplate {
         self.segments.iter().map(Segment::rank).cmp(other.segments.iter().map(Segment::rank))
     }
 
+    /// Whether every path of the other form is of this one.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        self.segments.len() == other.segments.len()
+            && self.segments.iter().zip(&other.segments).all(|(one, another)| {
+                match (one.0.is_empty(), another.0.is_empty()) {
+                    (false, false) => one.stars().covers(&another.stars()),
+                    (one, another) => one == another,
+                }
+            })
+    }
+
     /// Whether some path could be of both forms. May say so of two that are merely hard to tell apart.
     pub(super) fn overlaps(&self, other: &Self) -> bool {
         self.segments.len() == other.segments.len()

@@ -5,10 +5,11 @@ use crate::diagnostic::{Diagnostic, Position, Report, quoted};
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span};
 use std::{borrow::Cow, collections::HashMap};
 
-/// The document's tree; `None` (and an error in `report`) where there is none.
-pub(super) fn tree(text: &str, report: &Report) -> Option<Node> {
-    let mut builder =
-        Builder { report, cursor: Cursor::new(text), open: Vec::new(), root: None, documents: 0 };
+/// The document's tree; `None` (and an error in `report`) where there is none. With `numbers`, keys that are numbers are
+/// their texts.
+pub(super) fn tree(text: &str, report: &Report, numbers: bool) -> Option<Node> {
+    let cursor = Cursor::new(text);
+    let mut builder = Builder { report, cursor, open: Vec::new(), root: None, documents: 0, numbers };
     for event in Parser::new_from_str(text) {
         match event {
             Ok((event, span)) => builder.take(event, span)?,
@@ -30,6 +31,7 @@ struct Builder<'a> {
     open: Vec<Open>,
     root: Option<Node>,
     documents: usize,
+    numbers: bool,
 }
 
 /// A list or map that is not closed yet.
@@ -123,7 +125,7 @@ impl Builder<'_> {
         let at = position(start);
         let plain = style == ScalarStyle::Plain;
         if let Some(Open::Map { key: key @ Key::Awaited, seen, .. }) = self.open.last_mut() {
-            *key = read_key(&text, plain, at, seen, self.report);
+            *key = read_key(&text, plain && !(self.numbers && is_count(&text)), at, seen, self.report);
             return;
         }
         let origin = match self.cursor.rest(start) {
@@ -147,6 +149,10 @@ impl Builder<'_> {
             },
         }
     }
+}
+
+fn is_count(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn read_key(

@@ -259,7 +259,7 @@ fn json_value() -> impl Strategy<Value = serde_json::Value> {
 /// What the parser that knows all of YAML makes of a text.
 fn in_general(text: &str) -> Option<Node> {
     let report = Report::new(None, text);
-    parse::tree(text, &report).filter(|_| !report.has_errors())
+    parse::tree(text, &report, false).filter(|_| !report.has_errors())
 }
 
 #[test]

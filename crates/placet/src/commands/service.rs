@@ -1,32 +1,66 @@
 //! `placet service`: the definitions of upstreams.
 
+mod import;
+mod shipped;
+
 use super::policy::{apply, report, show_source};
 use crate::{
     cli::Context,
-    client::encoded,
+    client::{Body, encoded},
     exit::{Exit, Failure},
     input,
 };
 use clap::Subcommand;
-use placet_core::service::Service;
-use std::path::PathBuf;
+use placet_core::{diagnostic::Diagnostic, policy::Policy, service::Service};
+use reqwest::Method;
+use serde_json::json;
+use std::{collections::BTreeMap, path::PathBuf};
 
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Check services without a server; exit code 1 where one has an error
-    #[command(after_help = "Example:\n  placet service check services/shop.yaml")]
+    #[command(
+        after_help = "Examples:\n  placet service check services/shop.yaml\n  placet service check services/*.yaml --policy policies/support-desk.yaml"
+    )]
     Check {
         /// The services
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
+        /// A policy: actions that none of them names are told; can be repeated
+        #[arg(long = "policy", value_name = "FILE")]
+        policies: Vec<PathBuf>,
     },
+    Import(import::Import),
     /// Put services in force, each under the name that it states
     #[command(after_help = "Example:\n  placet service apply services/shop.yaml")]
     Apply {
         /// The services
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
+    },
+    /// List the definitions of well-known services that come with Placet, or print one
+    #[command(
+        after_help = "Examples:\n  placet service catalog\n  placet service catalog github > services/github.yaml"
+    )]
+    Catalog {
+        /// The one to print
+        name: Option<String>,
+    },
+    /// Put definitions that come with Placet in force
+    #[command(
+        after_help = "Examples:\n  placet service add github slack\n  placet service add jira --base-url https://acme.atlassian.net\n  placet service add http --name crm --base-url https://crm.example.com/api\n\nThen connect an account: placet connection add --help"
+    )]
+    Add {
+        /// Which, as `placet service catalog` lists them
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+        /// Another address than the definition's: of a server of one's own
+        #[arg(long, value_name = "URL")]
+        base_url: Option<String>,
+        /// Another name: of the service, and the first word of its actions' names
+        #[arg(long = "name", value_name = "OWN")]
+        own: Option<String>,
     },
     /// Print the JSON Schema of services, with which editors complete and check them
     #[command(after_help = "Example:\n  placet service schema > service.schema.json")]
@@ -48,29 +82,32 @@ impl Command {
             Self::Schema => {
                 format!("{:#}", placet_core::service::schema()).lines().for_each(crate::output::line);
             }
-            Self::Check { files } => {
-                let (mut found, mut good) = (Vec::new(), Vec::new());
-                for file in &files {
-                    match Service::parse(&input::file(file)?, Some(&file.display().to_string())) {
-                        Ok((service, warnings)) => {
-                            let actions = service.actions().len();
-                            good.push(format!(
-                                "{}: service {} with {actions} actions",
-                                file.display(),
-                                service.name()
-                            ));
-                            found.extend(warnings);
-                        }
-                        Err(errors) => found.extend(errors),
-                    }
-                }
-                return Ok(report(context, &found, &good));
-            }
+            Self::Check { files, policies } => return check(context, &files, &policies),
+            Self::Import(asked) => return import::run(&asked, context),
             Self::Apply { files } => {
                 let client = context.client()?;
                 for file in &files {
                     context.out.document(&apply(&client, "services", "service", file, None).await?);
                 }
+            }
+            Self::Catalog { name: None } => {
+                let listed = |service: Service| {
+                    json!({"service": service.name(), "actions": service.actions().len(), "base_url":
+                        format!("{}{}", service.origin(), service.base_path()), "auth": service.auth().kind(),
+                        "description": service.description()})
+                };
+                let all: Vec<_> = shipped::all().map(listed).collect();
+                context.out.list(
+                    &json!({"services": all}),
+                    "services",
+                    &["service", "actions", "auth", "base_url", "description"],
+                );
+            }
+            Self::Catalog { name: Some(name) } => {
+                shipped::text(&name, None, None)?.lines().for_each(crate::output::line);
+            }
+            Self::Add { names, base_url, own } => {
+                return add(context, &names, base_url.as_deref(), own.as_deref()).await;
             }
             Self::List => {
                 let answer = context.client()?.read("/v1/services").await?;
@@ -90,4 +127,71 @@ impl Command {
         }
         Ok(Exit::Done)
     }
+}
+
+/// Looks closely at definitions, and at what policies say of them.
+fn check(context: &Context, files: &[PathBuf], policies: &[PathBuf]) -> Result<Exit, Failure> {
+    let (mut found, mut good) = (Vec::new(), Vec::new());
+    let mut rules = Vec::new();
+    for file in policies {
+        match Policy::load(&input::file(file)?, Some(&file.display().to_string()), 1, &[]) {
+            // What is doubtful in them is for `placet policy check`.
+            Ok((policy, _)) => rules.push(policy),
+            Err(errors) => found.extend(errors),
+        }
+    }
+    let mut declared: BTreeMap<String, String> = BTreeMap::new();
+    for file in files {
+        let shown = file.display().to_string();
+        match placet_core::service::check(&input::file(file)?, Some(&shown), &rules) {
+            Ok((service, warnings)) => {
+                let actions = service.actions().len();
+                good.push(format!("{shown}: service {} with {actions} actions", service.name()));
+                found.extend(warnings);
+                for action in service.actions() {
+                    if let Some(other) = declared.insert(action.name().as_str().to_owned(), shown.clone()) {
+                        let message = format!(
+                            "`{}` is declared in {other} and in {shown}: names are unique",
+                            action.name()
+                        );
+                        found.push(Diagnostic::error(message));
+                    }
+                }
+            }
+            Err(errors) => found.extend(errors),
+        }
+    }
+    Ok(report(context, &found, &good))
+}
+
+/// Puts shipped definitions in force.
+async fn add(
+    context: &Context,
+    names: &[String],
+    base_url: Option<&str>,
+    own: Option<&str>,
+) -> Result<Exit, Failure> {
+    if names.len() > 1 && (base_url.is_some() || own.is_some()) {
+        return Err(Failure::unreadable("`--name` and `--base-url` are for one service at a time"));
+    }
+    if let Some(name) = names.iter().find(|name| base_url.is_none() && shipped::needs_address(name)) {
+        return Err(Failure::unreadable(format!(
+            "say where it is: placet service add {name} --base-url https://…"
+        )));
+    }
+    // All are there before the first is put in force.
+    let texts: Vec<(&str, String)> = names
+        .iter()
+        .map(|name| Ok((own.unwrap_or(name), shipped::text(name, own, base_url)?)))
+        .collect::<Result<_, Failure>>()?;
+    let client = context.client()?;
+    for (name, text) in texts {
+        let path = format!("/v1/services/{}", encoded(name));
+        let answer = client.send(Method::PUT, &path, &[], Body::Yaml(text.as_bytes())).await?;
+        if !answer.is_success() {
+            return Err(Failure::Refused(format!("`{name}` is refused: {}", answer.refusal())));
+        }
+        context.out.document(&answer.body);
+    }
+    Ok(Exit::Done)
 }

@@ -161,6 +161,8 @@ mod scopes;
 #[cfg(test)]
 mod serve;
 #[cfg(test)]
+mod services;
+#[cfg(test)]
 mod shape;
 #[cfg(test)]
 mod shape_aside;

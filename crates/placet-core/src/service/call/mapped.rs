@@ -339,6 +339,7 @@ fn a_definition_says_where_everything_travels() {
         ("    query: [id]\n", "no parameter that could travel in the query"),
         ("    query: [three]\n", "no parameter that could travel in the query"),
         ("    query: {a: $params.one, b: $params.one}\n", "in two members"),
+        ("    query: {a: \"x\\ny\"}\n", "no control characters"),
         ("    query: {a: [1]}\n", "must be `$params.NAME`"),
         ("    headers: {Authorization: x}\n", "not for a definition to send"),
         ("    headers: {X-Key: x}\n", "carries the credential"),
@@ -434,7 +435,8 @@ proptest! {
         let (back, again) = read(&service, call.method, target, call.body.as_deref()).map_err(TestCaseError::fail)?;
         prop_assert_eq!(back.as_str(), name);
         let again = object(again);
-        if !["desk.page", "desk.search"].contains(&name) {
+        // What travels as text and has no declared type is a text again.
+        if !["desk.page", "desk.search", "desk.pay"].contains(&name) {
             prop_assert_eq!(&again, &params);
         }
         prop_assert_eq!(service.render(action, &again).unwrap(), call);
