@@ -209,7 +209,7 @@ fn who_has_no_token_for_placet_is_told_where_to_get_one_and_nothing_else() {
         story.client().post("/mcp").body("application/json", "{"),
         post(story, "nonsense").json(&body),
         post(story, &story.lee).json(&body),
-        post(story, &format!("{}x", &token[..token.len() - 1])).json(&body),
+        post(story, &format!("{token}x")).json(&body),
     ] {
         let refused = request.send().expect(401);
         let challenge = refused.header("www-authenticate").unwrap();
