@@ -25,7 +25,7 @@ statements! {
     KEEP = "INSERT INTO returned_values (task, value, expires) VALUES (?1, ?2, ?3)
             ON CONFLICT (task, value) DO NOTHING";
     /// Whether one is kept.
-    IS_KEPT = "SELECT 1 FROM returned_values WHERE task = ?1 AND value = ?2";
+    IS_KEPT = "SELECT expires FROM returned_values WHERE task = ?1 AND value = ?2";
     /// Forgets counts of tasks for which nothing can be done any more.
     FORGET_REFUSALS = "DELETE FROM intent_refusals WHERE task IN
                        (SELECT task FROM intent_refusals WHERE expires < ?1 ORDER BY expires LIMIT ?2)";
@@ -71,7 +71,7 @@ pub fn keep(tx: &mut Tx<'_>, task: TaskId, values: &[[u8; 32]], expires: Timesta
 /// [`Fault`].
 pub fn kept(query: &mut impl Query, task: TaskId, values: &[[u8; 32]]) -> Result<Vec<bool>, Fault> {
     let is_kept = |value: &[u8; 32]| {
-        query.one(&IS_KEPT, &params![task, value], |row| row.count(0)).map(|found| found.is_some())
+        query.one(&IS_KEPT, &params![task, value], |row| row.time(0)).map(|found| found.is_some())
     };
     values.iter().map(is_kept).collect()
 }
