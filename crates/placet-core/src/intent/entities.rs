@@ -81,9 +81,7 @@ impl Entity {
                 values.clear();
             }
         }
-        values.retain(|value| {
-            matches!(by_details(value, &self.path, purpose), None) && !by_words(value, purpose)
-        });
+        values.retain(|value| by_details(value, &self.path, purpose).is_none() && !by_words(value, purpose));
         values.into_iter()
     }
 
