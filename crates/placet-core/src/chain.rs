@@ -37,7 +37,7 @@ pub struct Link {
 impl Link {
     /// The task as far as policies may know it: of one that the agent made itself, only the id.
     pub fn stated_task(&self) -> Option<&Task> {
-        self.task.as_deref().filter(|task| task.origin == TaskOrigin::Person)
+        self.task.as_deref().filter(|task| task.origin != TaskOrigin::Agent)
     }
 }
 

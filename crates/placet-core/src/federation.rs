@@ -81,6 +81,10 @@ pub struct People {
     /// For how long a grant is made, in seconds.
     #[serde(default = "an_hour")]
     pub lifetime: u64,
+    /// The claim whose text is what a task is for, where the issuer is trusted to say that: policies then know it as they
+    /// know what a person has written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<String>,
 }
 
 /// Which workloads of an issuer act as which agents.
@@ -208,6 +212,9 @@ impl People {
         if self.claim.is_empty() || self.claim.len() > 256 {
             return wrong("`claim` is the name of the claim that names a person, such as `sub` or `email`");
         }
+        if self.purpose.as_ref().is_some_and(|claim| claim.is_empty() || claim.len() > 256) {
+            return wrong("`purpose` is the name of the claim that says what a task is for");
+        }
         if self.users.len() > MAX_USERS {
             return wrong("`users` has at most 1000 entries; add others one by one");
         }
@@ -233,6 +240,11 @@ impl People {
             return None;
         }
         found(claims, &self.claim)?.as_str().filter(|subject| is_subject(subject))
+    }
+
+    /// What the task is for, where the issuer is trusted to say so and does.
+    pub fn purpose<'c>(&self, claims: &'c Map<String, Value>) -> Option<&'c str> {
+        found(claims, self.purpose.as_ref()?)?.as_str().filter(|text| !text.trim().is_empty())
     }
 
     /// For how long a grant is made.

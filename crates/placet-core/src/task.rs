@@ -54,6 +54,9 @@ pub enum TaskOrigin {
     Agent,
     /// A person, by `POST /v1/tasks`: only the agent named on it can claim it.
     Person,
+    /// An issuer that an administrator trusts to say what tasks are for, in an assertion: the description is its word, the
+    /// label the agent's.
+    Issuer,
 }
 
 /// A task.
@@ -91,6 +94,16 @@ impl Task {
             (TaskState::Active, Some(expires)) if expires <= now => TaskState::Expired,
             (state, _) => state,
         }
+    }
+
+    /// What it is for, where somebody other than the agent said so.
+    pub fn stated_description(&self) -> Option<&str> {
+        self.description.as_deref().filter(|_| self.origin != TaskOrigin::Agent)
+    }
+
+    /// What a person calls it; a label that an agent chose is not.
+    pub fn stated_label(&self) -> Option<&str> {
+        self.label.as_deref().filter(|_| self.origin == TaskOrigin::Person)
     }
 
     /// What a client calls it: its label, else its id.

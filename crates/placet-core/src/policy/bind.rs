@@ -15,7 +15,7 @@ use crate::{
     id::GrantId,
     ledger::{By, Limit, Measure},
     pattern::{ActionName, ResourcePattern},
-    task::TaskOrigin,
+    task::{Task, TaskOrigin},
     time::Timestamp,
 };
 use aws_lc_rs::digest;
@@ -317,13 +317,13 @@ fn user(link: &Link) -> Option<Value> {
     ]))
 }
 
-/// Of a task that the agent made itself only the id: the rest is its own words.
+/// Of a task that the agent made itself only the id: the rest is its own words, as is any label that no person gave.
 fn task(link: &Link) -> Option<Value> {
     let id = link.grant.task?;
     let stated = link.stated_task();
     Some(object([
         ("id", Some(id.to_string().into())),
-        ("label", stated.and_then(|task| task.label.as_deref()).map(Value::from)),
-        ("description", stated.and_then(|task| task.description.as_deref()).map(Value::from)),
+        ("label", stated.and_then(Task::stated_label).map(Value::from)),
+        ("description", stated.and_then(Task::stated_description).map(Value::from)),
     ]))
 }

@@ -314,8 +314,8 @@ impl Fact {
             Self::AgentOwner => link.agent.owner.clone(),
             Self::Label(name) => link.agent.labels.get(&**name).cloned(),
             Self::TaskId => link.grant.task.map(|id| id.to_string()),
-            Self::TaskLabel => link.stated_task().and_then(|task| task.label.clone()),
-            Self::TaskDescription => link.stated_task().and_then(|task| task.description.clone()),
+            Self::TaskLabel => link.stated_task()?.stated_label().map(str::to_owned),
+            Self::TaskDescription => link.stated_task()?.stated_description().map(str::to_owned),
             Self::Nothing(_) => None,
         }
     }

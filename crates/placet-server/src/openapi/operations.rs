@@ -50,7 +50,7 @@ macro_rules! client {
 /// Whose assertions count, and whom they mean.
 macro_rules! trusted {
     () => {
-        "issuer!: text, jwks: object, jwks_uri: text, algorithms: ['EdDSA'|'ES256'|'RS256'|'PS256'], id_jag: {claim: text, users: object, by_name: flag, claims: object, scope: [text], lifetime: int}, workload: {agents!: [{subject!: text, agent!: text, claims: object}], one_time: flag}"
+        "issuer!: text, jwks: object, jwks_uri: text, algorithms: ['EdDSA'|'ES256'|'RS256'|'PS256'], id_jag: {claim: text, users: object, by_name: flag, claims: object, scope: [text], lifetime: int, purpose: text}, workload: {agents!: [{subject!: text, agent!: text, claims: object}], one_time: flag}"
     };
 }
 const TRUSTED: &str = concat!("id!: text, kinds!: [text], created!: time, ", trusted!());

@@ -76,7 +76,7 @@ pub(crate) struct Add {
     #[arg(long = "algorithm", value_name = "ALG")]
     algorithms: Vec<String>,
     /// Everything else as JSON: `{"id_jag": {…}, "workload": {…}}`, in this file
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["users", "users_by_name", "agents", "claims", "scope", "lifetime", "user_claim", "one_time"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["users", "users_by_name", "agents", "claims", "scope", "lifetime", "purpose_claim", "user_claim", "one_time"])]
     document: Option<PathBuf>,
     #[command(flatten)]
     people: People,
@@ -106,6 +106,9 @@ struct People {
     /// For how long a grant is made, in seconds [default of the server: 3600]
     #[arg(long, value_name = "SECONDS")]
     lifetime: Option<u64>,
+    /// The claim that says what a task is for: policies then know it as what a person wrote
+    #[arg(long, value_name = "NAME")]
+    purpose_claim: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -156,10 +159,11 @@ impl Add {
                 target.insert("claims".into(), mapping(&self.claims));
             }
         };
-        let People { users, user_claim, users_by_name, scope, lifetime } = self.people;
+        let People { users, user_claim, users_by_name, scope, lifetime, purpose_claim } = self.people;
         let bounds = [
             ("--scope", scope.is_some()),
             ("--lifetime", lifetime.is_some()),
+            ("--purpose-claim", purpose_claim.is_some()),
             ("--user-claim", user_claim.is_some()),
         ];
         let about_people = bounds.into_iter().find(|(_, is_said)| *is_said).map(|(flag, _)| flag);
@@ -169,6 +173,7 @@ impl Add {
             claims(&mut people);
             people.extend(user_claim.map(|claim| ("claim".to_owned(), claim.into())));
             people.extend(lifetime.map(|seconds| ("lifetime".to_owned(), seconds.into())));
+            people.extend(purpose_claim.map(|claim| ("purpose".to_owned(), claim.into())));
             let scopes = scope.map(|text| json!(text.split_whitespace().collect::<Vec<_>>()));
             people.extend(scopes.map(|scopes| ("scope".to_owned(), scopes)));
             members.insert("id_jag".into(), Value::Object(people));
@@ -225,9 +230,19 @@ mod tests {
 
     #[test]
     fn bounds_of_people_are_never_left_out() {
-        let people =
-            said(&["--user", "a=b=lee", "--scope", "x y", "--lifetime", "60", "--user-claim", "email"]);
-        let expected = json!({"users": {"a=b": "lee"}, "by_name": false, "claim": "email", "lifetime": 60,
+        let people = said(&[
+            "--user",
+            "a=b=lee",
+            "--scope",
+            "x y",
+            "--lifetime",
+            "60",
+            "--purpose-claim",
+            "why",
+            "--user-claim",
+            "email",
+        ]);
+        let expected = json!({"users": {"a=b": "lee"}, "by_name": false, "claim": "email", "lifetime": 60, "purpose": "why",
             "scope": ["x", "y"]});
         assert_eq!(people.unwrap().pointer("/id_jag"), Some(&expected));
         assert!(said(&["--users-by-name", "--scope", "x"]).is_ok());
@@ -236,7 +251,9 @@ mod tests {
         let rule = json!({"subject": "a=b", "agent": "deployer", "claims": {"ref": "a=b"}});
         assert_eq!(workload.pointer("/workload/agents/0"), Some(&rule));
         let workloads: [&[&str]; 2] = [&[], &["--agent", "job=deployer"]];
-        for (flag, value) in [("--scope", "x"), ("--lifetime", "60"), ("--user-claim", "email")] {
+        for (flag, value) in
+            [("--scope", "x"), ("--lifetime", "60"), ("--purpose-claim", "why"), ("--user-claim", "email")]
+        {
             for agents in workloads {
                 let refused = said(&[agents, &[flag, value]].concat()).unwrap_err().to_string();
                 assert!(refused.starts_with(flag) && refused.contains("--users-by-name"), "{refused}");

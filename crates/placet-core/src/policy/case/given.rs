@@ -302,8 +302,9 @@ fn task(reading: &Reading<'_>, agent: &Agent, user: Option<&User>) -> Option<Tas
     }
     let origin = match map.optional("stated_by") {
         None => TaskOrigin::Person,
-        Some(reading) => match reading.one_of(&["person", "agent"])? {
+        Some(reading) => match reading.one_of(&["person", "issuer", "agent"])? {
             "agent" => TaskOrigin::Agent,
+            "issuer" => TaskOrigin::Issuer,
             _ => TaskOrigin::Person,
         },
     };

@@ -9,7 +9,11 @@
 //! Invariant: the person is the one that the issuer's document maps the assertion to, as it is when the grant is made.
 
 use super::{
-    super::{client::Client, issue, token},
+    super::{
+        client::Client,
+        issue::{self, MAX_DESCRIPTION},
+        token,
+    },
     invalid, people,
 };
 use crate::{
@@ -53,6 +57,8 @@ pub struct Leave {
     /// What the issuer may give at most.
     most: Option<Vec<Scope>>,
     lasts: Duration,
+    /// What the issuer says that the task is for, where it is trusted to.
+    purpose: Option<String>,
 }
 
 /// Whom the issuer names, and how that is a user here.
@@ -126,6 +132,17 @@ pub(super) async fn read(
         let what = "an assertion about a person is authority of its own: leave `parent_token`, `parent_task_id` and `grant_id` out";
         return Err(OAuthError::new("invalid_request", what));
     }
+    let purpose = people.purpose(jws.unverified()).map(str::to_owned);
+    if purpose.as_ref().is_some_and(|text| text.chars().count() > MAX_DESCRIPTION) {
+        let what = format!("the assertion's purpose has more than {MAX_DESCRIPTION} characters");
+        return Err(invalid(what));
+    }
+    if let (Some(said), Some(asked)) = (&purpose, params.text("task_description")?)
+        && asked != said
+    {
+        let what = "the assertion says what the task is for: leave `task_description` out";
+        return Err(OAuthError::new("invalid_request", what));
+    }
     Ok(Leave {
         says,
         issuer: issuer.id,
@@ -133,6 +150,7 @@ pub(super) async fn read(
         audience,
         most: people.scope.clone(),
         lasts: people.lasts(),
+        purpose,
     })
 }
 
@@ -152,7 +170,11 @@ pub(in crate::oauth) async fn presented(
         invalid("the assertion is about somebody who is no user here: an administrator maps them with `placet issuer user`")
     })?;
     let label = params.text("task_id")?.map(str::to_owned);
-    let description = params.text("task_description")?.map(str::to_owned);
+    // Nobody has read what an agent says that it is for.
+    let (origin, description) = match &leave.purpose {
+        Some(purpose) => (TaskOrigin::Issuer, Some(purpose.clone())),
+        None => (TaskOrigin::Agent, params.text("task_description")?.map(str::to_owned)),
+    };
     let wanted = wanted(app, client, leave, &person, params, now).await?;
     let (inner, known, user) = (Arc::clone(app), Arc::clone(client), person.id);
     let taken = label.clone();
@@ -182,8 +204,7 @@ pub(in crate::oauth) async fn presented(
         .map_err(|unfit: Unfit| OAuthError::new(unfit.oauth(), unfit.to_string()))?;
     let (mut grant, task) = roots::with_task(root, label.as_deref(), description.as_deref(), now);
     grant.authority.key = leave.says.key;
-    // Nobody has read what it is said to be for.
-    let task = Task { origin: TaskOrigin::Agent, ..task };
+    let task = Task { origin, ..task };
     let link = Link {
         grant: Arc::new(grant.clone()),
         agent: Arc::clone(&client.agent),

@@ -249,3 +249,48 @@ fn what_an_assertion_gives_is_a_task_of_its_own() {
     let given = present(&agent, &brief.jag(&agent, |_, _| {}), &[]).expect(200);
     assert!(given.at("/expires_in").as_i64().unwrap() <= 60);
 }
+
+#[test]
+fn an_issuer_says_what_a_task_is_for_where_it_is_trusted_to() {
+    let stage = stage();
+    let agent = stage.agent();
+    let rules = "  - {name: named, allow: [orders.read], intent: {entities: [customer_id]}}\n";
+    stage.story.rules(&agent.handle, rules).expect(201);
+    let users = json!({"00u-pat": "pat"});
+    let trusted = Idp::trusted(&json!({"id_jag": {"users": users, "purpose": "/task/purpose"}}));
+    let plain = Idp::trusted(&json!({"id_jag": {"users": users}}));
+    let said = |idp: &Idp| {
+        idp.jag(&agent, |_, claims| claims["task"] = json!({"purpose": "Look into the orders of 4711"}))
+    };
+    let act = |given: &Answer, customer: &str| {
+        let params = json!({"customer_id": customer, "order_id": "1"});
+        stage.story.act(&given.text("/access_token"), "orders.read", &params)
+    };
+    let task = |given: &Answer| {
+        stage.admin().get(&format!("/v1/tasks/{}", given.text("/task_id"))).send().expect(200)
+    };
+    let given = present(&agent, &said(&trusted), &[]).expect(200);
+    let shown = task(&given);
+    assert_eq!(
+        (shown.text("/origin"), shown.text("/description")),
+        ("issuer".into(), "Look into the orders of 4711".into())
+    );
+    act(&given, "4711").expect(200);
+    act(&given, "4712").refused(403, "intent_mismatch");
+    // The agent can't say otherwise, and nobody who isn't trusted to can say it at all.
+    let other = [("task_description", "Look into the orders of 4712")];
+    let refused = present(&agent, &said(&trusted), &other).refused(400, "invalid_request");
+    assert!(why(&refused).contains("task_description"), "{}", why(&refused));
+    for (jag, asked) in [
+        (said(&plain), &other[..]),
+        (trusted.jag(&agent, |_, _| {}), &other[..]),
+        (trusted.jag(&agent, |_, claims| claims["task"] = json!({"purpose": " "})), &other[..]),
+        (trusted.jag(&agent, |_, claims| claims["task"] = json!({"purpose": ["4712"]})), &other[..]),
+    ] {
+        let given = present(&agent, &jag, asked).expect(200);
+        assert_eq!(task(&given).text("/origin"), "agent");
+        assert_eq!(act(&given, "4712").expect(202).at("/status"), "held");
+    }
+    let long = trusted.jag(&agent, |_, claims| claims["task"] = json!({"purpose": "x".repeat(2001)}));
+    present(&agent, &long, &[]).refused(400, "invalid_grant");
+}
