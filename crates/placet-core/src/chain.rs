@@ -59,6 +59,11 @@ pub struct Chain {
 }
 
 impl Chain {
+    /// The agent that holds the root of the lineage: what agents below it do counts as its doing where shares are given.
+    pub fn root_agent(&self) -> AgentId {
+        self.links().last().map_or(self.agent().id, |root| root.agent.id)
+    }
+
     /// Makes the chain of `links` (leaf first) if every link is alive at `now`. `stamps` are the versions that were
     /// read together with the links.
     ///

@@ -2,8 +2,7 @@
 //!
 //! The address is an administrator's word, as the service's own is: it may be private where the service may.
 //!
-//! Invariant: a client's secret and a refresh token go to the service's token endpoint and nowhere else, and are sent
-//! once: an answer that got lost is not asked for again with a token that may have been used.
+//! Invariant: a client's secret and a refresh token go to the service's token endpoint and nowhere else.
 
 use crate::{
     dial::{Reach, Resolve},

@@ -77,6 +77,11 @@ impl fmt::Debug for Connections {
 }
 
 impl Connections {
+    /// Says that the token of a connection of this service is another: those are read anew.
+    pub fn renewed(&self, service: &str) {
+        self.cache.remove(service);
+    }
+
     /// Says that a connection was made or changed: all are read anew.
     pub fn changed(&self) {
         self.generation.fetch_add(1, Ordering::SeqCst);

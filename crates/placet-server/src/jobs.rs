@@ -181,7 +181,7 @@ async fn tidying(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
         let now = app.clock.now();
         let summed = failures::write_down(&app).await.map_err(Failure::from);
         let tidied = purge(&app, now).await.and(remove_keys(&app, now).await);
-        let tidied = tidied.and(issuer::go_on(&app).await.map_err(Failure::from));
+        let tidied = tidied.and(issuer::go_on(&app, &stopped).await.map_err(Failure::from));
         health.note(&tidied.and(summed));
     }
 }

@@ -122,7 +122,7 @@ pub async fn end(app: &Arc<App>, ending: Ending) -> Result<Ended, Problem> {
 /// As [`end`].
 pub(crate) fn apply(app: &App, tx: &mut Tx<'_>, ending: &Ending, now: Timestamp) -> Result<Ended, Problem> {
     let mut survey = Survey { now, ..Survey::default() };
-    let tops = tops(tx, &ending.what)?;
+    let tops = tops(tx, &ending.what, now)?;
     for top in &tops {
         survey.cut(tx, top)?;
     }
@@ -222,18 +222,18 @@ pub(crate) fn apply(app: &App, tx: &mut Tx<'_>, ending: &Ending, now: Timestamp)
 }
 
 /// The grants that everything which ends hangs from, or is.
-fn tops(tx: &mut Tx<'_>, what: &What) -> Result<Vec<Grant>, Fault> {
+fn tops(tx: &mut Tx<'_>, what: &What, now: Timestamp) -> Result<Vec<Grant>, Fault> {
     match what {
         What::Grant(id) => {
             let Some(grant) = grants::find(tx, *id)? else { return Ok(Vec::new()) };
-            if grant.origin == Origin::Registration { held_by(tx, grant) } else { Ok(vec![grant]) }
+            if grant.origin == Origin::Registration { held_by(tx, grant, now) } else { Ok(vec![grant]) }
         }
         What::Task(id, _) => grants::by_task(tx, *id, MAX_TOLD),
         What::Issuer(_, given) => Ok(given.clone()),
         What::Agent(id) => {
             let Some(agent) = agents::find(tx, *id)? else { return Ok(Vec::new()) };
             match grants::find(tx, agent.registration)? {
-                Some(registration) => held_by(tx, registration),
+                Some(registration) => held_by(tx, registration, now),
                 None => Ok(Vec::new()),
             }
         }
@@ -241,7 +241,7 @@ fn tops(tx: &mut Tx<'_>, what: &What) -> Result<Vec<Grant>, Fault> {
 }
 
 /// A registration grant with what its agent holds outside that tree: all of it ends with the registration.
-fn held_by(tx: &mut Tx<'_>, registration: Grant) -> Result<Vec<Grant>, Fault> {
+fn held_by(tx: &mut Tx<'_>, registration: Grant, now: Timestamp) -> Result<Vec<Grant>, Fault> {
     const PAGE: usize = 1000;
     let filter = grants::Filter { agent: Some(registration.agent), ..grants::Filter::default() };
     let root = registration.id;
@@ -251,7 +251,9 @@ fn held_by(tx: &mut Tx<'_>, registration: Grant) -> Result<Vec<Grant>, Fault> {
         let page = grants::list(tx, filter, after, PAGE)?;
         let full = page.len() == PAGE;
         after = page.last().map(|grant| grant.id);
-        held.extend(page.into_iter().filter(|grant| grant.root != root));
+        // What was revoked before, or has run out, has nothing below it that lives.
+        let lives = |grant: &Grant| grant.revoked.is_none() && grant.authority.expires > now;
+        held.extend(page.into_iter().filter(|grant| grant.root != root && lives(grant)));
         if !full {
             return Ok(held);
         }

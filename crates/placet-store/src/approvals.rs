@@ -51,10 +51,11 @@ statements! {
     /// A no to the same request.
     DENIED_BY_DIGEST = "SELECT state FROM approvals
                         WHERE agent = ?1 AND state = 'denied' AND digest = ?2 AND expires > ?3 ORDER BY id LIMIT 1";
-    /// A yes to the same request that was not used.
-    APPROVED_BY_DIGEST = "SELECT id FROM approvals
-                          WHERE agent = ?1 AND state = 'approved' AND closed IS NULL AND digest = ?2 AND expires > ?3
-                          ORDER BY id LIMIT 1";
+    /// The last answer to the same request: a yes that was not used, or a no.
+    ANSWERED_BY_DIGEST = "SELECT id FROM approvals
+                          WHERE agent = ?1 AND state IN ('approved', 'denied') AND digest = ?2 AND expires > ?3
+                                AND (state = 'denied' OR closed IS NULL)
+                          ORDER BY id DESC LIMIT 1";
     /// How many of an agent's wait.
     COUNT_PENDING = "SELECT COUNT(*) FROM approvals
                      WHERE agent = ?1 AND state = 'pending' AND closed IS NULL AND expires > ?2";
@@ -159,17 +160,18 @@ pub fn said_by_digest(
     q.one(&DENIED_BY_DIGEST, &params![agent, digest.0, now], |row| document::state(&row.text(0)?))
 }
 
-/// The approval of the same request of the same agent that may be used at `now`.
+/// The approval of the same request of the same agent that was answered last and counts at `now`: a yes that may be used,
+/// or a no.
 ///
 /// # Errors
 /// [`Fault`].
-pub fn approved_by_digest(
+pub fn answered_by_digest(
     q: &mut impl Query,
     agent: AgentId,
     digest: RequestDigest,
     now: Timestamp,
 ) -> Result<Option<ApprovalId>, Fault> {
-    q.one(&APPROVED_BY_DIGEST, &params![agent, digest.0, now], |row| row.id(0))
+    q.one(&ANSWERED_BY_DIGEST, &params![agent, digest.0, now], |row| row.id(0))
 }
 
 /// How many approvals of `agent` wait at `now`.

@@ -62,10 +62,9 @@ impl Entity {
         self.path.first().map_or("", |name| name)
     }
 
-    /// What it is called in details and by services: its whole path, and its own name.
-    pub(super) fn names(&self) -> impl Iterator<Item = String> {
-        let own = self.path.last().filter(|_| self.path.len() > 1);
-        [self.path.join(".")].into_iter().chain(own.map(|name| name.to_string()))
+    /// What it is called by services: its whole path.
+    pub(super) fn name(&self) -> String {
+        self.path.join(".")
     }
 
     /// Its values that the purpose doesn't name, and might: of what details say something else, nothing does.

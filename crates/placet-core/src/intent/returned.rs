@@ -17,8 +17,8 @@ const MOST: usize = 100;
 pub struct Returned(BTreeSet<(String, String)>);
 
 impl Returned {
-    /// The values of an action's parameters that rules want to be named, and that the purpose of its task doesn't name: by
-    /// their whole path, and by their own name. Where nobody stated a purpose there are none.
+    /// The values of an action's parameters that rules want to be named, and that the purpose of its task doesn't name, by
+    /// their whole path. Where nobody stated a purpose there are none.
     pub fn asked(policies: &BoundPolicies, chain: &Chain, action: &Action) -> Self {
         let mut asked = Self::default();
         let Some(purpose) = Purpose::of(chain) else { return asked };
@@ -27,12 +27,10 @@ impl Returned {
         let terms = rules.filter_map(|rule| rule.intent.as_ref());
         for entity in terms.flat_map(|of| of.terms.entities.iter()) {
             for value in entity.unnamed(&purpose, &action.params) {
-                for name in entity.names() {
-                    if asked.len() == MOST {
-                        return asked;
-                    }
-                    asked.note(&name, value);
+                if asked.len() == MOST {
+                    return asked;
                 }
+                asked.note(&entity.name(), value);
             }
         }
         asked
@@ -66,7 +64,7 @@ impl Returned {
     /// Whether this value of this parameter is among them.
     pub(super) fn has(&self, entity: &entities::Entity, value: &Value) -> bool {
         let Some(value) = canonical(value).filter(|_| !self.is_empty()) else { return false };
-        entity.names().any(|name| self.0.contains(&(name, value.clone())))
+        self.0.contains(&(entity.name(), value))
     }
 }
 

@@ -542,6 +542,10 @@ fn check_row_limit(report: &Report, action: &ServiceAction, limit: &Spanned<RowL
         _ if action.secret().iter().any(|secret| secret == name) => {
             format!("{quote} is secret, and how many rows are asked for is told")
         }
+        // The second page of fewer is another page.
+        _ if action.paging().is_some_and(|paging| paging.page.is_some()) => {
+            format!("{quote} is the size of numbered pages: fewer would be other ones")
+        }
         ParamType::Integer | ParamType::Number => return Some(()),
         _ => format!("`limit` is a whole number: state `type: integer` for {quote} in `params`"),
     };

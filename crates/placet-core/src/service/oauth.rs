@@ -17,6 +17,8 @@ pub const MAX_TOKEN: usize = 8192;
 const MAX_CLIENT_ID: usize = 512;
 /// The longest lifetime that is believed; a longer one counts as this.
 const LONGEST: u64 = 30 * 86_400;
+/// How long a token is taken to live where nothing, or nothing at all, is said of it.
+const UNSAID: u64 = 3600;
 /// How long before its end a token is renewed, at most. Of a short one, when a fifth is left.
 const AHEAD: u64 = 300;
 /// The longest code of an error that is passed on.
@@ -75,7 +77,7 @@ pub struct Kept {
 pub struct Access {
     /// The token.
     pub token: Secret,
-    /// When it is to be renewed; none: it is not said how long it lives.
+    /// When it is to be renewed.
     pub due: Option<Timestamp>,
     /// When it is worth nothing any more.
     pub expires: Option<Timestamp>,
@@ -227,12 +229,14 @@ impl Kept {
     /// The same with what was granted at `now`.
     #[must_use]
     pub fn with(self, granted: Granted, now: Timestamp) -> Self {
-        let lifetime = granted.lifetime.map(|seconds| seconds.min(LONGEST));
+        let lifetime = granted.lifetime.filter(|seconds| *seconds > 0);
         let at = |seconds: u64| now.plus(Duration::from_secs(seconds));
+        let all = lifetime.unwrap_or(UNSAID).min(LONGEST);
         let access = Access {
             token: granted.access_token,
-            due: lifetime.map(|all| at(all - AHEAD.min(all / 5))),
-            expires: lifetime.map(at),
+            due: Some(at(all - AHEAD.min(all / 5))),
+            // What was not said to end may be used for as long as no other is to be had.
+            expires: lifetime.map(|_| at(all)),
         };
         Self { refresh_token: granted.refresh_token.or(self.refresh_token), access: Some(access), ..self }
     }
@@ -394,7 +398,7 @@ mod tests {
         };
         let at = |seconds| NOW.plus(Duration::from_secs(seconds));
         for (lifetime, due, end) in
-            [(3600, 3300, 3600), (50, 40, 50), (0, 0, 0), (u64::MAX, LONGEST - 300, LONGEST)]
+            [(3600, 3300, 3600), (50, 40, 50), (1, 1, 1), (u64::MAX, LONGEST - 300, LONGEST)]
         {
             let access = access(lifetime);
             assert_eq!((access.due, access.expires), (Some(at(due)), Some(at(end))), "{lifetime}");
@@ -402,9 +406,12 @@ mod tests {
         let access = access(50);
         assert!(!access.is_due(at(39)) && access.is_due(at(40)));
         assert!(access.is_good(at(49)) && !access.is_good(at(50)));
-        let unsaid = json!({"access_token": "t", "token_type": "Bearer"});
-        let unsaid = kept(secret("s"), None).with(granted(unsaid).unwrap(), NOW).access.unwrap();
-        assert!(unsaid.is_good(at(1 << 40)) && !unsaid.is_due(at(1 << 40)));
+        for unsaid in [json!({}), json!({"expires_in": 0})] {
+            let mut body = json!({"access_token": "t", "token_type": "Bearer"});
+            body.as_object_mut().unwrap().extend(unsaid.as_object().unwrap().clone());
+            let unsaid = kept(secret("s"), None).with(granted(body).unwrap(), NOW).access.unwrap();
+            assert!(!unsaid.is_due(at(3299)) && unsaid.is_due(at(3300)) && unsaid.is_good(at(1 << 30)));
+        }
     }
 
     #[test]

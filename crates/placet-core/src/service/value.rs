@@ -50,6 +50,10 @@ fn check_once(text: &str, slash: bool) -> Result<(), &'static str> {
     if !slash && text.contains('/') {
         return Err("it has a slash");
     }
+    // Some upstreams fold them: `/x` would be `x` to them, and another resource here.
+    if text.contains('/') && text.split('/').any(str::is_empty) {
+        return Err("it has an empty segment");
+    }
     Ok(())
 }
 

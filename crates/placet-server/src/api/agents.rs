@@ -222,7 +222,7 @@ pub(crate) async fn list(
     let next = if found.len() == limit { found.last().map(|agent| agent.id) } else { None };
     let shown = |agent: &Agent| {
         let mut shown = shown(agent, None, None);
-        if agent.state != AgentState::Ended {
+        if agent.state == AgentState::Active {
             client::show_use(&mut shown, used.get(&agent.id).copied(), app.idle_registrations);
         }
         Value::Object(shown)
@@ -254,7 +254,7 @@ pub async fn show(
         app.store.read(move |q| Ok::<_, Fault>((grants::find(q, registration)?, clients::find(q, id)?)));
     let (grant, client) = read.await?;
     let mut shown = shown(&agent, grant.as_ref(), Some(&client));
-    if agent.state != AgentState::Ended {
+    if agent.state == AgentState::Active {
         client::show_use(&mut shown, client.last_used, app.idle_registrations);
     }
     Ok(Json(Value::Object(shown)))

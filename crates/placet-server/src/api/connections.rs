@@ -85,12 +85,14 @@ pub(crate) async fn create(
         return Err(invalid("`name`: 1 to 64 letters, digits and `._-`, the first a letter or digit"));
     }
     let (user, agents) = owner(&app, &caller, new.user, new.agents).await?;
-    // While it is held the service stays what the secret is checked against.
-    let _changing = app.rules_change.lock().await;
     let rules = app.rules.load_full();
     let unknown = || invalid(format!("there is no service `{}`", new.service));
     let live = rules.services.get(&new.service).ok_or_else(unknown)?;
+    // A token is asked for of somebody else, who may take their time: nobody else waits for that.
     let (auth, secret) = taken(&app, live, new.auth).await?;
+    // While it is held the service stays what the secret was checked against.
+    let _changing = app.rules_change.lock().await;
+    unchanged(&app, live)?;
     let (now, made_by) = (app.clock.now(), caller.by());
     let connection = Connection {
         id: clock::fresh(now),
@@ -188,6 +190,19 @@ async fn agents_named(app: &App, named: Vec<String>) -> Result<Vec<AgentId>, Pro
             Ok::<_, Problem>(agents)
         })
         .await
+}
+
+/// Refuses where the service is another than the one that was looked at.
+fn unchanged(app: &App, live: &LiveService) -> Result<(), Problem> {
+    let rules = app.rules.load();
+    let now = rules.services.get(live.service.name()).map(|now| now.version);
+    if now == Some(live.version) {
+        return Ok(());
+    }
+    Err(Problem::of(
+        Code::Conflict,
+        "the service was changed at the same time; nothing was done, look at it and try again",
+    ))
 }
 
 /// How the connection authenticates, and what is kept of it. A token is asked for at once: what doesn't work is found by

@@ -170,7 +170,10 @@ pub(crate) async fn remove(
 ) -> Answer<Json<Value>> {
     caller.must_configure()?;
     let issuer = app.store.read(move |q| live(q, &id)).await?;
-    let ended = revocation::issuer::end(&app, issuer.id, &caller.by(), source).await?;
+    // It goes on where whoever asked has gone away: what was given on its word is not left standing half.
+    let (inner, by) = (Arc::clone(&app), caller.by());
+    let ending = tokio::spawn(async move { revocation::issuer::end(&inner, issuer.id, &by, source).await });
+    let ended = ending.await.map_err(|_| Problem::of(Code::Internal, "the removal stopped with a bug"))??;
     Ok(Json(Value::Object(ended.to_json(true))))
 }
 

@@ -92,31 +92,42 @@ pub async fn freshen(
     let _turn = match turn.try_lock() {
         Ok(turn) => turn,
         Err(_) if good => return Ok(false),
-        Err(_) => turn.lock().await,
+        // Who waits shares what came of it: one after the other asking anew would be a queue without an end.
+        Err(_) => {
+            let waited = tokio::time::timeout(PATIENCE, turn.lock()).await;
+            drop(waited);
+            let before = picked.access.clone();
+            pick_again(app, picked, auth).await?;
+            let now = app.clock.now();
+            let other = picked.access != before && picked.access.as_ref().is_some_and(|it| it.is_good(now));
+            return if other { Ok(true) } else { Err(none_now("somebody else asked for it in vain")) };
+        }
     };
-    match renewed(app, id, server, allow_private, !good).await? {
+    match renewed(app, picked, server, allow_private, !good).await? {
         Renewal::Anew => {
             pick_again(app, picked, auth).await?;
             Ok(true)
         }
         Renewal::Failed(_) if good => Ok(false),
-        Renewal::Failed(why) => Err(Problem::of(
-            Code::Unavailable,
-            format!("the connection has no access token that can be used now ({why}); nothing was sent"),
-        )),
+        Renewal::Failed(why) => Err(none_now(why)),
         Renewal::Parked => Err(super::waits_for_its_owner()),
     }
+}
+
+fn none_now(why: &str) -> Problem {
+    let detail = format!("the connection has no access token that can be used now ({why}); nothing was sent");
+    Problem::of(Code::Unavailable, detail)
 }
 
 /// Has the token renewed by whoever's turn it is. `waits`: also where that is somebody else.
 async fn renewed(
     app: &App,
-    id: ConnectionId,
+    picked: &Picked,
     server: &OAuth,
     allow_private: bool,
     waits: bool,
 ) -> Result<Renewal, Problem> {
-    let began = Instant::now();
+    let (id, began) = (picked.connection.id, Instant::now());
     loop {
         let read = app
             .store
@@ -126,13 +137,18 @@ async fn renewed(
         if connection.state != ConnectionState::Active || generation != connection.generation {
             return Ok(Renewal::Parked);
         }
+        // It was confirmed, or made anew, for another server than the request was described by.
+        if !matches!(&connection.auth, Auth::Oauth2(now) if **now == *server) {
+            app.refresh().await?;
+            return Ok(Renewal::Anew);
+        }
         let Some(kept) = open(app, &connection, generation, &sealed).as_ref().and_then(Kept::from_secret)
         else {
             return Ok(Renewal::Failed("what is kept of it can't be read"));
         };
         let now = app.clock.now();
         if kept.access.as_ref().is_some_and(|access| access.is_good(now) && !access.is_due(now)) {
-            app.connections.changed();
+            app.connections.renewed(&connection.service);
             return Ok(Renewal::Anew);
         }
         let mine = connection.clone();
@@ -187,7 +203,7 @@ async fn store(
         let put =
             app.store.write(move |tx| Ok::<_, Problem>(connections::renewed(tx, &of, &was, &new)?)).await?;
         if put {
-            app.connections.changed();
+            app.connections.renewed(&connection.service);
             return Ok(Renewal::Anew);
         }
         let id = connection.id;

@@ -35,15 +35,20 @@ pub(super) async fn end(app: &Arc<App>, stopped: &watch::Receiver<bool>) -> Resu
     while app.store.write(prepare).await? >= BATCH as u64 && !*stopped.borrow() {
         tokio::task::yield_now().await;
     }
+    let mut failed = false;
     loop {
         let unused = app.store.read(move |q| client_use::unused(q, before, BATCH)).await?;
         for agent in &unused {
             if *stopped.borrow() {
                 return Ok(());
             }
-            end_one(app, *agent, before, now).await?;
+            // One that can't be ended is no reason for others to stay.
+            if let Err(problem) = end_one(app, *agent, before, now).await {
+                tracing::warn!(%agent, detail = problem.detail(), "an unused client could not be ended; it is tried again");
+                failed = true;
+            }
         }
-        if unused.len() < BATCH {
+        if unused.len() < BATCH || failed {
             return Ok(());
         }
     }

@@ -10,6 +10,7 @@ use crate::{app::App, caller::Source, problem::Problem};
 use placet_core::id::{GrantId, TrustedIssuerId};
 use placet_store::{grants, trusted_issuers};
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// How many grants a transaction revokes.
 pub(crate) const STEP: usize = 100;
@@ -42,13 +43,24 @@ pub(crate) async fn end(
     }
 }
 
-/// Goes on with what was cut off, here or on another node. Where somebody is still at it, both get it done.
+/// Goes on with what was cut off, here or on another node, until this node stops. Where somebody is still at it, both get it
+/// done.
 ///
 /// # Errors
 /// As [`end`].
-pub(crate) async fn go_on(app: &Arc<App>) -> Result<(), Problem> {
+pub(crate) async fn go_on(app: &Arc<App>, stopped: &watch::Receiver<bool>) -> Result<(), Problem> {
     while let Some((id, by)) = app.store.read(|q| trusted_issuers::ending(q)).await? {
-        end(app, id, &by, Source(None)).await?;
+        let mut after = None;
+        loop {
+            if *stopped.borrow() {
+                return Ok(());
+            }
+            let (_, last) = step(app, id, &by, Source(None), after).await?;
+            if last.is_none() {
+                break;
+            }
+            after = last;
+        }
     }
     Ok(())
 }

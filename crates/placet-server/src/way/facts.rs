@@ -70,7 +70,7 @@ pub(super) async fn gather(
         lookup.facts().iter().any(|fact| names.contains(fact.name()))
     };
     let (mut missing, mut spared) = (Vec::new(), Vec::new());
-    let agent = bearer.chain.agent().id;
+    let agent = bearer.chain.root_agent();
     for lookup in declared.lookups() {
         let judged = gives(lookup, &needed.judged);
         if !judged && !gives(lookup, &needed.observed) {

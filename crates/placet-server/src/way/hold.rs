@@ -78,8 +78,8 @@ pub(super) async fn approved(
     })
 }
 
-/// The approval that the request comes with: the one that it names, or at a door whose requests can name none the yes to
-/// this very request, where it waits to be used.
+/// The approval that the request comes with: the one that it names, or at a door whose requests can name none the answer to
+/// this very request: a yes that waits to be used, or a no, so that who was told no isn't asked again.
 async fn named(
     app: &App,
     bearer: &Bearer,
@@ -91,7 +91,7 @@ async fn named(
         return Ok(asked.approval);
     }
     let agent = bearer.chain.agent().id;
-    Ok(app.store.read(move |q| approvals::approved_by_digest(q, agent, digest, now)).await?)
+    Ok(app.store.read(move |q| approvals::answered_by_digest(q, agent, digest, now)).await?)
 }
 
 /// What people are asked about the request.

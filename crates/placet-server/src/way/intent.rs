@@ -96,7 +96,7 @@ pub(crate) async fn fit(
         return Ok(Fit::Denied(reasons));
     }
     let opinion = match &app.judge {
-        Some(judge) => ask(app, judge, link, chain.agent().id, &about).await?,
+        Some(judge) => ask(app, judge, link, chain.root_agent(), &about).await?,
         None => failed(Failure::NotConfigured),
     };
     app.operations.metrics.intents.add(&[("verdict", opinion.word())]);

@@ -147,7 +147,8 @@ async fn begin(
 
 /// Whether it is read whole for the values that its service vouches for: of a longer one none are kept.
 fn is_read_whole(answer: &StreamedAnswer) -> bool {
-    let fits = answer.length().is_none_or(|length| length <= LONGEST_WHOLE as u64);
+    // One that doesn't say how long it is may be longer than can be read.
+    let fits = answer.length().is_some_and(|length| length <= LONGEST_WHOLE as u64);
     fits && shaped::passes(answer.status()) && shaped::is_json(answer.headers())
 }
 

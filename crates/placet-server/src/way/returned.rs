@@ -19,9 +19,12 @@ use placet_core::{
     policy::BoundPolicies,
     time::Timestamp,
 };
-use placet_store::purposes;
+use placet_store::{Fault, purposes};
 use serde_json::Value;
 use std::sync::Arc;
+
+/// How many values are kept in one transaction.
+const AT_ONCE: usize = 25;
 
 /// Gives an action those of its values that were returned for its task before, where rules ask what was named.
 ///
@@ -109,8 +112,21 @@ impl Keeping {
         let (task, expires) = (self.task, self.expires);
         let hashes: Vec<[u8; 32]> = found.iter().map(|(name, value)| hash(app, task, name, value)).collect();
         // What happened has happened: the answer is given, and its values are named by nobody.
-        if let Err(fault) = app.store.write(move |tx| purposes::keep(tx, task, &hashes, expires)).await {
+        if let Err(fault) = keep(app, task, hashes, expires).await {
             tracing::warn!(%fault, "values of an answer could not be kept for their task");
         }
     }
+}
+
+/// Keeps those that are not kept yet, a few at a time: the writer has others to serve.
+async fn keep(app: &App, task: TaskId, hashes: Vec<[u8; 32]>, expires: Timestamp) -> Result<(), Fault> {
+    let sought = hashes.clone();
+    let kept = app.store.read(move |q| purposes::kept(q, task, &sought)).await?;
+    let fresh: Vec<[u8; 32]> =
+        hashes.into_iter().zip(kept).filter(|(_, kept)| !kept).map(|(hash, _)| hash).collect();
+    for some in fresh.chunks(AT_ONCE) {
+        let some = some.to_vec();
+        app.store.write(move |tx| purposes::keep(tx, task, &some, expires)).await?;
+    }
+    Ok(())
 }

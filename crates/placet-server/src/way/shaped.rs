@@ -85,8 +85,7 @@ impl Shaping {
     }
 
     fn party(&self) -> AgentId {
-        let chain = &self.bearer.chain;
-        chain.links().last().map_or(chain.agent().id, |root| root.agent.id)
+        self.bearer.chain.root_agent()
     }
 
     fn shape_result(&self, form: Form, result: Value) -> Result<(Form, Value), Withheld> {

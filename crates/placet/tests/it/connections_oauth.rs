@@ -10,6 +10,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     thread,
+    time::{Duration, Instant},
 };
 
 const SECRET: &str = "canary-client-secret-41cc";
@@ -178,6 +179,7 @@ fn a_token_that_is_due_is_renewed_while_the_old_one_still_works() {
     let story = story();
     let gate = Gate::shut();
     let account = Account::new(story, vec![token("t1", 15, None), token("t2", 3600, None).after(&gate)]);
+    let began = Instant::now();
     account.connect(story, None).expect(201);
     // How many requests are under way.
     let waiting = AtomicUsize::new(0);
@@ -197,7 +199,9 @@ fn a_token_that_is_due_is_renewed_while_the_old_one_still_works() {
             }
             None
         });
-        account.get(story).expect(200);
+        let other = account.get(story);
+        // On a machine that is too busy for that the old one may have ended meanwhile.
+        assert!(other.status == 200 || began.elapsed() > Duration::from_secs(15), "{:#}", other.body);
         gate.open();
     });
     account.get(story).expect(200);

@@ -161,7 +161,7 @@ fn where_it_is_said_a_lost_answer_is_given_again_for_that_long() {
         answers.into_iter().map(|answer| answer.expect(200).text("/refresh_token")).collect();
     successors.dedup();
     assert_eq!(successors.len(), 1);
-    clock.set(9);
+    clock.set(5);
     let retried = using(&agent, &first).send(&client).expect(200);
     assert_eq!(retried.text("/refresh_token"), successors[0]);
     // Once the successor was used, its answer did arrive: somebody else has the first.

@@ -435,8 +435,9 @@ proptest! {
         let (back, again) = read(&service, call.method, target, call.body.as_deref()).map_err(TestCaseError::fail)?;
         prop_assert_eq!(back.as_str(), name);
         let again = object(again);
-        // What travels as text and has no declared type is a text again.
-        if !["desk.page", "desk.search", "desk.pay"].contains(&name) {
+        // What travels as text and has no declared type is a text again: in a form, and in a path.
+        let is_text = params.get("id").is_none_or(Value::is_string);
+        if is_text && !["desk.page", "desk.search", "desk.pay"].contains(&name) {
             prop_assert_eq!(&again, &params);
         }
         prop_assert_eq!(service.render(action, &again).unwrap(), call);

@@ -340,12 +340,24 @@ fn effect(method: &str, id: &str, path: &str) -> Effect {
         [&named, &last].iter().any(|words| words.first().is_some_and(|word| list.contains(&word.as_str())))
             || named.last().is_some_and(|word| list.contains(&word.as_str()))
     };
+    // Behind the name of a group: `ExportsController_deleteAll`.
+    let group = id.rsplit(['_', '.', '/', '#']).next().map(naming::words).unwrap_or_default();
     if matches!(method, "get" | "head") {
         // `getPayments` reads; `pay` and `deleteAll` don't, whatever their method is.
-        let begins = |list: &[&str]| named.first().is_some_and(|word| list.contains(&word.as_str()));
+        let verb = |words: &[String]| {
+            let word = words.iter().find(|word| !["api", "controller", "service"].contains(&word.as_str()));
+            word.cloned().unwrap_or_default()
+        };
+        let begin = [verb(&named), verb(&group)];
+        let begins = |list: &[&str]| begin.iter().any(|word| list.contains(&word.as_str()));
+        // Of a path's words only those that are nothing but verbs: `/archive` and `/trash` are places.
+        let removes = last.first().is_some_and(|word| {
+            ["cancel", "delete", "destroy", "erase", "purge", "remove", "revoke", "terminate", "wipe"]
+                .contains(&word.as_str())
+        });
         return if begins(&["pay", "buy", "charge", "refund", "transfer", "withdraw", "purchase"]) {
             Effect::Money
-        } else if begins(REMOVE) {
+        } else if removes || begins(REMOVE) {
             Effect::Delete
         } else if begins(CHANGE) {
             Effect::Write
@@ -353,6 +365,7 @@ fn effect(method: &str, id: &str, path: &str) -> Effect {
             Effect::Read
         };
     }
-    let base = if method == "delete" || first(REMOVE) { Effect::Delete } else { Effect::Write };
+    let grouped = group.first().is_some_and(|word| REMOVE.contains(&word.as_str()));
+    let base = if method == "delete" || grouped || first(REMOVE) { Effect::Delete } else { Effect::Write };
     if any(MONEY) { base.max(Effect::Money) } else { base }
 }

@@ -6,7 +6,7 @@
 //! Invariant: only the user whose account it is confirms where that user's secret goes; an administrator may
 //! replace or remove it, and confirms only the organization's. No answer, entry or message holds a secret.
 
-use super::{NewAuth, agents_named, invalid, sealed, shown, taken, warnings};
+use super::{NewAuth, agents_named, invalid, sealed, shown, taken, unchanged, warnings};
 use crate::{
     app::App,
     body::JsonBody,
@@ -62,8 +62,6 @@ pub(crate) async fn change(
     Path(asked): Path<String>,
     JsonBody(change): JsonBody<Change>,
 ) -> Answer<Json<Value>> {
-    // While it is held the service stays what its owner agrees to.
-    let _changing = app.rules_change.lock().await;
     let found = visible(&app, &caller, asked).await?;
     let rules = app.rules.load_full();
     let mut noted = json!([]);
@@ -121,6 +119,9 @@ async fn replace_secret(
     auth: NewAuth,
 ) -> Result<Value, Problem> {
     let (auth, secret) = taken(app, live, auth).await?;
+    // While it is held the service stays what the secret was given for.
+    let _changing = app.rules_change.lock().await;
+    unchanged(app, live)?;
     let sealed = sealed(app, &found, found.generation.saturating_add(1), &secret)?;
     let body = json!({"name": found.name, "changed": "secret", "auth": auth});
     let entry = entry(app, caller, source, EntryType::ConnectionChanged, &found, Some(live), &body)?;
@@ -145,6 +146,9 @@ async fn confirm(
     found: Connection,
     version: &str,
 ) -> Result<(), Problem> {
+    // While it is held the service stays what its owner agrees to.
+    let _changing = app.rules_change.lock().await;
+    unchanged(app, live)?;
     if let Some(owner) = found.user
         && caller.person()?.user.id != owner
     {

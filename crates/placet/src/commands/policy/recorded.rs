@@ -33,7 +33,8 @@ const DECIDED: &[&str] =
     &["no_rule", "forbidden", "condition_failed", "condition_unknown", "outside_hours", LIMITED];
 /// That of a limit that was used up.
 const LIMITED: &str = Code::LimitExceeded.as_str();
-/// Whose outcome nobody knows counts as under way for so long: an action at the action door, a charged decision.
+/// Whose outcome nobody knows counts as under way for so long: an action at the action or the MCP door; one that is
+/// passed on as it comes, or of which it isn't known, and a charged decision.
 const UNDER_WAY: [Duration; 2] = [Duration::from_secs(40), Duration::from_secs(15 * 60)];
 /// How many entries are asked for at once.
 const PAGE: u64 = 500;
@@ -250,7 +251,8 @@ fn done(entry: &Value) -> Option<Done> {
     let action = text("action_id").filter(|_| text("type") == Some("action.intent"))?;
     let [by_us, elsewhere] = UNDER_WAY;
     let at = at(entry)?;
-    let until = at.plus(if text("connection").is_some() { by_us } else { elsewhere });
+    let is_short = text("connection").is_some() && matches!(text("door"), Some("action" | "mcp"));
+    let until = at.plus(if is_short { by_us } else { elsewhere });
     Some(Done { action: action.to_owned(), at, until })
 }
 
@@ -463,6 +465,9 @@ impl Facts<'_> {
             match member.as_str() {
                 "label" | "description" if value.is_string() => {
                     _ = given.insert(member.clone(), value.clone())
+                }
+                "details" | "plan" if !value.is_null() => {
+                    _ = given.insert(member.clone(), value.clone());
                 }
                 "origin" => _ = given.insert("stated_by".into(), value.clone()),
                 _ => {}

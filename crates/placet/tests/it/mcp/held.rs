@@ -123,6 +123,9 @@ fn a_no_is_told() {
         json!({"name": "notes.write", "arguments": note(&customer), "_meta": {"placet/approval": id}});
     let answer = ask(story, &token, OLD, "tools/call", &params).expect(200);
     assert_eq!(answer.at("/result/structuredContent/code"), "approval_denied");
+    // As it is to a client that can't name it, and nobody is asked again.
+    let again = call(story, &token, OLD, "notes.write", &note(&customer));
+    assert_eq!(again["structuredContent"]["code"], "approval_denied", "{again:#}");
     assert_eq!(story.shop.count(&format!("/customers/{customer}/")), 0);
 }
 
