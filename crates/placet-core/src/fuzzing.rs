@@ -6,6 +6,7 @@ use crate::{
     cbor,
     cel::{Activation, Conjunct, Fuel, Outcome},
     keys::SigningKey,
+    yaml,
 };
 use serde_json::Value;
 
@@ -20,6 +21,12 @@ pub fn cbor(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     value.write(&mut out);
     Some(out)
+}
+
+/// Whether a document that is read in one pass is read so as the parser reads it that knows all of YAML, places included;
+/// `None` where it is left to that.
+pub fn yaml_is_read_alike(text: &str) -> Option<bool> {
+    yaml::is_read_alike(text)
 }
 
 /// A compact JWS of any header and claims.

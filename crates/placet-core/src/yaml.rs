@@ -98,6 +98,15 @@ fn tree(source: &[u8], file: Option<&str>, numbers: bool) -> Result<(Node, Repor
     }
 }
 
+/// Whether both parsers read a text alike; `None` where the one that knows usual documents answers nothing.
+#[cfg(fuzzing)]
+pub(crate) fn is_read_alike(text: &str) -> Option<bool> {
+    let usual = usual::tree(text)?;
+    let report = Report::new(None, text);
+    let general = parse::tree(text, &report, false).filter(|_| !report.has_errors());
+    Some(general.as_ref() == Some(&usual))
+}
+
 /// The value as JSON. Numbers keep their text.
 pub fn to_json(node: &Node) -> serde_json::Value {
     use serde_json::Value;
