@@ -45,6 +45,7 @@ fuzz_target!(|data: &str| {
             origin: DRIVE.origin().to_owned(),
             target: target.to_owned(),
             headers: Vec::new(),
+            fixed: Vec::new(),
             body: body.map(|body| body.as_bytes().to_vec()),
             streamed: false,
         };

@@ -327,6 +327,8 @@ fn what_is_not_usual_is_left_to_the_parser_that_knows_all() {
         "%YAML 1.2\n---\na: b",
         "a: b\n...",
         "a: [x -]",
+        "{y\":[]}",
+        "{y':1}",
     ] {
         assert_eq!(usual::tree(text), None, "{text}");
     }

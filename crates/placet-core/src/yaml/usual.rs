@@ -186,6 +186,7 @@ impl<'t> Reader<'t> {
     /// A key with its colon, on one line.
     fn key(&mut self, bracketed: bool) -> Option<Spanned<String>> {
         let (start, position) = (self.at, self.position());
+        let is_quoted = matches!(self.byte(), b'\'' | b'"');
         let value = match self.byte() {
             b'\'' | b'"' => self.quoted()?.0,
             _ => match (self.plain(bracketed)?, bracketed) {
@@ -196,8 +197,8 @@ impl<'t> Reader<'t> {
                 },
             },
         };
-        // As JSON is written: `"key":1`.
-        let adjacent = bracketed && matches!(self.byte_before(), b'\'' | b'"');
+        // As JSON is written: `"key":1`. A key that merely ends in a quote is none of that kind.
+        let adjacent = bracketed && is_quoted;
         let end = self.at;
         self.skip_spaces();
         let spaced = self.byte() == b':' && matches!(self.byte_at(1), b' ' | b'\n' | 0);

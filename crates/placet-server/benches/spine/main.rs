@@ -56,7 +56,7 @@ fn main() {
     let only_proxy = arguments.iter().any(|argument| argument == "proxy");
     if !only_proxy {
         println!("(a) the pure decision, and loading policies");
-        decision::measure(None);
+        decision::measure();
     }
 
     runtime.block_on(async {
