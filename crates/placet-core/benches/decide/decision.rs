@@ -24,7 +24,7 @@ const SAMPLES: usize = 401;
 
 /// What the rules ask.
 #[derive(Clone, Copy)]
-struct Mix {
+pub(crate) struct Mix {
     name: &'static str,
     /// The conditions of the rule that allows.
     allow: &'static str,
@@ -36,7 +36,7 @@ struct Mix {
     goal: &'static str,
 }
 
-const SIMPLE: Mix = Mix {
+pub(crate) const SIMPLE: Mix = Mix {
     name: "simple comparisons",
     allow: "params.amount <= 500, params.currency == 'USD', \"params.customer_id in ['41', '42', '43']\", params.order_id != '0'",
     guard: "params.amount > 0, \"params.currency in ['USD', 'EUR']\", agent.handle != 'nobody', params.amount < 99999.5",
@@ -55,10 +55,10 @@ const SIMPLE: Mix = Mix {
     goal: "under 1 µs",
 };
 
-const LIMITED: Mix =
+pub(crate) const LIMITED: Mix =
     Mix { name: "the same, and a limit each", limits: ", limits: [{count: 5, per: day}]", ..SIMPLE };
 
-const GENERAL: Mix = Mix {
+pub(crate) const GENERAL: Mix = Mix {
     name: "general conditions",
     allow: "\"params.to.all(r, r.endsWith('@company.com') || r.endsWith('@partner.com'))\", params.amount * 2 <= 1000, params.order_id.startsWith('1'), \"params.currency.matches('^[A-Z]{3}$')\"",
     guard: "params.amount > 0 || params.free, size(params.to) < 10, \"has(params.order_id) && params.order_id != ''\", resource.authority.endsWith(params.customer_id)",
@@ -87,36 +87,6 @@ fn number(params: &Map<String, Value>, name: &str) -> f64 {
 
 fn text<'a>(params: &'a Map<String, Value>, name: &str) -> &'a str {
     params[name].as_str().unwrap()
-}
-
-/// Does one thing so many times and measures nothing: for a profile, and for a count of instructions, which says the
-/// same on a busy machine. The difference of two counts is that of the times between them.
-pub(crate) fn repeat(what: &str, times: usize) {
-    let mix = match what {
-        "simple" => SIMPLE,
-        "limited" => LIMITED,
-        "general" => GENERAL,
-        _ => return repeat_loading(what, times),
-    };
-    let (chain, action) = (chain(), action());
-    let bound = among(mix, 3).bind(&chain);
-    let request = request(&chain, &action);
-    for _ in 0..times {
-        let judgement = judge::judge(black_box(&bound), black_box(&request));
-        assert_eq!(judgement.verdict, Verdict::Allow, "{:?}", judgement.reasons);
-    }
-}
-
-fn repeat_loading(what: &str, times: usize) {
-    for number in 0..times {
-        let source = source(if number % 2 == 0 { SIMPLE } else { GENERAL }, number, false);
-        match what {
-            "read" => drop(black_box(yaml::parse(source.as_bytes(), None).unwrap())),
-            "load" => drop(black_box(Policy::load(source.as_bytes(), None, 1, &[]).unwrap())),
-            "again" => drop(black_box(Policy::load_again(source.as_bytes(), "p", 1, &[]).unwrap())),
-            _ => panic!("one of simple, limited, general, read, load, again, not {what}"),
-        }
-    }
 }
 
 /// Prints what a decision takes, and what loading takes.
@@ -186,7 +156,7 @@ fn loading() {
 }
 
 /// A set of so many policies, of which three apply.
-fn among(mix: Mix, count: usize) -> PolicySet {
+pub(crate) fn among(mix: Mix, count: usize) -> PolicySet {
     let step = count / 3;
     let policies = (0..count).map(|number| {
         let applies = number % step == 0 && number / step < 3;
@@ -208,7 +178,7 @@ fn decisions(policies: &PolicySet, chain: &Chain, action: &Action) -> f64 {
     })
 }
 
-fn request<'a>(chain: &'a Chain, action: &'a Action) -> judge::Request<'a> {
+pub(crate) fn request<'a>(chain: &'a Chain, action: &'a Action) -> judge::Request<'a> {
     judge::Request { chain, action, now: Timestamp::from_seconds(1_800_000_000), context: None }
 }
 
@@ -228,7 +198,7 @@ fn time(mut run: impl FnMut()) -> f64 {
 }
 
 /// Ten rules of four conditions: one allows the action, one guards it, the others are about other actions.
-fn source(mix: Mix, number: usize, applies: bool) -> String {
+pub(crate) fn source(mix: Mix, number: usize, applies: bool) -> String {
     let agents = if applies { "support-*".to_owned() } else { format!("other-{number}") };
     let mut source = format!("policy: p{number}\napplies_to: {{agents: ['{agents}']}}\nrules:\n");
     for rule in 0..7 {
@@ -252,7 +222,7 @@ fn source(mix: Mix, number: usize, applies: bool) -> String {
     source
 }
 
-fn action() -> Action {
+pub(crate) fn action() -> Action {
     let params = json!({"customer_id": "42", "order_id": "1", "amount": 80, "currency": "USD",
         "to": ["ann@company.com", "bob@partner.com", "eve@company.com"]});
     let Value::Object(params) = params else { unreachable!() };
@@ -262,7 +232,7 @@ fn action() -> Action {
     action
 }
 
-fn chain() -> Chain {
+pub(crate) fn chain() -> Chain {
     let now = Timestamp::from_seconds(1_800_000_000);
     let (agent, registration) = (AgentId::from_parts(now, [1; 10]), GrantId::from_parts(now, [2; 10]));
     let authority = Authority {

@@ -13,6 +13,7 @@
 )]
 
 mod decision;
+mod times;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -24,7 +25,7 @@ fn main() {
         return;
     }
     match arguments.iter().position(|argument| argument == "times") {
-        Some(at) => decision::repeat(&arguments[at + 1], arguments[at + 2].parse().unwrap()),
+        Some(at) => times::repeat(&arguments[at + 1], arguments[at + 2].parse().unwrap()),
         None => decision::measure(),
     }
 }
