@@ -3,7 +3,7 @@
 //! Revoking writes one row and one epoch for each top of the cut; what lies below is dead from then on because its
 //! chain is. What is told (grants, tasks, actions in flight) is read in the same transaction, up to [`MAX_TOLD`]
 //! grants; the end itself has no such bound. Trust in an issuer ends at once, and what was given on its word follows in steps
-//! ([`issuer`]).
+//! (`issuer.rs`).
 //!
 //! Invariant: revoking twice is revoking once. Where a caller said what should end and something else would, nothing
 //! is done.
@@ -41,7 +41,7 @@ pub enum What {
     Task(TaskId, TaskState),
     /// An agent for good, with everything that it holds.
     Agent(AgentId),
-    /// The trust in an issuer, with some of what a token was given of on its word; [`issuer::end`] ends all of it.
+    /// The trust in an issuer, with some of what a token was given of on its word; `issuer::end` ends all of it.
     Issuer(TrustedIssuerId, Vec<Grant>),
 }
 
