@@ -10,13 +10,13 @@ mod token;
 
 pub use token::{Renewals, freshen};
 
-use crate::{app::App, problem::Problem};
+use crate::{app::App, clock, problem::Problem};
 use placet_core::{
     call::Auth,
     chain::Chain,
     id::ConnectionId,
     refusal::{Code, Reason},
-    seal::{Aad, Sealed},
+    seal::{Aad, SealEntropy, Sealed},
     secret::Secret,
     service::oauth::{Access, Kept},
 };
@@ -267,6 +267,22 @@ async fn of_service(app: &App, service: &str, auth: &Auth) -> Result<Arc<Vec<Liv
     let live = Arc::new(live);
     app.connections.cache.insert(service.to_owned(), (generation, Arc::clone(&live)));
     Ok(live)
+}
+
+/// The secret of a connection, sealed to its row as the one of this number.
+///
+/// # Errors
+/// `internal` where the vault can't seal.
+pub fn seal(
+    app: &App,
+    connection: &Connection,
+    generation: u64,
+    secret: &Secret,
+) -> Result<Vec<u8>, Problem> {
+    let row = connection.id.to_string();
+    let aad = Aad { kind: VAULT_KIND, row: &row, version: generation };
+    let sealed = app.secrets.vault.seal(&aad, SealEntropy::new(clock::entropy()), secret.expose());
+    Ok(sealed.map_err(|_| Problem::of(Code::Internal, "the secret could not be sealed"))?.to_bytes())
 }
 
 /// The secret of a connection, from the vault.

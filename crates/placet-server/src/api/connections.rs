@@ -10,7 +10,7 @@ use crate::{
     body::JsonBody,
     caller::{Caller, Source},
     clock,
-    connections::VAULT_KIND,
+    connections::seal,
     problem::{Answer, Problem},
     recording,
     rules::LiveService,
@@ -27,7 +27,6 @@ use placet_core::{
     id::{AgentId, ConnectionId, UserId},
     record::{EntryType, Envelope},
     refusal::Code,
-    seal::{Aad, SealEntropy},
     secret::Secret,
     service::oauth::Kept,
     user::ADMINISTRATOR,
@@ -289,7 +288,7 @@ async fn insert(
     connection: &Connection,
     secret: &Secret,
 ) -> Result<(), Problem> {
-    let sealed = sealed(app, connection, connection.generation, secret)?;
+    let sealed = seal(app, connection, connection.generation, secret)?;
     let envelope = Envelope {
         connection: Some(connection.id),
         service: Some(format!("{}@{}", connection.service, live.version)),
@@ -311,14 +310,6 @@ async fn insert(
             Ok(tx.record(entry.clone())?)
         })
         .await
-}
-
-/// The secret, sealed to the row as the one of this number.
-fn sealed(app: &App, connection: &Connection, generation: u64, secret: &Secret) -> Result<Vec<u8>, Problem> {
-    let row = connection.id.to_string();
-    let aad = Aad { kind: VAULT_KIND, row: &row, version: generation };
-    let sealed = app.secrets.vault.seal(&aad, SealEntropy::new(clock::entropy()), secret.expose());
-    Ok(sealed.map_err(|_| Problem::of(Code::Internal, "the secret could not be sealed"))?.to_bytes())
 }
 
 fn warnings(secret: &Secret) -> Value {

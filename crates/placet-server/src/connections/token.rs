@@ -7,15 +7,13 @@
 //! Invariant: what was renewed is stored before it is used, as a refresh token may be good once; a server that says
 //! no parks the connection, with the reason, and one that says nothing does not.
 
-use super::{Picked, open, pick_again};
-use crate::{app::App, clock, problem::Problem, recording};
+use super::{Picked, open, pick_again, seal};
+use crate::{app::App, problem::Problem, recording};
 use placet_core::{
     call::Auth,
     id::ConnectionId,
     record::EntryType,
     refusal::Code,
-    seal::{Aad, SealEntropy},
-    secret::Secret,
     service::oauth::{Granted, Kept, OAuth, Ungranted},
 };
 use placet_gateway::TokenError;
@@ -94,8 +92,7 @@ pub async fn freshen(
         Err(_) if good => return Ok(false),
         // Who waits shares what came of it: one after the other asking anew would be a queue without an end.
         Err(_) => {
-            let waited = tokio::time::timeout(PATIENCE, turn.lock()).await;
-            drop(waited);
+            drop(tokio::time::timeout(PATIENCE, turn.lock()).await);
             let before = picked.access.clone();
             pick_again(app, picked, auth).await?;
             let now = app.clock.now();
@@ -199,7 +196,11 @@ async fn store(
 ) -> Result<Renewal, Problem> {
     let kept = kept.with(granted, app.clock.now());
     loop {
-        let (new, was, of) = (sealed(app, connection, &kept.to_secret())?, old.clone(), connection.clone());
+        let (new, was, of) = (
+            seal(app, connection, connection.generation, &kept.to_secret())?,
+            old.clone(),
+            connection.clone(),
+        );
         let put =
             app.store.write(move |tx| Ok::<_, Problem>(connections::renewed(tx, &of, &was, &new)?)).await?;
         if put {
@@ -242,12 +243,4 @@ async fn park(app: &App, connection: Connection, code: &str) -> Result<(), Probl
 async fn rest(app: &App, connection: Connection) -> Result<(), Problem> {
     let until = app.clock.now().plus(REST);
     app.store.write(move |tx| Ok::<_, Problem>(connections::end_renewal(tx, &connection, until)?)).await
-}
-
-/// What is kept of a connection, sealed to its row.
-fn sealed(app: &App, connection: &Connection, secret: &Secret) -> Result<Vec<u8>, Problem> {
-    let row = connection.id.to_string();
-    let aad = Aad { kind: super::VAULT_KIND, row: &row, version: connection.generation };
-    let sealed = app.secrets.vault.seal(&aad, SealEntropy::new(clock::entropy()), secret.expose());
-    Ok(sealed.map_err(|_| Problem::of(Code::Internal, "the token could not be sealed"))?.to_bytes())
 }

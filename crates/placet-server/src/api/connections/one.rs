@@ -6,11 +6,12 @@
 //! Invariant: only the user whose account it is confirms where that user's secret goes; an administrator may
 //! replace or remove it, and confirms only the organization's. No answer, entry or message holds a secret.
 
-use super::{NewAuth, agents_named, invalid, sealed, shown, taken, unchanged, warnings};
+use super::{NewAuth, agents_named, invalid, shown, taken, unchanged, warnings};
 use crate::{
     app::App,
     body::JsonBody,
     caller::{Caller, Source},
+    connections::seal,
     problem::{Answer, Problem},
     recording,
     rules::{LiveService, Rules},
@@ -122,7 +123,7 @@ async fn replace_secret(
     // While it is held the service stays what the secret was given for.
     let _changing = app.rules_change.lock().await;
     unchanged(app, live)?;
-    let sealed = sealed(app, &found, found.generation.saturating_add(1), &secret)?;
+    let sealed = seal(app, &found, found.generation.saturating_add(1), &secret)?;
     let body = json!({"name": found.name, "changed": "secret", "auth": auth});
     let entry = entry(app, caller, source, EntryType::ConnectionChanged, &found, Some(live), &body)?;
     let changed = Connection { auth, ..found };
