@@ -156,6 +156,11 @@ impl Rules {
         Some((live, live.service.action(action)?))
     }
 
+    /// The action whose tool has this name at the MCP door, whether a service declares it or none.
+    pub fn action_of(&self, tool: &str) -> Option<ActionName> {
+        placet_core::mcp::tool::action(tool, self.by_action.keys())
+    }
+
     /// Whether these are what is stored: asked where a checked document is put in force, as another node may have changed
     /// what it was checked against.
     ///

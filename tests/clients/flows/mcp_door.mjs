@@ -38,21 +38,21 @@ async function session(stage, sdk, options, handle, scope) {
 async function calls(stage, sdk, options, line) {
     const client = await session(stage, sdk, options, `${slug(line)}-door`, "notes.read notes.write");
     const { tools } = await client.listTools();
-    assert.deepEqual(tools.map((tool) => tool.name), ["notes.read", "notes.write"]);
+    assert.deepEqual(tools.map((tool) => tool.name), ["notes__read", "notes__write"]);
     assert.deepEqual(tools[0].inputSchema.required, ["id"]);
     assert.equal(tools[0].annotations.readOnlyHint, true);
     const call = (name, text) => client.callTool({ name, arguments: { id: "n1", ...(text && { text }) } });
-    const read = await call("notes.read");
+    const read = await call("notes__read");
     assert.ok(!read.isError, JSON.stringify(read));
     assert.deepEqual(read.structuredContent, { status: 200, body: { id: "n1", text: "remember the milk" } });
-    const refused = await call("notes.write", "forbidden");
+    const refused = await call("notes__write", "forbidden");
     assert.deepEqual([refused.isError, refused.structuredContent.code], [true, "condition_failed"]);
-    const held = await call("notes.write", "ask");
+    const held = await call("notes__write", "ask");
     assert.deepEqual([held.isError, held.structuredContent.code], [true, "approval_required"]);
     await stage.approves(held.structuredContent.approval.id);
-    const done = await call("notes.write", "ask");
+    const done = await call("notes__write", "ask");
     assert.deepEqual([done.isError ?? false, done.structuredContent.status], [false, 200]);
-    await assert.rejects(call("notes.burn"), (error) => error.code === -32602);
+    await assert.rejects(call("notes__burn"), (error) => error.code === -32602);
     await client.close();
     return `listed ${tools.length}, read one, was refused and held`;
 }
@@ -70,8 +70,8 @@ async function stepsUp(stage, sdk, options) {
     await asked(stage, sdk, application, first.transport, first.connected);
     const { client, transport, connected } = await connect();
     await connected;
-    assert.deepEqual((await client.listTools()).tools.map((tool) => tool.name), ["notes.read"]);
-    const writes = () => client.callTool({ name: "notes.write", arguments: { id: "n1", text: "hello" } });
+    assert.deepEqual((await client.listTools()).tools.map((tool) => tool.name), ["notes__read"]);
+    const writes = () => client.callTool({ name: "notes__write", arguments: { id: "n1", text: "hello" } });
     await asked(stage, sdk, application, transport, writes());
     const done = await writes();
     assert.ok(!done.isError, JSON.stringify(done));
@@ -88,7 +88,7 @@ async function asksItsUser(stage) {
         await stage.approves(/apr_\w+/.exec(told)[0]);
         return { action: "accept", content: {} };
     });
-    const done = await client.callTool({ name: "notes.write", arguments: { id: "n1", text: "ask" } });
+    const done = await client.callTool({ name: "notes__write", arguments: { id: "n1", text: "ask" } });
     assert.ok(!done.isError, JSON.stringify(done));
     assert.match(told, /`notes.write` waits for a person's approval/);
     await client.close();

@@ -26,11 +26,11 @@ async function looks(stage, era) {
     };
     const listed = await inspector("--method", "tools/list", "--strict");
     assert.equal(listed.code, 0, `${listed.out}${listed.errors}`);
-    assert.deepEqual(JSON.parse(listed.out).tools.map((tool) => tool.name), ["notes.read", "notes.write"]);
-    const read = await inspector("--method", "tools/call", "--tool-name", "notes.read", "--tool-arg", "id=n1");
+    assert.deepEqual(JSON.parse(listed.out).tools.map((tool) => tool.name), ["notes__read", "notes__write"]);
+    const read = await inspector("--method", "tools/call", "--tool-name", "notes__read", "--tool-arg", "id=n1");
     assert.equal(read.code, 0, `${read.out}${read.errors}`);
     assert.equal(JSON.parse(read.out).structuredContent.body.text, "remember the milk");
-    const refused = await inspector("--method", "tools/call", "--tool-name", "notes.write", "--tool-arg", "id=n1", "--tool-arg", "text=forbidden");
+    const refused = await inspector("--method", "tools/call", "--tool-name", "notes__write", "--tool-arg", "id=n1", "--tool-arg", "text=forbidden");
     assert.match(refused.out + refused.errors, /condition_failed/);
     assert.notEqual(refused.code, 0, "a refusal is an error to a script");
 }

@@ -111,19 +111,19 @@ async def at_the_door(stage, begins):
             async with ClientSession(streams[0], streams[1]) as session:
                 await begins(session)
                 tools = {tool.name: tool for tool in (await session.list_tools()).tools}
-                assert sorted(tools) == ["notes.read", "notes.write"], tools
-                assert tools["notes.read"].annotations.read_only_hint is True, tools
-                read = await session.call_tool("notes.read", {"id": "n1"})
+                assert sorted(tools) == ["notes__read", "notes__write"], tools
+                assert tools["notes__read"].annotations.read_only_hint is True, tools
+                read = await session.call_tool("notes__read", {"id": "n1"})
                 assert not read.is_error, read
                 assert read.structured_content == {"status": 200, "body": {"id": "n1", "text": "remember the milk"}}, read
-                refused = await session.call_tool("notes.write", {"id": "n1", "text": "forbidden"})
+                refused = await session.call_tool("notes__write", {"id": "n1", "text": "forbidden"})
                 assert refused.is_error and refused.structured_content["code"] == "condition_failed", refused
-                held = await session.call_tool("notes.write", {"id": "n1", "text": "ask"})
+                held = await session.call_tool("notes__write", {"id": "n1", "text": "ask"})
                 assert held.is_error and held.structured_content["code"] == "approval_required", held
                 async with httpx2.AsyncClient() as approver:
                     approval = held.structured_content["approval"]["id"]
                     (await approver.post(stage["approver"], content=approval, timeout=30)).raise_for_status()
-                done = await session.call_tool("notes.write", {"id": "n1", "text": "ask"})
+                done = await session.call_tool("notes__write", {"id": "n1", "text": "ask"})
                 assert not done.is_error and done.structured_content["status"] == 200, done
                 return session.protocol_version
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::pattern::ActionName;
 use crate::service::Service;
 use proptest::prelude::*;
 
@@ -97,7 +98,53 @@ proptest! {
         prop_assert_eq!(tool::after(&tool::cursor(&name)), Some(name));
         // What was not made here leads nowhere, or behind a name.
         if let Some(name) = tool::after(&other) {
-            prop_assert!(crate::pattern::ActionName::parse(&name).is_ok());
+            prop_assert!(ActionName::parse(&name).is_ok());
+        }
+    }
+}
+
+fn named(text: &str) -> ActionName {
+    ActionName::parse(text).unwrap()
+}
+
+#[test]
+fn names_of_tools_are_those_of_their_actions_with_two_underscores_for_a_dot() {
+    for (action, tool) in
+        [("orders.read", "orders__read"), ("refunds.create_bulk", "refunds__create_bulk"), ("ping", "ping")]
+    {
+        assert_eq!(tool::name(&named(action)), tool);
+        assert_eq!(tool::action(tool, []), Some(named(action)));
+    }
+    // These would read as others'.
+    let long = format!("service.{}", "x".repeat(60));
+    let all = ["a.b", "a__b", "a_.b", "a._b", "a___b", long.as_str(), "a_b"].map(named);
+    assert_eq!(tool::name(&all[1]).len(), "a_b-".len() + 12);
+    for action in &all {
+        assert_eq!(tool::action(&tool::name(action), &all).as_ref(), Some(action), "{}", tool::name(action));
+        assert_eq!(
+            tool::action(action.as_str(), &all).is_some(),
+            ["a__b", "a___b", "a_b"].contains(&action.as_str())
+        );
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_action_has_a_name_of_its_own_that_models_take(actions in prop::collection::btree_set("[ab_-]{1,4}(\\.[ab_-]{1,30}){0,3}", 1..12)) {
+        let actions: Vec<ActionName> = actions.iter().map(|one| named(one)).collect();
+        for action in &actions {
+            let name = tool::name(action);
+            prop_assert!(name.len() <= tool::MAX_NAME && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte)), "{}", name);
+            let found = tool::action(&name, &actions);
+            prop_assert_eq!(found.as_ref(), Some(action));
+        }
+    }
+
+    #[test]
+    fn a_name_is_at_most_one_tools(name in "[ab_.-]{1,12}", actions in prop::collection::vec("[ab_]{1,3}(\\.[ab_]{1,3}){0,2}", 0..4)) {
+        let actions: Vec<ActionName> = actions.iter().map(|one| named(one)).collect();
+        if let Some(action) = tool::action(&name, &actions) {
+            prop_assert_eq!(tool::name(&action), name);
         }
     }
 }
@@ -208,13 +255,13 @@ actions:
 fn a_tool_says_of_its_arguments_what_its_action_takes() {
     let (service, _) = Service::parse(SERVICE.as_bytes(), None).unwrap();
     let tool = |name: &str, connections: &[&str]| {
-        let name = crate::pattern::ActionName::parse(name).unwrap();
+        let name = ActionName::parse(name).unwrap();
         tool::definition(&service, service.action(&name).unwrap(), connections)
     };
     assert_eq!(
         tool("notes.read", &["one"]),
         json!({
-            "name": "notes.read", "description": "Reads a note.",
+            "name": "notes__read", "description": "Reads a note.",
             "inputSchema": {"type": "object", "properties": {"id": {"type": "string"}}, "required": ["id"],
                 "additionalProperties": false},
             "annotations": {"readOnlyHint": true, "destructiveHint": false, "idempotentHint": true,

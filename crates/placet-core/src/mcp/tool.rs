@@ -1,13 +1,16 @@
 //! An action of a service as a tool.
 //!
-//! A tool's name is its action's: both are 1 to 128 letters, digits, `_`, `-` and `.`, and action names are unique in an
-//! installation.
+//! A tool is named after its action, `orders__read` after `orders.read`: the protocol allows dots, but most models and
+//! clients take 1 to 64 letters, digits, `_` and `-`, and refuse a whole list for one other name. Action names are unique in
+//! an installation, and so are those of tools.
 //!
 //! Invariant: what is said of a tool follows from the administrator's definition of its service and from which connections
 //! the agent reaches; nothing that an upstream says comes into it.
 
 use crate::{
     call::Method,
+    pattern::ActionName,
+    secret::sha256,
     service::{Effect, Service, ServiceAction},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -18,10 +21,57 @@ pub const CONNECTION: &str = "placet.connection";
 /// The extension that would have clients repeat arguments in headers.
 const IN_HEADER: &str = "x-mcp-header";
 
+/// The longest name of a tool, in bytes.
+pub const MAX_NAME: usize = 64;
+/// What stands for a dot.
+const DOT: &str = "__";
+/// How many hexadecimal digits tell apart what can't be written so.
+const DIGITS: usize = 12;
+
+/// The name of the tool that `action` is. What would be too long, or would read as another action, ends in a part of its
+/// digest.
+pub fn name(action: &ActionName) -> String {
+    if let Some(plain) = plain(action) {
+        return plain;
+    }
+    // Without two underscores together it stands for no dots.
+    let mut name = String::with_capacity(MAX_NAME);
+    for char in action.as_str().replace('.', "_").chars().take(MAX_NAME - DIGITS - 1) {
+        if char != '_' || !name.ends_with('_') {
+            name.push(char);
+        }
+    }
+    let digest = sha256(&[b"tool\0", action.as_str().as_bytes()]);
+    let digits = digest.iter().flat_map(|byte| [byte >> 4, byte & 15]).take(DIGITS);
+    name.push('-');
+    name.extend(digits.filter_map(|digit| char::from_digit(digit.into(), 16)));
+    name
+}
+
+/// The action whose tool has this name, of those that are `declared`; the action that it would be where none is.
+pub fn action<'a>(name: &str, declared: impl IntoIterator<Item = &'a ActionName>) -> Option<ActionName> {
+    let digits = name.rsplit_once('-').map(|(_, digits)| digits);
+    if digits
+        .is_some_and(|digits| digits.len() == DIGITS && digits.bytes().all(|one| one.is_ascii_hexdigit()))
+    {
+        let found = declared.into_iter().find(|one| plain(one).is_none() && self::name(one) == name);
+        if found.is_some() {
+            return found.cloned();
+        }
+    }
+    ActionName::parse(&name.replace(DOT, ".")).ok().filter(|read| plain(read).as_deref() == Some(name))
+}
+
+/// The name with its dots written as [`DOT`], where it is short enough and reads back.
+fn plain(action: &ActionName) -> Option<String> {
+    let written = action.as_str().replace('.', DOT);
+    (written.len() <= MAX_NAME && written.replace(DOT, ".") == action.as_str()).then_some(written)
+}
+
 /// The definition of `declared`, an action of `service`, as a tool for an agent that reaches these connections.
 pub fn definition(service: &Service, declared: &ServiceAction, connections: &[&str]) -> Value {
     let mut tool = Map::new();
-    tool.insert("name".into(), declared.name().as_str().into());
+    tool.insert("name".into(), name(declared.name()).into());
     tool.insert("description".into(), description(service, declared).into());
     tool.insert("inputSchema".into(), input(declared, connections));
     tool.insert("annotations".into(), annotations(declared));
@@ -125,5 +175,5 @@ pub fn cursor(last: &str) -> String {
 /// The tool behind which a page begins; `None` where it is no cursor.
 pub fn after(cursor: &str) -> Option<String> {
     let name = URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok())?;
-    crate::pattern::ActionName::parse(&name).ok().map(|name| name.as_str().to_owned())
+    ActionName::parse(&name).ok().map(|name| name.as_str().to_owned())
 }

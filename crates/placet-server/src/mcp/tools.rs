@@ -79,14 +79,19 @@ impl Door<'_> {
             Some(Value::Object(arguments)) => arguments.clone(),
             Some(_) => return Err(RpcError::params("`arguments` is an object").into()),
         };
-        let known = ActionName::parse(name).map_err(|_| unknown(name))?;
+        let known = self.app.rules.load().action_of(name).ok_or_else(|| unknown(name))?;
         let back = Back::of(request)?;
         if let (Some(approval), Some(Reply::No)) = (back.approval, back.reply) {
             return Ok(Answered::Other(declined(approval)));
         }
         let connection = self.chosen(&known, &mut arguments)?;
         let asked = Asked {
-            wanted: Wanted::Action { service: None, action: name.to_owned(), params: arguments, connection },
+            wanted: Wanted::Action {
+                service: None,
+                action: known.to_string(),
+                params: arguments,
+                connection,
+            },
             idempotency_key: key(request)?,
             approval: back.approval,
             source: self.source.0,
@@ -102,7 +107,7 @@ impl Door<'_> {
                 let asks =
                     self.revision == Revision::Stateless && request.offers_forms() && back.reply.is_none();
                 Ok(if asks {
-                    Answered::InputRequired(question(name, &approval))
+                    Answered::InputRequired(question(known.as_str(), &approval))
                 } else {
                     held(&id.to_string(), &approval)
                 })
@@ -143,7 +148,7 @@ impl Door<'_> {
             let policies = rules.policies.bind(&bearer.chain);
             let within = (&bearer.chain, &policies);
             match catalog::look(self.app, &rules, within, name, self.app.clock.now()).await? {
-                None => return Err(unknown(name.as_str()).into()),
+                None => return Err(unknown(&tool::name(name)).into()),
                 // Its registration has it: the client can ask for a token with more.
                 Some(Outlook { lacking: Some(Missing::Scope | Missing::Tool), .. }) => {
                     return Err(problem.into());

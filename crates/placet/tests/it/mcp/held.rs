@@ -82,7 +82,8 @@ fn a_yes_is_the_agents_own() {
     decide(story, &id, "approve");
     assert_ne!(held(&call(story, &stranger, NEW, "notes.write", &note(&customer))), id);
     let named = |token: &str, arguments: &Value, id: &str| {
-        let params = json!({"name": "notes.write", "arguments": arguments, "_meta": {"placet/approval": id}});
+        let params =
+            json!({"name": "notes__write", "arguments": arguments, "_meta": {"placet/approval": id}});
         ask(story, token, NEW, "tools/call", &params).expect(200).at("/result/structuredContent")["code"]
             .clone()
     };
@@ -120,7 +121,7 @@ fn a_no_is_told() {
     let id = held(&call(story, &token, OLD, "notes.write", &note(&customer)));
     decide(story, &id, "deny");
     let params =
-        json!({"name": "notes.write", "arguments": note(&customer), "_meta": {"placet/approval": id}});
+        json!({"name": "notes__write", "arguments": note(&customer), "_meta": {"placet/approval": id}});
     let answer = ask(story, &token, OLD, "tools/call", &params).expect(200);
     assert_eq!(answer.at("/result/structuredContent/code"), "approval_denied");
     // As it is to a client that can't name it, and nobody is asked again.
@@ -138,7 +139,7 @@ fn a_client_with_a_user_asks_them_and_waits_for_the_people() {
     let send =
         |params: &Value| message(story, &token, NEW, ("tools/call", params), &forms).send().expect(200);
     let customer = fresh("c");
-    let mut params = json!({"name": "notes.write", "arguments": note(&customer)});
+    let mut params = json!({"name": "notes__write", "arguments": note(&customer)});
     let asked = send(&params);
     assert_eq!(asked.at("/result/resultType"), "input_required");
     let question = asked.at("/result/inputRequests/approval");
@@ -182,7 +183,7 @@ fn a_client_with_a_user_asks_them_and_waits_for_the_people() {
     assert_eq!(story.shop.count(&format!("/customers/{customer}/")), 1);
     // Who offers no forms is not asked.
     for can in [json!({}), json!({"elicitation": {"url": {}}})] {
-        let params = json!({"name": "notes.write", "arguments": note(&fresh("c"))});
+        let params = json!({"name": "notes__write", "arguments": note(&fresh("c"))});
         let answer = message(story, &token, NEW, ("tools/call", &params), &can).send().expect(200);
         held(answer.at("/result"));
     }
@@ -194,7 +195,7 @@ fn a_call_waits_in_place_where_its_client_says_so() {
     let story = story();
     let (_, token) = story.ready(HELD);
     let customer = fresh("c");
-    let params = json!({"name": "notes.write", "arguments": note(&customer)});
+    let params = json!({"name": "notes__write", "arguments": note(&customer)});
     let done = thread::scope(|scope| {
         let waiting = || {
             message(story, &token, OLD, ("tools/call", &params), &json!({}))
@@ -223,7 +224,7 @@ fn an_idempotency_key_makes_a_call_happen_once() {
     let send = |key: Value, text: &str| {
         let arguments = json!({"customer_id": customer, "text": text});
         let params =
-            json!({"name": "notes.write", "arguments": arguments, "_meta": {"placet/idempotency-key": key}});
+            json!({"name": "notes__write", "arguments": arguments, "_meta": {"placet/idempotency-key": key}});
         ask(story, &token, OLD, "tools/call", &params).expect(200)
     };
     let (first, again) = (send("k1".into(), "a"), send("k1".into(), "a"));

@@ -87,14 +87,14 @@ fn headers_that_do_not_say_what_the_body_says_are_refused() {
     let arguments = json!({"customer_id": customer, "order_id": "1"});
     let meta = json!({"io.modelcontextprotocol/protocolVersion": NEW, "io.modelcontextprotocol/clientCapabilities": {}});
     let body = json!({"jsonrpc": "2.0", "id": 3, "method": "tools/call",
-        "params": {"name": "orders.read", "arguments": arguments, "_meta": meta}});
+        "params": {"name": "orders__read", "arguments": arguments, "_meta": meta}});
     let send = |headers: &[(&str, &str)], body: &Value| {
         let request =
             headers.iter().fold(post(story, &token), |request, (name, value)| request.header(name, value));
         request.json(body).send()
     };
     let (version, method, name) =
-        (("mcp-protocol-version", NEW), ("mcp-method", "tools/call"), ("mcp-name", "orders.read"));
+        (("mcp-protocol-version", NEW), ("mcp-method", "tools/call"), ("mcp-name", "orders__read"));
     let wrong: [&[(&str, &str)]; 11] = [
         &[],
         &[method, name],
@@ -103,9 +103,9 @@ fn headers_that_do_not_say_what_the_body_says_are_refused() {
         &[("mcp-protocol-version", OLD), method, name],
         &[version, ("mcp-method", "tools/list"), name],
         &[version, ("mcp-method", "Tools/Call"), name],
-        &[version, method, ("mcp-name", "orders.list")],
-        &[version, method, ("mcp-name", "=?base64?b3JkZXJzLmxpc3Q=?=")],
-        &[version, method, name, ("mcp-name", "orders.list")],
+        &[version, method, ("mcp-name", "orders__list")],
+        &[version, method, ("mcp-name", "=?base64?b3JkZXJzX19saXN0?=")],
+        &[version, method, name, ("mcp-name", "orders__list")],
         &[version, version, method, name],
     ];
     for headers in wrong {
@@ -113,14 +113,14 @@ fn headers_that_do_not_say_what_the_body_says_are_refused() {
         assert_eq!(code(&answer), -32020, "{headers:?}");
     }
     // In the older revision they need not be there, but may not lie.
-    let old = json!({"jsonrpc": "2.0", "id": 3, "method": "tools/call", "params": {"name": "orders.read", "arguments": arguments}});
+    let old = json!({"jsonrpc": "2.0", "id": 3, "method": "tools/call", "params": {"name": "orders__read", "arguments": arguments}});
     for headers in
-        [&[("mcp-protocol-version", OLD), ("mcp-name", "orders.list")][..], &[("mcp-method", "tools/list")]]
+        [&[("mcp-protocol-version", OLD), ("mcp-name", "orders__list")][..], &[("mcp-method", "tools/list")]]
     {
         assert_eq!(code(&send(headers, &old).expect(400)), -32020, "{headers:?}");
     }
     assert_eq!(story.shop.count(&format!("/customers/{customer}/")), 0);
-    for headers in [[version, method, name], [version, method, ("mcp-name", "=?base64?b3JkZXJzLnJlYWQ=?=")]] {
+    for headers in [[version, method, name], [version, method, ("mcp-name", "=?base64?b3JkZXJzX19yZWFk?=")]] {
         assert_eq!(send(&headers, &body).expect(200).at("/result/isError"), false);
     }
     assert_eq!(send(&[], &old).expect(200).at("/result/isError"), false);
@@ -152,7 +152,7 @@ fn what_is_no_message_is_refused_in_the_form_of_the_protocol() {
     let (_, token) = story.ready(ALL);
     let customer = fresh("c");
     let one = format!(
-        r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"orders.read","arguments":{{"customer_id":"{customer}","order_id":"1"}}}}}}"#
+        r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"orders__read","arguments":{{"customer_id":"{customer}","order_id":"1"}}}}}}"#
     );
     let batch = format!("[{one},{one}]");
     let twice = one.replace("\"order_id\":\"1\"", "\"order_id\":\"1\",\"order_id\":\"2\"");
@@ -173,11 +173,11 @@ fn what_is_no_message_is_refused_in_the_form_of_the_protocol() {
     for params in [
         json!({}),
         json!({"name": 7}),
-        json!({"name": "orders.read", "arguments": []}),
-        json!({"name": "orders.read", "arguments": null}),
-        json!({"name": "orders.read", "arguments": {"placet.connection": 7}}),
-        json!({"name": "orders.read", "_meta": {"placet/approval": "x"}}),
-        json!({"name": "orders.read", "_meta": {"placet/approval": 7}}),
+        json!({"name": "orders__read", "arguments": []}),
+        json!({"name": "orders__read", "arguments": null}),
+        json!({"name": "orders__read", "arguments": {"placet.connection": 7}}),
+        json!({"name": "orders__read", "_meta": {"placet/approval": "x"}}),
+        json!({"name": "orders__read", "_meta": {"placet/approval": 7}}),
     ] {
         let answer = ask(story, &token, OLD, "tools/call", &params).expect(200);
         assert_eq!(code(&answer), -32602, "{params}");
@@ -280,7 +280,7 @@ fn a_token_that_is_bound_to_a_key_needs_its_proof() {
     let elsewhere = key.proof("POST", &format!("{}/v1/actions", client.base()), Some(&token), Some(&number));
     let refused = with(client.post("/mcp"), &token, &elsewhere).json(&body).send().expect(401);
     assert_eq!(refused.at("/error/data/code"), "proof_invalid");
-    let params = json!({"name": "orders.list", "arguments": {"customer_id": fresh("c")}});
+    let params = json!({"name": "orders__list", "arguments": {"customer_id": fresh("c")}});
     let acting = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
     let proof = key.proof("POST", &url, Some(&token), Some(&number));
     let done = with(client.post("/mcp"), &token, &proof).json(&acting).send().expect(200);
