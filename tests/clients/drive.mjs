@@ -142,9 +142,12 @@ async function each(flows, stage) {
     }
 }
 
-/** The flows of the Python SDK, which are a program of their own. */
+/** Flows in Python, which are programs of their own: of the SDK, and of an agent framework on it. */
+const PYTHON = [["mcp python", "mcp_python.py", 7], ["pydantic ai", "framework.py", 1]];
+
 async function eachOfPython(stage, closing) {
-    if (!"mcp python".includes(only)) return;
+    const wanted = PYTHON.filter(([name]) => name.includes(only));
+    if (wanted.length === 0) return;
     const person = await asking((url) => stage.person.answers(url));
     const approver = await asking(stage.approves);
     closing.push(() => person.close(), () => approver.close());
@@ -158,9 +161,15 @@ async function eachOfPython(stage, closing) {
         token_endpoint_auth_method: "private_key_jwt", jwks: { keys: [{ kty, crv, x, y }] } });
     const pkcs8 = Buffer.from(await crypto.subtle.exportKey("pkcs8", pair.privateKey)).toString("base64");
     key.pem = `-----BEGIN PRIVATE KEY-----\n${pkcs8}\n-----END PRIVATE KEY-----\n`;
+    const framework = await stage.placet.agent({ agent_name: "framework", allowed_tools: ["notes.*"], default_scopes: ["notes.read", "notes.write"] });
     const told = { issuer: stage.placet.issuer, mcp: stage.notes.url, person: origin(person), approver: origin(approver), secret, key, door,
-        document: stage.documents.publish("/python.json", members) };
-    const child = stage.spawned(python, [new URL("flows/mcp_python.py", import.meta.url).pathname], { stdio: ["pipe", "pipe", "pipe"] });
+        framework, document: stage.documents.publish("/python.json", members) };
+    for (const [name, file, flows] of wanted) await ofPython(stage, told, name, file, flows);
+}
+
+/** One such program: a line of its output for each of its flows. */
+async function ofPython(stage, told, of, file, expected) {
+    const child = stage.spawned(python, [new URL(`flows/${file}`, import.meta.url).pathname], { stdio: ["pipe", "pipe", "pipe"] });
     let errors = "";
     child.stderr.on("data", (bytes) => (errors += bytes));
     child.stdin.end(JSON.stringify(told));
@@ -177,14 +186,14 @@ async function eachOfPython(stage, closing) {
             } catch {
                 errors += `${line}\n`;
             }
-            says(`mcp python: ${name}`, began, told ?? undefined, failed);
+            says(`${of}: ${name}`, began, told ?? undefined, failed);
             began = performance.now();
             flows += 1;
         }
     });
     const ended = new Promise((resolve) => child.once("close", resolve));
     const code = await Promise.race([ended, later(5 * BOUND, "a time that was too long", { ref: false })]);
-    if (code !== 0 || flows !== 7) says("mcp python", began, undefined, `it ended with ${code} after ${flows} flows\n${errors}`);
+    if (code !== 0 || flows !== expected) says(of, began, undefined, `it ended with ${code} after ${flows} flows\n${errors}`);
 }
 
 const directory = await mkdtemp(join(tmpdir(), "placet-clients-"));

@@ -36,12 +36,27 @@ fn the_page_on_the_mcp_door_works_as_it_is_printed() {
     goes_on(
         "docs/mcp.md",
         &[
-            "\"name\":\"orders.read\"",
+            "\"name\":\"orders__read\"",
             "\"readOnlyHint\":true",
             "\"structuredContent\":{\"body\":",
             "\"code\":\"condition_failed\"",
             "\"code\":\"approval_required\"",
             "\"status\":201",
+        ],
+    );
+}
+
+#[test]
+fn the_page_on_the_gateway_works_as_it_is_printed() {
+    goes_on(
+        "docs/gateway.md",
+        &[
+            "\"status\":\"held\"",
+            "\"amount\": 300",
+            "\"status\":201",
+            "\"agent_name\":\"support-agent\"",
+            "\"door\":\"mcp\"",
+            "verified",
         ],
     );
 }
