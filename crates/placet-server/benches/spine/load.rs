@@ -24,8 +24,8 @@ pub(crate) struct Load {
 /// What a run came to.
 pub(crate) struct Rate {
     pub(crate) per_second: f64,
-    p50: Duration,
-    p99: Duration,
+    pub(crate) p50: Duration,
+    pub(crate) p99: Duration,
 }
 
 impl fmt::Display for Rate {
@@ -80,8 +80,10 @@ impl Load {
         answers
     }
 
-    /// Sends them over `connections` connections for `time`.
-    pub(crate) async fn run(&self, connections: usize, time: Duration) -> Rate {
+    /// Sends them over `connections` connections for `time`, at most `pace` a second where there is one. How long an answer
+    /// takes is told from when its request is sent.
+    pub(crate) async fn run(&self, connections: usize, pace: Option<f64>, time: Duration) -> Rate {
+        let every = pace.map(|pace| Duration::from_secs_f64(connections as f64 / pace));
         let stop = Arc::new(AtomicBool::new(false));
         let tasks: Vec<_> = (0..connections)
             .map(|connection| {
@@ -92,7 +94,13 @@ impl Load {
                     let mut stream = TcpStream::connect(address).await.unwrap();
                     stream.set_nodelay(true).unwrap();
                     let (mut taken, mut buffer) = (Vec::with_capacity(65_536), Vec::new());
+                    let mut due = Instant::now();
                     while !stop.load(Ordering::Relaxed) {
+                        if let Some(every) = every {
+                            // The timer rounds up to a millisecond: what is late by then is sent at once.
+                            tokio::time::sleep_until(due.into()).await;
+                            due += every;
+                        }
                         let began = Instant::now();
                         exchange(&mut stream, &requests[next % requests.len()], status, &mut buffer).await;
                         next += 1;

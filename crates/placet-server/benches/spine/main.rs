@@ -1,7 +1,8 @@
 //! What the spine costs, each part beside the floor of this machine, measured in the same run.
 //!
 //! Run it with `cargo bench -p placet-server --bench spine`; it takes about two minutes. With `-- scale` it measures
-//! instead how the number of agents tells, with `-- proxy` the proxy door alone. With `postgres://USER@HOST:PORT/` the data
+//! instead how the number of agents tells, with `-- proxy` the proxy door alone, with `-- nginx` the proxy door beside nginx and the
+//! MCP door beside the upstream itself. With `postgres://USER@HOST:PORT/` the data
 //! is in the databases `placet_subject` and `placet_floor` of that server, which have to be there and empty. Absolute figures
 //! are this machine's; the ratios are what carries over.
 
@@ -17,12 +18,13 @@
 mod decision;
 mod floor;
 mod load;
+mod nginx;
 mod population;
 mod reverse;
 mod scale;
 mod subject;
 
-use load::Load;
+use load::{Load, Rate};
 use placet_store::Database;
 use std::{path::Path, time::Duration};
 use subject::Subject;
@@ -54,7 +56,7 @@ fn main() {
         return scale::measure();
     }
     let only_proxy = arguments.iter().any(|argument| argument == "proxy");
-    if !only_proxy {
+    if !only_proxy && !arguments.iter().any(|argument| argument == "nginx") {
         println!("(a) the pure decision, and loading policies");
         decision::measure();
     }
@@ -63,6 +65,9 @@ fn main() {
         let directory = tempfile::tempdir().unwrap();
         let upstream = floor::upstream().await;
         let subject = Subject::start(directory.path(), upstream).await;
+        if arguments.iter().any(|argument| argument == "nginx") {
+            return nginx::measure(directory.path(), upstream, &subject).await;
+        }
         let reverse = reverse::start(upstream).await;
         for connections in [16, 64] {
             println!(
@@ -97,15 +102,22 @@ fn database(file: &Path, name: &str) -> Database {
 
 /// Runs both in turns and prints the medians and their ratio.
 async fn compare(connections: usize, floor: &Load, subject: &Load) {
-    let (mut bare, mut ours) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        bare.push(floor.run(connections, ROUND).await);
-        ours.push(subject.run(connections, ROUND).await);
-    }
-    bare.sort_by(|a, b| a.per_second.total_cmp(&b.per_second));
-    ours.sort_by(|a, b| a.per_second.total_cmp(&b.per_second));
-    let (bare, ours) = (&bare[ROUNDS / 2], &ours[ROUNDS / 2]);
+    let (bare, ours) = by_turns(connections, None, floor, subject).await;
     println!("    floor   {bare}");
     println!("    placet  {ours}");
     println!("    ratio   {:.2}", ours.per_second / bare.per_second);
+}
+
+/// Runs both in turns; of each the round in the middle.
+async fn by_turns(connections: usize, pace: Option<f64>, floor: &Load, subject: &Load) -> (Rate, Rate) {
+    let (mut bare, mut ours) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        bare.push(floor.run(connections, pace, ROUND).await);
+        ours.push(subject.run(connections, pace, ROUND).await);
+    }
+    let middle = |mut rates: Vec<Rate>| {
+        rates.sort_by(|a, b| a.per_second.total_cmp(&b.per_second));
+        rates.swap_remove(ROUNDS / 2)
+    };
+    (middle(bare), middle(ours))
 }

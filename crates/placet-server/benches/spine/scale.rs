@@ -65,7 +65,7 @@ pub(crate) async fn grow(directory: &Path) {
 async fn median(load: &Load) -> Rate {
     let mut rates = Vec::new();
     for _ in 0..ROUNDS {
-        rates.push(load.run(CONNECTIONS, ROUND).await);
+        rates.push(load.run(CONNECTIONS, None, ROUND).await);
     }
     rates.sort_by(|a, b| a.per_second.total_cmp(&b.per_second));
     rates.swap_remove(ROUNDS / 2)

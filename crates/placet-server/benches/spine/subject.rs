@@ -24,6 +24,8 @@ use tokio::{sync::oneshot, task::JoinHandle};
 
 /// The action that is taken over and over.
 pub(crate) const ACTION: &str = r#"{"service":"shop","action":"refunds.create","params":{"customer_id":"42","order_id":"1","amount":80,"currency":"USD"}}"#;
+/// The same as a tool of the MCP door.
+const CALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"refunds__create","arguments":{"customer_id":"42","order_id":"1","amount":80,"currency":"USD"}}}"#;
 /// The token request that is made over and over: each makes a task and a grant.
 pub(crate) const TOKEN_REQUEST: &str = "grant_type=client_credentials&scope=refunds.create";
 const ADMIN: &str = "plt_admin_bench";
@@ -43,7 +45,7 @@ actions:
       properties: {customer_id: {type: string}, order_id: {type: string}, amount: {type: number}, currency: {type: string}}
       required: [customer_id, order_id, amount, currency]
 ";
-const POLICY: &str = "
+const POLICY: &str = r#"
 policy: desk
 applies_to: {agents: ['support-*']}
 rules:
@@ -55,10 +57,16 @@ rules:
       - {count: 1000000000, per: day}
       - {sum: params.amount, max: 1000000000, per: day}
     approve: {when: params.amount > 100}
-  - name: dollars
-    guard: ['refunds.*']
-    when: [params.amount > 0]
-";
+  - {name: dollars, guard: ['refunds.*'], when: [params.amount > 0]}
+  - {name: no burning, deny: ['orders.burn']}
+  - {name: reads, allow: ['orders.read', 'orders.list'], on: ['order://customer:*/**']}
+  - {name: no strangers, deny: ['refunds.*'], when: ["params.customer_id == '0'"]}
+  - {name: large ones, allow: ['refunds.create'], when: [params.amount > 500], approve: {by: ['role:lead']}}
+  - {name: notes, allow: ['notes.*']}
+  - {name: no notes of others, deny: ['notes.*'], when: ["params.customer_id == '1'"]}
+  - {name: one currency, guard: ['refunds.*'], when: [size(params.currency) == 3]}
+  - {name: no bots, deny: ['**'], when: ["agent.name == 'retired'"]}
+"#;
 
 /// A running server and the requests to it.
 pub(crate) struct Subject {
@@ -66,6 +74,8 @@ pub(crate) struct Subject {
     pub(crate) token: Load,
     /// The same action at the proxy door.
     pub(crate) proxied: Load,
+    /// The same action at the MCP door.
+    pub(crate) called: Load,
     pub(crate) store: Store,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<()>,
@@ -114,7 +124,13 @@ impl Subject {
         let path = format!("/proxy/shop{}", crate::reverse::PATH);
         let proxied = Load::new(address, &path, &headers(&issued), crate::reverse::BODY, "200");
         proxied.once().await;
-        Self { act, token, proxied, store, stop, serving }
+        let mcp = format!(
+            "{}accept: application/json, text/event-stream\r\nmcp-protocol-version: 2025-11-25\r\n",
+            headers(&issued)
+        );
+        let called = Load::new(address, "/mcp", &mcp, CALL, "200");
+        called.once().await;
+        Self { act, token, proxied, called, store, stop, serving }
     }
 
     /// Opens a directory that was used before, until a request is answered that reads rules and agents.
@@ -122,7 +138,7 @@ impl Subject {
         let Served { address, store, stop, serving } = serve(directory).await;
         Admin { address }.send("GET", "/v1/agents?limit=1", "application/json", "").await;
         let nothing = || Load::each(address, Vec::new(), "200");
-        Self { act: nothing(), token: nothing(), proxied: nothing(), store, stop, serving }
+        Self { act: nothing(), token: nothing(), proxied: nothing(), called: nothing(), store, stop, serving }
     }
 
     /// Stops it and closes the store.
