@@ -5,7 +5,10 @@
 //!
 //! Invariant: a call holds no credential, and no header that an agent chose but those that are listed here.
 
-use crate::service::oauth::OAuth;
+use crate::{
+    service::oauth::OAuth,
+    signing::{aws, scheme::Scheme},
+};
 use serde::{Deserialize, Serialize};
 
 /// HTTP method of an upstream call.
@@ -101,6 +104,29 @@ pub enum Auth {
     },
     /// `Authorization: Bearer` with an access token that is asked for at an authorization server, and renewed.
     Oauth2(Box<OAuth>),
+    /// Every request is signed by the secret, as the service describes it; the secret is not sent.
+    Hmac(Box<Scheme>),
+    /// Every request is signed by AWS Signature Version 4; the secret is not sent.
+    AwsSigv4 {
+        /// The region that the signature is for.
+        region: String,
+        /// The service that it is for, as the vendor calls it.
+        service: String,
+    },
+    /// A certificate and its key, by mutual TLS.
+    Mtls(Box<Mtls>),
+}
+
+/// How a service takes certificates of its clients.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mtls {
+    /// The authorities (PEM) that the service itself is certified by, instead of those of the operator and the system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
+    /// What else is shown, in each request: a bearer token, a header, a member of the query, or a password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<Auth>,
 }
 
 impl Auth {
@@ -112,6 +138,35 @@ impl Auth {
             Self::Query { .. } => "query",
             Self::Header { .. } => "header",
             Self::Oauth2(_) => "oauth2",
+            Self::Hmac(_) => "hmac",
+            Self::AwsSigv4 { .. } => "aws_sigv4",
+            Self::Mtls(_) => "mtls",
+        }
+    }
+
+    /// The headers that carry the credential, in lower case: nothing else may set them.
+    pub fn headers(&self) -> Vec<&str> {
+        match self {
+            Self::Bearer | Self::Basic { .. } | Self::Oauth2(_) => vec!["authorization"],
+            Self::Header { name } => vec![name],
+            Self::Query { .. } => Vec::new(),
+            Self::Hmac(scheme) => scheme.headers.iter().map(|(name, _)| name.as_str()).collect(),
+            Self::AwsSigv4 { .. } => aws::HEADERS.to_vec(),
+            Self::Mtls(mtls) => mtls.beside.as_ref().map(Self::headers).unwrap_or_default(),
+        }
+    }
+
+    /// The members of the query that carry the credential: nothing else may be called so.
+    pub fn members(&self) -> Vec<&str> {
+        match self {
+            Self::Query { name } => vec![name],
+            Self::Hmac(scheme) => scheme.query.iter().map(|(name, _)| name.as_str()).collect(),
+            Self::Mtls(mtls) => mtls.beside.as_ref().map(Self::members).unwrap_or_default(),
+            Self::Bearer
+            | Self::Basic { .. }
+            | Self::Header { .. }
+            | Self::Oauth2(_)
+            | Self::AwsSigv4 { .. } => Vec::new(),
         }
     }
 

@@ -40,6 +40,7 @@ pub mod seal;
 pub mod secret;
 pub mod service;
 pub mod shape;
+pub mod signing;
 pub mod status_list;
 pub mod task;
 pub mod time;

@@ -36,21 +36,7 @@ impl Asker {
     /// # Errors
     /// [`GatewayError::Tls`] where the system's certificate store can't be used.
     pub fn new(extra_roots: &[CertificateDer<'static>]) -> Result<Self, GatewayError> {
-        let dialer = Dialer {
-            resolver: Arc::new(SystemResolver),
-            reach: Reach::Administered { allow_private: true },
-            connect_timeout: CONNECT,
-        };
-        let https = HttpsConnectorBuilder::new()
-            .with_tls_config(tls(extra_roots)?)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(dialer);
-        let client = Client::builder(TokioExecutor::new())
-            // What is sent again after a connection broke might be answered, and paid for, twice.
-            .retry_canceled_requests(false)
-            .build(Connector { https, connect_timeout: CONNECT });
-        Ok(Self { client })
+        Ok(Self { client: client(extra_roots)? })
     }
 
     /// Sends `document` to `url`, once, with `key` as a bearer token, and reads the answer of at most `limit` bytes within
@@ -96,4 +82,24 @@ impl Asker {
         .await
         .map_err(|_| FetchError::TimedOut)?
     }
+}
+
+/// A client for places that the operator has named.
+pub(crate) fn client(
+    extra_roots: &[CertificateDer<'static>],
+) -> Result<Client<Connector, Full<Bytes>>, GatewayError> {
+    let dialer = Dialer {
+        resolver: Arc::new(SystemResolver),
+        reach: Reach::Administered { allow_private: true },
+        connect_timeout: CONNECT,
+    };
+    let https = HttpsConnectorBuilder::new()
+        .with_tls_config(tls(extra_roots)?)
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(dialer);
+    Ok(Client::builder(TokioExecutor::new())
+        // What is sent again after a connection broke might be answered, and paid for, twice.
+        .retry_canceled_requests(false)
+        .build(Connector { https, connect_timeout: CONNECT }))
 }

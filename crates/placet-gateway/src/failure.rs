@@ -85,6 +85,9 @@ pub enum NotSent {
     /// The certificate was not accepted.
     #[error("its certificate is not valid for this name or not trusted: check the certificate")]
     Certificate,
+    /// The upstream refuses this server as a client.
+    #[error("it takes no client without a certificate that it knows: give the connection another one")]
+    Identity,
     /// Time ran out before there was a connection.
     #[error("there was no connection in time: try again later")]
     TimedOut,
@@ -99,6 +102,12 @@ pub enum Unknown {
     /// The connection ended before the answer did.
     #[error("the connection ended before the answer was complete: look at the upstream before trying again")]
     Disconnected,
+    /// The upstream refused the client's certificate, which with TLS 1.3 is said after the request was written.
+    #[error(
+        "it refused the connection's client certificate, so that it will have done nothing: give the connection \
+         another one"
+    )]
+    Identity,
     /// What came back is not HTTP/1.
     #[error("the answer is not valid HTTP: look at the upstream before trying again")]
     Malformed,

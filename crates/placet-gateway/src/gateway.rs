@@ -2,7 +2,8 @@
 //!
 //! Connections are pooled by (policy, scheme, authority): one client for routes that may reach private addresses and
 //! one for those that may not. Since a route's policy is a function of these three, a connection is only ever
-//! reused by a route that may have opened it, and routes to one upstream share connections, also across reloads.
+//! reused by a route that may have opened it, and routes to one upstream share connections, also across reloads. Who
+//! shows a certificate has pools of its own ([`crate::identity`]).
 //!
 //! A request that hyper gives back from its queue untouched (the pooled connection turned out closed) goes to
 //! another connection; hyper gives a request back only from before it was serialised, and whatever fails later is
@@ -13,7 +14,7 @@
 use crate::address::AddressClass;
 use crate::dial::{Connector, DialError, Dialer, Reach, Resolve, SystemResolver};
 use crate::failure::{NotSent, Unknown, UpstreamFailure};
-use crate::inject::Credential;
+use crate::inject::{Bare, Credential, CredentialError};
 use crate::response::{ReadError, UpstreamResponse, read};
 use crate::route::Route;
 use crate::streamed::StreamedAnswer;
@@ -32,7 +33,11 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use placet_core::call::{Auth, LISTED_HEADERS, Method, UpstreamCall};
 use placet_core::secret::Secret;
 use placet_core::service::oauth::{Granted, Kept, OAuth};
+use placet_core::signing::Moment;
+use rustls::client::WantsClientCert;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 use rustls_platform_verifier::Verifier;
 use std::error::Error;
 use std::io;
@@ -60,6 +65,8 @@ pub struct GatewayConfig {
     /// Certificates (DER) of authorities that are trusted besides the operating system's. Only the operator sets
     /// them. Default none.
     pub extra_roots: Vec<CertificateDer<'static>>,
+    /// Tells at what requests are signed; without it none is.
+    pub moment: Option<fn() -> Moment>,
 }
 
 impl Default for GatewayConfig {
@@ -73,6 +80,7 @@ impl Default for GatewayConfig {
             max_idle_per_upstream: 128,
             resolver: None,
             extra_roots: Vec::new(),
+            moment: None,
         }
     }
 }
@@ -99,35 +107,32 @@ pub enum GatewayError {
 #[derive(Debug, Clone)]
 pub struct Gateway(Arc<Inner>);
 
-type HttpClient = Client<Connector, Outgoing>;
+pub(crate) type HttpClient = Client<Connector, Outgoing>;
 
 #[derive(Debug)]
 struct Inner {
-    public_only: HttpClient,
-    private_too: HttpClient,
-    total_timeout: Duration,
-    stream_idle_timeout: Duration,
-    max_response_bytes: usize,
+    pools: Pools,
+    config: GatewayConfig,
     tokens: TokenEndpoints,
 }
 
-impl Gateway {
-    /// A gateway with empty pools. Trust is the operating system's certificate store, and the extra roots.
-    ///
-    /// # Errors
-    /// [`GatewayError::Tls`] where that store can't be used.
-    pub fn new(config: GatewayConfig) -> Result<Self, GatewayError> {
-        let tls = tls(&config.extra_roots)?;
+/// The connections of routes that may reach private addresses, and of those that may not.
+#[derive(Debug)]
+pub(crate) struct Pools {
+    public_only: HttpClient,
+    private_too: HttpClient,
+}
+
+impl Pools {
+    pub(crate) fn new(config: &GatewayConfig, tls: &ClientConfig, https_only: bool) -> Self {
         let resolver = config.resolver.clone().unwrap_or_else(|| Arc::new(SystemResolver));
         let client = |allow_private| {
             let connect_timeout = config.connect_timeout;
             let reach = Reach::Administered { allow_private };
             let dialer = Dialer { resolver: Arc::clone(&resolver), reach, connect_timeout };
-            let https = HttpsConnectorBuilder::new()
-                .with_tls_config(tls.clone())
-                .https_or_http()
-                .enable_http1()
-                .wrap_connector(dialer);
+            let https = HttpsConnectorBuilder::new().with_tls_config(tls.clone());
+            let https = if https_only { https.https_only() } else { https.https_or_http() };
+            let https = https.enable_http1().wrap_connector(dialer);
             Client::builder(TokioExecutor::new())
                 .pool_timer(TokioTimer::new())
                 .pool_idle_timeout(config.idle_timeout)
@@ -137,14 +142,24 @@ impl Gateway {
                 .set_host(false)
                 .build(Connector { https, connect_timeout })
         };
-        Ok(Self(Arc::new(Inner {
-            public_only: client(false),
-            private_too: client(true),
-            total_timeout: config.total_timeout,
-            stream_idle_timeout: config.stream_idle_timeout,
-            max_response_bytes: config.max_response_bytes,
-            tokens: TokenEndpoints::new(&config.extra_roots, resolver)?,
-        })))
+        Self { public_only: client(false), private_too: client(true) }
+    }
+
+    pub(crate) fn of(&self, allow_private: bool) -> HttpClient {
+        if allow_private { self.private_too.clone() } else { self.public_only.clone() }
+    }
+}
+
+impl Gateway {
+    /// A gateway with empty pools. Trust is the operating system's certificate store, and the extra roots.
+    ///
+    /// # Errors
+    /// [`GatewayError::Tls`] where that store can't be used.
+    pub fn new(config: GatewayConfig) -> Result<Self, GatewayError> {
+        let pools = Pools::new(&config, &tls(&config.extra_roots)?, false);
+        let resolver = config.resolver.clone().unwrap_or_else(|| Arc::new(SystemResolver));
+        let tokens = TokenEndpoints::new(&config.extra_roots, resolver)?;
+        Ok(Self(Arc::new(Inner { pools, config, tokens })))
     }
 
     /// An access token of the authorization server of a service, for what is kept of a connection.
@@ -189,7 +204,7 @@ impl Gateway {
         credential: &Credential,
         deadline: Instant,
     ) -> Result<UpstreamResponse, UpstreamFailure> {
-        self.send_for(call, route, credential, deadline, self.0.max_response_bytes).await
+        self.send_for(call, route, credential, deadline, self.0.config.max_response_bytes).await
     }
 
     /// As [`send`](Self::send), of an answer of at most `max` bytes, if that is less than what is read of any.
@@ -204,12 +219,11 @@ impl Gateway {
         deadline: Instant,
         max: usize,
     ) -> Result<UpstreamResponse, UpstreamFailure> {
-        let deadline = deadline.min(Instant::now() + self.0.total_timeout);
-        let request =
-            request(call, None, route, credential).ok_or_else(|| not_sent(route, NotSent::BadCall))?;
-        let response = self.head(request, route, || deadline).await?;
+        let deadline = deadline.min(Instant::now() + self.0.config.total_timeout);
+        let request = self.request(call, None, route, credential)?;
+        let response = self.head(request, route, credential, || deadline).await?;
         let status = response.status().as_u16();
-        let reading = read(response, credential.scrubber(), max.min(self.0.max_response_bytes));
+        let reading = read(response, credential.scrubber(), max.min(self.0.config.max_response_bytes));
         match timeout_at(deadline, reading).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(ReadError::Unreadable(reason))) => {
@@ -233,14 +247,13 @@ impl Gateway {
         route: &Route,
         credential: &Credential,
     ) -> Result<StreamedAnswer, UpstreamFailure> {
-        let (progress, idle) = (Progress::new(), self.0.stream_idle_timeout);
+        let (progress, idle) = (Progress::new(), self.0.config.stream_idle_timeout);
         let streamed = upload.is_some();
-        let deadline = Instant::now() + self.0.total_timeout;
+        let deadline = Instant::now() + self.0.config.total_timeout;
         let upload = upload.map(|upload| (upload, idle, progress.clone()));
-        let request =
-            request(call, upload, route, credential).ok_or_else(|| not_sent(route, NotSent::BadCall))?;
+        let request = self.request(call, upload, route, credential)?;
         let until = || if streamed { progress.until(idle) } else { deadline };
-        let response = self.head(request, route, until).await?;
+        let response = self.head(request, route, credential, until).await?;
         StreamedAnswer::new(response, credential.scrubber(), idle, route.host())
     }
 
@@ -249,9 +262,16 @@ impl Gateway {
         &self,
         mut request: Request<Outgoing>,
         route: &Route,
+        credential: &Credential,
         until: impl Fn() -> Instant,
     ) -> Result<http::Response<Incoming>, UpstreamFailure> {
-        let client = if route.allow_private() { &self.0.private_too } else { &self.0.public_only };
+        let client = match credential.identity() {
+            Some(identity) => {
+                let client = identity.client(&self.0.config, route.allow_private());
+                client.ok_or_else(|| not_sent(route, NotSent::Tls))?
+            }
+            None => self.0.pools.of(route.allow_private()),
+        };
         let connection = capture_connection(&mut request);
         let mut sending = std::pin::pin!(client.request(request));
         loop {
@@ -270,46 +290,85 @@ impl Gateway {
     }
 }
 
-/// TLS as a client: trust is the operating system's certificate store, and the extra roots.
-pub(crate) fn tls(extra_roots: &[CertificateDer<'static>]) -> Result<rustls::ClientConfig, GatewayError> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()?;
-    let verifier = Arc::new(Verifier::new_with_extra_roots(extra_roots.iter().cloned(), provider)?);
-    // "Dangerous" is what rustls calls any verifier of one's own; this is the platform's.
-    Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
+pub(crate) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-/// The request as it goes out: what the description rendered, the gateway's own headers, the credential.
+/// TLS as a client: trust is the operating system's certificate store, and the extra roots.
+pub(crate) fn tls(extra_roots: &[CertificateDer<'static>]) -> Result<ClientConfig, GatewayError> {
+    Ok(trusting(extra_roots)?.with_no_client_auth())
+}
+
+/// The same for somebody who shows a certificate, and knows by whom the other side is certified, if `only` says so.
+pub(crate) fn tls_builder(
+    config: &GatewayConfig,
+    only: &[CertificateDer<'static>],
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, GatewayError> {
+    if only.is_empty() {
+        return trusting(&config.extra_roots);
+    }
+    let mut roots = RootCertStore::empty();
+    for root in only {
+        roots.add(root.clone())?;
+    }
+    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    Ok(builder.with_root_certificates(roots))
+}
+
+fn trusting(
+    extra_roots: &[CertificateDer<'static>],
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, GatewayError> {
+    let provider = provider();
+    let builder =
+        ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+    let verifier = Arc::new(Verifier::new_with_extra_roots(extra_roots.iter().cloned(), provider)?);
+    // "Dangerous" is what rustls calls any verifier of one's own; this is the platform's.
+    Ok(builder.dangerous().with_custom_certificate_verifier(verifier))
+}
+
+impl Gateway {
+    /// The request as it goes out: what the description rendered, the gateway's own headers, the credential.
+    fn request(
+        &self,
+        call: UpstreamCall,
+        upload: Option<(Upload, Duration, Progress)>,
+        route: &Route,
+        credential: &Credential,
+    ) -> Result<Request<Outgoing>, UpstreamFailure> {
+        let moment = self.0.config.moment.map(|moment| moment());
+        let made = match request(call, upload, route, credential, moment) {
+            Some(Ok(request)) => return Ok(request),
+            Some(Err(error)) => NotSent::Credential(error),
+            None => NotSent::BadCall,
+        };
+        Err(not_sent(route, made))
+    }
+}
+
+/// The request, where it fits the route.
 fn request(
     call: UpstreamCall,
     upload: Option<(Upload, Duration, Progress)>,
     route: &Route,
     credential: &Credential,
-) -> Option<Request<Outgoing>> {
+    moment: Option<Moment>,
+) -> Option<Result<Request<Outgoing>, CredentialError>> {
     if !route.serves(&call.origin) || call.streamed != upload.is_some() {
         return None;
     }
-    let uri = Uri::builder()
-        .scheme(route.scheme())
-        .authority(route.authority())
-        .path_and_query(target(credential.within_target(call.target))?)
-        .build()
-        .ok()?;
     let has_body = call.body.is_some();
-    let (body, length) = match upload {
+    let (body, length, whole) = match upload {
         Some((upload, idle, progress)) => {
             let length = upload.length();
-            (Outgoing::streamed(upload, idle, progress), length)
+            (Outgoing::streamed(upload, idle, progress), length, None)
         }
         None => {
             let body = Bytes::from(call.body.unwrap_or_default());
             let length = u64::try_from(body.len()).ok();
-            (Outgoing::whole(body), length)
+            (Outgoing::whole(body.clone()), length, Some(body))
         }
     };
     let mut request = Request::new(body);
-    *request.uri_mut() = uri;
     *request.method_mut() = method(call.method);
     let headers = request.headers_mut();
     headers.reserve(7 + call.headers.len());
@@ -333,8 +392,26 @@ fn request(
     {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
-    credential.inject(headers);
-    Some(request)
+    // Of what is sent: nothing is changed behind it.
+    let shown = match credential.show(Bare {
+        method: call.method.as_str(),
+        host: route.host(),
+        target: call.target,
+        headers,
+        body: whole.as_deref(),
+        moment,
+    }) {
+        Ok(shown) => shown,
+        Err(error) => return Some(Err(error)),
+    };
+    headers.extend(shown.headers);
+    *request.uri_mut() = Uri::builder()
+        .scheme(route.scheme())
+        .authority(route.authority())
+        .path_and_query(target(shown.target)?)
+        .build()
+        .ok()?;
+    Some(Ok(request))
 }
 
 /// The name of a header that may go on.
@@ -377,6 +454,9 @@ fn failure(route: &Route, error: &hyper_util::client::legacy::Error) -> Upstream
     if error.is_connect() {
         return not_sent(route, connect_failure(error));
     }
+    if is_about_identity(error) {
+        return unknown(route, None, Unknown::Identity);
+    }
     let malformed =
         sources(error).any(|cause| cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse));
     unknown(route, None, if malformed { Unknown::Malformed } else { Unknown::Disconnected })
@@ -384,6 +464,9 @@ fn failure(route: &Route, error: &hyper_util::client::legacy::Error) -> Upstream
 
 pub(crate) fn connect_failure(error: &(dyn Error + 'static)) -> NotSent {
     let mut reason = NotSent::Unreachable;
+    if is_about_identity(error) {
+        return NotSent::Identity;
+    }
     for cause in sources(error) {
         if let Some(dial) = cause.downcast_ref::<DialError>() {
             return match dial {
@@ -405,6 +488,26 @@ pub(crate) fn connect_failure(error: &(dyn Error + 'static)) -> NotSent {
         }
     }
     reason
+}
+
+/// Whether the other side said that it takes no client without a certificate, or not with this one.
+fn is_about_identity(error: &(dyn Error + 'static)) -> bool {
+    use rustls::AlertDescription as Alert;
+    sources(error).any(|cause| {
+        matches!(
+            cause.downcast_ref::<rustls::Error>(),
+            Some(rustls::Error::AlertReceived(
+                Alert::CertificateRequired
+                    | Alert::BadCertificate
+                    | Alert::UnsupportedCertificate
+                    | Alert::CertificateRevoked
+                    | Alert::CertificateExpired
+                    | Alert::CertificateUnknown
+                    | Alert::UnknownCA
+                    | Alert::AccessDenied
+            ))
+        )
+    })
 }
 
 /// The error and what it came from, with what an `io::Error` wraps (which its `source` leaves out).

@@ -1,14 +1,21 @@
-//! Turns a connection's secret into the one header or query member that carries it, and makes what takes it out of
+//! Turns a connection's secret into what is added to its requests: the one header or query member that carries it, a
+//! signature by it, or a certificate that is shown when the connection is made. And makes what takes it out of
 //! the answer again.
 //!
 //! Invariant: a secret that could end a header line, or that an upstream would read differently than written, is
-//! refused; nothing prints what was made of it.
+//! refused; what is signed is what is sent; nothing prints what was made of it.
 
+use crate::identity::Identity;
 use crate::scrub::Scrubber;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use placet_core::call::Auth;
 use placet_core::secret::Secret;
+use placet_core::signing::{
+    KeyError, Moment, SigningError, Unsigned,
+    aws::AwsKey,
+    scheme::{self, Scheme},
+};
 use std::fmt;
 use std::sync::Arc;
 
@@ -23,6 +30,7 @@ pub struct Credential(Arc<Prepared>);
 struct Prepared {
     carrier: Carrier,
     scrubber: Scrubber,
+    identity: Option<Identity>,
 }
 
 /// What carries the credential.
@@ -31,6 +39,31 @@ enum Carrier {
     Header(HeaderName, HeaderValue),
     /// `name=value`, encoded.
     Query(String),
+    /// A signature as the service describes it.
+    Scheme(Box<Scheme>, scheme::Key),
+    /// A signature of Signature Version 4.
+    Aws { key: AwsKey, region: String, service: String },
+    /// Nothing in the request itself.
+    Nothing,
+}
+
+/// A request as it goes out, but for its credential.
+pub(crate) struct Bare<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) host: &'a str,
+    pub(crate) target: String,
+    pub(crate) headers: &'a HeaderMap,
+    /// None where it is streamed.
+    pub(crate) body: Option<&'a [u8]>,
+    /// None where nobody tells the time.
+    pub(crate) moment: Option<Moment>,
+}
+
+/// What the credential makes of it.
+pub(crate) struct Shown {
+    pub(crate) target: String,
+    /// Marked sensitive.
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// Why a secret can't be used as a service's credential. Says nothing of the secret itself.
@@ -53,6 +86,18 @@ pub enum CredentialError {
     /// A basic credential without a user name, or with one that can't be.
     #[error("the connection has no user name that `basic` can carry: give it `username`, without a colon")]
     Username,
+    /// No key to sign with.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// This request can't be signed.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
+    /// Nobody tells when a signature is made.
+    #[error("requests can't be signed here: this server has no clock for them")]
+    Timeless,
+    /// No certificate to show.
+    #[error("the connection's client certificate can't be used: {0}")]
+    Certificate(&'static str),
 }
 
 impl Credential {
@@ -61,51 +106,79 @@ impl Credential {
     /// # Errors
     /// [`CredentialError`] where the secret or the header can't be used.
     pub fn new(auth: &Auth, secret: &Secret) -> Result<Self, CredentialError> {
-        let bytes = secret.expose();
-        let inner_space = match auth {
-            Auth::Bearer | Auth::Oauth2(_) => false,
-            Auth::Basic { .. } | Auth::Query { .. } | Auth::Header { .. } => true,
-        };
-        match bytes {
-            [] => return Err(CredentialError::Empty),
-            _ if bytes.len() > MAX_SECRET => return Err(CredentialError::TooLong),
-            [b' ', ..] | [.., b' '] => return Err(CredentialError::Unprintable),
-            _ => {}
-        }
-        if !bytes.iter().all(|&b| b.is_ascii_graphic() || (inner_space && b == b' ')) {
-            return Err(CredentialError::Unprintable);
-        }
-        let mut forms = Vec::new();
-        let carrier = match auth {
-            // Of the latter the secret is the access token.
-            Auth::Bearer | Auth::Oauth2(_) => header(AUTHORIZATION, &[b"Bearer ", bytes].concat())?,
-            Auth::Header { name } => header(header_name(name)?, bytes)?,
-            Auth::Basic { username } => {
-                let username = username.as_deref().filter(|name| Auth::is_username(name));
-                let pair = [username.ok_or(CredentialError::Username)?.as_bytes(), b":", bytes].concat();
-                let encoded = STANDARD.encode(&pair);
-                forms = vec![[b"Basic ", encoded.as_bytes()].concat(), encoded.clone().into_bytes(), pair];
-                header(AUTHORIZATION, format!("Basic {encoded}").as_bytes())?
+        let of = |(carrier, scrubber)| Self(Arc::new(Prepared { carrier, scrubber, identity: None }));
+        match auth {
+            Auth::Hmac(scheme) => {
+                let key = scheme.key(secret)?;
+                let scrubber = Scrubber::of_all(key.secrets());
+                Ok(of((Carrier::Scheme(scheme.clone(), key), scrubber)))
             }
-            Auth::Query { name } => Carrier::Query(format!("{name}={}", percent_encoded(bytes))),
+            Auth::AwsSigv4 { region, service } => {
+                let key = AwsKey::from_secret(secret)?;
+                let scrubber = Scrubber::of_all(key.secrets());
+                let (region, service) = (region.clone(), service.clone());
+                Ok(of((Carrier::Aws { key, region, service }, scrubber)))
+            }
+            Auth::Mtls(mtls) => {
+                let (identity, beside) = Identity::open(mtls, secret)?;
+                let (carrier, scrubber) = match (&mtls.beside, beside) {
+                    (Some(auth), Some(secret)) => carried(auth, &secret)?,
+                    // Its upstream never has the key, so that no answer can.
+                    (None, None) => (Carrier::Nothing, Scrubber::of_all([])),
+                    (Some(_), None) => {
+                        return Err(CredentialError::Certificate(
+                            "`secret`, which is shown beside it, is missing",
+                        ));
+                    }
+                    (None, Some(_)) => {
+                        return Err(CredentialError::Certificate("the service takes no `secret` beside it"));
+                    }
+                };
+                Ok(Self(Arc::new(Prepared { carrier, scrubber, identity: Some(identity) })))
+            }
+            _ => Ok(of(carried(auth, secret)?)),
+        }
+    }
+
+    /// What is added to a request.
+    pub(crate) fn show(&self, bare: Bare<'_>) -> Result<Shown, CredentialError> {
+        let Bare { method, host, mut target, headers, body, moment } = bare;
+        let signed = match &self.0.carrier {
+            Carrier::Nothing => return Ok(Shown { target, headers: Vec::new() }),
+            Carrier::Header(name, value) => {
+                return Ok(Shown { target, headers: vec![(name.clone(), value.clone())] });
+            }
+            Carrier::Query(member) => {
+                target.push(if target.contains('?') { '&' } else { '?' });
+                target.push_str(member);
+                return Ok(Shown { target, headers: Vec::new() });
+            }
+            signer @ (Carrier::Scheme(..) | Carrier::Aws { .. }) => {
+                let moment = moment.ok_or(CredentialError::Timeless)?;
+                let mut listed = Vec::with_capacity(headers.len());
+                for (name, value) in headers {
+                    let value = value.to_str().map_err(|_| SigningError::Target)?;
+                    listed.push((name.as_str(), value));
+                }
+                let request = Unsigned { method, host, target: &target, headers: &listed, body };
+                match signer {
+                    Carrier::Scheme(scheme, key) => scheme.sign(key, &request, moment)?,
+                    Carrier::Aws { key, region, service } => key.sign(&request, region, service, moment)?,
+                    _ => return Err(CredentialError::Timeless),
+                }
+            }
         };
-        Ok(Self(Arc::new(Prepared { carrier, scrubber: Scrubber::with_forms(secret, forms) })))
+        let headers = signed.headers.iter().map(|(name, value)| {
+            let mut value = HeaderValue::from_str(value).map_err(|_| CredentialError::Unprintable)?;
+            value.set_sensitive(true);
+            Ok((header_name(name)?, value))
+        });
+        Ok(Shown { headers: headers.collect::<Result<_, CredentialError>>()?, target: signed.target })
     }
 
-    /// Adds the header that carries it, if one does.
-    pub(crate) fn inject(&self, headers: &mut HeaderMap) {
-        if let Carrier::Header(name, value) = &self.0.carrier {
-            headers.insert(name.clone(), value.clone());
-        }
-    }
-
-    /// The target with the query member that carries it, if one does.
-    pub(crate) fn within_target(&self, mut target: String) -> String {
-        if let Carrier::Query(member) = &self.0.carrier {
-            target.push(if target.contains('?') { '&' } else { '?' });
-            target.push_str(member);
-        }
-        target
+    /// The certificate that is shown when the connection is made.
+    pub(crate) fn identity(&self) -> Option<&Identity> {
+        self.0.identity.as_ref()
     }
 
     pub(crate) fn scrubber(&self) -> &Scrubber {
@@ -118,8 +191,42 @@ impl fmt::Debug for Credential {
         match &self.0.carrier {
             Carrier::Header(name, _) => write!(f, "Credential({name}: …)"),
             Carrier::Query(_) => f.write_str("Credential(?…)"),
+            Carrier::Scheme(..) | Carrier::Aws { .. } => f.write_str("Credential(signs)"),
+            Carrier::Nothing => f.write_str("Credential(certificate)"),
         }
     }
+}
+
+/// What carries a secret as it is, and what finds it.
+fn carried(auth: &Auth, secret: &Secret) -> Result<(Carrier, Scrubber), CredentialError> {
+    let bytes = secret.expose();
+    let inner_space = !matches!(auth, Auth::Bearer | Auth::Oauth2(_));
+    match bytes {
+        [] => return Err(CredentialError::Empty),
+        _ if bytes.len() > MAX_SECRET => return Err(CredentialError::TooLong),
+        [b' ', ..] | [.., b' '] => return Err(CredentialError::Unprintable),
+        _ => {}
+    }
+    if !bytes.iter().all(|&b| b.is_ascii_graphic() || (inner_space && b == b' ')) {
+        return Err(CredentialError::Unprintable);
+    }
+    let mut forms = Vec::new();
+    let carrier = match auth {
+        // Of the latter the secret is the access token.
+        Auth::Bearer | Auth::Oauth2(_) => header(AUTHORIZATION, &[b"Bearer ", bytes].concat())?,
+        Auth::Header { name } => header(header_name(name)?, bytes)?,
+        Auth::Basic { username } => {
+            let username = username.as_deref().filter(|name| Auth::is_username(name));
+            let pair = [username.ok_or(CredentialError::Username)?.as_bytes(), b":", bytes].concat();
+            let encoded = STANDARD.encode(&pair);
+            forms = vec![[b"Basic ", encoded.as_bytes()].concat(), encoded.clone().into_bytes(), pair];
+            header(AUTHORIZATION, format!("Basic {encoded}").as_bytes())?
+        }
+        Auth::Query { name } => Carrier::Query(format!("{name}={}", percent_encoded(bytes))),
+        // These are no secrets that could be carried.
+        Auth::Hmac(_) | Auth::AwsSigv4 { .. } | Auth::Mtls(_) => return Err(CredentialError::Unprintable),
+    };
+    Ok((carrier, Scrubber::with_forms(secret, forms)))
 }
 
 fn header(name: HeaderName, value: &[u8]) -> Result<Carrier, CredentialError> {

@@ -77,7 +77,17 @@ impl Scrubber {
         Self(Arc::new(match secret.len() {
             0 => Forms::None,
             1..SHORT => Forms::Whole([whole_forms(secret), whole].concat()),
-            _ => Forms::Anywhere(Box::new(Anywhere::new(secret))),
+            _ => Forms::Anywhere(Box::new(Anywhere::of(&[secret]))),
+        }))
+    }
+
+    /// One that finds each of several, none of which is short; one that finds nothing where there are none.
+    pub(crate) fn of_all<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Self {
+        let secrets: Vec<&[u8]> = secrets.into_iter().map(Secret::expose).collect();
+        Self(Arc::new(if secrets.is_empty() {
+            Forms::None
+        } else {
+            Forms::Anywhere(Box::new(Anywhere::of(&secrets)))
         }))
     }
 
@@ -161,14 +171,14 @@ impl fmt::Debug for Scrubber {
 }
 
 impl Anywhere {
-    fn new(secret: &[u8]) -> Self {
-        let needles = needles(secret);
+    fn of(secrets: &[&[u8]]) -> Self {
+        let needles: Vec<Needle> = secrets.iter().flat_map(|secret| needles(secret)).collect();
         let automaton = AhoCorasick::builder()
             .ascii_case_insensitive(true)
             .match_kind(MatchKind::Standard)
             .build(needles.iter().map(|needle| &needle.bytes))
             .ok();
-        let has_space = secret.contains(&b' ');
+        let has_space = secrets.iter().any(|secret| secret.contains(&b' '));
         let mut starts = [false; 256];
         let firsts = needles.iter().filter_map(|needle| needle.bytes.first());
         let firsts = firsts.flat_map(|b| [b.to_ascii_lowercase(), b.to_ascii_uppercase()]);

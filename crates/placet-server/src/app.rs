@@ -6,7 +6,7 @@ use crate::{
     api::{detail_types, scopes::Known},
     bearer::Bearers,
     clock::Clock,
-    connections::Connections,
+    connections::{Connections, SecretSource},
     intent::Judge,
     keys::LookUps,
     mtls::MutualTls,
@@ -100,6 +100,8 @@ pub struct Config {
     pub providers: Providers,
     /// Tells whether actions fit their purpose, where there is one.
     pub judge: Option<Judge>,
+    /// Reads secrets of connections that are kept elsewhere.
+    pub secrets_elsewhere: Arc<dyn SecretSource>,
 }
 
 /// A running server's parts.
@@ -136,6 +138,8 @@ pub struct App {
     pub providers: Providers,
     /// Tells whether actions fit their purpose.
     pub judge: Option<Judge>,
+    /// Reads secrets of connections that are kept elsewhere.
+    pub secrets_elsewhere: Arc<dyn SecretSource>,
     /// Policies and services, compiled; swapped whole when one changes.
     pub rules: ArcSwap<Rules>,
     /// Held while policies or services change, so that the pair is always checked against what is live.
@@ -219,6 +223,7 @@ impl App {
             foreign: config.foreign,
             providers: config.providers,
             judge: config.judge,
+            secrets_elsewhere: config.secrets_elsewhere,
             rules: ArcSwap::from_pointee(rules),
             rules_change: Mutex::new(()),
             reloading: Mutex::new(()),

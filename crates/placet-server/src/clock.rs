@@ -3,6 +3,7 @@
 use aws_lc_rs::rand;
 use placet_core::{
     id::{Id, Kind},
+    signing::Moment,
     time::Timestamp,
 };
 use std::{
@@ -51,6 +52,11 @@ pub fn entropy<const N: usize>() -> [u8; N] {
         std::process::abort();
     }
     bytes
+}
+
+/// At what a request to an upstream is signed.
+pub fn moment() -> Moment {
+    Moment { now: Clock::System.now(), nonce: entropy() }
 }
 
 /// A new id, made at `now`.

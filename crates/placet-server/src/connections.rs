@@ -6,8 +6,10 @@
 //!
 //! Invariant: a credential leaves the vault only into a [`Credential`], for the gateway.
 
+mod elsewhere;
 mod token;
 
+pub use elsewhere::{Nowhere, SecretSource, check, refused};
 pub use token::{Renewals, freshen};
 
 use crate::{app::App, clock, problem::Problem};
@@ -18,7 +20,10 @@ use placet_core::{
     refusal::{Code, Reason},
     seal::{Aad, SealEntropy, Sealed},
     secret::Secret,
-    service::oauth::{Access, Kept},
+    service::{
+        oauth::{Access, Kept},
+        reference::Reference,
+    },
 };
 use placet_gateway::Credential;
 use placet_store::{
@@ -48,6 +53,8 @@ pub struct LiveConnection {
     pub credential: Option<Credential>,
     /// The access token that it was made of, where it is one.
     pub access: Option<Access>,
+    /// Where its secret is, where that is not here.
+    pub reference: Option<Reference>,
 }
 
 /// The connections of each service, as last read.
@@ -57,6 +64,7 @@ pub struct Connections {
     services: Cache<String, (u64, Option<Arc<str>>)>,
     generation: AtomicU64,
     renewals: Renewals,
+    elsewhere: elsewhere::Elsewhere,
 }
 
 impl Default for Connections {
@@ -66,6 +74,7 @@ impl Default for Connections {
             services: Cache::new(4096),
             generation: AtomicU64::new(0),
             renewals: Renewals::default(),
+            elsewhere: elsewhere::Elsewhere::default(),
         }
     }
 }
@@ -120,7 +129,7 @@ pub async fn reach(
     if !live.is_usable() {
         return Err(waits_for_its_owner());
     }
-    Ok(Picked { all, index })
+    Ok(Picked { all, index, own: None })
 }
 
 /// Every connection of `service` that the chain's grant reaches and that can be used.
@@ -152,7 +161,7 @@ pub async fn by_id(
     let all = of_service(app, service, auth).await?;
     let usable = |live: &LiveConnection| live.connection.id == id && live.is_usable();
     let index = all.iter().position(usable);
-    Ok(index.map(|index| Picked { all, index }))
+    Ok(index.map(|index| Picked { all, index, own: None }))
 }
 
 /// The service of the connection with this name or id, whoever may reach it.
@@ -184,6 +193,15 @@ pub async fn service_of(app: &App, asked: &str) -> Result<Option<Arc<str>>, Prob
 pub struct Picked {
     all: Arc<Vec<LiveConnection>>,
     index: usize,
+    /// What was read elsewhere for it.
+    own: Option<Credential>,
+}
+
+impl Picked {
+    /// Ready to inject; none where the secret can't be used.
+    pub fn credential(&self) -> Option<&Credential> {
+        self.own.as_ref().or(self.credential.as_ref())
+    }
 }
 
 impl std::ops::Deref for Picked {
@@ -209,7 +227,7 @@ fn waits_for_its_owner() -> Problem {
 impl LiveConnection {
     /// Whether its owner has nothing to do first. A token that it needs may still have to be asked for ([`freshen`]).
     fn is_usable(&self) -> bool {
-        let renewable = matches!(self.connection.auth, Auth::Oauth2(_));
+        let renewable = matches!(self.connection.auth, Auth::Oauth2(_)) || self.reference.is_some();
         self.connection.state == ConnectionState::Active && (self.credential.is_some() || renewable)
     }
 }
@@ -253,6 +271,11 @@ async fn of_service(app: &App, service: &str, auth: &Auth) -> Result<Arc<Vec<Liv
         .map(|(connection, version, sealed)| {
             let secret = sealed.and_then(|(generation, sealed)| open(app, &connection, generation, &sealed));
             let auth = auth.for_connection(&connection.auth);
+            // What is sealed says where, too: nobody who can only write to the store can have another place read.
+            let reference = connection.reference.clone();
+            let reference =
+                reference.filter(|at| secret.as_ref().is_some_and(|sealed| at.is_sealed_as(sealed)));
+            let secret = secret.filter(|_| connection.reference.is_none());
             let (secret, access) = match &auth {
                 Some(Auth::Oauth2(_)) => {
                     let access = secret.as_ref().and_then(Kept::from_secret).and_then(|kept| kept.access);
@@ -261,7 +284,7 @@ async fn of_service(app: &App, service: &str, auth: &Auth) -> Result<Arc<Vec<Liv
                 _ => (secret, None),
             };
             let credential = auth.zip(secret).and_then(|(auth, secret)| Credential::new(&auth, &secret).ok());
-            LiveConnection { connection, version, credential, access }
+            LiveConnection { connection, version, credential, access, reference }
         })
         .collect();
     let live = Arc::new(live);

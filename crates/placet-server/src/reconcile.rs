@@ -288,7 +288,7 @@ async fn ask(app: &App, action: &StoredAction) -> Result<Asked, Problem> {
         // Without a token nothing is asked, and it stays unknown.
         _ = connections::freshen(app, picked, auth, live.service.allow_private()).await;
     }
-    let credential = picked.as_ref().and_then(|picked| picked.credential.as_ref());
+    let credential = picked.as_ref().and_then(connections::Picked::credential);
     let answer = match credential {
         Some(credential) => {
             let deadline = tokio::time::Instant::from_std(Instant::now() + ASKED_FOR);

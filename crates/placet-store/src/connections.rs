@@ -16,6 +16,7 @@ use crate::{
 use placet_core::{
     call::Auth,
     id::{AgentId, ConnectionId, UserId},
+    service::reference::Reference,
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -145,6 +146,8 @@ pub struct Connection {
     pub created: Timestamp,
     /// Who made it: a user's id, or `admin-token`.
     pub made_by: String,
+    /// Where its secret is, where that is not here: what is sealed says the same.
+    pub reference: Option<Reference>,
 }
 
 impl Connection {
@@ -164,6 +167,8 @@ struct Document {
     auth: Auth,
     created: Timestamp,
     made_by: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reference: Option<Reference>,
 }
 
 /// Stores a new connection with its sealed secret.
@@ -390,12 +395,12 @@ pub fn reseal(tx: &mut Tx<'_>, id: ConnectionId, old: &[u8], new: &[u8]) -> Resu
 }
 
 fn rest(connection: &Connection) -> Result<String, Fault> {
-    let Connection { auth, created, made_by, .. } = connection.clone();
-    document::write(&Document { auth, created, made_by })
+    let Connection { auth, created, made_by, reference, .. } = connection.clone();
+    document::write(&Document { auth, created, made_by, reference })
 }
 
 fn read(row: &Row<'_>) -> Result<Connection, Fault> {
-    let Document { auth, created, made_by } = row.json(7)?;
+    let Document { auth, created, made_by, reference } = row.json(7)?;
     let state = document::state(&row.text(6)?)?;
     // Those that were parked before reasons were kept were parked by their service.
     let attention = match (state, row.optional_text(8)?) {
@@ -415,6 +420,7 @@ fn read(row: &Row<'_>) -> Result<Connection, Fault> {
         attention,
         created,
         made_by,
+        reference,
     })
 }
 

@@ -3,8 +3,8 @@
 //! Secrets come from here or from standard input and never from flags, which every process of the machine can see;
 //! that is why these are not read by the parser of the flags.
 
-use placet_core::secret::Secret;
-use std::path::PathBuf;
+use placet_core::{secret::Secret, service::reference::ENV_PREFIX};
+use std::{collections::HashMap, path::PathBuf};
 
 /// What the environment says.
 #[derive(Debug, Clone, Default)]
@@ -46,6 +46,32 @@ impl Environment {
 /// A secret that an operator's file says is in this variable.
 pub(crate) fn secret(name: &str) -> Option<Secret> {
     text(name).filter(|value| !value.is_empty()).map(Secret::new)
+}
+
+/// The secrets of connections that are kept in the environment, by the names of their variables.
+pub(crate) fn connection_secrets() -> HashMap<String, Secret> {
+    let all = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    all.filter(|(name, value)| name.starts_with(ENV_PREFIX) && !value.is_empty())
+        .map(|(name, value)| (name, Secret::new(value.into_encoded_bytes())))
+        .collect()
+}
+
+/// What a program of the operator's needs of the environment, and nothing else of it: this server's own secrets may be there.
+pub(crate) fn of_programs() -> impl Iterator<Item = (&'static str, String)> {
+    [
+        "PATH",
+        "HOME",
+        "USER",
+        "LOGNAME",
+        "LANG",
+        "LC_ALL",
+        "TZ",
+        "TMPDIR",
+        "XDG_CONFIG_HOME",
+        "XDG_RUNTIME_DIR",
+    ]
+    .into_iter()
+    .filter_map(|name| Some((name, text(name)?)))
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]

@@ -14,7 +14,8 @@ use placet_gateway::{FetchConfig, Gateway, GatewayConfig, GatewayError};
 use placet_identity::{Authorities, Foreign, Providers};
 use placet_server::{
     app::{App, Config},
-    clock::Clock,
+    clock::{self, Clock},
+    connections::{Nowhere, SecretSource},
     intent::Judge,
     jobs::{self, Jobs},
     mtls::{self, Live, listener::Identity},
@@ -85,6 +86,8 @@ pub(crate) struct Front {
     pub(crate) policies: Option<Followed>,
     /// Tells whether actions fit their purpose.
     pub(crate) judge: Option<Judge>,
+    /// Reads secrets of connections that are kept elsewhere.
+    pub(crate) secrets_elsewhere: Arc<dyn SecretSource>,
 }
 
 /// Where clients show certificates.
@@ -111,6 +114,7 @@ impl Default for Front {
             client_rate: 10_000,
             policies: None,
             judge: None,
+            secrets_elsewhere: Arc::new(Nowhere),
         }
     }
 }
@@ -141,7 +145,7 @@ pub(crate) async fn start(
 ) -> Result<Running, Failure> {
     let address = listener.local_addr().map_err(|error| Failure::start(error.to_string()))?;
     let base_url = base_url(address);
-    let Front { issuer, forwarded_by, mutual_tls, client_rate, policies, judge } = front;
+    let Front { issuer, forwarded_by, mutual_tls, client_rate, policies, judge, secrets_elsewhere } = front;
     let (mtls_listener, mutual_tls, files) = match mutual_tls {
         Some(MutualTls { listener, url, authorities, header, files }) => {
             let bound = listener.as_ref().map(|(listener, _)| listener.local_addr()).transpose();
@@ -170,7 +174,7 @@ pub(crate) async fn start(
     let unusable = |error: GatewayError| Failure::start(format!("TLS can't be set up: {error}"));
     let providers = Providers::new(outside.documents.clone()).map_err(unusable)?;
     let foreign = Foreign::new(outside.documents).map_err(unusable)?;
-    let gateway = Gateway::new(outside.gateway);
+    let gateway = Gateway::new(GatewayConfig { moment: Some(clock::moment), ..outside.gateway });
     let gateway =
         gateway.map_err(|error| Failure::start(format!("requests to upstreams can't be set up: {error}")))?;
     let config = Config {
@@ -191,6 +195,7 @@ pub(crate) async fn start(
         foreign,
         providers,
         judge,
+        secrets_elsewhere,
     };
     let app = App::start(config, store, gateway).await;
     let app = app.map_err(|error| Failure::start(format!("what is stored can't be used: {error}")))?;

@@ -7,6 +7,7 @@
 pub(crate) mod certificates;
 mod mutual_tls;
 pub(crate) mod policies;
+mod secrets;
 mod spans;
 
 use crate::{
@@ -21,6 +22,7 @@ use crate::{
 use clap::Args;
 use mutual_tls::MutualTls;
 use placet_gateway::{CertificateDer, FetchConfig, GatewayConfig};
+use secrets::SecretPlaces;
 use serde_json::json;
 use spans::{Idle, Kept, Retry};
 use std::{
@@ -105,6 +107,8 @@ pub(crate) struct Serve {
     forwarded_by: Vec<IpAddr>,
     #[command(flatten)]
     mutual_tls: MutualTls,
+    #[command(flatten)]
+    secret_places: SecretPlaces,
     /// A directory with policies (.yaml, .yml, .json) that are put in force whenever one of them changes; a bad file
     /// changes nothing
     #[arg(long, value_name = "DIR")]
@@ -135,6 +139,7 @@ impl Serve {
                 .as_deref()
                 .map(|path| judge_file::open(path, &extra_roots))
                 .transpose()?,
+            secrets_elsewhere: self.secret_places.open(&extra_roots)?,
         };
         let pages_url = self.pages_url.as_deref().map(checked_origin).transpose()?;
         let vault = context.vault_keys(self.vault_key_file.as_deref());

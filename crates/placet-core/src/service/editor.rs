@@ -84,6 +84,25 @@ fn auth() -> Value {
             "resource": key("Whom the token is for (RFC 8707).", json!("https://api.example"), text()),
             "audience": key("Whom the token is for, where the server calls that so.", json!("https://api.example"), text()),
         })),
+        with("hmac", "As a signature of every request by the secret, which is not sent.", &["type", "sign"], json!({
+            "digest": key("With which digest it is signed.", json!("sha512"), json!({"enum": ["sha256", "sha512"]})),
+            "key": key("How the key is written where people get it.", json!("base64"), json!({"enum": ["text", "base64", "hex"]})),
+            "sign": key("What is signed; `{path}`, `{query}`, `{body}`, `{timestamp}` and so on are parts of the request.",
+                json!("{timestamp}{method}{target}{body}"), text()),
+            "encoding": key("How the signature is written.", json!("base64"), json!({"enum": ["hex", "base64", "base64url"]})),
+            "timestamp": key("How the time is written.", json!("milliseconds"), json!({"enum": ["seconds", "milliseconds", "iso8601"]})),
+            "headers": key("Headers that are added.", json!({"X-Signature": "{signature}"}), headers()),
+            "query": key("Members that are added to the query, in this order.", json!({"signature": "{signature}"}), headers()),
+        })),
+        with("aws_sigv4", "As a signature of every request by AWS Signature Version 4.", &["type", "region", "service"], json!({
+            "region": key("The region.", json!("eu-central-1"), text()),
+            "service": key("The service, as the vendor calls it.", json!("s3"), text()),
+        })),
+        with("mtls", "As a client certificate.", &["type"], json!({
+            "ca": key("The authorities (PEM) that the service is certified by, and no others.",
+                json!("-----BEGIN CERTIFICATE-----\n…"), text()),
+            "beside": key("What else is shown in each request.", json!({"type": "bearer"}), json!({"$ref": "#/properties/auth"})),
+        })),
     ]})
 }
 

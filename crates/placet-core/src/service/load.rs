@@ -9,6 +9,7 @@ use super::{
     paging,
     resolve::{self, Around},
     schema::ParamsSchema,
+    signed,
     template::TemplateError,
 };
 use crate::{
@@ -75,8 +76,10 @@ fn read(map: &MapReading<'_>, report: &Report) -> Option<Service> {
     {
         map.report().error(at, "the header that carries the credential can't be among constant `headers`");
     }
-    if let (Some(Auth::Query { name }), Some(actions)) = (&auth, &actions) {
-        check_member(map, name, actions);
+    if let (Some(auth), Some(actions)) = (&auth, &actions) {
+        auth.members().into_iter().for_each(|name| check_member(map, name, actions));
+        let https = base.as_ref().is_none_or(|(origin, _)| origin.starts_with("https://"));
+        signed::check(map, auth, actions, https);
     }
     if let (Some(auth), Some(actions), Some(at)) = (&auth, &actions, map.key_position("auth")) {
         for (action, member) in
@@ -189,8 +192,8 @@ fn split_url(text: &str) -> Result<(&str, String, String), &'static str> {
     Ok((scheme, authority.to_ascii_lowercase(), path.to_owned()))
 }
 
-fn auth(it: &Reading<'_>) -> Option<Auth> {
-    const SUPPORTED: &[&str] = &["bearer", "basic", "query", "header", "oauth2"];
+pub(super) fn auth(it: &Reading<'_>) -> Option<Auth> {
+    const SUPPORTED: &[&str] = &["bearer", "basic", "query", "header", "oauth2", "hmac", "aws_sigv4", "mtls"];
     let map = it.map()?;
     match map.required("type")?.one_of(SUPPORTED)? {
         "bearer" => {
@@ -207,12 +210,17 @@ fn auth(it: &Reading<'_>) -> Option<Auth> {
         }
         "query" => {
             map.finish(&["type", "name"]);
-            member_name(&map.required("name")?)
+            let it = map.required("name")?;
+            Some(Auth::Query { name: member_name(&it, it.string()?)? })
         }
         "oauth2" => oauth(&map),
+        "hmac" => signed::scheme(&map),
+        "aws_sigv4" => signed::aws(&map),
+        "mtls" => signed::mtls(&map),
         _ => {
             map.finish(&["type", "name"]);
-            header_name(&map.required("name")?)
+            let it = map.required("name")?;
+            Some(Auth::Header { name: header_name(&it, it.string()?)? })
         }
     }
 }
@@ -263,8 +271,7 @@ fn username(it: &Reading<'_>) -> Option<String> {
     Some(text.to_owned())
 }
 
-fn member_name(it: &Reading<'_>) -> Option<Auth> {
-    let text = it.string()?;
+pub(super) fn member_name(it: &Reading<'_>, text: &str) -> Option<String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     if text.is_empty() || text.len() > 64 || !text.bytes().all(plain) {
         it.error(format!(
@@ -273,7 +280,7 @@ fn member_name(it: &Reading<'_>) -> Option<Auth> {
         ));
         return None;
     }
-    Some(Auth::Query { name: text.to_owned() })
+    Some(text.to_owned())
 }
 
 /// A parameter beside the credential of the same name would be one that an upstream could take for it. Some read
@@ -307,7 +314,7 @@ fn check_member(map: &MapReading<'_>, member: &str, actions: &BTreeMap<ActionNam
     }
 }
 
-fn header_name(it: &Reading<'_>) -> Option<Auth> {
+pub(super) fn header_name(it: &Reading<'_>, text: &str) -> Option<String> {
     /// Headers that frame the message or that the gateway itself sets.
     const RESERVED: &[&str] = &[
         "connection",
@@ -321,7 +328,6 @@ fn header_name(it: &Reading<'_>) -> Option<Auth> {
         "transfer-encoding",
         "upgrade",
     ];
-    let text = it.string()?;
     // RFC 9110 §5.6.2.
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if text.is_empty() || text.len() > 128 || !text.bytes().all(token) {
@@ -333,7 +339,7 @@ fn header_name(it: &Reading<'_>) -> Option<Auth> {
         it.error(format!("{} can't carry a credential", quoted(text)));
         return None;
     }
-    Some(Auth::Header { name })
+    Some(name)
 }
 
 fn actions(it: &Reading<'_>, slash: bool, report: &Report) -> Option<BTreeMap<ActionName, ServiceAction>> {

@@ -287,5 +287,6 @@ pub(super) fn sent(own: &mut Vec<(String, String)>, common: &[(String, String)],
 
 /// Whether a constant header is the one that carries the credential.
 pub(super) fn carries(headers: &[(String, String)], auth: &Auth) -> bool {
-    matches!(auth, Auth::Header { name } if headers.iter().any(|(header, _)| header == name))
+    let carried = auth.headers();
+    headers.iter().any(|(header, _)| carried.contains(&header.as_str()))
 }

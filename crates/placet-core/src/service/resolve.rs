@@ -612,8 +612,9 @@ fn not_a_name(text: &str) -> String {
 
 /// The member of a lookup's query that an upstream could take for the credential.
 pub(super) fn beside_credential<'a>(action: &'a ServiceAction, auth: &Auth) -> Option<&'a str> {
-    let Auth::Query { name } = auth else { return None };
-    action.resolve.iter().flat_map(Lookup::members).find(|member| member.eq_ignore_ascii_case(name))
+    let carried = auth.members();
+    let is_carried = |member: &str| carried.iter().any(|name| member.eq_ignore_ascii_case(name));
+    action.resolve.iter().flat_map(Lookup::members).find(|member| is_carried(member))
 }
 
 #[cfg(test)]

@@ -361,7 +361,7 @@ actions:
 "), @r#"
     Error 2:10 `Shop` is no service name: a letter `a-z`, then `a-z`, `0-9`, `_` and `-`, at most 64
     Error 3:11 `base_url` is refused: it holds no user name or password; the credential belongs to a connection
-    Error 4:14 `type` must be one of `bearer`, `basic`, `query`, `header`, `oauth2`, not `digest`
+    Error 4:14 `type` must be one of `bearer`, `basic`, `query`, `header`, `oauth2`, `hmac`, `aws_sigv4`, `mtls`, not `digest`
     Error 5:1 unknown key `allow_privat` (did you mean `allow_private`?)
     Error 6:1 unknown key `stream`
     Warning 8:3 `orders.read` has no `effect`; it counts as `money` (state `read`, `write`, `delete` or `money`)

@@ -9,10 +9,12 @@
 
 mod addresses;
 mod fetching;
+mod identity;
 mod injection;
 mod responses;
 mod scrubbing;
 mod sending;
+mod signing;
 mod streaming;
 mod tls;
 mod upstream;

@@ -223,6 +223,7 @@ async fn serve(directory: &Path) -> Served {
         foreign: placet_identity::Foreign::new(placet_gateway::FetchConfig::default()).unwrap(),
         providers: placet_identity::Providers::new(placet_gateway::FetchConfig::default()).unwrap(),
         judge: None,
+        secrets_elsewhere: Arc::new(placet_server::connections::Nowhere),
     };
     let gateway = Gateway::new(GatewayConfig::default()).unwrap();
     let app = App::start(config, store.clone(), gateway).await.unwrap();

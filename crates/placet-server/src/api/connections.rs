@@ -28,7 +28,7 @@ use placet_core::{
     record::{EntryType, Envelope},
     refusal::Code,
     secret::Secret,
-    service::oauth::Kept,
+    service::{oauth::Kept, reference::Reference},
     user::ADMINISTRATOR,
 };
 use placet_gateway::Credential;
@@ -65,7 +65,8 @@ pub(crate) struct NewConnection {
 struct NewAuth {
     #[serde(rename = "type")]
     kind: String,
-    secret: Option<String>,
+    /// A text; an object, where a credential has several parts; or where it is kept, as a [`Reference`].
+    secret: Option<Value>,
     name: Option<String>,
     username: Option<String>,
     client_id: Option<String>,
@@ -88,7 +89,7 @@ pub(crate) async fn create(
     let unknown = || invalid(format!("there is no service `{}`", new.service));
     let live = rules.services.get(&new.service).ok_or_else(unknown)?;
     // A token is asked for of somebody else, who may take their time: nobody else waits for that.
-    let (auth, secret) = taken(&app, live, new.auth).await?;
+    let Taken { auth, kept, reference, warnings } = taken(&app, &caller, live, new.auth).await?;
     // While it is held the service stays what the secret was checked against.
     let _changing = app.rules_change.lock().await;
     unchanged(&app, live)?;
@@ -105,11 +106,12 @@ pub(crate) async fn create(
         attention: None,
         created: now,
         made_by,
+        reference,
     };
-    insert(&app, source, live, &connection, &secret).await?;
+    insert(&app, source, live, &connection, &kept).await?;
     app.connections.changed();
     let mut answer = shown(&connection);
-    answer.insert("warnings".into(), warnings(&secret));
+    answer.insert("warnings".into(), warnings);
     Ok((StatusCode::CREATED, Json(answer)).into_response())
 }
 
@@ -204,10 +206,28 @@ fn unchanged(app: &App, live: &LiveService) -> Result<(), Problem> {
     ))
 }
 
+/// What was taken of somebody who gave a credential.
+struct Taken {
+    auth: Auth,
+    /// What is sealed.
+    kept: Secret,
+    /// Where the secret is, where that is not here.
+    reference: Option<Reference>,
+    warnings: Value,
+}
+
 /// How the connection authenticates, and what is kept of it. A token is asked for at once: what doesn't work is found by
 /// who gives it, and not by an agent.
-async fn taken(app: &App, live: &LiveService, new: NewAuth) -> Result<(Auth, Secret), Problem> {
-    let Auth::Oauth2(server) = live.service.auth() else { return accepted(live.service.auth(), new) };
+async fn taken(app: &App, caller: &Caller, live: &LiveService, mut new: NewAuth) -> Result<Taken, Problem> {
+    let Auth::Oauth2(server) = live.service.auth() else {
+        let Some(reference) = referred(&mut new)? else {
+            let (auth, kept) = accepted(live.service.auth(), new)?;
+            let warnings = warnings(&auth, &kept);
+            return Ok(Taken { auth, kept, reference: None, warnings });
+        };
+        let auth = fitting(live.service.auth(), new)?;
+        return elsewhere(app, caller, auth, reference).await;
+    };
     let NewAuth { kind, secret: None, name: None, username: None, client_id, client_secret, refresh_token } =
         new
     else {
@@ -220,7 +240,33 @@ async fn taken(app: &App, live: &LiveService, new: NewAuth) -> Result<(Auth, Sec
     let kept = kept.map_err(|error| invalid(format!("`auth`: {error}")))?;
     let granted = app.gateway.token(server, &kept, live.service.allow_private()).await;
     let granted = granted.map_err(|error| invalid(format!("`auth`: no token came of it: {error}")))?;
-    Ok((live.service.auth().clone(), kept.with(granted, app.clock.now()).to_secret()))
+    let kept = kept.with(granted, app.clock.now()).to_secret();
+    Ok(Taken { auth: live.service.auth().clone(), kept, reference: None, warnings: json!([]) })
+}
+
+/// Where the secret is kept, where something else is said than the secret.
+fn referred(new: &mut NewAuth) -> Result<Option<Reference>, Problem> {
+    if !new.secret.as_ref().is_some_and(|secret| secret.get("from").is_some()) {
+        return Ok(None);
+    }
+    let said = new.secret.take().unwrap_or_default();
+    let reference: Reference = serde_json::from_value(said).map_err(|_| {
+        invalid("`auth.secret.from` is `env` or `command` with `name`, `file` with `path`, or `vault_kv` with `path` and `key`")
+    })?;
+    reference.check().map_err(|error| invalid(format!("`auth.secret`: {error}")))?;
+    Ok(Some(reference))
+}
+
+/// A connection whose secret is kept elsewhere. Only who configures the server says what is read there.
+async fn elsewhere(app: &App, caller: &Caller, auth: Auth, reference: Reference) -> Result<Taken, Problem> {
+    if !caller.configures() {
+        let detail =
+            format!("a secret that is kept elsewhere is named by somebody with the role `{ADMINISTRATOR}`");
+        return Err(Problem::of(Code::NotPermitted, detail));
+    }
+    let found = crate::connections::check(app, &auth, &reference).await;
+    found.map_err(|why| invalid(format!("`auth.secret`: {reference} can't be used: {why}")))?;
+    Ok(Taken { auth, kept: reference.to_secret(), reference: Some(reference), warnings: json!([]) })
 }
 
 fn of_kind(auth: &Auth, kind: &str) -> Result<(), Problem> {
@@ -231,7 +277,21 @@ fn of_kind(auth: &Auth, kind: &str) -> Result<(), Problem> {
 }
 
 /// How the connection authenticates, and the secret, where they are what the service can take.
-fn accepted(auth: &Auth, new: NewAuth) -> Result<(Auth, Secret), Problem> {
+fn accepted(auth: &Auth, mut new: NewAuth) -> Result<(Auth, Secret), Problem> {
+    let secret = new.secret.take();
+    let auth = fitting(auth, new)?;
+    let secret = match secret.ok_or_else(|| invalid("`auth.secret` is missing"))? {
+        Value::String(text) => Secret::new(text),
+        // The parts of one credential.
+        Value::Object(parts) => Secret::new(Value::Object(parts).to_string()),
+        _ => return Err(invalid("`auth.secret` is a text, or an object with the parts of the credential")),
+    };
+    Credential::new(&auth, &secret).map_err(|error| invalid(format!("`auth.secret`: {error}")))?;
+    Ok((auth, secret))
+}
+
+/// How the connection authenticates, where that is what the service can take.
+fn fitting(auth: &Auth, new: NewAuth) -> Result<Auth, Problem> {
     of_kind(auth, &new.kind)?;
     if new.client_id.is_some() || new.client_secret.is_some() || new.refresh_token.is_some() {
         return Err(invalid("`auth`: the service takes a `secret`, and no token of an authorization server"));
@@ -239,7 +299,7 @@ fn accepted(auth: &Auth, new: NewAuth) -> Result<(Auth, Secret), Problem> {
     let named = match auth {
         Auth::Header { name } => Some(("header", name)),
         Auth::Query { name } => Some(("query member", name)),
-        Auth::Bearer | Auth::Basic { .. } | Auth::Oauth2(_) => None,
+        _ => None,
     };
     // Names of headers are compared without case, names of query members with it.
     let is_name = |known: &str, sent: &str| match auth {
@@ -255,11 +315,7 @@ fn accepted(auth: &Auth, new: NewAuth) -> Result<(Auth, Secret), Problem> {
         );
         return Err(invalid(format!("`auth.name`: the service {known}")));
     }
-    let auth = with_username(auth, new.username)?;
-    let secret = new.secret.ok_or_else(|| invalid("`auth.secret` is missing"))?;
-    let secret = Secret::new(secret);
-    Credential::new(&auth, &secret).map_err(|error| invalid(format!("`auth.secret`: {error}")))?;
-    Ok((auth, secret))
+    with_username(auth, new.username)
 }
 
 /// The service's `auth` with the connection's user name, where it takes one and states none.
@@ -296,7 +352,8 @@ async fn insert(
         source: recording::source(source.0),
         ..recording::by(EntryType::ConnectionAdded, connection.created, connection.made_by.clone())
     };
-    let body = json!({"name": connection.name, "auth": connection.auth, "agents": connection.agents});
+    let mut body = json!({"name": connection.name, "auth": connection.auth, "agents": connection.agents});
+    told_elsewhere(&mut body, connection.reference.as_ref());
     let (entry, connection) = (app.prepare(envelope, Some(&body))?, connection.clone());
     app.store
         .write(move |tx| {
@@ -312,8 +369,16 @@ async fn insert(
         .await
 }
 
-fn warnings(secret: &Secret) -> Value {
-    if secret.expose().len() < SHORT {
+/// Where its secret is, among what is recorded.
+fn told_elsewhere(body: &mut Value, reference: Option<&Reference>) {
+    if let (Some(body), Some(reference)) = (body.as_object_mut(), reference) {
+        body.insert("secret".to_owned(), json!(reference));
+    }
+}
+
+fn warnings(auth: &Auth, secret: &Secret) -> Value {
+    let is_whole = !matches!(auth, Auth::Hmac(_) | Auth::AwsSigv4 { .. } | Auth::Mtls(_));
+    if is_whole && secret.expose().len() < SHORT {
         json!([
             "the secret has fewer than 8 bytes: in what comes back it is taken out only where it is a whole value"
         ])
@@ -402,7 +467,7 @@ mod tests {
 
     #[test]
     fn short_secrets_are_warned_of() {
-        assert_eq!(warnings(&Secret::new("1234567")).as_array().map(Vec::len), Some(1));
-        assert_eq!(warnings(&Secret::new("12345678")), json!([]));
+        assert_eq!(warnings(&Auth::Bearer, &Secret::new("1234567")).as_array().map(Vec::len), Some(1));
+        assert_eq!(warnings(&Auth::Bearer, &Secret::new("12345678")), json!([]));
     }
 }

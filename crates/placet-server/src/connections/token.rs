@@ -78,7 +78,10 @@ pub async fn freshen(
     auth: &Auth,
     allow_private: bool,
 ) -> Result<bool, Problem> {
-    let Auth::Oauth2(server) = auth else { return Ok(false) };
+    let Auth::Oauth2(server) = auth else {
+        super::elsewhere::read(app, picked, auth).await?;
+        return Ok(false);
+    };
     let now = app.clock.now();
     let access = picked.access.clone();
     let good = access.as_ref().is_some_and(|access| access.is_good(now));

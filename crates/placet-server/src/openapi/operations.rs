@@ -60,7 +60,7 @@ const FRESH: &str = "password!: text, totp: text?";
 const RECOVERY_CODES: &[(u16, Gives)] = &[(200, Gives::Json("recovery_codes!: [text]"))];
 const DETAIL_TYPE: &str =
     "name!: text, description!: text, schema!: object, narrows!: object, roles!: [text]";
-const CONNECTION: &str = "id!: text, name!: text, service!: text, user!: text?, agents!: [text], state!: text, created!: time, auth!: object, attention!: object?, warnings: [text]";
+const CONNECTION: &str = "id!: text, name!: text, service!: text, user!: text?, agents!: [text], state!: text, created!: time, auth!: object, attention!: object?, secret: object, unreadable: text?, warnings: [text]";
 const SCOPE: &str = "name!: text, description!: text, includes!: [text], roles!: [text]";
 
 const AGENT: &[(u16, Gives)] = &[(
@@ -708,7 +708,7 @@ const OPERATIONS: &[Operation] = &[
         &[(201, Gives::Json("id!: text, name!: text, service!: text, user!: text?, agents!: [text], state!: text"))],
     )
     .takes(Json(
-        "name!: text, service!: text, auth!: {type!: text, secret: text, name: text, username: text, client_id: text, client_secret: text, refresh_token: text}, user: text, agents: [text]",
+        "name!: text, service!: text, auth!: {type!: text, secret: any, name: text, username: text, client_id: text, client_secret: text, refresh_token: text}, user: text, agents: [text]",
     )),
     op(
         "GET /v1/connections",
@@ -724,7 +724,7 @@ const OPERATIONS: &[Operation] = &[
         Bearer,
         &[(200, Gives::Json(CONNECTION))],
     )
-    .takes(Json("auth: {type!: text, secret: text, name: text, username: text, client_id: text, client_secret: text, refresh_token: text}, confirm: text, agents: [text]")),
+    .takes(Json("auth: {type!: text, secret: any, name: text, username: text, client_id: text, client_secret: text, refresh_token: text}, confirm: text, agents: [text]")),
     op("DELETE /v1/connections/{connection}", "Remove a connection with its secret", Bearer, &[(204, Gives::Nothing)]),
     op("GET /v1/keys", "List the keys: names, states and times", Bearer, KEYS),
     op("POST /v1/keys/rotate", "Rotate a key while the server goes on", Bearer, KEYS)

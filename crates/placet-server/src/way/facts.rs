@@ -110,7 +110,7 @@ pub(super) async fn gather(
     for (_, lookup, of, call) in missing {
         let (app, live, connection) = (Arc::clone(app), Arc::clone(&live), described.connection.clone());
         asking.spawn(async move {
-            let answer = match &connection.credential {
+            let answer = match connection.credential() {
                 Some(credential) => {
                     let deadline = tokio::time::Instant::from_std(Instant::now() + lookup.within());
                     let max = lookup.max_bytes();

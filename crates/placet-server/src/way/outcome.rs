@@ -5,7 +5,7 @@ use super::{
     returned::Keeping,
     shaped::{self, Shaping},
 };
-use crate::{app::App, bearer::Bearer, problem::Problem, recording};
+use crate::{app::App, bearer::Bearer, connections, problem::Problem, recording};
 use axum::{
     Json,
     http::StatusCode,
@@ -155,13 +155,16 @@ async fn carry_out(
     wait: bool,
 ) -> Result<Answered, Problem> {
     let id = admitted.action();
-    let Some(credential) = &described.connection.credential else {
+    let Some(credential) = described.connection.credential() else {
         return Err(Problem::of(Code::Internal, "the connection has no credential"));
     };
     let began = Instant::now();
     let deadline = tokio::time::Instant::from_std(began + UPSTREAM_TIME);
     let sent = app.gateway.send(described.call.clone(), &described.live.route, credential, deadline).await;
     app.operations.metrics.upstream_took.observe(began.elapsed());
+    if let Ok(response) = &sent {
+        connections::refused(app, &described.connection, response.status);
+    }
     let settled = Settled::of(&described, sent.as_ref().map(|response| response.status));
     let answer = sent.map(|response| (Form::of(&response.body), result(response)));
     // What happened is recorded whether its answer can be kept or not (nothing is sealed while the store is silent): a

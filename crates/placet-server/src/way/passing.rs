@@ -12,7 +12,7 @@ use super::{
     returned::Keeping,
     shaped::{self, Shaping},
 };
-use crate::{app::App, problem::Problem, proxy, streams::OpenStream};
+use crate::{app::App, connections, problem::Problem, proxy, streams::OpenStream};
 use axum::body::{Body, Bytes};
 use http_body::Frame;
 use placet_core::{
@@ -121,7 +121,7 @@ async fn begin(
     upload: Option<Upload>,
     open: &mut Option<OpenStream<'_>>,
 ) -> Result<StreamedAnswer, Unbegun> {
-    let Some(credential) = &described.connection.credential else {
+    let Some(credential) = described.connection.credential() else {
         return Err(Unbegun::Cut(Code::Unavailable));
     };
     // An upload without a body is one all the same: what is declared is what is sent.
@@ -133,6 +133,9 @@ async fn begin(
             app.gateway.open(described.call.clone(), upload, &described.live.route, credential).await;
         // Until the answer begins: how long it goes on is the upstream's to say.
         app.operations.metrics.upstream_took.observe(began.elapsed());
+        if let Ok(answer) = &opened {
+            connections::refused(app, &described.connection, answer.status());
+        }
         opened
     };
     match open {

@@ -84,6 +84,7 @@ fn connection(world: &World, name: &str, user: Option<UserId>, agents: &[AgentId
         attention: None,
         created: NOW,
         made_by: "admin-token".to_owned(),
+        reference: None,
     };
     let stored = connection.clone();
     world.write(move |tx| connections::insert(tx, &stored, b"sealed 1")).unwrap();

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 pub(crate) enum Command {
     /// Add a connection; its secret is read from standard input, or for `oauth2` from files
     #[command(
-        after_help = "Examples:\n  placet connection add shop-main --service shop < shop-token\n  placet connection add mail-lee --service mail --user lee --auth oauth2 --client-id placet \\\n      --client-secret-file secret --refresh-token-file refresh-token"
+        after_help = "Examples:\n  placet connection add shop-main --service shop < shop-token\n  placet connection add mail-lee --service mail --user lee --auth oauth2 --client-id placet \\\n      --client-secret-file secret --refresh-token-file refresh-token\n  placet connection add files-main --service files --auth aws-sigv4 --key-id AKIDEXAMPLE < secret-key\n  placet connection add bank-main --service bank --auth mtls --certificate client.pem --key client.key\n  placet connection add shop-main --service shop --secret-from file:shop-token"
     )]
     Add(Add),
     /// List connections
@@ -109,6 +109,40 @@ struct Credential {
     /// A refresh token of the account is in this file, for `oauth2`; without one the client acts for itself
     #[arg(long, value_name = "FILE", requires = "client_id")]
     refresh_token_file: Option<PathBuf>,
+    /// The id of the key, for `aws-sigv4`, and for `hmac` where the service sends one
+    #[arg(long, value_name = "ID")]
+    key_id: Option<String>,
+    /// A session token is in this file, for `aws-sigv4`
+    #[arg(long, value_name = "FILE", requires = "key_id")]
+    session_token_file: Option<PathBuf>,
+    /// The client certificate (PEM) is in this file, for `mtls`; without it standard input has both, in PEM
+    #[arg(long, value_name = "FILE", requires = "key")]
+    certificate: Option<PathBuf>,
+    /// Its private key (PEM) is in this file
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    key: Option<PathBuf>,
+    /// Standard input has the secret that the service wants beside the certificate
+    #[arg(long, requires = "certificate")]
+    beside: bool,
+    /// The server reads the secret where it is kept, at each use: `env:NAME`, `file:PATH`, `command:NAME` or
+    /// `vault:PATH#KEY`
+    #[arg(long, value_name = "WHERE", value_parser = elsewhere, conflicts_with_all = ["key_id", "certificate", "client_id"])]
+    secret_from: Option<Value>,
+}
+
+/// Where a secret is, as the server is told.
+fn elsewhere(text: &str) -> Result<Value, String> {
+    let (kind, rest) = text.split_once(':').unwrap_or((text, ""));
+    match kind {
+        _ if rest.is_empty() => Err("it has the form KIND:NAME".to_owned()),
+        "env" | "command" => Ok(json!({"from": kind, "name": rest})),
+        "file" => Ok(json!({"from": kind, "path": rest})),
+        "vault" => Ok(match rest.split_once('#') {
+            Some((path, key)) => json!({"from": "vault_kv", "path": path, "key": key}),
+            None => json!({"from": "vault_kv", "path": rest}),
+        }),
+        _ => Err("there are env, file, command and vault".to_owned()),
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -121,6 +155,12 @@ enum Auth {
     Query,
     /// In the header that the service names
     Header,
+    /// As a signature that the service describes
+    Hmac,
+    /// As a signature of AWS Signature Version 4, with --key-id
+    AwsSigv4,
+    /// As a client certificate, with --certificate and --key
+    Mtls,
     /// As an access token that is asked for, and renewed, with --client-id
     Oauth2,
 }
@@ -130,12 +170,9 @@ impl Credential {
     fn sent(self) -> Result<Value, Failure> {
         let auth = Members::default().set("type", self.auth.word());
         if self.auth != Auth::Oauth2 {
-            return Ok(auth
-                .set("secret", input::secret_text("Secret")?)
-                .maybe("username", self.username)
-                .done());
+            let username = self.username.clone();
+            return Ok(auth.set("secret", self.secret()?).maybe("username", username).done());
         }
-        let file = |path: Option<PathBuf>, what| path.map(|path| input::secret_in(&path, what)).transpose();
         let client_secret = file(self.client_secret_file, "client's secret")?;
         let refresh_token = file(self.refresh_token_file, "refresh token")?;
         Ok(auth
@@ -146,6 +183,36 @@ impl Credential {
     }
 }
 
+impl Credential {
+    /// The secret, of however many parts it is.
+    fn secret(self) -> Result<Value, Failure> {
+        if let Some(elsewhere) = self.secret_from {
+            return Ok(elsewhere);
+        }
+        if let (Auth::Mtls, Some(_)) = (self.auth, &self.certificate) {
+            return Ok(Members::default()
+                .maybe("certificate", file(self.certificate, "certificate")?)
+                .maybe("key", file(self.key, "private key")?)
+                .maybe("secret", self.beside.then(|| input::secret_text("Secret")).transpose()?)
+                .done());
+        }
+        let secret = input::secret_text("Secret")?;
+        Ok(match (self.auth, self.key_id) {
+            (Auth::AwsSigv4, Some(id)) => Members::default()
+                .set("access_key_id", id)
+                .set("secret_access_key", secret)
+                .maybe("session_token", file(self.session_token_file, "session token")?)
+                .done(),
+            (_, Some(id)) => json!({"key_id": id, "secret": secret}),
+            (_, None) => secret.into(),
+        })
+    }
+}
+
+fn file(path: Option<PathBuf>, what: &str) -> Result<Option<String>, Failure> {
+    path.map(|path| input::secret_in(&path, what)).transpose()
+}
+
 impl Auth {
     const fn word(self) -> &'static str {
         match self {
@@ -153,6 +220,9 @@ impl Auth {
             Self::Basic => "basic",
             Self::Query => "query",
             Self::Header => "header",
+            Self::Hmac => "hmac",
+            Self::AwsSigv4 => "aws_sigv4",
+            Self::Mtls => "mtls",
             Self::Oauth2 => "oauth2",
         }
     }

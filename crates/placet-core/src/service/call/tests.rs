@@ -252,6 +252,96 @@ fn how_a_secret_is_sent_is_checked_with_the_actions() {
     assert_eq!(Auth::Bearer.for_connection(&ada), Some(Auth::Bearer));
 }
 
+#[test]
+fn how_requests_are_signed_is_checked_with_the_actions() {
+    let at = |base: &str, auth: &str, more: &str| {
+        let text = format!(
+            "service: s\nbase_url: {base}\nauth: {auth}\n{more}\nactions:\n  a:\n    {{method: PUT, path: '/a', resource: 'o://x', effect: write, stream: true}}\n"
+        );
+        Service::parse(text.as_bytes(), None).map(|(service, _)| service.auth().clone()).map_err(|found| {
+            let errors = found.iter().filter(|one| one.is_error());
+            errors.map(|one: &Diagnostic| one.message.clone()).collect::<Vec<_>>().join("\n")
+        })
+    };
+    let https = |auth: &str| at("https://x.example", auth, "");
+    let hmac =
+        "{type: hmac, sign: '{timestamp}{path}', headers: {X-Time: '{timestamp}', X-Sig: 'v1={signature}'}}";
+    let Ok(Auth::Hmac(scheme)) = https(hmac) else { panic!("{:?}", https(hmac)) };
+    assert_eq!(scheme.headers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["x-time", "x-sig"]);
+    let kept = Auth::Hmac(scheme);
+    assert_eq!(serde_json::from_value::<Auth>(serde_json::to_value(&kept).unwrap()).unwrap(), kept);
+    assert!(https("{type: aws_sigv4, region: eu-central-1, service: s3}").is_ok());
+    assert_eq!(https("{type: mtls}"), Ok(Auth::Mtls(Box::default())));
+    let ca = "-----BEGIN CERTIFICATE-----\\nMIIB\\n-----END CERTIFICATE-----\\n";
+    let full = format!("{{type: mtls, ca: \"{ca}\", beside: {{type: header, name: X-Key}}}}");
+    let kept = https(&full).unwrap();
+    assert_eq!(serde_json::from_value::<Auth>(serde_json::to_value(&kept).unwrap()).unwrap(), kept);
+    assert_eq!(kept.headers(), ["x-key"]);
+    let long = "x".repeat(1025);
+    for (base, auth, more, why) in [
+        (
+            "https://x.example",
+            "{type: hmac, sign: '{body}', headers: {X-Sig: '{signature}'}}",
+            "",
+            "can't `stream`",
+        ),
+        (
+            "https://x.example",
+            "{type: hmac, sign: '{path}', headers: {Host: '{signature}'}}",
+            "",
+            "can't carry a credential",
+        ),
+        (
+            "https://x.example",
+            "{type: hmac, sign: '{path}', headers: {X: '{signature}', x: a}}",
+            "",
+            "there twice",
+        ),
+        (
+            "https://x.example",
+            "{type: hmac, sign: '{path}', query: {'a b': '{signature}'}}",
+            "",
+            "can't be the query member",
+        ),
+        ("https://x.example", "{type: hmac, sign: '{path}'}", "", "stands in one"),
+        ("https://x.example", "{type: hmac, headers: {X-Sig: '{signature}'}}", "", "sign"),
+        (
+            "https://x.example",
+            &format!("{{type: hmac, sign: '{long}', headers: {{X-Sig: '{{signature}}'}}}}"),
+            "",
+            "1024",
+        ),
+        (
+            "https://x.example",
+            "{type: hmac, sign: '{path}', digest: md5, headers: {X-Sig: '{signature}'}}",
+            "",
+            "sha256",
+        ),
+        (
+            "https://x.example",
+            "{type: hmac, sign: '{path}', headers: {X-Sig: '{signature}'}}",
+            "headers: {X-Sig: constant}",
+            "constant `headers`",
+        ),
+        ("https://x.example", "{type: aws_sigv4, region: eu-central-1, service: sqs}", "", "can't `stream`"),
+        ("http://localhost:9000", "{type: aws_sigv4, region: eu-central-1, service: s3}", "", "needs https"),
+        ("https://x.example", "{type: aws_sigv4, region: EU, service: s3}", "", "region"),
+        (
+            "https://x.example",
+            "{type: aws_sigv4, region: r, service: s3}",
+            "headers: {X-Amz-Date: x}",
+            "constant `headers`",
+        ),
+        ("http://localhost:9000", "{type: mtls}", "", "https://"),
+        ("https://x.example", "{type: mtls, ca: text}", "", "PEM"),
+        ("https://x.example", "{type: mtls, beside: {type: mtls}}", "", "beside"),
+        ("https://x.example", "{type: mtls, beside: {type: basic}}", "", "beside"),
+    ] {
+        let refused = at(base, auth, more).unwrap_err();
+        assert!(refused.contains(why), "{auth}{more}: {refused}");
+    }
+}
+
 proptest! {
     /// What is rendered for any action is, read as a raw request, the same action with the same parameters, and is
     /// rendered as the same bytes again.

@@ -6,7 +6,7 @@
 //! Invariant: only the user whose account it is confirms where that user's secret goes; an administrator may
 //! replace or remove it, and confirms only the organization's. No answer, entry or message holds a secret.
 
-use super::{NewAuth, agents_named, invalid, shown, taken, unchanged, warnings};
+use super::{NewAuth, Taken, agents_named, invalid, shown, taken, told_elsewhere, unchanged};
 use crate::{
     app::App,
     body::JsonBody,
@@ -52,7 +52,14 @@ pub(crate) async fn show(
     Path(asked): Path<String>,
 ) -> Answer<Json<Value>> {
     let found = visible(&app, &caller, asked).await?;
-    Ok(Json(told(&app.rules.load(), &found).into()))
+    let mut answer = told(&app.rules.load(), &found);
+    if let Some(reference) = &found.reference
+        && caller.configures()
+    {
+        let read = crate::connections::check(&app, &found.auth, reference).await;
+        answer.insert("unreadable".into(), json!(read.err()));
+    }
+    Ok(Json(answer.into()))
 }
 
 /// `PATCH /v1/connections/{connection}`
@@ -119,14 +126,15 @@ async fn replace_secret(
     found: Connection,
     auth: NewAuth,
 ) -> Result<Value, Problem> {
-    let (auth, secret) = taken(app, live, auth).await?;
+    let Taken { auth, kept, reference, warnings } = taken(app, caller, live, auth).await?;
     // While it is held the service stays what the secret was given for.
     let _changing = app.rules_change.lock().await;
     unchanged(app, live)?;
-    let sealed = seal(app, &found, found.generation.saturating_add(1), &secret)?;
-    let body = json!({"name": found.name, "changed": "secret", "auth": auth});
+    let sealed = seal(app, &found, found.generation.saturating_add(1), &kept)?;
+    let mut body = json!({"name": found.name, "changed": "secret", "auth": auth});
+    told_elsewhere(&mut body, reference.as_ref());
     let entry = entry(app, caller, source, EntryType::ConnectionChanged, &found, Some(live), &body)?;
-    let changed = Connection { auth, ..found };
+    let changed = Connection { auth, reference, ..found };
     app.store
         .write(move |tx| {
             if !connections::set_secret(tx, &changed, &sealed)? {
@@ -135,7 +143,7 @@ async fn replace_secret(
             Ok(tx.record(entry.clone())?)
         })
         .await?;
-    Ok(warnings(&secret))
+    Ok(warnings)
 }
 
 /// Lets the secret that there is go where the service is now.
@@ -255,6 +263,9 @@ fn entry(
 fn told(rules: &Rules, found: &Connection) -> Map<String, Value> {
     let mut told = shown(found);
     told.insert("auth".into(), json!(found.auth));
+    if let Some(reference) = &found.reference {
+        told.insert("secret".into(), json!(reference));
+    }
     let live = rules.services.get(&found.service);
     let attention = found.attention.map(|reason| match (reason, live) {
         (Attention::ServiceChanged, Some(live)) => json!({
