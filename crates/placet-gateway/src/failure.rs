@@ -108,7 +108,7 @@ pub enum Unknown {
          another one"
     )]
     Identity,
-    /// What came back is not HTTP/1.
+    /// What came back is not HTTP.
     #[error("the answer is not valid HTTP: look at the upstream before trying again")]
     Malformed,
 }

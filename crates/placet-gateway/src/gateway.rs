@@ -1,9 +1,6 @@
 //! Sends one prepared call and reads its answer.
 //!
-//! Connections are pooled by (policy, scheme, authority): one client for routes that may reach private addresses and
-//! one for those that may not. Since a route's policy is a function of these three, a connection is only ever
-//! reused by a route that may have opened it, and routes to one upstream share connections, also across reloads. Who
-//! shows a certificate has pools of its own ([`crate::identity`]).
+//! Connections are pooled ([`crate::pools`]).
 //!
 //! A request that hyper gives back from its queue untouched (the pooled connection turned out closed) goes to
 //! another connection; hyper gives a request back only from before it was serialised, and whatever fails later is
@@ -12,9 +9,10 @@
 //! Invariant: a request of which a byte may have been written is not sent again.
 
 use crate::address::AddressClass;
-use crate::dial::{Connector, DialError, Dialer, Reach, Resolve, SystemResolver};
+use crate::dial::{DialError, Resolve, SystemResolver};
 use crate::failure::{NotSent, Unknown, UpstreamFailure};
 use crate::inject::{Bare, Credential, CredentialError};
+use crate::pools::{Pools, SHARED};
 use crate::response::{ReadError, UpstreamResponse, read};
 use crate::route::Route;
 use crate::streamed::StreamedAnswer;
@@ -22,14 +20,13 @@ use crate::token::{TokenEndpoints, TokenError};
 use crate::upload::{Outgoing, Progress, Upload};
 use bytes::Bytes;
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, TE,
+    USER_AGENT,
 };
 use http::uri::PathAndQuery;
 use http::{Request, Uri};
 use hyper::body::Incoming;
-use hyper_rustls::HttpsConnectorBuilder;
-use hyper_util::client::legacy::{Client, connect::capture_connection};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::client::legacy::connect::capture_connection;
 use placet_core::call::{Auth, LISTED_HEADERS, Method, UpstreamCall};
 use placet_core::secret::Secret;
 use placet_core::service::oauth::{Granted, Kept, OAuth};
@@ -107,47 +104,11 @@ pub enum GatewayError {
 #[derive(Debug, Clone)]
 pub struct Gateway(Arc<Inner>);
 
-pub(crate) type HttpClient = Client<Connector, Outgoing>;
-
 #[derive(Debug)]
 struct Inner {
     pools: Pools,
     config: GatewayConfig,
     tokens: TokenEndpoints,
-}
-
-/// The connections of routes that may reach private addresses, and of those that may not.
-#[derive(Debug)]
-pub(crate) struct Pools {
-    public_only: HttpClient,
-    private_too: HttpClient,
-}
-
-impl Pools {
-    pub(crate) fn new(config: &GatewayConfig, tls: &ClientConfig, https_only: bool) -> Self {
-        let resolver = config.resolver.clone().unwrap_or_else(|| Arc::new(SystemResolver));
-        let client = |allow_private| {
-            let connect_timeout = config.connect_timeout;
-            let reach = Reach::Administered { allow_private };
-            let dialer = Dialer { resolver: Arc::clone(&resolver), reach, connect_timeout };
-            let https = HttpsConnectorBuilder::new().with_tls_config(tls.clone());
-            let https = if https_only { https.https_only() } else { https.https_or_http() };
-            let https = https.enable_http1().wrap_connector(dialer);
-            Client::builder(TokioExecutor::new())
-                .pool_timer(TokioTimer::new())
-                .pool_idle_timeout(config.idle_timeout)
-                .pool_max_idle_per_host(config.max_idle_per_upstream)
-                // Only what hyper never took from its queue (module comment).
-                .retry_canceled_requests(true)
-                .set_host(false)
-                .build(Connector { https, connect_timeout })
-        };
-        Self { public_only: client(false), private_too: client(true) }
-    }
-
-    pub(crate) fn of(&self, allow_private: bool) -> HttpClient {
-        if allow_private { self.private_too.clone() } else { self.public_only.clone() }
-    }
 }
 
 impl Gateway {
@@ -221,6 +182,7 @@ impl Gateway {
     ) -> Result<UpstreamResponse, UpstreamFailure> {
         let deadline = deadline.min(Instant::now() + self.0.config.total_timeout);
         let request = self.request(call, None, route, credential)?;
+        let _open = route.opens();
         let response = self.head(request, route, credential, || deadline).await?;
         let status = response.status().as_u16();
         let reading = read(response, credential.scrubber(), max.min(self.0.config.max_response_bytes));
@@ -253,8 +215,9 @@ impl Gateway {
         let upload = upload.map(|upload| (upload, idle, progress.clone()));
         let request = self.request(call, upload, route, credential)?;
         let until = || if streamed { progress.until(idle) } else { deadline };
+        let open = route.opens();
         let response = self.head(request, route, credential, until).await?;
-        StreamedAnswer::new(response, credential.scrubber(), idle, route.host())
+        StreamedAnswer::new(response, credential.scrubber(), idle, route.host(), open)
     }
 
     /// Sends a request and waits for the head of its answer, until what `until` says then.
@@ -265,12 +228,13 @@ impl Gateway {
         credential: &Credential,
         until: impl Fn() -> Instant,
     ) -> Result<http::Response<Incoming>, UpstreamFailure> {
+        let crowded = route.open() > SHARED && !needs_http2(request.headers());
         let client = match credential.identity() {
             Some(identity) => {
-                let client = identity.client(&self.0.config, route.allow_private());
+                let client = identity.client(&self.0.config, route.allow_private(), crowded);
                 client.ok_or_else(|| not_sent(route, NotSent::Tls))?
             }
-            None => self.0.pools.of(route.allow_private()),
+            None => self.0.pools.of(route.allow_private(), crowded),
         };
         let connection = capture_connection(&mut request);
         let mut sending = std::pin::pin!(client.request(request));
@@ -383,7 +347,11 @@ fn request(
     for (name, value) in &call.fixed {
         headers.insert(HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(value).ok()?);
     }
-    headers.insert(HOST, route.host_header());
+    // hyper says where it goes, in the way of the version that is spoken.
+    headers.remove(HOST);
+    if needs_http2(headers) {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
     headers.insert(USER_AGENT, HeaderValue::from_static(concat!("placet/", env!("CARGO_PKG_VERSION"))));
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     // RFC 9110 §8.6: a method that anticipates a body says 0 where there is none.
@@ -412,6 +380,11 @@ fn request(
         .build()
         .ok()?;
     Some(Ok(request))
+}
+
+/// Whether the call is one that nothing but HTTP/2 carries (gRPC, which says how it went in trailers).
+fn needs_http2(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// The name of a header that may go on.

@@ -5,8 +5,9 @@
 //!
 //! Invariant: a private key is read here and goes nowhere; no message has a part of it.
 
-use crate::gateway::{GatewayConfig, HttpClient, Pools, provider};
+use crate::gateway::{GatewayConfig, provider};
 use crate::inject::CredentialError;
+use crate::pools::{HttpClient, Pools};
 use placet_core::call::Mtls;
 use placet_core::secret::Secret;
 use rustls::RootCertStore;
@@ -69,13 +70,18 @@ impl Identity {
     }
 
     /// Its own pool, made when it is first needed; none where TLS can't be set up.
-    pub(crate) fn client(&self, config: &GatewayConfig, allow_private: bool) -> Option<HttpClient> {
+    pub(crate) fn client(
+        &self,
+        config: &GatewayConfig,
+        allow_private: bool,
+        plain: bool,
+    ) -> Option<HttpClient> {
         let pools = self.pools.get_or_init(|| {
             let resolver = Arc::clone(&self.certified);
             let builder = crate::gateway::tls_builder(config, &self.authorities).ok()?;
             Some(Pools::new(config, &builder.with_client_cert_resolver(resolver), true))
         });
-        pools.as_ref().map(|pools| pools.of(allow_private))
+        pools.as_ref().map(|pools| pools.of(allow_private, plain))
     }
 }
 

@@ -17,6 +17,7 @@ mod gateway;
 mod identity;
 mod inject;
 mod kv;
+mod pools;
 mod response;
 mod route;
 mod scrub;

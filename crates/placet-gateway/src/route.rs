@@ -7,10 +7,10 @@
 //! Invariant: a metadata address has no route; a host means one thing only (no octal, hex, short or decimal forms).
 
 use crate::address::{AddressClass, classify};
-use http::HeaderValue;
 use http::uri::{Authority, Scheme};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The scheme, host and port of an upstream, and whether private addresses are permitted. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -20,9 +20,20 @@ pub struct Route(Arc<Parts>);
 struct Parts {
     scheme: Scheme,
     authority: Authority,
-    host_header: HeaderValue,
     origin: String,
     allow_private: bool,
+    /// How many calls are open.
+    open: AtomicUsize,
+}
+
+/// A call that is open until this is dropped.
+#[derive(Debug)]
+pub(crate) struct OpenCall(Route);
+
+impl Drop for OpenCall {
+    fn drop(&mut self) {
+        self.0.0.open.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// Why a `base_url` is refused.
@@ -86,9 +97,8 @@ impl Route {
         };
         let bad_host = |_| RouteError::Host(host.clone());
         let authority = Authority::try_from(text.as_str()).map_err(|e| bad_host(e.to_string()))?;
-        let host_header = HeaderValue::from_str(&text).map_err(|e| bad_host(e.to_string()))?;
         let origin = format!("{scheme}://{text}");
-        Ok(Self(Arc::new(Parts { scheme, authority, host_header, origin, allow_private })))
+        Ok(Self(Arc::new(Parts { scheme, authority, origin, allow_private, open: AtomicUsize::new(0) })))
     }
 
     /// `scheme://host[:port]`, lower case, the scheme's default port left out.
@@ -114,8 +124,15 @@ impl Route {
         self.0.authority.clone()
     }
 
-    pub(crate) fn host_header(&self) -> HeaderValue {
-        self.0.host_header.clone()
+    /// Counts a call that is open as long as what this gives is kept.
+    pub(crate) fn opens(&self) -> OpenCall {
+        self.0.open.fetch_add(1, Ordering::AcqRel);
+        OpenCall(self.clone())
+    }
+
+    /// How many calls are open.
+    pub(crate) fn open(&self) -> usize {
+        self.0.open.load(Ordering::Acquire)
     }
 
     /// Whether `origin` (of a rendered call) names this route.

@@ -5,13 +5,17 @@
 
 use crate::failure::{Unknown, Unreadable, UpstreamFailure};
 use crate::response::{self, ReadError};
+use crate::route::OpenCall;
 use crate::scrub::{Scrubber, StreamScrubber};
 use bytes::Bytes;
-use http::header::{HeaderMap, HeaderName};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
+
+/// The trailers of gRPC that are its own.
+const GRPC: [&str; 3] = ["grpc-status", "grpc-message", "grpc-status-details-bin"];
 
 /// An answer of which only the head has come.
 #[derive(Debug)]
@@ -28,6 +32,7 @@ pub struct StreamedAnswer {
     late: Option<Vec<(String, String)>>,
     idle: Duration,
     host: String,
+    _open: OpenCall,
 }
 
 /// A piece of an answer.
@@ -45,6 +50,7 @@ impl StreamedAnswer {
         scrubber: &Scrubber,
         idle: Duration,
         host: &str,
+        open: OpenCall,
     ) -> Result<Self, UpstreamFailure> {
         let (head, body) = response.into_parts();
         let status = head.status.as_u16();
@@ -67,6 +73,7 @@ impl StreamedAnswer {
             late: None,
             idle,
             host,
+            _open: open,
         })
     }
 
@@ -175,6 +182,11 @@ fn announced(headers: &HeaderMap, scrubber: &Scrubber) -> Vec<HeaderName> {
     let names =
         named.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse::<HeaderName>().ok());
     let mut found: Vec<HeaderName> = Vec::new();
+    // gRPC announces none: what says how the call went always comes.
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    if kind.starts_with(b"application/grpc") {
+        found.extend(GRPC.map(HeaderName::from_static));
+    }
     for name in names {
         let plain = matches!(name.as_str(), "etag" | "last-modified" | "request-id" | "server-timing")
             || name.as_str().starts_with("x-")

@@ -38,6 +38,7 @@ pub mod revocation;
 pub mod routes;
 pub mod rules;
 pub mod sender;
+mod serving;
 pub mod status_lists;
 pub mod streams;
 pub mod vault;
@@ -54,7 +55,7 @@ use axum::{
 use placet_core::refusal::Code;
 use problem::Problem;
 use routes::{Routes, any, delete, get, post, put};
-use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 
 /// How long open streams may go on when the server stops.
@@ -320,7 +321,8 @@ pub async fn serve_monitoring(
     axum::serve(listener, monitoring(app)).with_graceful_shutdown(shutdown).await
 }
 
-/// Serves `app` on `listener` until `shutdown` is done; requests that are under way are answered first.
+/// Serves `app` on `listener`, in HTTP/1.1 and HTTP/2, until `shutdown` is done; requests that are under way are answered
+/// first.
 ///
 /// # Errors
 /// What the listener met.
@@ -345,7 +347,5 @@ pub async fn serve(
     } else {
         routed
     };
-    let service = routed.into_make_service_with_connect_info::<SocketAddr>();
-    let listener = axum::serve::ListenerExt::tap_io(listener, |stream| _ = stream.set_nodelay(true));
-    axum::serve(listener, service).with_graceful_shutdown(shutdown).await
+    serving::listen(listener, routed, shutdown).await
 }

@@ -20,7 +20,7 @@ use crate::{
 use axum::{
     body::{Body, HttpBody as _},
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header, request::Parts, uri::Authority},
     response::{IntoResponse as _, Response},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -129,7 +129,14 @@ async fn held(app: &App, parts: &Parts) -> Result<Held, Problem> {
 /// The request as it came, but for its body.
 fn arrived(parts: &Parts) -> Result<Arrived, Problem> {
     let uri = &parts.uri;
-    if uri.scheme().is_some() || uri.authority().is_some() {
+    // In HTTP/2 scheme and authority are fields of their own beside the path (RFC 9113 §8.3.1).
+    if parts.version == Version::HTTP_2 {
+        let host = once(&parts.headers, "host").map_err(|problem| invalid(problem.detail().to_owned()))?;
+        let authority = uri.authority().map(Authority::as_str);
+        if host.is_some_and(|host| authority.is_some_and(|authority| authority != host)) {
+            return Err(invalid("`:authority` and `Host` differ: send one of them"));
+        }
+    } else if uri.scheme().is_some() || uri.authority().is_some() {
         return Err(invalid("the target is refused: send the path alone, not a whole URL"));
     }
     let target = uri.path_and_query().map(|it| it.as_str()).unwrap_or_default();

@@ -10,6 +10,7 @@
 mod addresses;
 mod fetching;
 mod identity;
+mod http2;
 mod injection;
 mod responses;
 mod scrubbing;

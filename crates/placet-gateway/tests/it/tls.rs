@@ -9,9 +9,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
-/// Starts an upstream that is certified for `names`; answers where, and the authority's certificate.
-async fn start(names: &[&str]) -> (SocketAddr, CertificateDer<'static>) {
+/// TLS of an upstream that is certified for `names` and offers `protocols` (ALPN), and the authority's certificate.
+pub(crate) fn certified(names: &[&str], protocols: &[&[u8]]) -> (TlsAcceptor, CertificateDer<'static>) {
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     authority.distinguished_name.push(DnType::CommonName, "test authority");
@@ -21,13 +22,19 @@ async fn start(names: &[&str]) -> (SocketAddr, CertificateDer<'static>) {
     let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &authority).unwrap();
     let root = authority.der().clone();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(vec![certificate.der().clone()], PrivateKeyDer::Pkcs8(key.serialize_der().into()))
         .unwrap();
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    (TlsAcceptor::from(Arc::new(config)), root)
+}
+
+/// Starts an upstream that is certified for `names`; answers where, and the authority's certificate.
+async fn start(names: &[&str]) -> (SocketAddr, CertificateDer<'static>) {
+    let (acceptor, root) = certified(names, &[]);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -49,7 +56,7 @@ async fn start(names: &[&str]) -> (SocketAddr, CertificateDer<'static>) {
     (address, root)
 }
 
-fn trusting(extra_roots: Vec<CertificateDer<'static>>) -> Gateway {
+pub(crate) fn trusting(extra_roots: Vec<CertificateDer<'static>>) -> Gateway {
     Gateway::new(GatewayConfig { extra_roots, ..GatewayConfig::default() }).unwrap()
 }
 

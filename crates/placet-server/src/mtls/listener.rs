@@ -7,16 +7,14 @@
 //! doesn't finish one keeps nobody else waiting while there is room, and is cut off. So is who asks nothing for [`IDLE`].
 
 use super::{ClientCertificate, Live};
-use crate::{app::App, router};
+use crate::{
+    app::App,
+    router,
+    serving::{self, Open, Version},
+};
 use axum::{
-    body::Body,
     extract::{ConnectInfo, Request},
     http::HeaderMap,
-};
-use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
 };
 use placet_identity::Certificate;
 use rustls::{
@@ -75,7 +73,7 @@ impl Identity {
             .with_client_cert_verifier(Arc::new(verifier))
             .with_single_cert(chain, key)
             .map_err(|error| format!("the certificate and the key can't be used together: {error}"))?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         Ok(Self(Arc::new(config)))
@@ -203,14 +201,6 @@ fn is_of_a_page(headers: &HeaderMap) -> bool {
     sites.iter().any(|site| site == "cross-site" || site == "same-site")
 }
 
-/// How connections are served.
-fn connections() -> http1::Builder {
-    let mut http = http1::Builder::new();
-    // While it waits for the next request, too.
-    http.timer(TokioTimer::new()).header_read_timeout(IDLE);
-    http
-}
-
 /// Serves what the doors' listener serves, over mutual TLS, until `shutdown` is done; requests that are under way are
 /// answered first.
 ///
@@ -228,8 +218,7 @@ pub async fn serve(
     accepting.spawn(accept(listener, identity, sender));
     let mut shutdown = pin!(shutdown);
     let router = router(Arc::clone(&app));
-    let http = connections();
-    let open_ones = GracefulShutdown::new();
+    let open_ones = Open::new();
     loop {
         let connection = tokio::select! {
             () = &mut shutdown => break,
@@ -237,59 +226,16 @@ pub async fn serve(
         };
         let Connection { stream, peer, open } = connection;
         let (app, router) = (Arc::clone(&app), router.clone());
-        let answering = service_fn(move |request: Request<hyper::body::Incoming>| {
-            let request = arrived(&app, &peer, request.map(Body::new));
-            // A router is always ready.
-            router.clone().call(request)
-        });
-        let serving = open_ones.watch(http.serve_connection(TokioIo::new(stream), answering));
+        let version = Version::agreed(stream.get_ref().1.alpn_protocol());
+        // A router is always ready.
+        let answering = move |request: Request| router.clone().call(arrived(&app, &peer, request));
+        let ending = open_ones.one();
         tokio::spawn(async move {
-            if let Err(error) = serving.await {
-                tracing::debug!(%error, "a connection over mutual TLS broke off");
-            }
+            serving::serve(stream, version, IDLE, answering, ending).await;
             drop(open);
         });
     }
     drop(accepting);
-    open_ones.shutdown().await;
+    open_ones.end().await;
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use axum::response::Response;
-    use std::convert::Infallible;
-    use tokio::{
-        io::{AsyncReadExt as _, AsyncWriteExt as _},
-        time::Instant,
-    };
-
-    /// When a connection ends on which this is said and nothing more, and how much was answered.
-    async fn ends_after(said: &[u8]) -> (Duration, usize) {
-        let (ours, mut theirs) = tokio::io::duplex(4096);
-        let answering =
-            service_fn(|_| std::future::ready(Ok::<_, Infallible>(Response::new(Body::from("here")))));
-        let serving = connections().serve_connection(TokioIo::new(ours), answering);
-        let began = Instant::now();
-        let asking = async {
-            theirs.write_all(said).await.unwrap();
-            let mut answer = Vec::new();
-            theirs.read_to_end(&mut answer).await.unwrap();
-            answer.len()
-        };
-        let both = async { tokio::join!(serving, asking) };
-        let (_, answered) = tokio::time::timeout(IDLE * 3, both).await.expect("it never ends");
-        (began.elapsed(), answered)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_connection_on_which_nothing_is_asked_ends() {
-        let whole = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
-        for (said, answers) in [(&b""[..], false), (&whole[..10], false), (&whole[..], true)] {
-            let (after, answered) = ends_after(said).await;
-            assert!((IDLE..IDLE * 2).contains(&after), "{after:?}");
-            assert!(answered > 0 || !answers);
-        }
-    }
 }

@@ -1,0 +1,398 @@
+//! Connections of the listeners that agents come to: HTTP/1.1 and HTTP/2, served alike.
+//!
+//! Over TLS the version is what the handshake agreed on; on a plain listener a client that knows that it may just begins
+//! to speak HTTP/2 (RFC 9113 §3.3), which its first bytes show. An `Upgrade` to it is not taken.
+//!
+//! Invariant: whoever asks nothing for as long as the listener allows is cut off, whatever the version, and keeps nothing
+//! in memory that somebody else needs; what one connection may have under way, and send ahead, is bounded.
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{ConnectInfo, Request},
+    response::Response,
+};
+use http_body::Frame;
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use std::{
+    convert::Infallible,
+    future::Future,
+    io,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+use tower_service::Service as _;
+
+/// How long an agent may keep a connection to the doors' listener without asking anything, and how long the head of a
+/// request may take to come: longer than the pools of usual clients keep one, so that they close first.
+const IDLE: Duration = Duration::from_secs(120);
+/// How long to wait where the system has no room for another connection.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How many requests one HTTP/2 connection has under way at once.
+const STREAMS: u32 = 128;
+/// The longest that the headers of a request may be over HTTP/2, in bytes.
+const HEADERS: u32 = 32 * 1024;
+/// How much of one request's body may lie here unread over HTTP/2, and of all of a connection: what nobody reads of one
+/// must not keep the others waiting.
+const WINDOW: u32 = 64 * 1024;
+const WINDOWS: u32 = STREAMS * WINDOW;
+/// How often a silent HTTP/2 client is asked whether it is there, and how long it has to answer.
+const PING: Duration = Duration::from_secs(20);
+/// How long what is left of a connection may take that was told to end.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// How the beginning of an HTTP/2 connection differs from every request of HTTP/1: no method begins so.
+const PREFACE: &[u8; 3] = b"PRI";
+/// How long to wait for the rest of those three bytes, where they come one by one.
+const BYTE: Duration = Duration::from_millis(20);
+
+/// What a connection speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Version {
+    /// HTTP/1.1, or 1.0.
+    Http1,
+    /// HTTP/2.
+    Http2,
+}
+
+impl Version {
+    /// As the handshake agreed on.
+    pub(crate) fn agreed(alpn: Option<&[u8]>) -> Self {
+        if alpn == Some(b"h2") { Self::Http2 } else { Self::Http1 }
+    }
+
+    /// As the first bytes show, which are left where they are.
+    async fn shown(stream: &TcpStream) -> io::Result<Self> {
+        let mut first = [0; PREFACE.len()];
+        loop {
+            let come = stream.peek(&mut first).await?;
+            let seen = first.get(..come).unwrap_or_default();
+            if come == 0 || !PREFACE.starts_with(seen) {
+                return Ok(Self::Http1);
+            }
+            if come == PREFACE.len() {
+                return Ok(Self::Http2);
+            }
+            sleep(BYTE).await;
+        }
+    }
+}
+
+/// The connections of a listener, and that they have to end.
+#[derive(Debug)]
+pub(crate) struct Open(watch::Sender<bool>);
+
+impl Open {
+    pub(crate) fn new() -> Self {
+        Self(watch::channel(false).0)
+    }
+
+    /// What one connection is held by.
+    pub(crate) fn one(&self) -> Ending {
+        Ending(self.0.subscribe())
+    }
+
+    /// Has every connection end when what is under way on it is answered, and waits for the last.
+    pub(crate) async fn end(self) {
+        self.0.send_replace(true);
+        self.0.closed().await;
+    }
+}
+
+/// Tells a connection that it has to end; the connection is open until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Ending(watch::Receiver<bool>);
+
+impl Ending {
+    async fn told(&mut self) {
+        // Without anybody who could say so, the listener is gone.
+        _ = self.0.wait_for(|end| *end).await;
+    }
+}
+
+/// Serves the doors' listener until `shutdown` is done; what is under way is answered first.
+pub(crate) async fn listen(
+    listener: TcpListener,
+    router: Router,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let open = Open::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = &mut shutdown => break,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "a connection can't be accepted");
+                sleep(PAUSE).await;
+                continue;
+            }
+        };
+        tokio::spawn(plain(stream, address, router.clone(), open.one()));
+    }
+    drop(listener);
+    open.end().await;
+    Ok(())
+}
+
+async fn plain(stream: TcpStream, address: SocketAddr, router: Router, mut ending: Ending) {
+    _ = stream.set_nodelay(true);
+    let version = tokio::select! {
+        biased;
+        () = ending.told() => return,
+        version = timeout(IDLE, Version::shown(&stream)) => version,
+    };
+    let Ok(Ok(version)) = version else { return };
+    let answering = move |mut request: Request| {
+        request.extensions_mut().insert(ConnectInfo(address));
+        // A router is always ready.
+        router.clone().call(request)
+    };
+    // On the heap, so that a connection that has said nothing yet is small.
+    Box::pin(serve(stream, version, IDLE, answering, ending)).await;
+}
+
+/// Serves one connection until its other end closes it, asks nothing for `idle`, or `ending` says so.
+pub(crate) async fn serve<I, A, F>(io: I, version: Version, idle: Duration, answering: A, ending: Ending)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    A: Fn(Request) -> F + Send + 'static,
+    F: Future<Output = Result<Response, Infallible>> + Send + 'static,
+{
+    let served = match version {
+        Version::Http1 => one_by_one(io, idle, answering, ending).await,
+        Version::Http2 => side_by_side(io, idle, answering, ending).await,
+    };
+    if let Err(error) = served {
+        tracing::debug!(%error, "a connection broke off");
+    }
+}
+
+async fn one_by_one<I, A, F>(io: I, idle: Duration, answering: A, mut ending: Ending) -> hyper::Result<()>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    A: Fn(Request) -> F + Send + 'static,
+    F: Future<Output = Result<Response, Infallible>> + Send + 'static,
+{
+    let service = service_fn(move |request: Request<Incoming>| answering(request.map(Body::new)));
+    let mut http = http1::Builder::new();
+    // While it waits for the next request, too.
+    http.timer(TokioTimer::new()).header_read_timeout(idle);
+    let mut serving = pin!(http.serve_connection(TokioIo::new(io), service));
+    tokio::select! {
+        served = serving.as_mut() => return served,
+        () = ending.told() => serving.as_mut().graceful_shutdown(),
+    }
+    serving.await
+}
+
+async fn side_by_side<I, A, F>(io: I, idle: Duration, answering: A, mut ending: Ending) -> hyper::Result<()>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    A: Fn(Request) -> F + Send + 'static,
+    F: Future<Output = Result<Response, Infallible>> + Send + 'static,
+{
+    let activity = Arc::new(Activity::default());
+    let asked = Arc::clone(&activity);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let busy = Busy::new(&asked);
+        let answering = answering(request.map(Body::new));
+        async move {
+            let response = answering.await?;
+            Ok::<_, Infallible>(response.map(|body| Answering { body, _busy: busy }))
+        }
+    });
+    let mut http = http2::Builder::new(TokioExecutor::new());
+    http.timer(TokioTimer::new())
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PING)
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(HEADERS)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOWS);
+    let mut serving = pin!(http.serve_connection(TokioIo::new(io), service));
+    loop {
+        let until = activity.since() + idle;
+        tokio::select! {
+            served = serving.as_mut() => return served,
+            () = ending.told() => break,
+            () = sleep_until(until) => if activity.is_over(idle) { break },
+        }
+    }
+    // It says which requests it has taken, takes no more, and answers those.
+    serving.as_mut().graceful_shutdown();
+    loop {
+        // Who has nothing under way has only to hang up.
+        let until = activity.since().max(Instant::now()) + FAREWELL;
+        tokio::select! {
+            served = serving.as_mut() => return served,
+            () = sleep_until(until) => if activity.is_over(FAREWELL) { return Ok(()) },
+        }
+    }
+}
+
+/// Whether anything is under way on a connection, and since when not.
+#[derive(Debug)]
+struct Activity {
+    under_way: AtomicUsize,
+    since: Mutex<Instant>,
+}
+
+impl Default for Activity {
+    fn default() -> Self {
+        Self { under_way: AtomicUsize::new(0), since: Mutex::new(Instant::now()) }
+    }
+}
+
+impl Activity {
+    /// When something began or ended last; now, while something is under way.
+    fn since(&self) -> Instant {
+        if self.under_way.load(Ordering::Acquire) > 0 {
+            return Instant::now();
+        }
+        *self.since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_over(&self, idle: Duration) -> bool {
+        self.since().elapsed() >= idle
+    }
+
+    fn note(&self) {
+        *self.since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+}
+
+/// A request that is under way until this is dropped.
+struct Busy(Arc<Activity>);
+
+impl Busy {
+    fn new(activity: &Arc<Activity>) -> Self {
+        activity.under_way.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(activity))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.note();
+        self.0.under_way.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// The body of an answer, which is under way until it has gone out.
+struct Answering {
+    body: Body,
+    _busy: Busy,
+}
+
+impl http_body::Body for Answering {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.get_mut().body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    const PATIENT: Duration = Duration::from_secs(30);
+    /// The preface and the frame that has to follow it, without settings (RFC 9113 §3.4).
+    const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+    /// When a connection ends on which this is said and nothing more, and how much was answered.
+    async fn ends_after(version: Version, said: &[u8]) -> (Duration, usize) {
+        let (ours, mut theirs) = tokio::io::duplex(65_536);
+        let answering = |_| std::future::ready(Ok(Response::new(Body::from("here"))));
+        let open = Open::new();
+        let serving = serve(ours, version, PATIENT, answering, open.one());
+        let began = Instant::now();
+        let asking = async {
+            theirs.write_all(said).await.unwrap();
+            let mut answer = Vec::new();
+            theirs.read_to_end(&mut answer).await.unwrap();
+            answer.len()
+        };
+        let both = async { tokio::join!(serving, asking) };
+        let (_, answered) = timeout(PATIENT * 3, both).await.expect("it never ends");
+        (began.elapsed(), answered)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_on_which_nothing_is_asked_ends() {
+        let whole = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+        for (said, answers) in [(&b""[..], false), (&whole[..10], false), (&whole[..], true)] {
+            let (after, answered) = ends_after(Version::Http1, said).await;
+            assert!((PATIENT..PATIENT * 2).contains(&after), "{after:?}");
+            assert!(answered > 0 || !answers);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_of_either_version_on_which_nothing_is_asked_ends() {
+        // Without its preface, with it, and after a request that was answered (HPACK: GET, http, /; RFC 7541 §6.1).
+        let request = [HTTP2, b"\0\0\x03\x01\x05\0\0\0\x01\x82\x86\x84"].concat();
+        for (said, answers) in [(&b""[..], false), (HTTP2, false), (&request[..], true)] {
+            let (after, answered) = ends_after(Version::Http2, said).await;
+            assert!(after < PATIENT * 2, "{after:?}");
+            assert!(answered > 60 || !answers, "{answered}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_spoken_shows_in_three_bytes() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        for (said, version) in [
+            (&b"G"[..], Version::Http1),
+            (b"PUT ", Version::Http1),
+            (b"PR", Version::Http1),
+            (b"PRI", Version::Http2),
+        ] {
+            let mut theirs = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (ours, _) = listener.accept().await.unwrap();
+            for byte in said {
+                theirs.write_all(&[*byte]).await.unwrap();
+            }
+            // Two bytes may become either; what follows decides.
+            if said == b"PR" {
+                assert!(timeout(BYTE * 5, Version::shown(&ours)).await.is_err());
+                theirs.write_all(b"X").await.unwrap();
+            }
+            assert_eq!(Version::shown(&ours).await.unwrap(), version);
+        }
+    }
+}
