@@ -107,7 +107,10 @@ async fn answer(app: &Arc<App>, source: Source, parts: &Parts, body: Body) -> An
     let wanted = Wanted::Call(arrived);
     let asked = Asked { wanted, idempotency_key, approval, source: source.0, door: Door::Proxy };
     let answered = wait::act(app, &held, asked, preferred_wait(&parts.headers)).await;
-    if let Some(body) = unread {
+    // Who waits to be told to go on is not told so, and sends nothing.
+    if let Some(body) = unread
+        && !parts.headers.contains_key(header::EXPECT)
+    {
         drain(body).await;
     }
     answered

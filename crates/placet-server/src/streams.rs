@@ -1,17 +1,18 @@
 //! Answers and uploads that are open, each under the grant that it runs on, so that they end when the grant does.
 //!
 //! The commit point decides about what begins; a stream goes on long after it. So each is registered here, and a job
-//! asks, whenever authority changes on this node and several times a second besides, whether its chain still lives.
+//! asks, whenever authority changes on this node and several times a second besides, whether its chain still lives and, of
+//! an action, whether it would still be allowed.
 //!
 //! Invariant: a stream whose grant can't be confirmed for `UNCONFIRMED` is cut: unknown is never yes.
 
-use crate::{app::App, problem::Problem};
+use crate::{app::App, problem::Problem, way::ongoing::Ongoing};
 use placet_core::{chain::Chain, id::GrantId, refusal::Code};
 use placet_store::{Fault, lineage};
 use std::{
     collections::{BTreeSet, HashMap},
     fmt,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 use tokio::sync::watch;
@@ -30,9 +31,16 @@ pub struct Streams(Mutex<Registry>);
 #[derive(Default)]
 struct Registry {
     next: u64,
-    open: HashMap<u64, (GrantId, watch::Sender<Option<Code>>)>,
+    open: HashMap<u64, Entry>,
     /// Since when the store hasn't answered.
     silent: Option<Instant>,
+}
+
+struct Entry {
+    grant: GrantId,
+    /// What runs on it, where that is an action.
+    action: Option<Arc<Ongoing>>,
+    cut: watch::Sender<Option<Code>>,
 }
 
 impl fmt::Debug for Streams {
@@ -53,31 +61,53 @@ pub struct OpenStream<'s> {
 impl Streams {
     /// Registers a stream under its grant. What ended before is found at the next turn.
     pub fn register(&self, grant: GrantId) -> OpenStream<'_> {
+        self.registered(grant, None)
+    }
+
+    /// Registers what runs on for an action: it also ends when that would be denied.
+    pub(crate) fn register_action(&self, grant: GrantId, action: Ongoing) -> OpenStream<'_> {
+        self.registered(grant, Some(Arc::new(action)))
+    }
+
+    fn registered(&self, grant: GrantId, action: Option<Arc<Ongoing>>) -> OpenStream<'_> {
         let (sender, cut) = watch::channel(None);
         let mut registry = self.registry();
         let number = registry.next;
         registry.next += 1;
-        registry.open.insert(number, (grant, sender));
+        registry.open.insert(number, Entry { grant, action, cut: sender });
         OpenStream { streams: self, number, cut, longest: tokio::time::Instant::now() + LONGEST }
     }
 
     /// Cuts every stream, for a stop of the server.
     pub fn cut_all(&self) {
-        for (_, cut) in self.registry().open.values() {
-            cut.send_replace(Some(Code::Unavailable));
+        for entry in self.registry().open.values() {
+            entry.cut.send_replace(Some(Code::Unavailable));
         }
     }
 
     fn grants(&self) -> Vec<GrantId> {
-        let grants: BTreeSet<GrantId> = self.registry().open.values().map(|(grant, _)| *grant).collect();
+        let grants: BTreeSet<GrantId> = self.registry().open.values().map(|entry| entry.grant).collect();
         grants.into_iter().collect()
     }
 
     fn cut(&self, ended: &HashMap<GrantId, Code>) {
-        for (grant, cut) in self.registry().open.values() {
-            if let Some(code) = ended.get(grant) {
-                cut.send_replace(Some(*code));
+        for entry in self.registry().open.values() {
+            if let Some(code) = ended.get(&entry.grant) {
+                entry.cut.send_replace(Some(*code));
             }
+        }
+    }
+
+    /// The actions that run on grants that are alive.
+    fn actions(&self, alive: &HashMap<GrantId, Chain>) -> Vec<(u64, GrantId, Arc<Ongoing>)> {
+        let registry = self.registry();
+        let on_those = registry.open.iter().filter(|(_, entry)| alive.contains_key(&entry.grant));
+        on_those.filter_map(|(number, entry)| Some((*number, entry.grant, entry.action.clone()?))).collect()
+    }
+
+    fn cut_one(&self, number: u64, code: Code) {
+        if let Some(entry) = self.registry().open.get(&number) {
+            entry.cut.send_replace(Some(code));
         }
     }
 
@@ -117,7 +147,7 @@ impl Drop for OpenStream<'_> {
     }
 }
 
-/// Looks at the grants of all open streams and cuts those that have ended.
+/// Looks at all open streams and cuts those whose grant has ended, or whose action would be denied now.
 ///
 /// # Errors
 /// The store doesn't answer.
@@ -133,14 +163,26 @@ pub async fn check(app: &App) -> Result<(), Problem> {
         });
         let found = read.await;
         app.streams.note(found.is_ok());
-        let ended = found?.into_iter().filter_map(|(grant, rows)| {
-            let code = match rows {
-                None => Code::TokenInvalid,
-                Some(rows) => Chain::assemble(rows.links, rows.stamps, now).err()?.code,
+        let (mut ended, mut alive) = (HashMap::new(), HashMap::new());
+        for (grant, rows) in found? {
+            let chain = match rows {
+                None => Err(Code::TokenInvalid),
+                Some(rows) => Chain::assemble(rows.links, rows.stamps, now).map_err(|reason| reason.code),
             };
-            Some((grant, code))
-        });
-        app.streams.cut(&ended.collect());
+            match chain {
+                Ok(chain) => _ = alive.insert(grant, chain),
+                Err(code) => _ = ended.insert(grant, code),
+            }
+        }
+        app.streams.cut(&ended);
+        for (number, grant, action) in app.streams.actions(&alive) {
+            let Some(chain) = alive.get(&grant) else { continue };
+            let denied = action.denied(app, chain, now).await;
+            app.streams.note(denied.is_ok());
+            if let Some(code) = denied? {
+                app.streams.cut_one(number, code);
+            }
+        }
     }
     Ok(())
 }

@@ -17,6 +17,7 @@ mod facts;
 mod hold;
 pub(crate) mod intent;
 pub(crate) mod observe;
+pub(crate) mod ongoing;
 pub(crate) mod outcome;
 mod passing;
 pub(crate) mod permits;

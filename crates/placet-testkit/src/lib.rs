@@ -15,6 +15,7 @@
 
 mod authenticator;
 mod client;
+mod http2;
 mod postgres;
 mod proxy;
 mod publisher;
@@ -27,6 +28,7 @@ pub use authenticator::{
     Asserted, Authenticator, BACKED_UP, Created, ELIGIBLE, PRESENT, Signs, VERIFIED, attestation, cose,
 };
 pub use client::{Answer, Client, Request};
+pub use http2::{Answering, Http2, Sending};
 pub use postgres::{Cluster, Database};
 pub use proxy::Proxy;
 pub use publisher::Publisher;

@@ -71,6 +71,41 @@ impl Wire {
         self.seen()
     }
 
+    /// Reads so many bytes of what follows the head that has been read, and keeps none of them.
+    ///
+    /// # Panics
+    /// Where nothing comes.
+    pub fn drain(&mut self, bytes: u64) -> u64 {
+        let seen = self.seen();
+        let (_, body) = seen.split_once("\r\n\r\n").expect("the head has been read");
+        let mut read = u64::try_from(body.len()).unwrap();
+        let mut chunk = vec![0; 65_536];
+        while read < bytes {
+            match self.stream.read(&mut chunk).expect("something comes") {
+                0 => break,
+                length => read += u64::try_from(length).unwrap(),
+            }
+        }
+        read
+    }
+
+    /// Writes until the other end takes nothing more for a while, at most so many bytes; how many it took.
+    ///
+    /// # Panics
+    /// Where the connection breaks off.
+    pub fn write_until_full(&mut self, most: usize) -> usize {
+        self.stream.set_write_timeout(Some(Duration::from_secs(2))).unwrap();
+        let (piece, mut written) = ([b'x'; 65_536], 0);
+        while written < most {
+            match self.stream.write(&piece) {
+                Ok(length) => written += length,
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        written
+    }
+
     /// What has come so far.
     pub fn seen(&self) -> String {
         String::from_utf8_lossy(&self.seen).into_owned()

@@ -8,6 +8,7 @@
 
 use super::{
     Described,
+    ongoing::Ongoing,
     outcome::{Answered, Settled, UPSTREAM_TIME, conclude, failed},
     returned::Keeping,
     shaped::{self, Shaping},
@@ -76,7 +77,8 @@ async fn carry_out(
     tell: oneshot::Sender<Told>,
 ) {
     let id = admitted.action();
-    let mut open = described.call.streamed.then(|| app.streams.register(grant));
+    let register = |shaped| app.streams.register_action(grant, Ongoing::of(&described, shaped));
+    let mut open = described.call.streamed.then(|| register(shaping.is_some()));
     let (settled, told) = match begin(app, &described, upload, &mut open).await {
         Ok(answer)
             if shaping.is_none()
@@ -84,7 +86,7 @@ async fn carry_out(
                 && answer.length().is_none_or(|length| length > SHORT)
                 && !(keeping.is_some() && is_read_whole(&answer)) =>
         {
-            let mut open = open.unwrap_or_else(|| app.streams.register(grant));
+            let mut open = open.unwrap_or_else(|| register(false));
             let settled = stream(&described, id, answer, &mut open, tell).await;
             finish(app, id, settled, recorded);
             return;

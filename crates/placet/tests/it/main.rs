@@ -133,6 +133,12 @@ mod providers;
 #[cfg(test)]
 mod proxy;
 #[cfg(test)]
+mod proxy_cut;
+#[cfg(test)]
+mod proxy_http2;
+#[cfg(test)]
+mod proxy_messages;
+#[cfg(test)]
 mod proxy_streaming;
 #[cfg(test)]
 mod questions;
@@ -174,6 +180,8 @@ mod status;
 mod stored;
 #[cfg(test)]
 mod tasks;
+#[cfg(test)]
+mod threats;
 #[cfg(test)]
 mod tokens;
 #[cfg(test)]

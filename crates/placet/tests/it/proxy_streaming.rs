@@ -6,16 +6,16 @@ use placet_testkit::{Agent, RawUpstream, SECRET, Story, Wire, fresh, until};
 use serde_json::{Value, json};
 
 /// An upstream that is played by hand, with its service and connection, and an agent that may do everything there.
-struct Stage {
-    story: &'static Story,
-    upstream: RawUpstream,
+pub(crate) struct Stage {
+    pub(crate) story: &'static Story,
+    pub(crate) upstream: RawUpstream,
     /// The service and the connection; actions are `NAME.get`, `NAME.put` and `NAME.note`.
-    name: String,
-    agent: Agent,
-    token: String,
+    pub(crate) name: String,
+    pub(crate) agent: Agent,
+    pub(crate) token: String,
 }
 
-fn service(name: &str, base: &str, auth: &str) -> String {
+pub(crate) fn service(name: &str, base: &str, auth: &str) -> String {
     format!(
         "service: {name}\nbase_url: {base}\nauth: {auth}\nactions:\n  {name}.get:\n    method: GET\n    path: /get/{{id}}\n    resource: file://{name}/{{id}}\n    effect: read\n    params: {{type: object, properties: {{id: {{type: string}}, q: {{type: string}}}}}}\n  {name}.put:\n    method: PUT\n    path: /put/{{id}}\n    resource: file://{name}/{{id}}\n    effect: write\n    stream: true\n    params: {{type: object, properties: {{id: {{type: string}}, mode: {{type: string}}}}}}\n"
     )
@@ -37,13 +37,13 @@ fn stage_with(auth: &str, connection: &Value) -> Stage {
     Stage { story, upstream, name, agent, token }
 }
 
-fn stage() -> Stage {
+pub(crate) fn stage() -> Stage {
     stage_with("{type: bearer}", &json!({"type": "bearer", "secret": SECRET}))
 }
 
 impl Stage {
     /// Sends a request and keeps the connection.
-    fn ask(&self, line: &str, headers: &str, body: &str) -> Wire {
+    pub(crate) fn ask(&self, line: &str, headers: &str, body: &str) -> Wire {
         let mut wire = Wire::connect(self.story.client().base());
         let (method, path) = line.split_once(' ').unwrap();
         wire.send(format!(
@@ -54,7 +54,7 @@ impl Stage {
     }
 
     /// The outcome of the stage's one action, once it is recorded.
-    fn outcome(&self) -> Value {
+    pub(crate) fn outcome(&self) -> Value {
         until("the outcome", || {
             let entries = self.story.record();
             entries
@@ -63,14 +63,14 @@ impl Stage {
         })
     }
 
-    fn revoke(&self) {
+    pub(crate) fn revoke(&self) {
         let form = [("token", self.token.as_str())];
         let client = self.story.client();
         client.post("/oauth/revoke").basic(&self.agent.id, &self.agent.secret).form(&form).send().expect(200);
     }
 }
 
-const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n";
+pub(crate) const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n";
 
 #[test]
 fn events_arrive_as_they_are_sent_and_without_the_secret() {
