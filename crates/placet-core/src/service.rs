@@ -17,6 +17,7 @@ mod form;
 mod import;
 mod load;
 mod mapping;
+mod mcp;
 mod members;
 mod message;
 pub mod oauth;
@@ -36,6 +37,7 @@ pub use check::check;
 pub use editor::schema;
 pub use effect::{Effect, Provenance};
 pub use import::{Imported, MAX_DOCUMENT, Options, import};
+pub use mcp::{MAX_DEFINITION, Observed, Pins, Standing, Tool};
 pub use members::{Members, RowLimit};
 pub use paging::Paging;
 pub use resolve::{Fact, FactType, Facts, Lookup, Unread};
@@ -60,17 +62,30 @@ pub const MAX_TARGET: usize = 32 * 1024;
 /// The most actions that one service may have.
 pub const MAX_ACTIONS: usize = 1000;
 
+/// What an upstream speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Kind {
+    /// HTTP: each action is a request of its own.
+    #[default]
+    Http,
+    /// The Model Context Protocol: each action is a tool of the server.
+    Mcp,
+}
+
 /// An upstream.
 #[derive(Debug, Clone)]
 pub struct Service {
     name: String,
     description: Option<String>,
+    kind: Kind,
     origin: String,
     base_path: String,
     auth: Auth,
     allow_private: bool,
     headers: Vec<(String, String)>,
     actions: BTreeMap<ActionName, ServiceAction>,
+    /// What is said of the tools of an MCP server, by their names there.
+    settings: BTreeMap<String, mcp::Settings>,
 }
 
 /// One action of an upstream.
@@ -99,6 +114,8 @@ pub struct ServiceAction {
     mapping: Mapping,
     headers: Vec<(String, String)>,
     paging: Option<Paging>,
+    /// The tool of an MCP server that it is, where it is one.
+    tool: Option<Tool>,
 }
 
 /// A request as it is judged.
@@ -139,6 +156,11 @@ impl Service {
     /// What it is, for people.
     pub fn description(&self) -> Option<&str> {
         self.description.as_deref()
+    }
+
+    /// What it speaks.
+    pub fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// Scheme, host (lower case) and port as written in `base_url`: `https://api.example.com`.
@@ -186,6 +208,11 @@ impl ServiceAction {
     /// Its HTTP method.
     pub fn method(&self) -> Method {
         self.method
+    }
+
+    /// The tool of an MCP server that it is, where it is one.
+    pub fn tool(&self) -> Option<&Tool> {
+        self.tool.as_ref()
     }
 
     /// Its effect, if stated.

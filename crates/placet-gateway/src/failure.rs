@@ -88,6 +88,9 @@ pub enum NotSent {
     /// The upstream refuses this server as a client.
     #[error("it takes no client without a certificate that it knows: give the connection another one")]
     Identity,
+    /// The server and the gateway have no revision of the protocol in common, or it did not keep to it.
+    #[error("it does not speak the Model Context Protocol as it is spoken here: check the service's `mcp`")]
+    Handshake,
     /// Time ran out before there was a connection.
     #[error("there was no connection in time: try again later")]
     TimedOut,
@@ -111,6 +114,9 @@ pub enum Unknown {
     /// What came back is not HTTP.
     #[error("the answer is not valid HTTP: look at the upstream before trying again")]
     Malformed,
+    /// What came back ended, and was no answer to what was asked.
+    #[error("what came back does not answer the request: look at the upstream before trying again")]
+    NoAnswer,
 }
 
 /// Why an answer can't be passed on.

@@ -12,9 +12,10 @@ use crate::address::AddressClass;
 use crate::dial::{DialError, Resolve, SystemResolver};
 use crate::failure::{NotSent, Unknown, UpstreamFailure};
 use crate::inject::{Bare, Credential, CredentialError};
+use crate::mcp::Heard;
 use crate::pools::{Pools, SHARED};
 use crate::response::{ReadError, UpstreamResponse, read};
-use crate::route::Route;
+use crate::route::{OpenCall, Route};
 use crate::streamed::StreamedAnswer;
 use crate::token::{TokenEndpoints, TokenError};
 use crate::upload::{Outgoing, Progress, Upload};
@@ -29,6 +30,7 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::capture_connection;
 use placet_core::call::{Auth, LISTED_HEADERS, Method, UpstreamCall};
 use placet_core::secret::Secret;
+use placet_core::service::Kind;
 use placet_core::service::oauth::{Granted, Kept, OAuth};
 use placet_core::signing::Moment;
 use rustls::client::WantsClientCert;
@@ -109,6 +111,7 @@ struct Inner {
     pools: Pools,
     config: GatewayConfig,
     tokens: TokenEndpoints,
+    heard: Heard,
 }
 
 impl Gateway {
@@ -120,7 +123,7 @@ impl Gateway {
         let pools = Pools::new(&config, &tls(&config.extra_roots)?, false);
         let resolver = config.resolver.clone().unwrap_or_else(|| Arc::new(SystemResolver));
         let tokens = TokenEndpoints::new(&config.extra_roots, resolver)?;
-        Ok(Self(Arc::new(Inner { pools, config, tokens })))
+        Ok(Self(Arc::new(Inner { pools, config, tokens, heard: Heard::default() })))
     }
 
     /// An access token of the authorization server of a service, for what is kept of a connection.
@@ -181,9 +184,11 @@ impl Gateway {
         max: usize,
     ) -> Result<UpstreamResponse, UpstreamFailure> {
         let deadline = deadline.min(Instant::now() + self.0.config.total_timeout);
-        let request = self.request(call, None, route, credential)?;
-        let _open = route.opens();
-        let response = self.head(request, route, credential, || deadline).await?;
+        if route.kind() == Kind::Mcp {
+            let max = max.min(self.0.config.max_response_bytes);
+            return self.call_tool(&call, route, credential, deadline, max).await;
+        }
+        let (response, _open) = self.begin(call, route, credential, deadline).await?;
         let status = response.status().as_u16();
         let reading = read(response, credential.scrubber(), max.min(self.0.config.max_response_bytes));
         match timeout_at(deadline, reading).await {
@@ -194,6 +199,27 @@ impl Gateway {
             Ok(Err(ReadError::Unknown(reason))) => Err(unknown(route, Some(status), reason)),
             Err(_) => Err(unknown(route, Some(status), Unknown::TimedOut)),
         }
+    }
+
+    /// Sends a request and waits for the head of its answer. The call is open until what comes with it is dropped.
+    pub(crate) async fn begin(
+        &self,
+        call: UpstreamCall,
+        route: &Route,
+        credential: &Credential,
+        deadline: Instant,
+    ) -> Result<(http::Response<Incoming>, OpenCall), UpstreamFailure> {
+        let request = self.request(call, None, route, credential)?;
+        let open = route.opens();
+        Ok((self.head(request, route, credential, || deadline).await?, open))
+    }
+
+    pub(crate) fn heard(&self) -> &Heard {
+        &self.0.heard
+    }
+
+    pub(crate) fn max_response_bytes(&self) -> usize {
+        self.0.config.max_response_bytes
     }
 
     /// Sends `call` once, with the body that follows where it is declared `streamed`, and answers when the head of the
@@ -209,6 +235,10 @@ impl Gateway {
         route: &Route,
         credential: &Credential,
     ) -> Result<StreamedAnswer, UpstreamFailure> {
+        // An answer in the protocol's messages can't be passed on as it comes.
+        if route.kind() != Kind::Http {
+            return Err(not_sent(route, NotSent::BadCall));
+        }
         let (progress, idle) = (Progress::new(), self.0.config.stream_idle_timeout);
         let streamed = upload.is_some();
         let deadline = Instant::now() + self.0.config.total_timeout;
@@ -414,11 +444,11 @@ fn method(method: Method) -> http::Method {
     }
 }
 
-fn not_sent(route: &Route, reason: NotSent) -> UpstreamFailure {
+pub(crate) fn not_sent(route: &Route, reason: NotSent) -> UpstreamFailure {
     UpstreamFailure::NotSent { host: route.host().to_owned(), reason }
 }
 
-fn unknown(route: &Route, status: Option<u16>, reason: Unknown) -> UpstreamFailure {
+pub(crate) fn unknown(route: &Route, status: Option<u16>, reason: Unknown) -> UpstreamFailure {
     UpstreamFailure::Unknown { host: route.host().to_owned(), status, reason }
 }
 

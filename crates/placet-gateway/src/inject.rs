@@ -6,6 +6,7 @@
 //! refused; what is signed is what is sent; nothing prints what was made of it.
 
 use crate::identity::Identity;
+use crate::mcp::Sessions;
 use crate::scrub::Scrubber;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
@@ -31,6 +32,8 @@ struct Prepared {
     carrier: Carrier,
     scrubber: Scrubber,
     identity: Option<Identity>,
+    /// What was agreed with MCP servers through it.
+    sessions: Sessions,
 }
 
 /// What carries the credential.
@@ -106,7 +109,7 @@ impl Credential {
     /// # Errors
     /// [`CredentialError`] where the secret or the header can't be used.
     pub fn new(auth: &Auth, secret: &Secret) -> Result<Self, CredentialError> {
-        let of = |(carrier, scrubber)| Self(Arc::new(Prepared { carrier, scrubber, identity: None }));
+        let of = |(carrier, scrubber)| Self::prepared(carrier, scrubber, None);
         match auth {
             Auth::Hmac(scheme) => {
                 let key = scheme.key(secret)?;
@@ -134,10 +137,14 @@ impl Credential {
                         return Err(CredentialError::Certificate("the service takes no `secret` beside it"));
                     }
                 };
-                Ok(Self(Arc::new(Prepared { carrier, scrubber, identity: Some(identity) })))
+                Ok(Self::prepared(carrier, scrubber, Some(identity)))
             }
             _ => Ok(of(carried(auth, secret)?)),
         }
+    }
+
+    fn prepared(carrier: Carrier, scrubber: Scrubber, identity: Option<Identity>) -> Self {
+        Self(Arc::new(Prepared { carrier, scrubber, identity, sessions: Sessions::default() }))
     }
 
     /// What is added to a request.
@@ -179,6 +186,10 @@ impl Credential {
     /// The certificate that is shown when the connection is made.
     pub(crate) fn identity(&self) -> Option<&Identity> {
         self.0.identity.as_ref()
+    }
+
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.0.sessions
     }
 
     pub(crate) fn scrubber(&self) -> &Scrubber {

@@ -107,7 +107,7 @@ pub(crate) fn is_json(headers: &HeaderMap) -> bool {
     essence == "application/json" || essence == "text/json" || essence.ends_with("+json")
 }
 
-fn decode(body: Bytes, is_json: bool, scrubber: &Scrubber) -> ResponseBody {
+pub(crate) fn decode(body: Bytes, is_json: bool, scrubber: &Scrubber) -> ResponseBody {
     // What two readers could read differently is no JSON here: who judges it and who acts on it must see the same.
     if is_json && let Ok(mut value) = placet_core::json::parse(&body) {
         // A body that is one string or number in all is one whole value as well.

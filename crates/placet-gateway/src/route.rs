@@ -8,6 +8,7 @@
 
 use crate::address::{AddressClass, classify};
 use http::uri::{Authority, Scheme};
+use placet_core::service::Kind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,14 +17,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[derive(Debug, Clone)]
 pub struct Route(Arc<Parts>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Parts {
+    kind: Kind,
     scheme: Scheme,
     authority: Authority,
     origin: String,
     allow_private: bool,
     /// How many calls are open.
-    open: AtomicUsize,
+    open: Arc<AtomicUsize>,
 }
 
 /// A call that is open until this is dropped.
@@ -98,7 +100,20 @@ impl Route {
         let bad_host = |_| RouteError::Host(host.clone());
         let authority = Authority::try_from(text.as_str()).map_err(|e| bad_host(e.to_string()))?;
         let origin = format!("{scheme}://{text}");
-        Ok(Self(Arc::new(Parts { scheme, authority, origin, allow_private, open: AtomicUsize::new(0) })))
+        let open = Arc::default();
+        Ok(Self(Arc::new(Parts { kind: Kind::Http, scheme, authority, origin, allow_private, open })))
+    }
+
+    /// The same to an upstream that speaks this.
+    #[must_use]
+    pub fn speaking(mut self, kind: Kind) -> Self {
+        Arc::make_mut(&mut self.0).kind = kind;
+        self
+    }
+
+    /// What is spoken there.
+    pub fn kind(&self) -> Kind {
+        self.0.kind
     }
 
     /// `scheme://host[:port]`, lower case, the scheme's default port left out.

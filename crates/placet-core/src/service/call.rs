@@ -4,7 +4,7 @@
 //! the parameters that it was rendered from.
 
 use super::{
-    MAX_TARGET, ParamType, ParamsInvalid, Service, ServiceAction,
+    Kind, MAX_TARGET, ParamType, ParamsInvalid, Service, ServiceAction,
     body::{Body, Media},
     form,
     mapping::Member,
@@ -42,6 +42,9 @@ impl Service {
         action: &ServiceAction,
         params: &Map<String, Value>,
     ) -> Result<UpstreamCall, ParamsInvalid> {
+        if let Some(tool) = &action.tool {
+            return self.render_tool(action, tool, params);
+        }
         let values = action.values(params)?;
         let mut target = self.base_path.clone();
         action
@@ -75,6 +78,9 @@ impl Service {
     /// form in which [`Service::render`] writes it. Parameters of path and query have the type that the schema
     /// states, else they are strings.
     pub fn describe_call(&self, call: &UpstreamCall) -> Option<(ActionName, Map<String, Value>)> {
+        if self.kind == Kind::Mcp {
+            return self.describe_tool(call);
+        }
         if call.origin != self.origin {
             return None;
         }
@@ -109,6 +115,10 @@ impl Service {
     /// The actions that a method and a path name: several only where their bodies tell them apart.
     pub fn place_all(&self, method: Method, path: &str) -> Candidates<'_> {
         let mut found: Vec<Placed<'_>> = Vec::new();
+        // Which tool a message is of stands in it alone, and messages are written here.
+        if self.kind == Kind::Mcp {
+            return Candidates(found);
+        }
         for action in self.actions.values().filter(|action| action.method == method) {
             let Some(values) = action.path.read(path) else { continue };
             match found.first().map(|first| action.path.literalness(&first.action.path)) {

@@ -3,7 +3,7 @@
 //!
 //! Invariant: whatever it says is about what the definition does once it is in force; nothing is changed here.
 
-use super::{Effect, ParamType, Service, ServiceAction};
+use super::{Effect, ParamType, Service, ServiceAction, mcp};
 use crate::{
     call::Method,
     diagnostic::{Diagnostic, Position, Report, quoted},
@@ -68,7 +68,8 @@ pub fn check(
     let around = Around { service: &service, node: &node, report: &report };
     around.host(policies);
     around.constants("headers", node.get("headers"));
-    for action in service.actions() {
+    // Of tools nothing is mapped here, and what is to be said of their schemas is for their server.
+    for action in service.actions().filter(|action| action.tool.is_none()) {
         around.action(action);
     }
     found.extend(report.into_diagnostics());
@@ -95,7 +96,7 @@ impl Around<'_> {
     }
 
     fn host(&self, policies: &[Policy]) {
-        let at = self.node.get("base_url").map_or(Position::START, |node| node.position);
+        let at = self.node.get("base_url").map_or_else(|| mcp::position_of(self.node), |node| node.position);
         let host = self.service.origin.split("://").nth(1).unwrap_or_default();
         let bare = host.rsplit_once(':').map_or(host, |(bare, _)| bare).trim_matches(['[', ']']);
         let local = bare == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());

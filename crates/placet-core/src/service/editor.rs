@@ -3,15 +3,22 @@
 //! Invariant: it has every key that the reader knows and no other; whatever loads satisfies it.
 
 use super::{
-    MAX_ACTIONS, load,
+    MAX_ACTIONS, load, mcp,
     resolve::{self, FactType},
 };
 use serde_json::{Map, Value, json};
 
 /// The schema of a service.
 pub fn schema() -> Value {
-    let mut service = object(&["service", "base_url", "auth", "actions"], service());
+    let mut service = object(&["service", "auth"], service());
     if let Some(service) = service.as_object_mut() {
+        let http = json!({"required": ["base_url", "actions"], "not": {"anyOf": [
+            {"required": ["mcp"]}, {"required": ["tools"]}, {"required": ["pins"]},
+        ]}});
+        let mcp = json!({"required": ["mcp"], "not": {"anyOf": [
+            {"required": ["base_url"]}, {"required": ["actions"]}, {"required": ["encoded_slash"]},
+        ]}});
+        service.insert("oneOf".to_owned(), json!([http, mcp]));
         service.insert("$schema".to_owned(), "https://json-schema.org/draft/2020-12/schema".into());
         service.insert("title".to_owned(), "Placet service".into());
         service.insert(
@@ -52,7 +59,30 @@ fn service() -> Value {
         "actions": key("Its actions by name; names are unique in an installation.",
             json!({"orders.read": {"method": "GET", "path": "/orders/{id}", "resource": "order://all/{id}", "effect": "read"}}),
             json!({"type": "object", "maxProperties": MAX_ACTIONS, "additionalProperties": {"$ref": "#/$defs/action"}})),
+        "mcp": key("The MCP server that it is: its actions are the tools that are pinned.", json!({"url": "https://mcp.example.com/mcp"}),
+            object(&["url"], json!({
+                "url": key("Its endpoint.", json!("https://mcp.example.com/mcp"), json!({"type": "string", "pattern": "^https?://"})),
+            }))),
+        "tools": key("What each tool of the MCP server does, by its name there.", json!({"read_file": {"effect": "read"}}),
+            json!({"type": "object", "additionalProperties": object(&[], tool())})),
+        "pins": key("What was accepted of what the MCP server says of its tools: written by `placet service accept`.",
+            json!({"read_file": {"inputSchema": {"type": "object"}}}),
+            json!({"type": "object", "maxProperties": MAX_ACTIONS, "additionalProperties": {"type": "object"}})),
     })
+}
+
+/// What can be said of a tool: keys of actions, and its name.
+fn tool() -> Value {
+    let mut known = action();
+    let mut tool = Map::new();
+    for name in mcp::TOOL_KEYS {
+        if let Some(said) = known.as_object_mut().and_then(|known| known.remove(*name)) {
+            tool.insert((*name).to_owned(), said);
+        }
+    }
+    let about = "What its action is called behind the service's name, where its own name can't be that.";
+    tool.insert("name".to_owned(), key(about, json!("read_file"), json!({"type": "string"})));
+    Value::Object(tool)
 }
 
 fn auth() -> Value {
@@ -253,8 +283,11 @@ mod tests {
     #[test]
     fn it_has_every_key_of_the_reader_and_no_other() {
         let schema = schema();
+        let both = [load::SERVICE_KEYS, mcp::KEYS].concat();
         for (at, known) in [
-            ("/properties", load::SERVICE_KEYS),
+            ("/properties", &*both),
+            ("/properties/mcp/properties", mcp::SERVER_KEYS),
+            ("/properties/tools/additionalProperties/properties", mcp::TOOL_KEYS),
             ("/$defs/action/properties", load::ACTION_KEYS),
             ("/$defs/action/properties/status/properties", status::KEYS),
             ("/$defs/action/properties/paging/properties", crate::service::paging::KEYS),

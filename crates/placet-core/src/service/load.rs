@@ -1,9 +1,10 @@
 //! Reads the definition of a service and checks everything that can be known before the first request.
 
 use super::{
-    Effect, MAX_ACTIONS, ParamType, PathTemplate, ResourceTemplate, RowLimit, Service, ServiceAction,
+    Effect, Kind, MAX_ACTIONS, ParamType, PathTemplate, ResourceTemplate, RowLimit, Service, ServiceAction,
     StatusCheck,
     mapping::{self, Mapping},
+    mcp,
     members::Response,
     oauth::{self as oauth_server, OAuth},
     paging,
@@ -57,6 +58,9 @@ pub(super) fn service(
 }
 
 fn read(map: &MapReading<'_>, report: &Report) -> Option<Service> {
+    if let Some(server) = map.optional("mcp") {
+        return mcp::read(map, &server);
+    }
     map.finish(SERVICE_KEYS);
     // Each part is read before any `?`, so that all mistakes are found.
     let name = map.required("service").and_then(|it| name(&it));
@@ -96,16 +100,18 @@ fn read(map: &MapReading<'_>, report: &Report) -> Option<Service> {
     Some(Service {
         name: name?,
         description,
+        kind: Kind::Http,
         origin,
         base_path,
         auth: auth?,
         allow_private,
         headers,
         actions: actions?,
+        settings: BTreeMap::new(),
     })
 }
 
-fn name(it: &Reading<'_>) -> Option<String> {
+pub(super) fn name(it: &Reading<'_>) -> Option<String> {
     let text = it.string()?;
     let allowed =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-';
@@ -121,28 +127,31 @@ fn name(it: &Reading<'_>) -> Option<String> {
     good.then(|| text.to_owned())
 }
 
-fn description(map: &MapReading<'_>) -> Option<String> {
+pub(super) fn description(map: &MapReading<'_>) -> Option<String> {
     Some(map.optional("description")?.string()?.to_owned())
 }
 
-fn flag(map: &MapReading<'_>, key: &str) -> bool {
+pub(super) fn flag(map: &MapReading<'_>, key: &str) -> bool {
     map.optional(key).and_then(|it| it.bool()).unwrap_or(false)
 }
 
 /// Origin and path.
-fn base_url(it: &Reading<'_>, allow_private: bool) -> Option<(String, String)> {
+pub(super) fn base_url(it: &Reading<'_>, allow_private: bool) -> Option<(String, String)> {
     let text = it.string()?;
     match split_url(text) {
         Ok((scheme, authority, path)) => {
             let host = authority.rsplit_once(':').map_or(authority.as_str(), |(host, _)| host);
             let local = host == "localhost" || host.starts_with("127.") || authority.starts_with("[::1]");
             if scheme == "http" && !local && !allow_private {
-                it.warning("`base_url` is not https: credential and data can be read on the way");
+                it.warning(format!(
+                    "`{}` is not https: credential and data can be read on the way",
+                    it.name()
+                ));
             }
             Some((format!("{scheme}://{authority}"), path))
         }
         Err(problem) => {
-            it.error(format!("`base_url` is refused: {problem}"));
+            it.error(format!("`{}` is refused: {problem}", it.name()));
             None
         }
     }
@@ -524,6 +533,7 @@ fn action(
         mapping: mapping?,
         headers: mapping::headers(map),
         paging: paging?,
+        tool: None,
     };
     if let Some(limit) = row_limit {
         check_row_limit(map.report(), &action, &limit)?;
@@ -606,7 +616,7 @@ fn effect(map: &MapReading<'_>, key: &Spanned<String>) -> Option<Effect> {
     Effect::from_word(it.one_of(&Effect::ALL.map(Effect::as_str))?)
 }
 
-fn statuses(it: &Reading<'_>) -> Vec<u16> {
+pub(super) fn statuses(it: &Reading<'_>) -> Vec<u16> {
     let mut found: Vec<u16> = it
         .list()
         .unwrap_or_default()
@@ -618,7 +628,7 @@ fn statuses(it: &Reading<'_>) -> Vec<u16> {
     found
 }
 
-fn names(map: &MapReading<'_>, key: &str) -> Vec<Spanned<String>> {
+pub(super) fn names(map: &MapReading<'_>, key: &str) -> Vec<Spanned<String>> {
     map.optional(key).and_then(|it| it.strings()).unwrap_or_default()
 }
 

@@ -45,9 +45,74 @@ pub(super) struct SchemaError {
 }
 
 const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
+const DRAFT_7: &str = "http://json-schema.org/draft-07/schema";
+
+/// The drafts that are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Draft {
+    Newest,
+    Seven,
+}
+
+impl Draft {
+    fn known(self) -> jsonschema::Draft {
+        match self {
+            Self::Newest => jsonschema::Draft::Draft202012,
+            Self::Seven => jsonschema::Draft::Draft7,
+        }
+    }
+}
+
+/// Where a `$ref` has anything beside it but words for people.
+fn reference_with_others(schema: &Value, depth: usize) -> Option<String> {
+    const WORDS: &[&str] = &["$ref", "title", "description", "default", "examples", "$comment"];
+    // Deeper than any document that is read.
+    if depth > 128 {
+        return Some(String::new());
+    }
+    match schema {
+        Value::Object(members) => {
+            let mixed = members.get("$ref").is_some_and(Value::is_string)
+                && members.keys().any(|key| !WORDS.contains(&key.as_str()));
+            if mixed {
+                return Some(String::new());
+            }
+            members
+                .iter()
+                .find_map(|(key, value)| Some(format!("/{key}{}", reference_with_others(value, depth + 1)?)))
+        }
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .find_map(|(index, item)| Some(format!("/{index}{}", reference_with_others(item, depth + 1)?))),
+        _ => None,
+    }
+}
 
 impl ParamsSchema {
     pub(super) fn compile(schema: Value) -> Result<Self, SchemaError> {
+        Self::of_draft(schema, Draft::Newest)
+    }
+
+    /// The schema of a tool's arguments as its server states it: many are written in draft 7.
+    pub(super) fn pinned(schema: Value) -> Result<Self, SchemaError> {
+        let draft = match schema.get("$schema") {
+            Some(Value::String(stated)) if stated.trim_end_matches('#') == DRAFT_7 => Draft::Seven,
+            _ => Draft::Newest,
+        };
+        let refuse =
+            |pointer: String, message: &str| Err(SchemaError { pointer, message: message.to_owned() });
+        // There a reference stands for all that is beside it, which the types of parameters are read from.
+        if let (Draft::Seven, Some(pointer)) = (draft, reference_with_others(&schema, 0)) {
+            return refuse(pointer, "a `$ref` with others beside it means two things in draft 7");
+        }
+        if schema.get("$ref").is_some() {
+            return refuse("/$ref".to_owned(), "its properties are needed at its top");
+        }
+        Self::of_draft(schema, draft)
+    }
+
+    fn of_draft(schema: Value, draft: Draft) -> Result<Self, SchemaError> {
         let refuse = |pointer: &str, message: &str| {
             Err(SchemaError { pointer: pointer.to_owned(), message: message.to_owned() })
         };
@@ -57,7 +122,7 @@ impl ParamsSchema {
         if top.get("type").is_some_and(|kind| kind != "object") {
             return refuse("/type", "the `type` of `params` must be `object`");
         }
-        if top.get("$schema").is_some_and(|draft| draft != DRAFT) {
+        if draft == Draft::Newest && top.get("$schema").is_some_and(|stated| stated != DRAFT) {
             return refuse("/$schema", &format!("only `{DRAFT}` is supported"));
         }
         for keyword in ["$id", "patternProperties"] {
@@ -70,10 +135,13 @@ impl ParamsSchema {
         }
         // Which members there may be is judged by their names (see `ServiceAction`), and variables of the templates
         // need not be in the schema.
+        if draft == Draft::Seven {
+            top.remove("$schema");
+        }
         top.remove("additionalProperties");
         top.remove("unevaluatedProperties");
         let validator = jsonschema::options()
-            .with_draft(jsonschema::Draft::Draft202012)
+            .with_draft(draft.known())
             .offline()
             .should_validate_formats(false)
             .with_pattern_options(jsonschema::PatternOptions::regex())

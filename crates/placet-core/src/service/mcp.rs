@@ -1,0 +1,587 @@
+//! Upstreams that are servers of the Model Context Protocol: their actions are the tools that somebody has pinned.
+//!
+//! A definition states where the server is (`mcp`), what an administrator says of its tools (`tools`), and what was
+//! accepted of what the server says itself (`pins`: description, schemas, annotations). An action exists where there is a
+//! pin, and its parameters are the pinned schema's. `pins` is written by the server when somebody accepts tools
+//! ([`Pins::written`]), so that a version of a definition means the same for ever.
+//!
+//! Invariant: nothing that an upstream says makes an action, or changes one: it has to be accepted first, in full. What
+//! it says of effects is never believed; a tool of another name has no pin.
+
+use super::{
+    Effect, MAX_ACTIONS, ParamsInvalid, PathTemplate, ResourceTemplate, Service, ServiceAction,
+    body::{Body, Media},
+    load,
+    mapping::{self, Mapping},
+    members::Response,
+    schema::ParamsSchema,
+};
+use crate::{
+    call::{Method, UpstreamCall},
+    diagnostic::{Diagnostic, Position, quoted},
+    json,
+    pattern::ActionName,
+    secret::sha256,
+    yaml::{self, MapReading, Node, Reading, Spanned, Yaml},
+};
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The keys of a definition whose upstream is an MCP server.
+pub(super) const KEYS: &[&str] =
+    &["service", "description", "mcp", "auth", "allow_private", "headers", "tools", "pins"];
+/// Of `mcp`.
+pub(super) const SERVER_KEYS: &[&str] = &["url"];
+/// Of one tool in `tools`.
+pub(super) const TOOL_KEYS: &[&str] = &[
+    "name",
+    "description",
+    "effect",
+    "resource",
+    "binds",
+    "no_effect",
+    "secret",
+    "encoded_slash",
+    "response",
+];
+/// What is pinned of a tool, besides its name.
+const PINNED: &[&str] = &["title", "description", "inputSchema", "outputSchema", "annotations"];
+/// The longest definition of one tool that is taken, in bytes.
+pub const MAX_DEFINITION: usize = 64 * 1024;
+/// Names of actions that are not tools' begin with these.
+const RESERVED: &[&str] = &["resources", "prompts"];
+/// Statuses after which nothing has happened: the server has refused the request itself.
+const REFUSED: [u16; 4] = [400, 401, 404, 405];
+
+/// A tool as it was pinned.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tool {
+    name: String,
+    definition: Value,
+}
+
+impl Tool {
+    /// Its name at the upstream.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What was accepted of it.
+    pub fn definition(&self) -> &Value {
+        &self.definition
+    }
+}
+
+/// Definitions of tools by their names: what a server says of them, as far as it counts.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Pins(pub BTreeMap<String, Value>);
+
+/// How a tool of an upstream stands to what was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It is what was accepted.
+    Pinned,
+    /// It says something else than what was accepted: it can't be called until somebody has looked at it.
+    Changed,
+    /// Nobody has accepted it.
+    New,
+    /// It was accepted, and the server has it no more.
+    Gone,
+}
+
+impl Standing {
+    /// The word on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pinned => "pinned",
+            Self::Changed => "changed",
+            Self::New => "new",
+            Self::Gone => "gone",
+        }
+    }
+}
+
+/// One tool of an upstream, for whoever has to look at it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observed {
+    /// Its name at the upstream.
+    pub tool: String,
+    /// The action that it is or would be.
+    pub action: Option<String>,
+    /// How it stands.
+    pub standing: Standing,
+    /// What names exactly this definition of it at this server, to accept it by.
+    pub digest: String,
+    /// Why it can't be accepted, where it can't.
+    pub problem: Option<String>,
+    /// What the server says of it now; of one that is gone, what it said.
+    pub definition: Value,
+}
+
+impl Pins {
+    /// What a server answers to `tools/list` (all pages), as far as it is pinned.
+    ///
+    /// # Errors
+    /// A sentence: what of it is no list of tools, or says two things of one.
+    pub fn of_listing(tools: &[Value]) -> Result<Self, String> {
+        if tools.len() > MAX_ACTIONS {
+            return Err(format!("it has {} tools, and at most {MAX_ACTIONS} are taken", tools.len()));
+        }
+        let mut all = BTreeMap::new();
+        for tool in tools {
+            let name = tool.get("name").and_then(Value::as_str).ok_or("a tool has no name")?;
+            let short: String = name.chars().take(128).collect();
+            if name.is_empty() || short.len() < name.len() {
+                return Err(format!("a tool's name has 1 to 128 characters, and not {}", quoted(&short)));
+            }
+            let said = tool.as_object().into_iter().flatten();
+            let definition: Map<String, Value> = said
+                .filter(|(key, _)| PINNED.contains(&key.as_str()))
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect();
+            if all.insert(name.to_owned(), Value::Object(definition)).is_some() {
+                return Err(format!("it has two tools of the name {}", quoted(name)));
+            }
+        }
+        Ok(Self(all))
+    }
+
+    /// The text of a definition with these pins in the place of its own. A text in YAML keeps all that stands around
+    /// them; one in JSON is written anew.
+    ///
+    /// # Errors
+    /// What is wrong with the text, or that these pins can't be kept.
+    pub fn written(&self, text: &str, file: Option<&str>) -> Result<String, Vec<Diagnostic>> {
+        let (node, report) = yaml::parse(text.as_bytes(), file)?;
+        let written = match &node.value {
+            Yaml::Map(entries) if is_block(text, entries) => {
+                let mut out = without_pins(text, entries);
+                if !self.0.is_empty() {
+                    out.push_str("pins:\n");
+                    for (name, definition) in &self.0 {
+                        let (name, definition) =
+                            (ascii(&Value::from(name.as_str()), true), ascii(definition, true));
+                        out.push_str(&format!("  {name}: {definition}\n"));
+                    }
+                }
+                out
+            }
+            _ => {
+                let mut whole = yaml::to_json(&node);
+                if let Some(members) = whole.as_object_mut() {
+                    members.remove("pins");
+                    if !self.0.is_empty() {
+                        members
+                            .insert("pins".into(), self.0.clone().into_iter().collect::<Map<_, _>>().into());
+                    }
+                }
+                ascii(&whole, false)
+            }
+        };
+        // What is kept is read again and again; that it says the same is not left to a proof.
+        let (again, _) = yaml::parse(written.as_bytes(), file)?;
+        let same = |key: &str| again.get(key).map(yaml::to_json) == node.get(key).map(yaml::to_json);
+        let kept = again.get("pins").map(yaml::to_json).unwrap_or_else(|| json!({}));
+        let wanted = Value::Object(self.0.clone().into_iter().collect());
+        let others = KEYS.iter().filter(|key| **key != "pins").all(|key| same(key));
+        if others && kept == wanted {
+            return Ok(written);
+        }
+        report.error(
+            node.position,
+            "the pins can't be kept in this document: write it in plain YAML or in JSON",
+        );
+        Err(report.into_diagnostics())
+    }
+}
+
+/// Whether a document is a map of which each key begins a line.
+fn is_block(text: &str, entries: &[(Spanned<String>, Node)]) -> bool {
+    let plain = |(key, _): &(Spanned<String>, Node)| {
+        let line = text.lines().nth(key.position.line.saturating_sub(1) as usize).unwrap_or_default();
+        line.starts_with(key.value.as_str()) || line.starts_with('"')
+    };
+    !text.trim_start().starts_with('{')
+        && !text.lines().any(|line| line == "..." || line == "---")
+        && entries.iter().all(plain)
+}
+
+/// The lines of a document but for those of `pins`, ended.
+fn without_pins(text: &str, entries: &[(Spanned<String>, Node)]) -> String {
+    let line_of = |key: &Spanned<String>| key.position.line.saturating_sub(1) as usize;
+    let from = entries.iter().find(|(key, _)| key.value == "pins").map(|(key, _)| line_of(key));
+    let until = from.map(|from| {
+        let next = entries.iter().map(|(key, _)| line_of(key)).filter(|line| *line > from).min();
+        next.unwrap_or(usize::MAX)
+    });
+    let left = |index: usize| !from.zip(until).is_some_and(|(from, until)| (from..until).contains(&index));
+    let mut out = String::with_capacity(text.len());
+    for (_, line) in text.lines().enumerate().filter(|(index, _)| left(*index)) {
+        out.push_str(line);
+        out.push('\n');
+    }
+    out
+}
+
+/// JSON with nothing but ASCII in it as YAML reads it, which names letters beyond the first plane in a form of its own;
+/// in JSON these stay as they are.
+fn ascii(value: &Value, yaml: bool) -> String {
+    let mut out = String::new();
+    for letter in value.to_string().chars() {
+        match u32::from(letter) {
+            0x20..0x7f => out.push(letter),
+            code @ 0..0x1_0000 => out.push_str(&format!("\\u{code:04x}")),
+            code if yaml => out.push_str(&format!("\\U{code:08x}")),
+            _ => out.push(letter),
+        }
+    }
+    out
+}
+
+impl Service {
+    /// What was accepted of its tools.
+    pub fn pins(&self) -> Pins {
+        let tools = self.actions.values().filter_map(|action| action.tool.as_ref());
+        Pins(tools.map(|tool| (tool.name.clone(), tool.definition.clone())).collect())
+    }
+
+    /// What names exactly this definition of a tool at this server.
+    pub fn tool_digest(&self, tool: &str, definition: &Value) -> String {
+        let whole = json!({"server": self.server(), "name": tool, "definition": definition});
+        // Of a number with a fraction there is no canonical form; it counts as it was written.
+        let text = json::canonical(&whole).unwrap_or_else(|_| whole.to_string().into_bytes());
+        sha256(&[&text]).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// What it is that is asked for tools: a pin is good for no other.
+    pub fn server(&self) -> String {
+        format!("{}{}", self.origin, self.base_path)
+    }
+
+    /// How the tools that the server has now stand to the pins.
+    pub fn observe(&self, now: &Pins) -> Vec<Observed> {
+        let pinned = self.pins();
+        let names: BTreeSet<&String> = now.0.keys().chain(pinned.0.keys()).collect();
+        let one = |name: &String| {
+            let (said, kept) = (now.0.get(name), pinned.0.get(name));
+            let standing = match (said, kept) {
+                (Some(said), Some(kept)) if said == kept => Standing::Pinned,
+                (Some(_), Some(_)) => Standing::Changed,
+                (Some(_), None) => Standing::New,
+                (None, _) => Standing::Gone,
+            };
+            let definition = said.or(kept).cloned().unwrap_or_default();
+            let found = offered(&self.name, name, self.settings.get(name), &definition, &self.headers);
+            let digest = self.tool_digest(name, &definition);
+            let action = found.as_ref().ok().map(|action| action.name.as_str().to_owned());
+            Observed { tool: name.clone(), action, standing, digest, problem: found.err(), definition }
+        };
+        names.into_iter().map(one).collect()
+    }
+
+    /// The actions whose tools are not what was accepted, by what the server has now; all of them where it is not known
+    /// what it has.
+    pub fn quarantined(&self, now: Option<&Pins>) -> BTreeSet<ActionName> {
+        let differs = |tool: &Tool| now.is_none_or(|now| now.0.get(&tool.name) != Some(&tool.definition));
+        let tools = self.actions.values().filter(|action| action.tool.as_ref().is_some_and(differs));
+        tools.map(|action| action.name.clone()).collect()
+    }
+
+    /// The call of a tool: the message as it is sent, but for what belongs to the connection (its id, the session).
+    pub(super) fn render_tool(
+        &self,
+        action: &ServiceAction,
+        tool: &Tool,
+        params: &Map<String, Value>,
+    ) -> Result<UpstreamCall, ParamsInvalid> {
+        action.values(params)?;
+        let message = json!({
+            "jsonrpc": "2.0", "method": "tools/call", "params": {"name": tool.name, "arguments": params},
+        });
+        let body = serde_json::to_vec(&message)
+            .map_err(|error| ParamsInvalid::whole(format!("the parameters are no JSON: {error}")))?;
+        let call = UpstreamCall {
+            method: Method::Post,
+            origin: self.origin.clone(),
+            target: self.endpoint(),
+            headers: Vec::new(),
+            fixed: action.headers.clone(),
+            body: Some(body),
+            streamed: false,
+        };
+        match self.describe_tool(&call) {
+            Some((name, back)) if name == action.name && back == *params => Ok(call),
+            _ => Err(ParamsInvalid::whole("the call would not say the same as the parameters".to_owned())),
+        }
+    }
+
+    /// The tool that a call is of, and its arguments; `None` where it is not written as it is written here.
+    pub(super) fn describe_tool(&self, call: &UpstreamCall) -> Option<(ActionName, Map<String, Value>)> {
+        let body = call.body.as_deref()?;
+        let message = json::parse(body).ok()?;
+        let named = message.pointer("/params/name")?.as_str()?;
+        let action = self
+            .actions
+            .values()
+            .find(|action| action.tool.as_ref().is_some_and(|tool| tool.name == named))?;
+        let arguments = message.pointer("/params/arguments")?.as_object()?;
+        let same = json!({
+            "jsonrpc": "2.0", "method": "tools/call", "params": {"name": named, "arguments": arguments},
+        });
+        let fits = call.origin == self.origin
+            && call.target == self.endpoint()
+            && call.method == Method::Post
+            && call.headers.is_empty()
+            && call.fixed == action.headers
+            && !call.streamed
+            && serde_json::to_vec(&same).ok().as_deref() == Some(body);
+        fits.then(|| (action.name.clone(), arguments.clone()))
+    }
+
+    fn endpoint(&self) -> String {
+        if self.base_path.is_empty() { "/".to_owned() } else { self.base_path.clone() }
+    }
+}
+
+/// What an administrator says of a tool.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Settings {
+    name: Option<String>,
+    description: Option<String>,
+    effect: Option<Effect>,
+    resource: Option<ResourceTemplate>,
+    binds: Vec<String>,
+    no_effect: Option<Vec<u16>>,
+    secret: Vec<String>,
+    slash: bool,
+    response: Response,
+}
+
+/// Reads a definition whose upstream is an MCP server.
+pub(super) fn read(map: &MapReading<'_>, server: &Reading<'_>) -> Option<Service> {
+    map.finish(KEYS);
+    let report = map.report();
+    let name = map.required("service").and_then(|it| load::name(&it));
+    let allow_private = load::flag(map, "allow_private");
+    let at = server.map().and_then(|server| {
+        server.finish(SERVER_KEYS);
+        load::base_url(&server.required("url")?, allow_private)
+    });
+    let auth = map.required("auth").and_then(|it| load::auth(&it));
+    let headers = mapping::headers(map);
+    if let (Some(auth), Some(at)) = (&auth, map.key_position("auth"))
+        && mapping::carries(&headers, auth)
+    {
+        report.error(at, "the header that carries the credential can't be among constant `headers`");
+    }
+    let mut settings = BTreeMap::new();
+    for (key, it) in map.optional("tools").and_then(|it| it.map()).iter().flat_map(MapReading::entries) {
+        if let Some(read) = it.map().and_then(|map| tool(&map)) {
+            settings.insert(key.value.clone(), read);
+        }
+    }
+    let pins = map.optional("pins").and_then(|it| it.map());
+    let count = pins.as_ref().map_or(0, |pins| pins.entries().count());
+    if count > MAX_ACTIONS {
+        report.error(map.position(), format!("a service has at most {MAX_ACTIONS} tools, not {count}"));
+        return None;
+    }
+    let name = name?;
+    let mut actions: BTreeMap<ActionName, ServiceAction> = BTreeMap::new();
+    let mut unstated = Vec::new();
+    for (key, it) in pins.iter().flat_map(MapReading::entries) {
+        let definition = yaml::to_json(it.node());
+        match offered(&name, &key.value, settings.get(&key.value), &definition, &headers) {
+            Err(problem) => report.error(key.position, format!("the tool {}: {problem}", quoted(&key.value))),
+            Ok(action) => {
+                if action.effect.is_none() {
+                    unstated.push(key.value.as_str());
+                }
+                hints(map, key, &action, &definition);
+                if let Some(other) = actions.insert(action.name.clone(), action) {
+                    let message =
+                        format!("two tools are the action `{}`: give one another `name`", other.name);
+                    report.error(key.position, message);
+                }
+            }
+        }
+    }
+    if let (Some(first), Some(at)) = (unstated.first(), map.key_position("pins")) {
+        let message = format!(
+            "{} of {count} tools have no `effect` in `tools` and count as `money`, {} among them",
+            unstated.len(),
+            quoted(first)
+        );
+        report.add(Diagnostic::warning(message).at(at).help("state `read`, `write`, `delete` or `money`"));
+    }
+    if let Some(tools) = map.optional("tools").and_then(|it| it.map()) {
+        let pinned =
+            |tool: &str| pins.as_ref().is_some_and(|pins| pins.entries().any(|(key, _)| key.value == tool));
+        for (key, _) in tools.entries().filter(|(key, _)| count > 0 && !pinned(&key.value)) {
+            let message = format!("the tool {} has no pin, so that it is no action", quoted(&key.value));
+            report.add(
+                Diagnostic::warning(message)
+                    .at(key.position)
+                    .help("`placet service tools` lists what there is"),
+            );
+        }
+    }
+    let (origin, base_path) = at?;
+    Some(Service {
+        name,
+        description: load::description(map),
+        kind: super::Kind::Mcp,
+        origin,
+        base_path,
+        auth: auth?,
+        allow_private,
+        headers,
+        actions,
+        settings,
+    })
+}
+
+/// A tool that says of itself that it does more than is stated of it.
+fn hints(map: &MapReading<'_>, key: &Spanned<String>, action: &ServiceAction, definition: &Value) {
+    let hint = |name: &str| definition.pointer("/annotations").and_then(|all| all.get(name)?.as_bool());
+    let more = match action.effect {
+        Some(Effect::Read) if hint("readOnlyHint") == Some(false) => "not only reads",
+        Some(Effect::Read | Effect::Write) if hint("destructiveHint") == Some(true) => "destroys",
+        _ => return,
+    };
+    let stated = action.effect.map_or("", Effect::as_str);
+    let message = format!("{} says of itself that it {more}; its `effect` is `{stated}`", quoted(&key.value));
+    map.report().add(Diagnostic::warning(message).at(key.position));
+}
+
+fn tool(map: &MapReading<'_>) -> Option<Settings> {
+    map.finish(TOOL_KEYS);
+    let text = |key: &str| map.optional(key).and_then(|it| Some(it.string()?.to_owned()));
+    let names = |key: &str| load::names(map, key).into_iter().map(|name| name.value).collect();
+    let resource = match map.optional("resource") {
+        None => None,
+        Some(it) => Some(load::template(&it, ResourceTemplate::parse)?),
+    };
+    let effect = map.optional("effect").and_then(|it| it.one_of(&Effect::ALL.map(Effect::as_str)));
+    let response = match map.optional("response") {
+        None => Response::default(),
+        Some(it) => Response::load(&it)?,
+    };
+    if let (Some(_), Some(at)) = (&response.row_limit, map.key_position("response")) {
+        map.report().error(at, "`limit` is not for tools: what a server makes of it is not known");
+    }
+    Some(Settings {
+        name: text("name"),
+        description: text("description"),
+        effect: effect.and_then(Effect::from_word),
+        resource,
+        binds: names("binds"),
+        no_effect: map.optional("no_effect").map(|it| load::statuses(&it)),
+        secret: names("secret"),
+        slash: load::flag(map, "encoded_slash"),
+        response,
+    })
+}
+
+/// The action that a tool is, if it can be one.
+///
+/// # Errors
+/// A sentence: why not.
+fn offered(
+    service: &str,
+    tool: &str,
+    settings: Option<&Settings>,
+    definition: &Value,
+    headers: &[(String, String)],
+) -> Result<ServiceAction, String> {
+    let none = Settings::default();
+    let stated = settings.unwrap_or(&none);
+    if definition.to_string().len() > MAX_DEFINITION {
+        return Err(format!("its definition is longer than {MAX_DEFINITION} bytes"));
+    }
+    let own = stated.name.as_deref().unwrap_or(tool);
+    if own.split('.').next().is_some_and(|first| RESERVED.contains(&first)) && own.contains('.') {
+        return Err(format!("{} begins as what is no tool does: state another `name`", quoted(own)));
+    }
+    let name = ActionName::parse(&format!("{service}.{own}")).map_err(|_| {
+        format!("{} can't be the name of an action: state a `name` for it in `tools`", quoted(own))
+    })?;
+    let input = definition.get("inputSchema").filter(|schema| schema.is_object());
+    let input = input.ok_or("it has no `inputSchema`")?.clone();
+    let schema = ParamsSchema::pinned(input).map_err(|error| {
+        format!("its schema can't be taken: {} ({})", error.message, place(&error.pointer))
+    })?;
+    let mut all: Vec<String> = schema.properties().map(str::to_owned).collect();
+    all.sort_unstable();
+    if let Some(bad) = all.iter().find(|name| name.is_empty() || name.chars().any(char::is_control)) {
+        return Err(format!("{} can't be a parameter's name", quoted(bad)));
+    }
+    if let Some(missing) = schema.required().find(|name| !all.iter().any(|known| known == name)) {
+        return Err(format!("its schema requires {}, which is none of its properties", quoted(missing)));
+    }
+    let path = PathTemplate::parse("/").map_err(|error| error.message)?;
+    let resource = match &stated.resource {
+        Some(resource) => resource.clone(),
+        None => ResourceTemplate::parse(&format!("mcp://{service}/{own}")).map_err(|error| error.message)?,
+    };
+    let known = |name: &str| all.iter().any(|known| known == name);
+    for variable in resource.variables().filter(|variable| !known(variable)) {
+        return Err(format!("{} in its `resource` is no parameter of it", quoted(variable)));
+    }
+    for bind in stated.binds.iter().filter(|bind| !resource.variables().any(|name| name == *bind)) {
+        return Err(format!("`binds` names {}, which is no variable of `resource`", quoted(bind)));
+    }
+    for secret in &stated.secret {
+        if !known(secret) {
+            return Err(format!("`secret` names {}, which is no parameter of it", quoted(secret)));
+        }
+        if resource.variables().any(|name| name == secret) {
+            return Err(format!("{} stands in `resource` and so can't be secret", quoted(secret)));
+        }
+    }
+    let claimed: BTreeSet<String> = resource
+        .variables()
+        .filter(|name| !stated.binds.iter().any(|bind| bind == name))
+        .map(str::to_owned)
+        .collect();
+    let said = definition.get("description").and_then(Value::as_str).map(str::to_owned);
+    let mut sent = Vec::new();
+    mapping::sent(&mut sent, headers, &Body::Rest(Media::Json));
+    Ok(ServiceAction {
+        name,
+        description: stated.description.clone().or(said),
+        method: Method::Post,
+        effect: stated.effect,
+        path,
+        resource,
+        binds: stated.binds.clone(),
+        claimed: claimed.into_iter().collect(),
+        schema: Some(schema),
+        names: all,
+        no_effect: stated.no_effect.clone().unwrap_or_else(|| REFUSED.to_vec()),
+        secret: stated.secret.clone(),
+        encoded_slash: stated.slash,
+        status: None,
+        members: stated.response.members.clone(),
+        row_limit: None,
+        trusted: stated.response.trusted.clone(),
+        resolve: Vec::new(),
+        stream: false,
+        mapping: Mapping { query: BTreeMap::new(), body: Body::Rest(Media::Json) },
+        headers: sent,
+        paging: None,
+        tool: Some(Tool { name: tool.to_owned(), definition: definition.clone() }),
+    })
+}
+
+fn place(pointer: &str) -> &str {
+    if pointer.is_empty() { "at its top" } else { pointer }
+}
+
+/// The first line of the warning for who reads a definition without its server.
+pub(super) fn position_of(node: &Node) -> Position {
+    node.get("mcp").and_then(|server| server.get("url")).map_or(Position::START, |node| node.position)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,513 @@
+//! Calls of tools at upstreams that speak the Model Context Protocol over streamable HTTP.
+//!
+//! A call comes as the message that was described; what belongs to the connection is added here: the id, the revision
+//! (2026-07-28 where the server has it, else what a handshake ends in), the session. What is agreed is kept with the
+//! credential it was agreed with, so that no two connections share a session, and is agreed once for all who wait.
+//!
+//! The server's answer becomes that of an HTTP upstream: a result has the status 200, an error one by which it can be told
+//! whether the request was refused or failed. What a server asks of its client is refused; it is told so.
+//!
+//! Invariant: a message that may have been acted on is not sent again. The one that is, is one of which the server said
+//! that it knows no such session. Only the message that answers this very request counts as its answer.
+
+mod events;
+
+use crate::failure::{NotSent, Unknown, UpstreamFailure};
+use crate::gateway::{Gateway, not_sent, unknown};
+use crate::inject::Credential;
+use crate::response::{self, ReadError, ResponseBody, UpstreamResponse};
+use crate::route::{OpenCall, Route};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use events::Events;
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use placet_core::call::{Method, UpstreamCall};
+use placet_core::json;
+use placet_core::mcp::{STATELESS, WITH_HANDSHAKE};
+use serde_json::{Map, Value, json};
+use std::collections::{HashMap, HashSet};
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::{Mutex, Notify};
+use tokio::time::{Instant, timeout_at};
+
+/// A revision from before those that are offered, which servers may answer with; its messages are the same.
+const OLDER: &str = "2025-03-26";
+/// The longest session id that is taken.
+const MAX_SESSION: usize = 1024;
+/// How many pages of tools are read.
+const MAX_PAGES: usize = 100;
+/// How many questions of a server are answered within one call.
+const MAX_QUESTIONS: usize = 16;
+/// How many servers one credential remembers; it is one but where a definition was changed.
+const REMEMBERED: usize = 4;
+
+/// What was agreed with a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Agreed {
+    /// Every request stands alone.
+    Stateless,
+    /// A handshake went before.
+    Session { version: String, id: Option<String> },
+}
+
+/// What was agreed through one credential, by server.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions {
+    agreed: Mutex<HashMap<String, Agreed>>,
+    next: AtomicU64,
+}
+
+/// Which servers said that they have other tools now.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    servers: std::sync::Mutex<HashSet<String>>,
+    more: Notify,
+}
+
+/// Why there is no list of tools.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum NoTools {
+    /// No answer.
+    #[error(transparent)]
+    Failed(#[from] UpstreamFailure),
+    /// The server refused.
+    #[error("it answered with the status {0}")]
+    Refused(u16),
+    /// What it answered is no list of tools.
+    #[error("what it answered is no list of tools")]
+    NoList,
+}
+
+/// One exchange is about this.
+struct Peer<'a> {
+    gateway: &'a Gateway,
+    route: &'a Route,
+    credential: &'a Credential,
+    /// Where it is, with the constant headers.
+    at: &'a UpstreamCall,
+    deadline: Instant,
+    max: usize,
+}
+
+/// What came back.
+struct Came {
+    status: u16,
+    headers: HeaderMap,
+    body: Body,
+}
+
+enum Body {
+    /// The answer to the request: a `result` or an `error`.
+    Answer(Map<String, Value>),
+    /// Something else, whole.
+    Other(bytes::Bytes),
+}
+
+impl Gateway {
+    /// Sends the message of `call` to its server and reads the answer.
+    pub(crate) async fn call_tool(
+        &self,
+        call: &UpstreamCall,
+        route: &Route,
+        credential: &Credential,
+        deadline: Instant,
+        max: usize,
+    ) -> Result<UpstreamResponse, UpstreamFailure> {
+        let body = call.body.as_deref().and_then(|body| json::parse(body).ok());
+        let Some(Value::Object(message)) = body else { return Err(not_sent(route, NotSent::BadCall)) };
+        let peer = Peer { gateway: self, route, credential, at: call, deadline, max };
+        let came = peer.ask(&message).await?;
+        peer.answered(came)
+    }
+
+    /// All tools that the server at `at` lists, as it says them.
+    ///
+    /// # Errors
+    /// [`NoTools`].
+    pub async fn tools(
+        &self,
+        at: &UpstreamCall,
+        route: &Route,
+        credential: &Credential,
+        deadline: Instant,
+    ) -> Result<Vec<Value>, NoTools> {
+        let peer = Peer { gateway: self, route, credential, at, deadline, max: self.max_response_bytes() };
+        let (mut found, mut cursor) = (Vec::new(), None::<String>);
+        for _ in 0..MAX_PAGES {
+            let mut params = Map::new();
+            if let Some(cursor) = &cursor {
+                params.insert("cursor".into(), cursor.as_str().into());
+            }
+            let came = peer.ask(&message("tools/list", params)).await?;
+            let mut answer = match came.body {
+                Body::Answer(answer) => answer,
+                Body::Other(_) if came.status >= 300 => return Err(NoTools::Refused(came.status)),
+                Body::Other(_) => return Err(NoTools::NoList),
+            };
+            let Some(Value::Object(mut result)) = answer.remove("result") else {
+                return Err(NoTools::NoList);
+            };
+            let Some(Value::Array(mut tools)) = result.remove("tools") else { return Err(NoTools::NoList) };
+            tools.iter_mut().for_each(|tool| credential.scrubber().scrub_json(tool));
+            found.append(&mut tools);
+            cursor = match result.remove("nextCursor") {
+                None | Some(Value::Null) => return Ok(found),
+                Some(Value::String(next)) if cursor.as_deref() != Some(&next) => Some(next),
+                Some(_) => return Err(NoTools::NoList),
+            };
+        }
+        Err(NoTools::NoList)
+    }
+
+    /// Waits until servers say that they have other tools now; answers where they are (origin and path).
+    pub async fn other_tools(&self) -> HashSet<String> {
+        loop {
+            let more = self.heard().more.notified();
+            let mut heard = self.heard().servers.lock().unwrap_or_else(PoisonError::into_inner);
+            if !heard.is_empty() {
+                return std::mem::take(&mut heard);
+            }
+            drop(heard);
+            more.await;
+        }
+    }
+}
+
+impl Peer<'_> {
+    /// Agrees where nothing is agreed yet, and asks.
+    async fn ask(&self, message: &Map<String, Value>) -> Result<Came, UpstreamFailure> {
+        let agreed = match self.agreed(None).await? {
+            Ok(agreed) => agreed,
+            Err(came) => return Ok(came),
+        };
+        let came = self.exchange(message, &agreed).await?;
+        if !forgotten(&came, &agreed) {
+            return Ok(came);
+        }
+        // The server knows the session no more, so it has not looked at what was asked in it.
+        match self.agreed(Some(&agreed)).await? {
+            Ok(agreed) => self.exchange(message, &agreed).await,
+            Err(came) => Ok(came),
+        }
+    }
+
+    /// What is agreed with this server, other than `stale`. Where it can't be agreed on, the server's own answer.
+    async fn agreed(&self, stale: Option<&Agreed>) -> Result<Result<Agreed, Came>, UpstreamFailure> {
+        let sessions = self.credential.sessions();
+        let server = self.server();
+        // Whoever comes meanwhile waits for what is agreed now.
+        let Ok(mut all) = timeout_at(self.deadline, sessions.agreed.lock()).await else {
+            return Err(not_sent(self.route, NotSent::TimedOut));
+        };
+        if let Some(known) = all.get(&server).filter(|known| Some(*known) != stale) {
+            return Ok(Ok(known.clone()));
+        }
+        all.remove(&server);
+        let agreed = match self.agree().await {
+            Ok(Ok(agreed)) => agreed,
+            Ok(Err(came)) => return Ok(Err(came)),
+            // Nothing was asked of the server yet but how it is spoken to.
+            Err(UpstreamFailure::NotSent { host, reason }) => {
+                return Err(UpstreamFailure::NotSent { host, reason });
+            }
+            Err(failure) if failure.timed_out() => return Err(not_sent(self.route, NotSent::TimedOut)),
+            Err(_) => return Err(not_sent(self.route, NotSent::Handshake)),
+        };
+        if all.len() >= REMEMBERED {
+            all.clear();
+        }
+        all.insert(server, agreed.clone());
+        Ok(Ok(agreed))
+    }
+
+    async fn agree(&self) -> Result<Result<Agreed, Came>, UpstreamFailure> {
+        let discover = message("server/discover", Map::new());
+        let came = self.exchange(&discover, &Agreed::Stateless).await?;
+        if let Body::Answer(answer) = &came.body {
+            let versions =
+                answer.get("result").and_then(|result| result.get("supportedVersions")?.as_array());
+            if versions.is_some_and(|all| all.iter().any(|version| version == STATELESS)) {
+                return Ok(Ok(Agreed::Stateless));
+            }
+        }
+        // Who asks is not known, in whatever revision.
+        if matches!(came.status, 401 | 403) {
+            return Ok(Err(came));
+        }
+        let offered = WITH_HANDSHAKE[0];
+        let hello = json!({"protocolVersion": offered, "capabilities": {}, "clientInfo": client()});
+        let hello = message("initialize", hello.as_object().cloned().unwrap_or_default());
+        let before = Agreed::Session { version: String::new(), id: None };
+        let came = self.exchange(&hello, &before).await?;
+        let Body::Answer(answer) = &came.body else { return Ok(Err(came)) };
+        let version = answer.get("result").and_then(|result| result.get("protocolVersion")?.as_str());
+        let Some(version) = version else { return Ok(Err(came)) };
+        if !WITH_HANDSHAKE.contains(&version) && version != OLDER {
+            return Err(not_sent(self.route, NotSent::Handshake));
+        }
+        let id = match came.headers.get("mcp-session-id") {
+            None => None,
+            Some(id) => match id.to_str() {
+                Ok(id) if !id.is_empty() && id.len() <= MAX_SESSION => Some(id.to_owned()),
+                _ => return Err(not_sent(self.route, NotSent::Handshake)),
+            },
+        };
+        let agreed = Agreed::Session { version: version.to_owned(), id };
+        let ready = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
+        let (sent, _) = self.send(&ready, &agreed, None).await?;
+        if !sent.status().is_success() {
+            return Err(not_sent(self.route, NotSent::Handshake));
+        }
+        Ok(Ok(agreed))
+    }
+
+    /// Sends a request with an id of its own and reads until its answer.
+    async fn exchange(&self, message: &Map<String, Value>, agreed: &Agreed) -> Result<Came, UpstreamFailure> {
+        let id = self.credential.sessions().next.fetch_add(1, Ordering::Relaxed);
+        let mut message = message.clone();
+        message.insert("id".into(), id.into());
+        let params = message.entry("params").or_insert_with(|| json!({}));
+        if let (Agreed::Stateless, Some(params)) = (agreed, params.as_object_mut()) {
+            params.insert(
+                "_meta".into(),
+                json!({
+                    "io.modelcontextprotocol/protocolVersion": STATELESS,
+                    "io.modelcontextprotocol/clientInfo": client(),
+                    "io.modelcontextprotocol/clientCapabilities": {},
+                }),
+            );
+        }
+        let name = params.get("name").and_then(Value::as_str).map(str::to_owned);
+        let message = Value::Object(message);
+        let (response, _open) = self.send(&message, agreed, name.as_deref()).await?;
+        let status = response.status().as_u16();
+        let reading = self.read(response, id, agreed);
+        match timeout_at(self.deadline, reading).await {
+            Ok(Ok(came)) => Ok(came),
+            Ok(Err(ReadError::Unreadable(reason))) => {
+                Err(UpstreamFailure::Answered { host: self.route.host().to_owned(), status, reason })
+            }
+            Ok(Err(ReadError::Unknown(reason))) => Err(unknown(self.route, Some(status), reason)),
+            Err(_) => Err(unknown(self.route, Some(status), Unknown::TimedOut)),
+        }
+    }
+
+    async fn send(
+        &self,
+        message: &Value,
+        agreed: &Agreed,
+        name: Option<&str>,
+    ) -> Result<(http::Response<Incoming>, OpenCall), UpstreamFailure> {
+        let mut fixed = self.at.fixed.clone();
+        let mut state = |name: &str, value: String| {
+            fixed.retain(|(other, _)| other != name);
+            fixed.push((name.to_owned(), value));
+        };
+        match agreed {
+            Agreed::Stateless => {
+                state("mcp-protocol-version", STATELESS.to_owned());
+                if let Some(method) = message.get("method").and_then(Value::as_str) {
+                    state("mcp-method", method.to_owned());
+                }
+                if let Some(name) = name {
+                    state("mcp-name", in_header(name));
+                }
+            }
+            Agreed::Session { version, id } => {
+                if !version.is_empty() {
+                    state("mcp-protocol-version", version.clone());
+                }
+                if let Some(id) = id {
+                    state("mcp-session-id", id.clone());
+                }
+            }
+        }
+        let call = UpstreamCall {
+            method: Method::Post,
+            headers: vec![("accept".to_owned(), "application/json, text/event-stream".to_owned())],
+            fixed,
+            body: Some(message.to_string().into_bytes()),
+            ..self.at.clone()
+        };
+        self.gateway.begin(call, self.route, self.credential, self.deadline).await
+    }
+
+    async fn read(
+        &self,
+        response: http::Response<Incoming>,
+        id: u64,
+        agreed: &Agreed,
+    ) -> Result<Came, ReadError> {
+        let (head, body) = response.into_parts();
+        let status = head.status.as_u16();
+        if response::is_encoded(&head.headers) {
+            return Err(ReadError::Unreadable(crate::Unreadable::Encoded));
+        }
+        let body = if is_events(&head.headers) {
+            Body::Answer(self.events(body, id, agreed).await?)
+        } else {
+            let whole = response::collect(body, self.max).await?;
+            let read = if response::is_json(&head.headers) { json::parse(&whole).ok() } else { None };
+            match read.map(|message| answer(message, id)) {
+                Some(Said::Answer(answer)) => Body::Answer(answer),
+                _ => Body::Other(whole),
+            }
+        };
+        Ok(Came { status, headers: head.headers, body })
+    }
+
+    /// Reads events until one answers the request.
+    async fn events(
+        &self,
+        mut body: Incoming,
+        id: u64,
+        agreed: &Agreed,
+    ) -> Result<Map<String, Value>, ReadError> {
+        let (mut events, mut read, mut questions) = (Events::default(), 0_usize, 0_usize);
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| ReadError::Unknown(Unknown::Disconnected))?;
+            let Ok(data) = frame.into_data() else { continue };
+            read = read.saturating_add(data.len());
+            if read > self.max {
+                return Err(ReadError::Unreadable(crate::Unreadable::TooLarge { max: self.max }));
+            }
+            for event in events.push(&data) {
+                // What is no message is nothing to this request.
+                let Ok(message) = json::parse(&event) else { continue };
+                match answer(message, id) {
+                    Said::Answer(answer) => return Ok(answer),
+                    Said::Notice(method) if method == "notifications/tools/list_changed" => {
+                        self.gateway.heard().note(self.server());
+                    }
+                    Said::Question(question) if questions < MAX_QUESTIONS => {
+                        questions = questions.saturating_add(1);
+                        self.refuse(&question, agreed).await;
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Err(ReadError::Unknown(Unknown::NoAnswer))
+    }
+
+    /// Tells a server that nobody here does what it asks for. If it does not hear it, it is as if nothing had been said.
+    async fn refuse(&self, question: &Value, agreed: &Agreed) {
+        let error = json!({"code": -32601, "message": "this client answers no requests of servers"});
+        let said = json!({"jsonrpc": "2.0", "id": question, "error": error});
+        drop(self.send(&said, agreed, None).await);
+    }
+
+    /// The answer as that of an upstream.
+    fn answered(&self, came: Came) -> Result<UpstreamResponse, UpstreamFailure> {
+        let Came { status, headers, body } = came;
+        let scrubber = self.credential.scrubber();
+        let mut answer = match body {
+            Body::Answer(answer) => answer,
+            // Acted on or not: nothing says.
+            Body::Other(_) if (200..300).contains(&status) => {
+                return Err(unknown(self.route, Some(status), Unknown::NoAnswer));
+            }
+            Body::Other(whole) => {
+                let body = response::decode(whole, response::is_json(&headers), scrubber);
+                return Ok(UpstreamResponse {
+                    status,
+                    headers: response::shown_headers(&headers, scrubber),
+                    body,
+                });
+            }
+        };
+        let (status, mut told) = match (answer.remove("result"), answer.remove("error")) {
+            (Some(Value::Object(mut result)), None) => match result.remove("resultType") {
+                None => (200, Value::Object(result)),
+                Some(kind) if kind == "complete" => (200, Value::Object(result)),
+                Some(_) => {
+                    let message = "the server asks for input before it goes on, which is not given here";
+                    (409, json!({"error": {"message": message}}))
+                }
+            },
+            (None, Some(error)) => {
+                let code = error.get("code").and_then(Value::as_i64);
+                let status = match code {
+                    _ if status >= 400 => status,
+                    Some(-32700 | -32600 | -32602) => 400,
+                    Some(-32601) => 404,
+                    _ => 500,
+                };
+                (status, json!({"error": error}))
+            }
+            _ => return Err(unknown(self.route, Some(status), Unknown::NoAnswer)),
+        };
+        scrubber.scrub_json(&mut told);
+        let kind = ("content-type".to_owned(), "application/json".to_owned());
+        Ok(UpstreamResponse { status, headers: vec![kind], body: ResponseBody::Json(told) })
+    }
+
+    fn server(&self) -> String {
+        format!("{}{}", self.at.origin, self.at.target)
+    }
+}
+
+impl Heard {
+    fn note(&self, server: String) {
+        let mut heard = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.insert(server);
+        drop(heard);
+        self.more.notify_one();
+    }
+}
+
+/// What a message of a server is to one request.
+enum Said {
+    Answer(Map<String, Value>),
+    Notice(String),
+    /// It asks something, under this id.
+    Question(Value),
+    Nothing,
+}
+
+fn answer(message: Value, id: u64) -> Said {
+    let Value::Object(mut message) = message else { return Said::Nothing };
+    let (is, method) = (message.get("id").cloned(), message.remove("method"));
+    match (method, is) {
+        (Some(Value::String(method)), None) => Said::Notice(method),
+        (Some(_), Some(question)) => Said::Question(question),
+        (None, Some(is)) if is == id && message.contains_key("result") != message.contains_key("error") => {
+            Said::Answer(message)
+        }
+        _ => Said::Nothing,
+    }
+}
+
+/// Whether the server says that it knows no such session. Some say so with 400, to no request in particular.
+fn forgotten(came: &Came, agreed: &Agreed) -> bool {
+    let in_session = matches!(agreed, Agreed::Session { id: Some(_), .. });
+    in_session && (came.status == 404 || (came.status == 400 && matches!(came.body, Body::Other(_))))
+}
+
+fn message(method: &str, params: Map<String, Value>) -> Map<String, Value> {
+    Map::from_iter([
+        ("jsonrpc".to_owned(), "2.0".into()),
+        ("method".to_owned(), method.into()),
+        ("params".to_owned(), Value::Object(params)),
+    ])
+}
+
+fn client() -> Value {
+    json!({"name": "placet", "version": env!("CARGO_PKG_VERSION")})
+}
+
+/// A name as a header repeats it: in base64 where it is not plain.
+fn in_header(name: &str) -> String {
+    let plain = name.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
+        && name.trim() == name
+        && !name.starts_with("=?");
+    if plain { name.to_owned() } else { format!("=?base64?{}?=", STANDARD.encode(name)) }
+}
+
+fn is_events(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("text/event-stream")
+}
