@@ -10,6 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as later } from "node:timers/promises";
 import * as browser from "./flows/browser.mjs";
+import * as connect from "./flows/connect.mjs";
 import * as conformance from "./flows/conformance.mjs";
 import * as conforming from "./flows/mcp_conformance.mjs";
 import * as door from "./flows/mcp_door.mjs";
@@ -214,7 +215,7 @@ for (const event of ["SIGINT", "SIGTERM", "SIGHUP", "uncaughtException", "unhand
 }
 try {
     const stage = await staged(directory, closing);
-    const all = [conformance, oauth4webapi, openidClient, mutualTls, mcp, door, conforming, inspector, browser, signIn];
+    const all = [conformance, oauth4webapi, openidClient, mutualTls, mcp, door, conforming, inspector, browser, signIn, connect];
     await each(all.flatMap(({ flows }) => flows), stage);
     await eachOfPython(stage, closing);
     if (failed > 0 && stage.placet.log !== "") console.log(`the server's log:\n${stage.placet.log}`);

@@ -31,7 +31,7 @@ use hyper_util::client::legacy::connect::capture_connection;
 use placet_core::call::{Auth, LISTED_HEADERS, Method, UpstreamCall};
 use placet_core::secret::Secret;
 use placet_core::service::Kind;
-use placet_core::service::oauth::{Granted, Kept, OAuth};
+use placet_core::service::oauth::{Granted, Kept, OAuth, Showing, account::Device};
 use placet_core::signing::Moment;
 use rustls::client::WantsClientCert;
 use rustls::crypto::CryptoProvider;
@@ -126,7 +126,7 @@ impl Gateway {
         Ok(Self(Arc::new(Inner { pools, config, tokens, heard: Heard::default() })))
     }
 
-    /// An access token of the authorization server of a service, for what is kept of a connection.
+    /// An access token of the authorization server of a service, for what is shown to it.
     ///
     /// # Errors
     /// [`TokenError`].
@@ -134,9 +134,23 @@ impl Gateway {
         &self,
         server: &OAuth,
         kept: &Kept,
+        showing: &Showing<'_>,
         allow_private: bool,
     ) -> Result<Granted, TokenError> {
-        self.0.tokens.ask(server, kept, allow_private).await
+        self.0.tokens.ask(server, kept, showing, allow_private).await
+    }
+
+    /// The code of a device at the authorization server of a service.
+    ///
+    /// # Errors
+    /// [`TokenError`].
+    pub async fn device(
+        &self,
+        server: &OAuth,
+        kept: &Kept,
+        allow_private: bool,
+    ) -> Result<Device, TokenError> {
+        self.0.tokens.device(server, kept, allow_private).await
     }
 
     /// Prepares the credential and does [`send`](Self::send). A caller that keeps the [`Credential`] spares itself the

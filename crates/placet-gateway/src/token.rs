@@ -1,8 +1,8 @@
-//! Asks the authorization server of a service for an access token (RFC 6749 §4.4, §6).
+//! Asks the authorization server of a service for an access token (RFC 6749 §4.1.3, §4.4, §6; RFC 8628; RFC 8693).
 //!
 //! The address is an administrator's word, as the service's own is: it may be private where the service may.
 //!
-//! Invariant: a client's secret and a refresh token go to the service's token endpoint and nowhere else.
+//! Invariant: a client's secret, codes and tokens go to the endpoints that the service's definition names and nowhere else.
 
 use crate::{
     dial::{Reach, Resolve},
@@ -11,7 +11,10 @@ use crate::{
     gateway::GatewayError,
 };
 use http::StatusCode;
-use placet_core::service::oauth::{self, Granted, Kept, OAuth, Ungranted};
+use placet_core::{
+    secret::Secret,
+    service::oauth::{self, Granted, Kept, Members, OAuth, Showing, Ungranted, account::Device},
+};
 use rustls::pki_types::CertificateDer;
 use std::{sync::Arc, time::Duration};
 
@@ -58,14 +61,42 @@ impl TokenEndpoints {
         &self,
         server: &OAuth,
         kept: &Kept,
+        showing: &Showing<'_>,
         allow_private: bool,
     ) -> Result<Granted, TokenError> {
+        let members = kept.asks(server, showing);
+        let (ok, body) = self.post(&server.token_url, server, kept, &members, allow_private).await?;
+        oauth::read(server, ok, &body).map_err(TokenError::Ungranted)
+    }
+
+    /// Asks for the code of a device (RFC 8628 §3.1).
+    pub(crate) async fn device(
+        &self,
+        server: &OAuth,
+        kept: &Kept,
+        allow_private: bool,
+    ) -> Result<Device, TokenError> {
+        let none = || TokenError::Ungranted(Ungranted::Unusable("the service names no place for devices"));
+        let url = server.device_authorization_url.as_deref().ok_or_else(none)?;
+        let members = kept.asks_for_device(server);
+        let (ok, body) = self.post(url, server, kept, &members, allow_private).await?;
+        Device::read(server, ok, &body).map_err(TokenError::Ungranted)
+    }
+
+    /// Sends a form, once; whether the answer was 200, and what it is.
+    async fn post(
+        &self,
+        url: &str,
+        server: &OAuth,
+        kept: &Kept,
+        members: &Members<'_>,
+        allow_private: bool,
+    ) -> Result<(bool, Secret), TokenError> {
         let fetcher = if allow_private { &self.private_too } else { &self.public_only };
-        let members = kept.asks(server);
         let form = form::form(members.iter().map(|(name, value)| (*name, &**value)));
         let header = kept.in_header(server).map(|secret| form::basic(&kept.client_id, secret));
-        let sent = fetcher.post(&server.token_url, &form, header.as_ref(), MAX_ANSWER).await;
+        let sent = fetcher.post(url, &form, header.as_ref(), MAX_ANSWER).await;
         let answered = sent.map_err(TokenError::Endpoint)?;
-        oauth::read(answered.status == StatusCode::OK, &answered.body).map_err(TokenError::Ungranted)
+        Ok((answered.status == StatusCode::OK, answered.body))
     }
 }

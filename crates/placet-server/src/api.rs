@@ -8,6 +8,7 @@ pub mod actions;
 pub mod agents;
 pub mod approvals;
 pub mod catalog;
+pub mod connect;
 pub mod connections;
 pub mod decisions;
 mod declared;

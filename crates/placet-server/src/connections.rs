@@ -6,11 +6,14 @@
 //!
 //! Invariant: a credential leaves the vault only into a [`Credential`], for the gateway.
 
+pub(crate) mod client;
+pub(crate) mod connect;
 mod elsewhere;
+pub(crate) mod keep;
 mod token;
 
 pub use elsewhere::{Nowhere, SecretSource, check, refused};
-pub use token::{Renewals, freshen};
+pub use token::{Renewals, doubted, freshen};
 
 use crate::{app::App, clock, problem::Problem};
 use placet_core::{
@@ -127,9 +130,21 @@ pub async fn reach(
         ));
     }
     if !live.is_usable() {
-        return Err(waits_for_its_owner());
+        return Err(waiting(app, chain, &live.connection).await?);
     }
     Ok(Picked { all, index, own: None })
+}
+
+/// That a connection waits for its owner; where that is the person on whose behalf this is asked, with where they mend it.
+async fn waiting(app: &App, chain: &Chain, connection: &Connection) -> Result<Problem, Problem> {
+    if connection.user.is_none() || connection.user != chain.user_id() {
+        return Ok(waits_for_its_owner());
+    }
+    let Some(url) = connect::mending(app, connection).await? else { return Ok(waits_for_its_owner()) };
+    let detail = "the connection needs the attention of the person you act for, who mends it at the address in `remedy`; nothing was sent";
+    let mut reason = Reason::of(Code::Unavailable).detail(detail);
+    reason.remedy.insert("connect".into(), url.into());
+    Ok(reason.into())
 }
 
 /// Every connection of `service` that the chain's grant reaches and that can be used.

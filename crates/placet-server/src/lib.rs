@@ -162,6 +162,12 @@ pub fn routes() -> Routes {
         .route("/v1/policies/{name}/observations", get(api::policies::observations))
         .route("/v1/services", get(api::services::list))
         .route("/v1/services/{name}", put(api::services::put).get(api::services::show))
+        .route(
+            "/v1/services/{name}/client",
+            put(api::services::client::put)
+                .get(api::services::client::show)
+                .delete(api::services::client::remove),
+        )
         .route("/v1/resource-servers", post(api::resource_servers::create).get(api::resource_servers::list))
         .route(
             "/v1/resource-servers/{id}",
@@ -201,6 +207,8 @@ pub fn routes() -> Routes {
                 .patch(api::connections::one::change)
                 .delete(api::connections::one::remove),
         )
+        .route("/v1/connect", post(api::connect::begin))
+        .route("/v1/connect/device", post(api::connect::ask))
         .route("/v1/keys", get(api::keys::list))
         .route("/v1/keys/rotate", post(api::keys::rotate))
         .route("/v1/record", get(api::record::list))

@@ -11,6 +11,7 @@
 pub(crate) mod account;
 pub(crate) mod authorize;
 mod code;
+pub(crate) mod connect;
 pub(crate) mod consent;
 mod cookies;
 mod form;
@@ -60,6 +61,8 @@ pub fn routes() -> Routes {
         .route("/sign-in/callback/{provider}", get(provider::callback))
         .route("/account/providers", post(provider::leave_to_link))
         .route("/account/providers/remove", post(provider::unlink))
+        .route("/connect/{service}", get(connect::show).post(connect::leave))
+        .route("/connect/callback/{service}", get(connect::callback))
         .route("/sign-out", post(sign_in::out))
         .route("/consent", post(consent::decide))
         .route("/device", get(requests::device).post(requests::entered))

@@ -256,6 +256,14 @@ pub fn all_reachable(
     Ok(Some(found))
 }
 
+/// Up to `limit` connections of a person, oldest first.
+///
+/// # Errors
+/// [`Fault`].
+pub fn of_user(q: &mut impl Query, user: UserId, limit: usize) -> Result<Vec<Connection>, Fault> {
+    q.query(&OF_USER, &params![user, limit], read)
+}
+
 /// Up to `limit` connections behind `after`, oldest first.
 ///
 /// # Errors

@@ -7,6 +7,7 @@
 //!
 //! Invariant: no rules and no HTTP here; time, ids and randomness come in as arguments.
 
+pub mod accounts;
 pub mod actions;
 pub mod admit;
 pub mod agents;
@@ -91,6 +92,7 @@ pub use versions::Version;
 #[doc(hidden)]
 pub fn all_statements() -> Vec<(String, String)> {
     let statements = [
+        accounts::STATEMENTS,
         actions::STATEMENTS,
         admit::STATEMENTS,
         agents::STATEMENTS,

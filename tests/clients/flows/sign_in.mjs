@@ -19,7 +19,7 @@ const KEYS = {
 };
 
 /** A browser: cookies by origin, redirects followed, forms filled in. */
-class Browser {
+export class Browser {
     #cookies = new Map();
 
     async open(url, form) {
@@ -57,7 +57,7 @@ class Browser {
     }
 }
 
-const decoded = (text) => text.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&quot;", '"').replaceAll("&amp;", "&");
+export const decoded = (text) => text.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&quot;", '"').replaceAll("&amp;", "&");
 
 let number = 0;
 

@@ -118,6 +118,8 @@ entry_types! {
     PolicyRemoved = "policy.removed",
     /// A version of a service's description took effect.
     ServiceApplied = "service.applied",
+    /// It was said what this server is at a service's authorization server, or that it is nothing there any more.
+    ServiceClient = "service.client",
     /// A connection to an upstream was added.
     ConnectionAdded = "connection.added",
     /// A connection was changed: parked, confirmed, or given another secret or other agents.

@@ -6,7 +6,6 @@ use super::{
     mapping::{self, Mapping},
     mcp,
     members::Response,
-    oauth::{self as oauth_server, OAuth},
     paging,
     resolve::{self, Around},
     schema::ParamsSchema,
@@ -17,7 +16,6 @@ use crate::{
     call::{Auth, Method},
     diagnostic::{Diagnostic, Position, Report, quoted},
     pattern::ActionName,
-    provider::ClientAuth,
     yaml::{self, MapReading, Node, Reading, Spanned, Yaml},
 };
 use std::collections::BTreeMap;
@@ -222,7 +220,7 @@ pub(super) fn auth(it: &Reading<'_>) -> Option<Auth> {
             let it = map.required("name")?;
             Some(Auth::Query { name: member_name(&it, it.string()?)? })
         }
-        "oauth2" => oauth(&map),
+        "oauth2" => super::oauth::load::read(&map),
         "hmac" => signed::scheme(&map),
         "aws_sigv4" => signed::aws(&map),
         "mtls" => signed::mtls(&map),
@@ -232,43 +230,6 @@ pub(super) fn auth(it: &Reading<'_>) -> Option<Auth> {
             Some(Auth::Header { name: header_name(&it, it.string()?)? })
         }
     }
-}
-
-/// The authorization server of the accounts.
-fn oauth(map: &MapReading<'_>) -> Option<Auth> {
-    map.finish(&["type", "token_url", "client_auth", "scope", "resource", "audience"]);
-    let token_url = map.required("token_url")?;
-    let url = token_url.string()?;
-    if !oauth_server::is_token_url(url) {
-        token_url.error(format!(
-            "{} is no token endpoint: an https URL (or http at this machine) without user, query and fragment",
-            quoted(url)
-        ));
-        return None;
-    }
-    let client_auth = match map.optional("client_auth") {
-        Some(it) => match it.one_of(&["client_secret_basic", "client_secret_post"])? {
-            "client_secret_post" => ClientAuth::ClientSecretPost,
-            _ => ClientAuth::ClientSecretBasic,
-        },
-        None => ClientAuth::ClientSecretBasic,
-    };
-    let mut scope = Vec::new();
-    if let Some(it) = map.optional("scope") {
-        for one in it.list()? {
-            let text = one.string()?;
-            // RFC 6749 §3.3.
-            let is_scope = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
-            if text.is_empty() || !text.bytes().all(is_scope) {
-                one.error(format!("{} is no scope: visible ASCII characters without spaces", quoted(text)));
-                return None;
-            }
-            scope.push(text.to_owned());
-        }
-    }
-    let whom = |key: &str| Some(map.optional(key)?.string()?.to_owned());
-    let (resource, audience) = (whom("resource"), whom("audience"));
-    Some(Auth::Oauth2(Box::new(OAuth { token_url: url.to_owned(), client_auth, scope, resource, audience })))
 }
 
 fn username(it: &Reading<'_>) -> Option<String> {

@@ -1,15 +1,19 @@
 //! Connections whose credential is an access token of somebody else's authorization server: what a service says about that
 //! server, what is kept of a connection, what is asked of the server and what its answer means.
 //!
-//! A token is asked for with the client's own secret (RFC 6749 §4.4) or with a refresh token (§6). Where no new refresh
-//! token comes with an answer, the one there is stays (§6).
+//! A token is asked for with the client's own secret (RFC 6749 §4.4), with a refresh token (§6), with what a person has
+//! brought back who agreed at the server ([`account`]), or for another token (RFC 8693). Where no new refresh token comes with
+//! an answer, the one there is stays (§6).
 //!
 //! Invariant: pure. Secrets are held as such; no error, message or debug output has one, nor what the other server wrote
 //! beyond the code of its error.
 
+pub mod account;
+pub(super) mod load;
+
 use crate::{client::Uri, provider::ClientAuth, secret::Secret, time::Timestamp};
 use serde::{Deserialize, Serialize};
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 /// The longest secret or token, in bytes.
 pub const MAX_TOKEN: usize = 8192;
@@ -42,6 +46,32 @@ pub struct OAuth {
     /// Whom the token is for, where the server calls that so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audience: Option<String>,
+    /// Where people agree that this server uses their account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorization_url: Option<String>,
+    /// Where a code is asked for that a person enters elsewhere (RFC 8628).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_authorization_url: Option<String>,
+    /// What it calls itself, letter by letter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
+    /// Whether its answers always say whose they are (RFC 9207 §3).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub iss_in_response: bool,
+    /// What else it wants to be told where people are asked.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub authorization_params: BTreeMap<String, String>,
+    /// What it calls a bearer token, where that is another word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_type: Option<String>,
+    /// Of which kind the token is that a connection has got and that is exchanged (RFC 8693 §3).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject_token_type: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 const fn in_header() -> ClientAuth {
@@ -68,8 +98,24 @@ pub struct Kept {
     pub client_secret: Option<Secret>,
     /// What gets a new access token for the account.
     pub refresh_token: Option<Secret>,
+    /// What is exchanged for an access token (RFC 8693).
+    pub subject_token: Option<Secret>,
+    /// How it came to be.
+    pub origin: Origin,
     /// What is used now.
     pub access: Option<Access>,
+}
+
+/// How a connection came to what is kept of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// Somebody gave it, with credentials of a client.
+    #[default]
+    Given,
+    /// A person agreed at the server, through the client that is registered for the service: that one's secret is not kept
+    /// here.
+    Agreed,
 }
 
 /// An access token.
@@ -102,11 +148,18 @@ pub enum KeptError {
     #[error("`client_id` has 1 to {MAX_CLIENT_ID} visible ASCII characters")]
     ClientId,
     /// A secret that can't be one.
-    #[error("`client_secret` and `refresh_token` have 1 to {MAX_TOKEN} visible ASCII characters or spaces")]
+    #[error(
+        "`client_secret`, `refresh_token` and `subject_token` have 1 to {MAX_TOKEN} visible ASCII characters or spaces"
+    )]
     Secret,
     /// Nothing to ask with.
     #[error("`client_secret` or `refresh_token` is missing: without both no token can be asked for")]
     Nothing,
+    /// A token where the service exchanges none, or none where it does.
+    #[error(
+        "`subject_token` is for services with a `subject_token_type`, and takes the place of `refresh_token` there"
+    )]
+    Subject,
 }
 
 /// The form that it is sealed in.
@@ -119,12 +172,26 @@ struct Form<'a> {
     client_secret: Option<Cow<'a, str>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     refresh_token: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    subject_token: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "is_given")]
+    origin: Origin,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     access_token: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     due: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires: Option<Timestamp>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+const fn is_given(origin: &Origin) -> bool {
+    matches!(origin, Origin::Given)
+}
+
+/// Whether it can be what an authorization server calls a client.
+pub fn is_client_id(text: &str) -> bool {
+    (1..=MAX_CLIENT_ID).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 impl Kept {
@@ -137,9 +204,7 @@ impl Kept {
         client_secret: Option<Secret>,
         refresh_token: Option<Secret>,
     ) -> Result<Self, KeptError> {
-        if !(1..=MAX_CLIENT_ID).contains(&client_id.len())
-            || !client_id.bytes().all(|byte| byte.is_ascii_graphic())
-        {
+        if !is_client_id(&client_id) {
             return Err(KeptError::ClientId);
         }
         if client_secret.is_none() && refresh_token.is_none() {
@@ -149,7 +214,49 @@ impl Kept {
         if ![&client_secret, &refresh_token].into_iter().flatten().all(good) {
             return Err(KeptError::Secret);
         }
-        Ok(Self { client_id, client_secret, refresh_token, access: None })
+        let (subject_token, origin, access) = (None, Origin::Given, None);
+        Ok(Self { client_id, client_secret, refresh_token, subject_token, origin, access })
+    }
+
+    /// What somebody gave to be exchanged at `server`, where it exchanges tokens.
+    ///
+    /// # Errors
+    /// [`KeptError`].
+    pub fn exchanging(
+        server: &OAuth,
+        client_id: String,
+        client_secret: Option<Secret>,
+        subject_token: Secret,
+    ) -> Result<Self, KeptError> {
+        if server.subject_token_type.is_none() {
+            return Err(KeptError::Subject);
+        }
+        let all = [Some(&subject_token), client_secret.as_ref()];
+        if !is_client_id(&client_id) {
+            return Err(KeptError::ClientId);
+        }
+        if !all.into_iter().flatten().all(|secret| is_token(secret.expose())) {
+            return Err(KeptError::Secret);
+        }
+        let (subject_token, origin) = (Some(subject_token), Origin::Given);
+        Ok(Self { client_id, client_secret, refresh_token: None, subject_token, origin, access: None })
+    }
+
+    /// What a person brings back who has agreed; the client is the one that is registered for the service.
+    pub const fn agreed(client_id: String) -> Self {
+        Self {
+            client_id,
+            client_secret: None,
+            refresh_token: None,
+            subject_token: None,
+            origin: Origin::Agreed,
+            access: None,
+        }
+    }
+
+    /// Whether another token can be asked for: where a person agreed, only with a refresh token.
+    pub const fn is_renewable(&self) -> bool {
+        !matches!(self.origin, Origin::Agreed) || self.refresh_token.is_some()
     }
 
     /// As it is sealed.
@@ -158,6 +265,8 @@ impl Kept {
             client_id: Cow::Borrowed(&self.client_id),
             client_secret: self.client_secret.as_ref().and_then(Secret::expose_str).map(Cow::Borrowed),
             refresh_token: self.refresh_token.as_ref().and_then(Secret::expose_str).map(Cow::Borrowed),
+            subject_token: self.subject_token.as_ref().and_then(Secret::expose_str).map(Cow::Borrowed),
+            origin: self.origin,
             access_token: self
                 .access
                 .as_ref()
@@ -185,31 +294,55 @@ impl Kept {
             client_id: form.client_id.into_owned(),
             client_secret: held(form.client_secret),
             refresh_token: held(form.refresh_token),
+            subject_token: held(form.subject_token),
+            origin: form.origin,
             access,
         })
     }
 
     /// What is asked at the token endpoint, as the members of a form. The client's secret is among them only where the
     /// service says that it is shown there; a client without one names itself.
-    pub fn asks<'a>(&'a self, server: &'a OAuth) -> Vec<(&'static str, Cow<'a, [u8]>)> {
-        let mut form: Vec<(&'static str, Cow<'a, [u8]>)> = Vec::new();
-        match &self.refresh_token {
-            Some(token) => {
+    pub fn asks<'a>(&'a self, server: &'a OAuth, with: &Showing<'a>) -> Members<'a> {
+        let mut form: Members<'a> = Vec::new();
+        match (with, &self.subject_token, &self.refresh_token) {
+            (Showing::Code { code, verifier, redirect_uri }, ..) => {
+                form.push(("grant_type", b"authorization_code".into()));
+                form.push(("code", code.as_bytes().into()));
+                form.push(("redirect_uri", redirect_uri.as_bytes().into()));
+                form.push(("code_verifier", verifier.expose().into()));
+            }
+            (Showing::Device(code), ..) => {
+                form.push(("grant_type", b"urn:ietf:params:oauth:grant-type:device_code".into()));
+                form.push(("device_code", code.expose().into()));
+            }
+            (Showing::Kept, Some(token), _) => {
+                form.push(("grant_type", b"urn:ietf:params:oauth:grant-type:token-exchange".into()));
+                form.push(("subject_token", token.expose().into()));
+                let kind = server.subject_token_type.as_deref().unwrap_or_default();
+                form.push(("subject_token_type", kind.as_bytes().into()));
+                form.push(("requested_token_type", ACCESS_TOKEN.as_bytes().into()));
+                server.put_scope(&mut form);
+            }
+            (Showing::Kept, None, Some(token)) => {
                 form.push(("grant_type", b"refresh_token".into()));
                 form.push(("refresh_token", token.expose().into()));
             }
-            None => {
+            (Showing::Kept, None, None) => {
                 form.push(("grant_type", b"client_credentials".into()));
                 // With a refresh token the scope stays what the account's owner granted (RFC 6749 §6).
-                if !server.scope.is_empty() {
-                    form.push(("scope", Cow::Owned(server.scope.join(" ").into_bytes())));
-                }
+                server.put_scope(&mut form);
             }
         }
         let whom = [("resource", &server.resource), ("audience", &server.audience)];
         form.extend(
             whom.into_iter().filter_map(|(name, whom)| Some((name, whom.as_ref()?.as_bytes().into()))),
         );
+        self.names_itself(server, &mut form);
+        form
+    }
+
+    /// Who the client is, where that stands in the form.
+    fn names_itself<'a>(&'a self, server: &OAuth, form: &mut Members<'a>) {
         match (&self.client_secret, server.client_auth) {
             (Some(secret), ClientAuth::ClientSecretPost) => {
                 form.push(("client_id", self.client_id.as_bytes().into()));
@@ -218,7 +351,6 @@ impl Kept {
             (None, _) => form.push(("client_id", self.client_id.as_bytes().into())),
             (Some(_), ClientAuth::ClientSecretBasic) => {}
         }
-        form
     }
 
     /// Whether its secret is shown in the header (RFC 6749 §2.3.1).
@@ -232,13 +364,61 @@ impl Kept {
         let lifetime = granted.lifetime.filter(|seconds| *seconds > 0);
         let at = |seconds: u64| now.plus(Duration::from_secs(seconds));
         let all = lifetime.unwrap_or(UNSAID).min(LONGEST);
+        let refresh_token = granted.refresh_token.or(self.refresh_token);
+        let renewable = !matches!(self.origin, Origin::Agreed) || refresh_token.is_some();
         let access = Access {
             token: granted.access_token,
-            due: Some(at(all - AHEAD.min(all / 5))),
+            due: renewable.then(|| at(all - AHEAD.min(all / 5))),
             // What was not said to end may be used for as long as no other is to be had.
             expires: lifetime.map(|_| at(all)),
         };
-        Self { refresh_token: granted.refresh_token.or(self.refresh_token), access: Some(access), ..self }
+        Self { refresh_token, access: Some(access), ..self }
+    }
+}
+
+/// The members of a form.
+pub type Members<'a> = Vec<(&'static str, Cow<'a, [u8]>)>;
+
+/// What an exchanged token is to be (RFC 8693 §3).
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+
+/// What a token is asked for with.
+#[derive(Debug)]
+pub enum Showing<'a> {
+    /// What is kept.
+    Kept,
+    /// A code that a person came back with (RFC 6749 §4.1.3), and what proves that they left from here (RFC 7636).
+    Code {
+        /// The code.
+        code: &'a str,
+        /// The verifier.
+        verifier: &'a Secret,
+        /// Where they came back to.
+        redirect_uri: &'a str,
+    },
+    /// The code of a device (RFC 8628 §3.4).
+    Device(&'a Secret),
+}
+
+impl OAuth {
+    /// Whether people agree at it, in a browser that it sends back.
+    pub const fn asks_people(&self) -> bool {
+        self.authorization_url.is_some()
+    }
+
+    /// Whether it is the server that `other` is: what is a client of the one is so of the other.
+    pub fn is_same_server(&self, other: &Self) -> bool {
+        let of = |it: &Self| {
+            let pages = (it.authorization_url.clone(), it.device_authorization_url.clone());
+            (it.token_url.clone(), pages, it.issuer.clone())
+        };
+        of(self) == of(other)
+    }
+
+    fn put_scope(&self, form: &mut Members<'_>) {
+        if !self.scope.is_empty() {
+            form.push(("scope", Cow::Owned(self.scope.join(" ").into_bytes())));
+        }
     }
 }
 
@@ -259,6 +439,12 @@ pub enum Ungranted {
     /// It has not answered the question. It may be asked again.
     #[error("the authorization server's answer can't be used: {0}")]
     Unusable(&'static str),
+    /// The person has not answered yet (RFC 8628 §3.5).
+    #[error("the person has not answered yet")]
+    Waiting {
+        /// Whether it wants to be asked less often.
+        slower: bool,
+    },
 }
 
 /// The members of an answer that are read (RFC 6749 §5.1, §5.2).
@@ -279,7 +465,7 @@ struct Said<'a> {
 ///
 /// # Errors
 /// [`Ungranted`].
-pub fn read(ok: bool, body: &Secret) -> Result<Granted, Ungranted> {
+pub fn read(server: &OAuth, ok: bool, body: &Secret) -> Result<Granted, Ungranted> {
     let said: Said<'_> = serde_json::from_slice(body.expose())
         .map_err(|_| Ungranted::Unusable("it is no JSON object of RFC 6749 §5"))?;
     if !ok || said.error.is_some() {
@@ -287,14 +473,18 @@ pub fn read(ok: bool, body: &Secret) -> Result<Granted, Ungranted> {
         let code: String = error.chars().filter(char::is_ascii_graphic).take(MAX_CODE).collect();
         // What is said of the moment passes; anything else is about the client, its secret or its grant.
         return Err(match code.as_str() {
-            "temporarily_unavailable" | "server_error" | "slow_down" => {
-                Ungranted::Unusable("it is not available")
-            }
+            "temporarily_unavailable" | "server_error" => Ungranted::Unusable("it is not available"),
+            "authorization_pending" => Ungranted::Waiting { slower: false },
+            "slow_down" => Ungranted::Waiting { slower: true },
             _ => Ungranted::Refused(code),
         });
     }
     let token = said.access_token.ok_or(Ungranted::Unusable("it has no access token"))?;
-    if !said.token_type.is_some_and(|kind| kind.eq_ignore_ascii_case("bearer")) {
+    let is_bearer = |kind: Cow<'_, str>| {
+        kind.eq_ignore_ascii_case("bearer")
+            || server.token_type.as_ref().is_some_and(|own| kind.eq_ignore_ascii_case(own))
+    };
+    if !said.token_type.is_some_and(is_bearer) {
         return Err(Ungranted::Unusable("its token is no bearer token"));
     }
     let secret = |text: Cow<'_, str>| is_token(text.as_bytes()).then(|| Secret::new(text.as_bytes()));
@@ -312,158 +502,4 @@ fn is_token(bytes: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    const NOW: Timestamp = Timestamp::from_micros(1_000_000_000_000_000);
-
-    fn secret(text: &str) -> Option<Secret> {
-        Some(Secret::new(text))
-    }
-
-    fn kept(client_secret: Option<Secret>, refresh_token: Option<Secret>) -> Kept {
-        Kept::new("me".to_owned(), client_secret, refresh_token).unwrap()
-    }
-
-    fn server(more: serde_json::Value) -> OAuth {
-        let mut all = json!({"token_url": "https://sso.example/token"});
-        all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        serde_json::from_value(all).unwrap()
-    }
-
-    fn asked(kept: &Kept, server: &OAuth) -> Vec<String> {
-        kept.asks(server)
-            .into_iter()
-            .map(|(name, value)| format!("{name}={}", String::from_utf8_lossy(&value)))
-            .collect()
-    }
-
-    fn granted(body: serde_json::Value) -> Result<Granted, Ungranted> {
-        read(true, &Secret::new(body.to_string()))
-    }
-
-    #[test]
-    fn a_client_asks_with_what_it_has_and_shows_its_secret_in_one_place() {
-        let basic = server(json!({"scope": ["a", "b"], "audience": "api"}));
-        let post = server(json!({"client_auth": "client_secret_post", "resource": "https://api.example"}));
-        let own = kept(secret("s"), None);
-        assert_eq!(asked(&own, &basic), ["grant_type=client_credentials", "scope=a b", "audience=api"]);
-        assert!(own.in_header(&basic).is_some());
-        let posted = asked(&own, &post);
-        assert_eq!(posted[1..], ["resource=https://api.example", "client_id=me", "client_secret=s"]);
-        assert!(own.in_header(&post).is_none());
-        let public = kept(None, secret("r"));
-        assert_eq!(
-            asked(&public, &basic),
-            ["grant_type=refresh_token", "refresh_token=r", "audience=api", "client_id=me"]
-        );
-        assert!(public.in_header(&basic).is_none());
-    }
-
-    #[test]
-    fn what_is_kept_is_read_back_as_it_was() {
-        let with = |body| kept(secret("s \"x\\"), secret("r")).with(granted(body).unwrap(), NOW);
-        for kept in [
-            kept(secret("s"), None),
-            kept(None, secret("r\"")),
-            with(json!({"access_token": "t", "token_type": "Bearer", "expires_in": 60})),
-            with(json!({"access_token": "t", "token_type": "bearer", "refresh_token": "r2"})),
-        ] {
-            assert_eq!(Kept::from_secret(&kept.to_secret()), Some(kept));
-        }
-        assert_eq!(Kept::from_secret(&Secret::new("{}")), None);
-        assert_eq!(Kept::from_secret(&Secret::new("a-plain-secret")), None);
-    }
-
-    #[test]
-    fn a_refresh_token_stays_where_no_other_comes_and_goes_where_one_does() {
-        let answer = |refresh: Option<&str>| {
-            let mut body = json!({"access_token": "t", "token_type": "Bearer", "expires_in": 3600});
-            if let Some(refresh) = refresh {
-                body["refresh_token"] = refresh.into();
-            }
-            granted(body).unwrap()
-        };
-        let old = kept(secret("s"), secret("old"));
-        assert_eq!(old.clone().with(answer(None), NOW).refresh_token, secret("old"));
-        assert_eq!(old.with(answer(Some("new")), NOW).refresh_token, secret("new"));
-    }
-
-    #[test]
-    fn a_token_is_renewed_before_it_ends() {
-        let access = |seconds: u64| {
-            let body = json!({"access_token": "t", "token_type": "Bearer", "expires_in": seconds});
-            kept(secret("s"), None).with(granted(body).unwrap(), NOW).access.unwrap()
-        };
-        let at = |seconds| NOW.plus(Duration::from_secs(seconds));
-        for (lifetime, due, end) in
-            [(3600, 3300, 3600), (50, 40, 50), (1, 1, 1), (u64::MAX, LONGEST - 300, LONGEST)]
-        {
-            let access = access(lifetime);
-            assert_eq!((access.due, access.expires), (Some(at(due)), Some(at(end))), "{lifetime}");
-        }
-        let access = access(50);
-        assert!(!access.is_due(at(39)) && access.is_due(at(40)));
-        assert!(access.is_good(at(49)) && !access.is_good(at(50)));
-        for unsaid in [json!({}), json!({"expires_in": 0})] {
-            let mut body = json!({"access_token": "t", "token_type": "Bearer"});
-            body.as_object_mut().unwrap().extend(unsaid.as_object().unwrap().clone());
-            let unsaid = kept(secret("s"), None).with(granted(body).unwrap(), NOW).access.unwrap();
-            assert!(!unsaid.is_due(at(3299)) && unsaid.is_due(at(3300)) && unsaid.is_good(at(1 << 30)));
-        }
-    }
-
-    #[test]
-    fn answers_that_are_none() {
-        for (ok, body, refused) in [
-            (false, json!({"error": "invalid_grant", "error_description": "canary"}), Some("invalid_grant")),
-            (true, json!({"error": "invalid_\u{202e}x\nclient"}), Some("invalid_xclient")),
-            (false, json!({"error": "temporarily_unavailable"}), None),
-            (false, json!({"access_token": "t", "token_type": "Bearer"}), None),
-            (true, json!({"token_type": "Bearer"}), None),
-            (true, json!({"access_token": "t"}), None),
-            (true, json!({"access_token": "t", "token_type": "DPoP"}), None),
-            (true, json!({"access_token": "two words", "token_type": "Bearer"}), None),
-            (true, json!({"access_token": "line\nend", "token_type": "Bearer"}), None),
-            (true, json!({"access_token": "", "token_type": "Bearer"}), None),
-            (true, json!({"access_token": "t", "token_type": "Bearer", "expires_in": -1}), None),
-            (true, json!(["access_token"]), None),
-        ] {
-            let error = read(ok, &Secret::new(body.to_string())).unwrap_err();
-            assert!(!error.to_string().contains("canary"));
-            match (error, refused) {
-                (Ungranted::Refused(code), Some(expected)) => assert_eq!(code, expected),
-                (Ungranted::Unusable(_), None) => {}
-                (error, _) => panic!("{body}: {error}"),
-            }
-        }
-    }
-
-    #[test]
-    fn a_token_is_asked_for_where_nobody_else_reads() {
-        for (url, good) in [
-            ("https://sso.example/token", true),
-            ("http://127.0.0.1:8080/token", true),
-            ("http://sso.example/token", false),
-            ("https://sso.example/token?x=1", false),
-            ("https://user@sso.example/token", false),
-            ("ftp://sso.example", false),
-            ("", false),
-        ] {
-            assert_eq!(is_token_url(url), good, "{url}");
-        }
-    }
-
-    #[test]
-    fn what_can_not_ask_is_refused() {
-        let new = |id: &str, secret: Option<&str>, refresh: Option<&str>| {
-            Kept::new(id.to_owned(), secret.map(Secret::new), refresh.map(Secret::new)).unwrap_err()
-        };
-        assert_eq!(new("", Some("s"), None), KeptError::ClientId);
-        assert_eq!(new("a b", Some("s"), None), KeptError::ClientId);
-        assert_eq!(new("a", None, None), KeptError::Nothing);
-        assert_eq!(new("a", Some("s\n"), None), KeptError::Secret);
-        assert_eq!(new("a", Some("s"), Some("")), KeptError::Secret);
-    }
-}
+mod tests;

@@ -405,6 +405,23 @@ fn names_that_no_request_can_have_and_servers_that_give_no_tokens() {
     insta::assert_snapshot!(refused(&oauth("token_url: http://sso.example/t")), @"Error 3:33 `http://sso.example/t` is no token endpoint: an https URL (or http at this machine) without user, query and fragment");
     insta::assert_snapshot!(refused(&oauth("token_url: https://sso.example/t, client_auth: none")), @"Error 3:69 `client_auth` must be one of `client_secret_basic`, `client_secret_post`, not `none`");
     insta::assert_snapshot!(refused(&oauth("token_url: https://sso.example/t, scope: ['a b']")), @"Error 3:64 `a b` is no scope: visible ASCII characters without spaces");
+    for (more, part) in [
+        ("authorization_url: 'javascript:alert(1)'", "people can't be sent to"),
+        ("authorization_url: http://sso.example/a", "people can't be sent to"),
+        ("authorization_url: 'https://sso.example/a?state=1'", "`state` is not for the definition"),
+        ("device_authorization_url: http://sso.example/d", "no device authorization endpoint"),
+        ("issuer: 'https://sso.example?x'", "no issuer"),
+        ("iss_in_response: true", "`issuer` says who"),
+        ("authorization_params: {a: b}", "is for an `authorization_url`"),
+        (
+            "authorization_url: https://sso.example/a, authorization_params: {redirect_uri: b}",
+            "`redirect_uri` is not for the definition",
+        ),
+        ("token_type: ''", "no `token_type`"),
+    ] {
+        let told = refused(&oauth(&format!("token_url: https://sso.example/t, {more}")));
+        assert!(told.contains(part), "{more}: {told}");
+    }
     insta::assert_snapshot!(refused(&oauth("token_url: https://sso.example/t, secret: x")), @"Error 3:56 unknown key `secret`");
 }
 

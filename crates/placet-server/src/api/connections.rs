@@ -10,9 +10,8 @@ use crate::{
     body::JsonBody,
     caller::{Caller, Source},
     clock,
-    connections::seal,
+    connections::keep,
     problem::{Answer, Problem},
-    recording,
     rules::LiveService,
 };
 use axum::{
@@ -25,10 +24,12 @@ use placet_core::{
     agent::is_handle,
     call::Auth,
     id::{AgentId, ConnectionId, UserId},
-    record::{EntryType, Envelope},
     refusal::Code,
     secret::Secret,
-    service::{oauth::Kept, reference::Reference},
+    service::{
+        oauth::{Kept, KeptError, Showing},
+        reference::Reference,
+    },
     user::ADMINISTRATOR,
 };
 use placet_gateway::Credential;
@@ -72,6 +73,7 @@ struct NewAuth {
     client_id: Option<String>,
     client_secret: Option<String>,
     refresh_token: Option<String>,
+    subject_token: Option<String>,
 }
 
 /// `POST /v1/connections`
@@ -92,7 +94,7 @@ pub(crate) async fn create(
     let Taken { auth, kept, reference, warnings } = taken(&app, &caller, live, new.auth).await?;
     // While it is held the service stays what the secret was checked against.
     let _changing = app.rules_change.lock().await;
-    unchanged(&app, live)?;
+    keep::unchanged(&app, live)?;
     let (now, made_by) = (app.clock.now(), caller.by());
     let connection = Connection {
         id: clock::fresh(now),
@@ -108,7 +110,7 @@ pub(crate) async fn create(
         made_by,
         reference,
     };
-    insert(&app, source, live, &connection, &kept).await?;
+    keep::added(&app, source, live, &connection, &kept, |_| Ok(())).await?;
     app.connections.changed();
     let mut answer = shown(&connection);
     answer.insert("warnings".into(), warnings);
@@ -193,19 +195,6 @@ async fn agents_named(app: &App, named: Vec<String>) -> Result<Vec<AgentId>, Pro
         .await
 }
 
-/// Refuses where the service is another than the one that was looked at.
-fn unchanged(app: &App, live: &LiveService) -> Result<(), Problem> {
-    let rules = app.rules.load();
-    let now = rules.services.get(live.service.name()).map(|now| now.version);
-    if now == Some(live.version) {
-        return Ok(());
-    }
-    Err(Problem::of(
-        Code::Conflict,
-        "the service was changed at the same time; nothing was done, look at it and try again",
-    ))
-}
-
 /// What was taken of somebody who gave a credential.
 struct Taken {
     auth: Auth,
@@ -228,17 +217,34 @@ async fn taken(app: &App, caller: &Caller, live: &LiveService, mut new: NewAuth)
         let auth = fitting(live.service.auth(), new)?;
         return elsewhere(app, caller, auth, reference).await;
     };
-    let NewAuth { kind, secret: None, name: None, username: None, client_id, client_secret, refresh_token } =
-        new
+    let NewAuth {
+        kind,
+        secret: None,
+        name: None,
+        username: None,
+        client_id,
+        client_secret,
+        refresh_token,
+        subject_token,
+    } = new
     else {
-        let all = "`auth` has `type`, `client_id`, `client_secret` and `refresh_token` here";
+        let all =
+            "`auth` has `type`, `client_id`, `client_secret` and `refresh_token` or `subject_token` here";
         return Err(invalid(all));
     };
     of_kind(live.service.auth(), &kind)?;
     let client_id = client_id.ok_or_else(|| invalid("`auth.client_id` is missing"))?;
-    let kept = Kept::new(client_id, client_secret.map(Secret::new), refresh_token.map(Secret::new));
+    let client_secret = client_secret.map(Secret::new);
+    let kept = match (subject_token, refresh_token) {
+        (Some(token), None) => Kept::exchanging(server, client_id, client_secret, Secret::new(token)),
+        (None, refresh_token) if server.subject_token_type.is_none() => {
+            Kept::new(client_id, client_secret, refresh_token.map(Secret::new))
+        }
+        _ => Err(KeptError::Subject),
+    };
     let kept = kept.map_err(|error| invalid(format!("`auth`: {error}")))?;
-    let granted = app.gateway.token(server, &kept, live.service.allow_private()).await;
+    let private = live.service.allow_private();
+    let granted = app.gateway.token(server, &kept, &Showing::Kept, private).await;
     let granted = granted.map_err(|error| invalid(format!("`auth`: no token came of it: {error}")))?;
     let kept = kept.with(granted, app.clock.now()).to_secret();
     Ok(Taken { auth: live.service.auth().clone(), kept, reference: None, warnings: json!([]) })
@@ -293,7 +299,8 @@ fn accepted(auth: &Auth, mut new: NewAuth) -> Result<(Auth, Secret), Problem> {
 /// How the connection authenticates, where that is what the service can take.
 fn fitting(auth: &Auth, new: NewAuth) -> Result<Auth, Problem> {
     of_kind(auth, &new.kind)?;
-    if new.client_id.is_some() || new.client_secret.is_some() || new.refresh_token.is_some() {
+    let of_server = [&new.client_id, &new.client_secret, &new.refresh_token, &new.subject_token];
+    if of_server.iter().any(|member| member.is_some()) {
         return Err(invalid("`auth`: the service takes a `secret`, and no token of an authorization server"));
     }
     let named = match auth {
@@ -336,46 +343,6 @@ fn with_username(auth: &Auth, username: Option<String>) -> Result<Auth, Problem>
     }
 }
 
-/// Seals the secret, stores the connection, records it.
-async fn insert(
-    app: &App,
-    source: Source,
-    live: &LiveService,
-    connection: &Connection,
-    secret: &Secret,
-) -> Result<(), Problem> {
-    let sealed = seal(app, connection, connection.generation, secret)?;
-    let envelope = Envelope {
-        connection: Some(connection.id),
-        service: Some(format!("{}@{}", connection.service, live.version)),
-        user: connection.user,
-        source: recording::source(source.0),
-        ..recording::by(EntryType::ConnectionAdded, connection.created, connection.made_by.clone())
-    };
-    let mut body = json!({"name": connection.name, "auth": connection.auth, "agents": connection.agents});
-    told_elsewhere(&mut body, connection.reference.as_ref());
-    let (entry, connection) = (app.prepare(envelope, Some(&body))?, connection.clone());
-    app.store
-        .write(move |tx| {
-            connections::insert(tx, &connection, &sealed).map_err(|fault| match fault {
-                Fault::Conflict("name") => Problem::of(
-                    Code::Conflict,
-                    format!("there is a connection `{}` already", connection.name),
-                ),
-                fault => fault.into(),
-            })?;
-            Ok(tx.record(entry.clone())?)
-        })
-        .await
-}
-
-/// Where its secret is, among what is recorded.
-fn told_elsewhere(body: &mut Value, reference: Option<&Reference>) {
-    if let (Some(body), Some(reference)) = (body.as_object_mut(), reference) {
-        body.insert("secret".to_owned(), json!(reference));
-    }
-}
-
 fn warnings(auth: &Auth, secret: &Secret) -> Value {
     let is_whole = !matches!(auth, Auth::Hmac(_) | Auth::AwsSigv4 { .. } | Auth::Mtls(_));
     if is_whole && secret.expose().len() < SHORT {
@@ -387,7 +354,7 @@ fn warnings(auth: &Auth, secret: &Secret) -> Value {
     }
 }
 
-fn shown(connection: &Connection) -> Map<String, Value> {
+pub(super) fn shown(connection: &Connection) -> Map<String, Value> {
     let members = [
         ("id", json!(connection.id)),
         ("name", json!(connection.name)),
@@ -417,6 +384,7 @@ mod tests {
             client_id: None,
             client_secret: None,
             refresh_token: None,
+            subject_token: None,
         }
     }
 

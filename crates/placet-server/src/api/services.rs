@@ -3,6 +3,8 @@
 //! Invariant: a service is stored only after every policy in force was checked against it; a change of where a secret
 //! goes, or how, parks the connections that hold one (DESIGN §7).
 
+pub mod client;
+
 use super::{approvals, document, query::QueryParams};
 use crate::{
     app::App,

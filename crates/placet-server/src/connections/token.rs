@@ -7,14 +7,14 @@
 //! Invariant: what was renewed is stored before it is used, as a refresh token may be good once; a server that says
 //! no parks the connection, with the reason, and one that says nothing does not.
 
-use super::{Picked, open, pick_again, seal};
+use super::{LiveConnection, Picked, client, open, pick_again, seal};
 use crate::{app::App, problem::Problem, recording};
 use placet_core::{
     call::Auth,
     id::ConnectionId,
     record::EntryType,
     refusal::Code,
-    service::oauth::{Granted, Kept, OAuth, Ungranted},
+    service::oauth::{Access, Granted, Kept, OAuth, Origin, Showing, Ungranted},
 };
 use placet_gateway::TokenError;
 use placet_store::connections::{self, Attention, Connection, ConnectionState};
@@ -36,9 +36,17 @@ const PATIENCE: Duration = Duration::from_secs(12);
 /// How often it looks whether it is there.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Which connections this node is getting a token for.
+/// How long a token that was renewed because an upstream refused the one before is not doubted again.
+const TRUSTED: Duration = Duration::from_secs(300);
+/// How many connections it is noted of when their token was doubted.
+const NOTED: usize = 4096;
+
+/// Which connections this node is getting a token for, and of which an upstream has refused one.
 #[derive(Default)]
-pub struct Renewals(Mutex<HashMap<ConnectionId, Arc<sync::Mutex<()>>>>);
+pub struct Renewals {
+    turns: Mutex<HashMap<ConnectionId, Arc<sync::Mutex<()>>>>,
+    doubts: Mutex<HashMap<ConnectionId, Instant>>,
+}
 
 impl fmt::Debug for Renewals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -48,13 +56,38 @@ impl fmt::Debug for Renewals {
 
 impl Renewals {
     fn of(&self, id: ConnectionId) -> Arc<sync::Mutex<()>> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         // Those that nobody holds are of no use to anybody.
         if all.len() > 1024 {
             all.retain(|_, turn| Arc::strong_count(turn) > 1);
         }
         Arc::clone(all.entry(id).or_default())
     }
+
+    /// Whether the token of a connection may be doubted now: once in a while, so that who is refused again and again makes
+    /// nobody ask again and again.
+    fn may_doubt(&self, id: ConnectionId) -> bool {
+        let mut all = self.doubts.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= NOTED {
+            all.retain(|_, at| at.elapsed() < TRUSTED);
+        }
+        if all.len() >= NOTED || all.get(&id).is_some_and(|at| at.elapsed() < TRUSTED) {
+            return false;
+        }
+        all.insert(id, Instant::now());
+        true
+    }
+}
+
+/// Why a token is asked for.
+#[derive(Debug, Clone, Copy)]
+enum Why<'a> {
+    /// There is none that is good: whoever needs it waits.
+    None,
+    /// The one there is ends soon.
+    Due,
+    /// An upstream has refused this one.
+    Doubted(&'a Access),
 }
 
 /// What became of a token that was due.
@@ -103,7 +136,8 @@ pub async fn freshen(
             return if other { Ok(true) } else { Err(none_now("somebody else asked for it in vain")) };
         }
     };
-    match renewed(app, picked, server, allow_private, !good).await? {
+    let why = if good { Why::Due } else { Why::None };
+    match renewed(app, picked, server, allow_private, why).await? {
         Renewal::Anew => {
             pick_again(app, picked, auth).await?;
             Ok(true)
@@ -114,18 +148,40 @@ pub async fn freshen(
     }
 }
 
+/// What follows from an upstream's refusal (401) of a token that should be good: another is asked for, once, and where the
+/// server gives none any more the connection is parked. What was refused is not sent again.
+pub async fn doubted(app: &App, live: &LiveConnection, auth: &Auth, allow_private: bool) {
+    let (Auth::Oauth2(server), Some(access)) = (auth, &live.access) else { return };
+    let id = live.connection.id;
+    if !app.connections.renewals.may_doubt(id) {
+        return;
+    }
+    let turn = app.connections.renewals.of(id);
+    // Whoever has the turn gets another one anyway.
+    let Ok(_turn) = turn.try_lock() else { return };
+    match renewed(app, live, server, allow_private, Why::Doubted(access)).await {
+        Ok(Renewal::Anew | Renewal::Parked) => {}
+        Ok(Renewal::Failed(why)) => {
+            tracing::warn!(connection = %id, why, "an upstream refuses a token, and there is no other");
+        }
+        Err(problem) => {
+            tracing::warn!(connection = %id, why = problem.detail(), "an upstream refuses a token, and there is no other");
+        }
+    }
+}
+
 fn none_now(why: &str) -> Problem {
     let detail = format!("the connection has no access token that can be used now ({why}); nothing was sent");
     Problem::of(Code::Unavailable, detail)
 }
 
-/// Has the token renewed by whoever's turn it is. `waits`: also where that is somebody else.
+/// Has the token renewed by whoever's turn it is.
 async fn renewed(
     app: &App,
-    picked: &Picked,
+    picked: &LiveConnection,
     server: &OAuth,
     allow_private: bool,
-    waits: bool,
+    why: Why<'_>,
 ) -> Result<Renewal, Problem> {
     let (id, began) = (picked.connection.id, Instant::now());
     loop {
@@ -147,9 +203,16 @@ async fn renewed(
             return Ok(Renewal::Failed("what is kept of it can't be read"));
         };
         let now = app.clock.now();
-        if kept.access.as_ref().is_some_and(|access| access.is_good(now) && !access.is_due(now)) {
+        let is_doubted = |access: &Access| matches!(why, Why::Doubted(doubted) if doubted == access);
+        let is_fine = |access: &Access| access.is_good(now) && !access.is_due(now) && !is_doubted(access);
+        if kept.access.as_ref().is_some_and(is_fine) {
             app.connections.renewed(&connection.service);
             return Ok(Renewal::Anew);
+        }
+        if !kept.is_renewable() {
+            // What a person agreed to has ended, and nothing was given that gets more.
+            park(app, connection, "no_refresh_token").await?;
+            return Ok(Renewal::Parked);
         }
         let mine = connection.clone();
         let taken = app
@@ -158,7 +221,7 @@ async fn renewed(
         if taken.await? {
             return ask(app, connection, kept, sealed, server, allow_private).await;
         }
-        if !waits || began.elapsed() >= PATIENCE {
+        if !matches!(why, Why::None) || began.elapsed() >= PATIENCE {
             return Ok(Renewal::Failed("somebody else is asking for it"));
         }
         tokio::time::sleep(LOOK).await;
@@ -174,7 +237,25 @@ async fn ask(
     server: &OAuth,
     allow_private: bool,
 ) -> Result<Renewal, Problem> {
-    match app.gateway.token(server, &kept, allow_private).await {
+    let asking = match kept.origin {
+        Origin::Given => None,
+        Origin::Agreed => match client::registered(app, &connection.service, server).await {
+            Ok(Some(client)) if client.id == kept.client_id => Some(client.asking(&kept)),
+            // Another client can't renew what was given to this one.
+            Ok(_) => {
+                rest(app, connection).await?;
+                return Ok(Renewal::Failed(
+                    "the service's client that it was agreed with is no longer registered",
+                ));
+            }
+            Err(problem) => {
+                rest(app, connection).await?;
+                return Err(problem);
+            }
+        },
+    };
+    let asked = asking.as_ref().unwrap_or(&kept);
+    match app.gateway.token(server, asked, &Showing::Kept, allow_private).await {
         Ok(granted) => store(app, &connection, kept, sealed, granted).await,
         Err(TokenError::Ungranted(Ungranted::Refused(code))) => {
             tracing::warn!(connection = %connection.id, code, "an authorization server refuses a connection's token");

@@ -7,7 +7,7 @@
 use super::{Failure, Health, turn, turns, unused};
 use crate::app::App;
 use placet_core::time::Timestamp;
-use placet_store::{Fault, Tx, providers, purposes, retention, second_factors, status_lists};
+use placet_store::{Fault, Tx, accounts, providers, purposes, retention, second_factors, status_lists};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 
@@ -48,6 +48,7 @@ async fn once(app: &App, stopped: &watch::Receiver<bool>) -> Result<(), Failure>
         (retention::sessions, now.minus(SESSIONS)),
         (providers::purge, now),
         (providers::purge_links, now),
+        (accounts::purge, now),
         (second_factors::forget_unconfirmed, now.minus(UNCONFIRMED)),
         (retention::actions, now.minus(ACTIONS)),
         (status_lists::purge, now),

@@ -9,7 +9,7 @@ pub(crate) mod passkeys;
 pub(crate) mod totp;
 
 use super::{
-    cookies,
+    connect, cookies,
     form::{self, Form},
     html::{Page, see_other},
     provider, sign_in,
@@ -170,6 +170,10 @@ async fn page(app: &App, person: &SignedIn, wrong: Option<&str>) -> Response {
         Ok(found) => found,
         Err(fault) => return sign_in::failed(&fault.into()),
     };
+    let elsewhere = match connect::section(app, person).await {
+        Ok(elsewhere) => elsewhere,
+        Err(problem) => return sign_in::failed(&problem),
+    };
     let body = html! {
         @if let Some(wrong) = wrong { p role="alert" { (placet_core::consent::visible(wrong)) } }
         p { "You are " strong { (quoted(&person.user.name)) } "." }
@@ -182,6 +186,7 @@ async fn page(app: &App, person: &SignedIn, wrong: Option<&str>) -> Response {
             (passkeys::section(app, person, &factors))
         }
         (provider::section(&token(app, person), |form| fresh(person, form, &factors), &all, &own))
+        (elsewhere)
         section {
             h2 { "Password" }
             form method="post" action="/account/password" {

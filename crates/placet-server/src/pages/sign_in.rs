@@ -5,8 +5,8 @@
 //! password was changed.
 //!
 //! Where a person came from an authorization request, that stands in the form as a query, and the only place that it
-//! leads to is the authorization endpoint of this origin; where they came from a page of [`super::requests`], its path does,
-//! and no other path.
+//! leads to is the authorization endpoint of this origin; where they came from a page of [`super::requests`] or
+//! [`super::connect`], its path does, and no other path.
 //!
 //! Invariant: an unknown name and a wrong password look the same and take as long; a sign-in gives a new session token,
 //! whatever the browser had before.
@@ -14,6 +14,7 @@
 use super::{
     account,
     code::{self, Ticket},
+    connect,
     cookies::{self, Cookie},
     form::{self, Form},
     html::{Page, see_other},
@@ -325,10 +326,13 @@ fn onward(query: &str) -> String {
     format!("/oauth/authorize?{}", kept.finish())
 }
 
-/// The path that this is, where it is one of [`super::requests`]; written anew, so that it is nothing else.
+/// The path that this is, where it is one of [`super::requests`] or [`super::connect`]; written anew, so that it is nothing else.
 fn page_of_requests(text: &str) -> Option<String> {
     if [PAGE, REQUESTS].contains(&text) {
         return Some(text.to_owned());
+    }
+    if text.starts_with(connect::CONNECT) {
+        return connect::own_path(text);
     }
     let code = text.strip_prefix(PAGE).and_then(|rest| rest.strip_prefix("?user_code="));
     if let Some(code) = code.and_then(UserCode::parse) {

@@ -9,7 +9,7 @@
 
 use crate::{
     app::App,
-    connections::VAULT_KIND,
+    connections::{VAULT_KIND, client::CLIENT_KIND},
     keys::{KEY_KIND, rotation::By},
     people::{proof::TOTP_KIND, provider::PROVIDER_KIND},
     problem::{Answer, Problem},
@@ -24,7 +24,7 @@ use placet_core::{
     time::Timestamp,
 };
 use placet_store::{
-    Fault, PreparedEntry, Tx, connections, idempotency,
+    Fault, PreparedEntry, Tx, accounts, connections, idempotency,
     keys::{self, VaultKey, VaultKeyState},
     providers, second_factors,
 };
@@ -255,6 +255,7 @@ enum Place {
     Connection(ConnectionId),
     Totp(UserId),
     Provider(ProviderId),
+    Client,
     Answer(Vec<u8>),
 }
 
@@ -273,6 +274,7 @@ impl Value {
             Place::Key => keys::reseal(tx, &self.row, &self.sealed, new),
             Place::Connection(id) => connections::reseal(tx, *id, &self.sealed, new),
             Place::Totp(user) => second_factors::reseal(tx, *user, &self.sealed, new),
+            Place::Client => accounts::reseal(tx, &self.row, &self.sealed, new),
             Place::Provider(id) => providers::reseal(tx, *id, &self.sealed, new),
             Place::Answer(scope) => idempotency::reseal(tx, scope, &self.sealed, new),
         }
@@ -329,6 +331,7 @@ async fn rewrap(app: &App) -> Result<usize, String> {
         }
     }
     left += rewrap_providers(app, &vault).await?;
+    left += rewrap_clients(app, &vault).await?;
     let mut after = Vec::new();
     loop {
         let from = after.clone();
@@ -361,6 +364,24 @@ async fn rewrap_providers(app: &App, vault: &Vault) -> Result<usize, String> {
             row: id.to_string(),
             version,
             sealed,
+        });
+        left += step(app, vault, page.collect()).await?;
+        if !full {
+            return Ok(left);
+        }
+    }
+}
+
+async fn rewrap_clients(app: &App, vault: &Vault) -> Result<usize, String> {
+    let (mut left, mut after) = (0, String::new());
+    loop {
+        let from = after.clone();
+        let page = app.store.read(move |q| accounts::clients(q, &from, STEP)).await.map_err(told)?;
+        let full = page.len() == STEP;
+        after = page.last().map(|client| client.service.clone()).unwrap_or_default();
+        let page = page.into_iter().filter_map(|client| {
+            let (row, version) = (client.service, client.generation);
+            Some(Value { place: Place::Client, kind: CLIENT_KIND, row, version, sealed: client.sealed? })
         });
         left += step(app, vault, page.collect()).await?;
         if !full {

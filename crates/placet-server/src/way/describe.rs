@@ -271,6 +271,12 @@ impl Described {
         connections::freshen(app, &mut self.connection, service.auth(), service.allow_private()).await
     }
 
+    /// Looks after the connection's token, which its upstream has just refused.
+    pub(super) async fn doubt(&self, app: &App) {
+        let service = &self.live.service;
+        connections::doubted(app, &self.connection, service.auth(), service.allow_private()).await;
+    }
+
     /// The action's declaration.
     pub(super) fn declared(&self) -> Option<&ServiceAction> {
         self.live.service.action(&self.action.name)

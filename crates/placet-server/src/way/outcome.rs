@@ -29,6 +29,8 @@ use std::{
 
 /// How long an upstream may take.
 pub(super) const UPSTREAM_TIME: Duration = Duration::from_secs(30);
+/// The status of an upstream that refuses the credential.
+pub(super) const REFUSED: u16 = 401;
 /// The kind of row that an idempotent answer is sealed to.
 pub(crate) const ANSWER_KIND: &str = "answer";
 
@@ -185,6 +187,9 @@ async fn carry_out(
             Problem::of(Code::Unavailable, "the action ran, but its outcome could not be kept")
                 .with("happened", "yes")
         })?;
+    }
+    if matches!(&answer, Ok((_, result)) if result.get("status") == Some(&json!(REFUSED))) {
+        described.doubt(app).await;
     }
     let (form, result) = match (answer, shaping) {
         // What is kept is kept whole: a replay is shaped anew, by what holds then.

@@ -9,7 +9,7 @@
 use super::{
     Described,
     ongoing::Ongoing,
-    outcome::{Answered, Settled, UPSTREAM_TIME, conclude, failed},
+    outcome::{Answered, REFUSED, Settled, UPSTREAM_TIME, conclude, failed},
     returned::Keeping,
     shaped::{self, Shaping},
 };
@@ -79,7 +79,11 @@ async fn carry_out(
     let id = admitted.action();
     let register = |shaped| app.streams.register_action(grant, Ongoing::of(&described, shaped));
     let mut open = described.call.streamed.then(|| register(shaping.is_some()));
-    let (settled, told) = match begin(app, &described, upload, &mut open).await {
+    let begun = begin(app, &described, upload, &mut open).await;
+    if begun.as_ref().is_ok_and(|answer| answer.status() == REFUSED) {
+        described.doubt(app).await;
+    }
+    let (settled, told) = match begun {
         Ok(answer)
             if shaping.is_none()
                 && answer.streams()

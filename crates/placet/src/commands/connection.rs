@@ -1,5 +1,7 @@
 //! `placet connection`: accounts at upstreams, whose secrets agents never see.
 
+mod connect;
+
 use super::Members;
 use crate::{
     cli::Context,
@@ -20,6 +22,8 @@ pub(crate) enum Command {
         after_help = "Examples:\n  placet connection add shop-main --service shop < shop-token\n  placet connection add mail-lee --service mail --user lee --auth oauth2 --client-id placet \\\n      --client-secret-file secret --refresh-token-file refresh-token\n  placet connection add files-main --service files --auth aws-sigv4 --key-id AKIDEXAMPLE < secret-key\n  placet connection add bank-main --service bank --auth mtls --certificate client.pem --key client.key\n  placet connection add shop-main --service shop --secret-from file:shop-token"
     )]
     Add(Add),
+    Connect(connect::Connect),
+    Reconnect(connect::Reconnect),
     /// List connections
     #[command(after_help = "Example:\n  placet connection list")]
     List,
@@ -128,6 +132,9 @@ struct Credential {
     /// `vault:PATH#KEY`
     #[arg(long, value_name = "WHERE", value_parser = elsewhere, conflicts_with_all = ["key_id", "certificate", "client_id"])]
     secret_from: Option<Value>,
+    /// A token that is exchanged for access tokens is in this file, for `oauth2` with a `subject_token_type`
+    #[arg(long, value_name = "FILE", requires = "client_id", conflicts_with = "refresh_token_file")]
+    subject_token_file: Option<PathBuf>,
 }
 
 /// Where a secret is, as the server is told.
@@ -175,10 +182,12 @@ impl Credential {
         }
         let client_secret = file(self.client_secret_file, "client's secret")?;
         let refresh_token = file(self.refresh_token_file, "refresh token")?;
+        let subject_token = file(self.subject_token_file, "subject token")?;
         Ok(auth
             .maybe("client_id", self.client_id)
             .maybe("client_secret", client_secret)
             .maybe("refresh_token", refresh_token)
+            .maybe("subject_token", subject_token)
             .done())
     }
 }
@@ -236,6 +245,8 @@ impl Command {
             client.send(Method::PATCH, path, &[], Body::Json(&change)).await?.success()
         };
         match self {
+            Self::Connect(asked) => return asked.run(context).await,
+            Self::Reconnect(asked) => return asked.run(context).await,
             Self::Show { connection } => context.out.document(&client.read(&path(&connection)).await?),
             Self::Secret(new) => {
                 let auth = new.credential.sent()?;

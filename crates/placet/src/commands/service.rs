@@ -1,5 +1,6 @@
 //! `placet service`: the definitions of upstreams.
 
+mod client;
 mod import;
 mod shipped;
 
@@ -41,15 +42,19 @@ pub(crate) enum Command {
     },
     /// List the definitions of well-known services that come with Placet, or print one
     #[command(
-        after_help = "Examples:\n  placet service catalog\n  placet service catalog github > services/github.yaml"
+        after_help = "Examples:\n  placet service catalog\n  placet service catalog github > services/github.yaml\n  placet service catalog github --oauth2 > services/github.yaml"
     )]
     Catalog {
         /// The one to print
         name: Option<String>,
+        /// With accounts that people connect at the provider's authorization server
+        #[arg(long, requires = "name")]
+        oauth2: bool,
     },
+    Client(client::Asked),
     /// Put definitions that come with Placet in force
     #[command(
-        after_help = "Examples:\n  placet service add github slack\n  placet service add jira --base-url https://acme.atlassian.net\n  placet service add http --name crm --base-url https://crm.example.com/api\n\nThen connect an account: placet connection add --help"
+        after_help = "Examples:\n  placet service add github slack\n  placet service add jira --base-url https://acme.atlassian.net\n  placet service add http --name crm --base-url https://crm.example.com/api\n\nWith --client-id people connect accounts of their own, at the provider's authorization server:\n  placet service add gmail --client-id 1234.apps.example --client-secret-file client-secret\n  placet connection connect gmail\n\nOtherwise connect an account: placet connection add --help"
     )]
     Add {
         /// Which, as `placet service catalog` lists them
@@ -61,6 +66,8 @@ pub(crate) enum Command {
         /// Another name: of the service, and the first word of its actions' names
         #[arg(long = "name", value_name = "OWN")]
         own: Option<String>,
+        #[command(flatten)]
+        registered: client::Registered,
     },
     /// Print the JSON Schema of services, with which editors complete and check them
     #[command(after_help = "Example:\n  placet service schema > service.schema.json")]
@@ -90,7 +97,7 @@ impl Command {
                     context.out.document(&apply(&client, "services", "service", file, None).await?);
                 }
             }
-            Self::Catalog { name: None } => {
+            Self::Catalog { name: None, .. } => {
                 let listed = |service: Service| {
                     json!({"service": service.name(), "actions": service.actions().len(), "base_url":
                         format!("{}{}", service.origin(), service.base_path()), "auth": service.auth().kind(),
@@ -103,11 +110,12 @@ impl Command {
                     &["service", "actions", "auth", "base_url", "description"],
                 );
             }
-            Self::Catalog { name: Some(name) } => {
-                shipped::text(&name, None, None)?.lines().for_each(crate::output::line);
+            Self::Client(asked) => return client::run(&asked, context).await,
+            Self::Catalog { name: Some(name), oauth2 } => {
+                shipped::text(&name, None, None, oauth2)?.lines().for_each(crate::output::line);
             }
-            Self::Add { names, base_url, own } => {
-                return add(context, &names, base_url.as_deref(), own.as_deref()).await;
+            Self::Add { names, base_url, own, registered } => {
+                return add(context, &names, base_url.as_deref(), own.as_deref(), &registered).await;
             }
             Self::List => {
                 let answer = context.client()?.read("/v1/services").await?;
@@ -170,9 +178,12 @@ async fn add(
     names: &[String],
     base_url: Option<&str>,
     own: Option<&str>,
+    registered: &client::Registered,
 ) -> Result<Exit, Failure> {
-    if names.len() > 1 && (base_url.is_some() || own.is_some()) {
-        return Err(Failure::unreadable("`--name` and `--base-url` are for one service at a time"));
+    let oauth2 = registered.is_named();
+    if names.len() > 1 && (base_url.is_some() || own.is_some() || oauth2) {
+        let told = "`--name`, `--base-url` and `--client-id` are for one service at a time";
+        return Err(Failure::unreadable(told));
     }
     if let Some(name) = names.iter().find(|name| base_url.is_none() && shipped::needs_address(name)) {
         return Err(Failure::unreadable(format!(
@@ -182,8 +193,9 @@ async fn add(
     // All are there before the first is put in force.
     let texts: Vec<(&str, String)> = names
         .iter()
-        .map(|name| Ok((own.unwrap_or(name), shipped::text(name, own, base_url)?)))
+        .map(|name| Ok((own.unwrap_or(name), shipped::text(name, own, base_url, oauth2)?)))
         .collect::<Result<_, Failure>>()?;
+    let registered = registered.sent()?;
     let client = context.client()?;
     for (name, text) in texts {
         let path = format!("/v1/services/{}", encoded(name));
@@ -192,6 +204,9 @@ async fn add(
             return Err(Failure::Refused(format!("`{name}` is refused: {}", answer.refusal())));
         }
         context.out.document(&answer.body);
+        if let Some(registered) = &registered {
+            context.out.document(&client::put(&client, name, registered).await?);
+        }
     }
     Ok(Exit::Done)
 }

@@ -39,6 +39,8 @@ mod clients_unused;
 #[cfg(test)]
 mod commands;
 #[cfg(test)]
+mod connect;
+#[cfg(test)]
 mod connections;
 #[cfg(test)]
 mod connections_oauth;

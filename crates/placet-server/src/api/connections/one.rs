@@ -6,12 +6,15 @@
 //! Invariant: only the user whose account it is confirms where that user's secret goes; an administrator may
 //! replace or remove it, and confirms only the organization's. No answer, entry or message holds a secret.
 
-use super::{NewAuth, Taken, agents_named, invalid, shown, taken, told_elsewhere, unchanged};
+use super::{NewAuth, Taken, agents_named, invalid, shown, taken};
 use crate::{
     app::App,
     body::JsonBody,
     caller::{Caller, Source},
-    connections::seal,
+    connections::{
+        connect,
+        keep::{self, named_version},
+    },
     problem::{Answer, Problem},
     recording,
     rules::{LiveService, Rules},
@@ -52,7 +55,8 @@ pub(crate) async fn show(
     Path(asked): Path<String>,
 ) -> Answer<Json<Value>> {
     let found = visible(&app, &caller, asked).await?;
-    let mut answer = told(&app.rules.load(), &found);
+    let mending = mending(&app, &found).await?;
+    let mut answer = told(&app.rules.load(), &found, mending);
     if let Some(reference) = &found.reference
         && caller.configures()
     {
@@ -89,7 +93,8 @@ pub(crate) async fn change(
     app.connections.changed();
     let id = found.id;
     let now = app.store.read(move |q| connections::find(q, id)).await?.ok_or_else(absent)?;
-    let mut answer = told(&rules, &now);
+    let mending = mending(&app, &now).await?;
+    let mut answer = told(&rules, &now, mending);
     answer.insert("warnings".into(), noted);
     Ok(Json(answer.into()))
 }
@@ -129,20 +134,9 @@ async fn replace_secret(
     let Taken { auth, kept, reference, warnings } = taken(app, caller, live, auth).await?;
     // While it is held the service stays what the secret was given for.
     let _changing = app.rules_change.lock().await;
-    unchanged(app, live)?;
-    let sealed = seal(app, &found, found.generation.saturating_add(1), &kept)?;
-    let mut body = json!({"name": found.name, "changed": "secret", "auth": auth});
-    told_elsewhere(&mut body, reference.as_ref());
-    let entry = entry(app, caller, source, EntryType::ConnectionChanged, &found, Some(live), &body)?;
+    keep::unchanged(app, live)?;
     let changed = Connection { auth, reference, ..found };
-    app.store
-        .write(move |tx| {
-            if !connections::set_secret(tx, &changed, &sealed)? {
-                return Err(overtaken());
-            }
-            Ok(tx.record(entry.clone())?)
-        })
-        .await?;
+    keep::changed(app, (caller.by(), source), live, changed, &kept, |_| Ok(())).await?;
     Ok(warnings)
 }
 
@@ -157,7 +151,7 @@ async fn confirm(
 ) -> Result<(), Problem> {
     // While it is held the service stays what its owner agrees to.
     let _changing = app.rules_change.lock().await;
-    unchanged(app, live)?;
+    keep::unchanged(app, live)?;
     if let Some(owner) = found.user
         && caller.person()?.user.id != owner
     {
@@ -260,14 +254,14 @@ fn entry(
 }
 
 /// A connection as it is shown alone: with what it waits for, where it waits.
-fn told(rules: &Rules, found: &Connection) -> Map<String, Value> {
+fn told(rules: &Rules, found: &Connection, mending: Option<String>) -> Map<String, Value> {
     let mut told = shown(found);
     told.insert("auth".into(), json!(found.auth));
     if let Some(reference) = &found.reference {
         told.insert("secret".into(), json!(reference));
     }
     let live = rules.services.get(&found.service);
-    let attention = found.attention.map(|reason| match (reason, live) {
+    let mut attention = found.attention.map(|reason| match (reason, live) {
         (Attention::ServiceChanged, Some(live)) => json!({
             "reason": reason,
             "confirm": named_version(live),
@@ -276,21 +270,21 @@ fn told(rules: &Rules, found: &Connection) -> Map<String, Value> {
         }),
         (reason, _) => json!({"reason": reason}),
     });
+    if let (Some(attention), Some(url)) = (attention.as_mut().and_then(Value::as_object_mut), mending) {
+        attention.insert("connect".into(), url.into());
+    }
     told.insert("attention".into(), attention.into());
     told
 }
 
-fn named_version(live: &LiveService) -> String {
-    format!("{}@{}", live.service.name(), live.version)
+/// Where its owner mends it in a browser, where it waits.
+async fn mending(app: &App, found: &Connection) -> Result<Option<String>, Problem> {
+    match found.attention {
+        Some(_) => connect::mending(app, found).await,
+        None => Ok(None),
+    }
 }
 
 fn absent() -> Problem {
     Problem::of(Code::NotFound, "there is no such connection")
-}
-
-fn overtaken() -> Problem {
-    Problem::of(
-        Code::Conflict,
-        "somebody else changed this connection at the same time; nothing was done, look at it and try again",
-    )
 }

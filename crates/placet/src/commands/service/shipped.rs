@@ -20,6 +20,23 @@ const SHIPPED: [(&str, &str); 12] = [
     ("slack", include_str!("../../../../../services/slack.yaml")),
     ("stripe", include_str!("../../../../../services/stripe.yaml")),
 ];
+/// How those authenticate whose provider has an authorization server at which people agree, sorted by name.
+const OAUTH2: [(&str, &str); 10] = [
+    ("gcal", include_str!("../../../../../services/oauth2/gcal.yaml")),
+    ("gdrive", include_str!("../../../../../services/oauth2/gdrive.yaml")),
+    ("github", include_str!("../../../../../services/oauth2/github.yaml")),
+    ("gitlab", include_str!("../../../../../services/oauth2/gitlab.yaml")),
+    ("gmail", include_str!("../../../../../services/oauth2/gmail.yaml")),
+    ("jira", include_str!("../../../../../services/oauth2/jira.yaml")),
+    ("linear", include_str!("../../../../../services/oauth2/linear.yaml")),
+    ("notion", include_str!("../../../../../services/oauth2/notion.yaml")),
+    ("outlook", include_str!("../../../../../services/oauth2/outlook.yaml")),
+    ("slack", include_str!("../../../../../services/oauth2/slack.yaml")),
+];
+/// The one whose authorization server is where it is itself, also on a server of one's own.
+const MOVES: (&str, &str) = ("gitlab", "https://gitlab.com");
+/// Where those are whose tokens are for another address than the one that the definition has.
+const ELSEWHERE: [(&str, &str); 1] = [("jira", "https://api.atlassian.com")];
 /// Those whose `base_url` stands for one's own.
 const OWN_ADDRESS: [&str; 2] = ["http", "jira"];
 
@@ -31,8 +48,13 @@ pub(super) fn all() -> impl Iterator<Item = Service> {
         .map(|(service, _)| service)
 }
 
-/// The text of one, with another name or address where these are given.
-pub(super) fn text(name: &str, own: Option<&str>, base_url: Option<&str>) -> Result<String, Failure> {
+/// The text of one, with another name or address where these are given; with `oauth2` for accounts that people connect.
+pub(super) fn text(
+    name: &str,
+    own: Option<&str>,
+    base_url: Option<&str>,
+    oauth2: bool,
+) -> Result<String, Failure> {
     let Some((_, text)) = SHIPPED.iter().find(|(known, _)| *known == name) else {
         let names: Vec<&str> = SHIPPED.iter().map(|(name, _)| *name).collect();
         let near = placet_core::diagnostic::nearest(name, names.iter().copied());
@@ -42,7 +64,36 @@ pub(super) fn text(name: &str, own: Option<&str>, base_url: Option<&str>) -> Res
         );
         return Err(Failure::unreadable(format!("no definition is called `{name}`; {hint}")));
     };
-    Ok(text.lines().map(|line| format!("{}\n", changed(line, name, own, base_url))).collect())
+    let auth = if oauth2 { Some(auth(name, text, base_url)?) } else { None };
+    let written = |line: &str| match &auth {
+        Some(auth) if line.starts_with("auth: ") => auth.clone(),
+        _ => format!("{}\n", changed(line, name, own, base_url)),
+    };
+    Ok(text.lines().map(written).collect())
+}
+
+/// How it authenticates where people connect their accounts: what an account's token is for is asked for by the provider's own
+/// authorization server, and by no other.
+fn auth(name: &str, text: &str, base_url: Option<&str>) -> Result<String, Failure> {
+    let Some((_, auth)) = OAUTH2.iter().find(|(known, _)| *known == name) else {
+        return Err(Failure::unreadable(format!(
+            "`{name}` has no authorization server that is known: leave `--client-id` and `--oauth2` out, or write a definition of your own"
+        )));
+    };
+    let usual = text.lines().find_map(|line| line.strip_prefix("base_url: ")).unwrap_or_default();
+    let Some(base_url) = base_url else { return Ok((*auth).to_owned()) };
+    let origin = |url: &str| url.split('/').take(3).collect::<Vec<_>>().join("/");
+    if name == MOVES.0 {
+        return Ok(auth.replace(MOVES.1, &origin(base_url)));
+    }
+    let expected = ELSEWHERE.iter().find(|(known, _)| *known == name);
+    let expected = expected.map_or_else(|| origin(usual), |(_, at)| (*at).to_owned());
+    if origin(base_url) == expected {
+        return Ok((*auth).to_owned());
+    }
+    Err(Failure::unreadable(format!(
+        "the accounts of its authorization server are for {expected}, and not for {base_url}: write a definition that names another, beginning with `placet service catalog {name} --oauth2`"
+    )))
 }
 
 /// A line of a definition: names of actions begin with that of their service.
@@ -96,7 +147,7 @@ mod tests {
     #[test]
     fn one_can_have_another_name_and_address() {
         for (name, _) in SHIPPED {
-            let text = text(name, Some("mine"), Some("https://mine.example/x")).unwrap();
+            let text = text(name, Some("mine"), Some("https://mine.example/x"), false).unwrap();
             let service = Service::parse(text.as_bytes(), None).unwrap().0;
             assert_eq!(
                 (service.name(), service.origin(), service.base_path()),
@@ -105,8 +156,38 @@ mod tests {
             assert!(service.actions().all(|action| action.name().as_str().starts_with("mine.")));
         }
         assert!(
-            text("gitub", None, None)
+            text("gitub", None, None, false)
                 .is_err_and(|error| error.to_string().contains("did you mean `github`?"))
         );
+    }
+
+    #[test]
+    fn where_the_provider_has_an_authorization_server_people_are_sent_there() {
+        assert!(OAUTH2.is_sorted());
+        for (name, _) in OAUTH2 {
+            let text = text(name, None, None, true).unwrap();
+            let (service, warnings) = Service::parse(text.as_bytes(), Some(name)).unwrap_or_else(|found| {
+                panic!("{}", found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n\n"))
+            });
+            assert!(warnings.is_empty(), "{name}: {warnings:?}");
+            let placet_core::call::Auth::Oauth2(server) = service.auth() else {
+                panic!("{name} takes {}", service.auth().kind());
+            };
+            assert!(
+                server.asks_people() && text.lines().filter(|line| line.starts_with("auth:")).count() == 1
+            );
+            // Elsewhere the account would be another server's.
+            let elsewhere = super::text(name, None, Some("https://mine.example/x"), true);
+            match (name, elsewhere) {
+                ("gitlab", moved) => {
+                    let moved = moved.unwrap();
+                    assert!(moved.contains("token_url: https://mine.example/oauth/token"), "{moved}");
+                    assert!(!moved.contains("_url: https://gitlab.com"), "{moved}");
+                }
+                (_, refused) => assert!(refused.is_err(), "{name}"),
+            }
+        }
+        assert!(text("stripe", None, None, true).is_err());
+        assert!(text("jira", None, Some("https://api.atlassian.com/ex/jira/1"), true).is_ok());
     }
 }

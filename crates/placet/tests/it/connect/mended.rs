@@ -1,0 +1,147 @@
+//! Connections whose tokens come to an end: renewed, or parked until their owner connects them anew.
+
+use super::*;
+use placet_testkit::until;
+
+/// An API that takes these tokens and no other.
+fn takes(site: &Site, tokens: &'static [&'static str]) {
+    site.api.answer("/", move |seen| {
+        let shown = seen.header("authorization").unwrap_or_default();
+        let good = tokens.iter().any(|token| shown.strip_prefix("Bearer ") == Some(token));
+        if good {
+            Reply::json(200, &json!({"ok": true}))
+        } else {
+            Reply::json(401, &json!({"error": "who?"}))
+        }
+    });
+}
+
+fn status(answer: &Answer) -> Value {
+    answer.clone().expect(200).at("/result/status").clone()
+}
+
+#[test]
+fn a_refresh_token_is_shown_with_the_clients_secret_and_the_newest_is_kept() {
+    let (site, person) = (Site::new(), Person::new());
+    site.connected(&person, token("t1", 1, Some("r1")));
+    let agent = site.agent_of(&person);
+    site.gives([token("t2", 1, Some("r2")), token("t3", 1, None), token("t4", 3600, None)]);
+    until("the last token to be used", || {
+        site.get(&agent).expect(200);
+        site.shown().last().is_some_and(|token| token == "Bearer t4").then_some(())
+    });
+    let asked = ["r1", "r2", "r2"].map(|token| format!("grant_type=refresh_token&refresh_token={token}"));
+    assert_eq!(site.asked()[1..], asked);
+    // The client proved who it is each time.
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    let basic = format!("Basic {}", STANDARD.encode(format!("{CLIENT}:{SECRET}")));
+    let seen = site.server.seen_at("/token");
+    assert!(seen.iter().all(|seen| seen.header("authorization") == Some(&*basic)));
+}
+
+#[test]
+fn another_secret_of_the_client_counts_at_once_for_every_account() {
+    let (site, person) = (Site::new(), Person::new());
+    site.connected(&person, token("t1", 1, Some("r1")));
+    site.register(&json!({"client_id": CLIENT, "client_secret": "another-secret"})).expect(200);
+    let agent = site.agent_of(&person);
+    site.gives([token("t2", 3600, None)]);
+    until("the next token to be used", || {
+        site.get(&agent).expect(200);
+        site.shown().last().is_some_and(|token| token == "Bearer t2").then_some(())
+    });
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    let basic = format!("Basic {}", STANDARD.encode(format!("{CLIENT}:another-secret")));
+    assert_eq!(site.server.seen_at("/token").last().unwrap().header("authorization"), Some(&*basic));
+}
+
+#[test]
+fn a_token_that_the_upstream_refuses_is_renewed_once_and_the_action_is_not_sent_again() {
+    let (site, person) = (Site::new(), Person::new());
+    let name = site.connected(&person, token("t1", 3600, Some("r1")));
+    let agent = site.agent_of(&person);
+    takes(&site, &["t2"]);
+    site.gives([token("t2", 3600, Some("r2")), refused("invalid_grant")]);
+    assert_eq!(status(&site.get(&agent)), json!(401));
+    assert_eq!((site.shown().len(), site.asked().len()), (1, 2), "sent once, renewed once");
+    assert_eq!(status(&site.get(&agent)), json!(200));
+    assert_eq!(site.shown().last().unwrap(), "Bearer t2");
+    // Who is refused again and again makes nobody ask again and again.
+    takes(&site, &[]);
+    for _ in 0..3 {
+        assert_eq!(status(&site.get(&agent)), json!(401));
+    }
+    assert_eq!((site.asked().len(), &site.state(&person, &name)["state"]), (2, &json!("active")));
+}
+
+#[test]
+fn where_the_server_says_that_the_grant_is_gone_its_owner_is_asked_to_connect_anew() {
+    let (site, person) = (Site::new(), Person::new());
+    let name = site.connected(&person, token("t1", 3600, Some("r1")));
+    let agent = site.agent_of(&person);
+    takes(&site, &["t9"]);
+    site.gives([refused("invalid_grant")]);
+    assert_eq!(status(&site.get(&agent)), json!(401));
+    let link = format!("{}{}?connection={name}", site.story.server.pages(), site.path());
+    let told = site.get(&agent).refused(503, "unavailable");
+    assert_eq!(told.text("/reasons/0/remedy/connect"), link, "{:#}", told.body);
+    let parked = site.state(&person, &name);
+    assert_eq!(
+        (&parked["state"], &parked["attention"]),
+        (&json!("needs_attention"), &json!({"reason": "token_refused", "connect": link}))
+    );
+    let asked = site.asked().len();
+    // Nobody else's agent, and nobody else, is told.
+    let other = Person::new();
+    assert!(!site.get(&site.agent_of(&other)).body.to_string().contains("/connect/"));
+    other.client().get(&format!("/v1/connections/{name}")).send().refused(404, "not_found");
+    let anew =
+        |client: placet_testkit::Client| client.post("/v1/connect").json(&json!({"connection": name})).send();
+    anew(other.client()).refused(404, "not_found");
+    anew(site.story.admin()).refused(404, "not_found");
+    assert_eq!(anew(person.client()).expect(200).text("/url"), link);
+    // They follow the link.
+    let mut browser = person.signed_in_browser();
+    let page = browser.get(&format!("{}?connection={name}", site.path())).expect(200);
+    assert!(html(&page).contains("takes the place"), "{}", html(&page));
+    let away = site.goes(&person, &mut browser, &page, &[]);
+    site.gives([token("t9", 3600, Some("r9"))]);
+    assert_eq!(site.back(&person, &browser, &[("code", "c"), ("state", &away.state)]).status, 200);
+    assert_eq!(status(&site.get(&agent)), json!(200));
+    let mended = site.state(&person, &name);
+    assert_eq!(
+        (&mended["state"], &mended["attention"], mended["id"] == parked["id"]),
+        (&json!("active"), &Value::Null, true)
+    );
+    assert_eq!(site.asked().len(), asked + 1);
+}
+
+#[test]
+fn without_a_refresh_token_an_account_is_connected_anew_when_its_token_ends() {
+    let (site, person) = (Site::new(), Person::new());
+    let name = site.connected(&person, token("t1", 1, None));
+    let agent = site.agent_of(&person);
+    until("the token to end", || (site.get(&agent).status == 503).then_some(()));
+    let parked = site.state(&person, &name);
+    assert_eq!(
+        (&parked["state"], &parked["attention"]["reason"]),
+        (&json!("needs_attention"), &json!("token_refused"))
+    );
+    assert_eq!(site.asked().len(), 1, "there was nothing to ask with");
+}
+
+#[test]
+fn who_connects_anew_does_not_overtake_another_secret() {
+    let (site, person) = (Site::new(), Person::new());
+    let name = site.connected(&person, token("t1", 3600, Some("r1")));
+    let mut browser = person.signed_in_browser();
+    let query = format!("?connection={name}");
+    let (first, second) =
+        (site.leaves(&person, &mut browser, &query), site.leaves(&person, &mut browser, &query));
+    site.gives([token("t2", 3600, None), token("t3", 3600, None)]);
+    assert_eq!(site.back(&person, &browser, &[("code", "c"), ("state", &second.state)]).status, 200);
+    let page = site.back(&person, &browser, &[("code", "c"), ("state", &first.state)]);
+    assert_eq!(page.status, 409, "{}", html(&page));
+    site.get(&site.agent_of(&person)).expect(200);
+    assert_eq!(site.shown(), ["Bearer t2"]);
+}
