@@ -140,6 +140,14 @@ impl Gateway {
         self.0.tokens.ask(server, kept, showing, allow_private).await
     }
 
+    /// What an authorization server publishes about itself at `url`.
+    ///
+    /// # Errors
+    /// [`TokenError`].
+    pub async fn published(&self, url: &str) -> Result<serde_json::Value, TokenError> {
+        self.0.tokens.published(url).await
+    }
+
     /// The code of a device at the authorization server of a service.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ use placet_core::{
     service::oauth::{self, Granted, Kept, Members, OAuth, Showing, Ungranted, account::Device},
 };
 use rustls::pki_types::CertificateDer;
+use serde_json::Value;
 use std::{sync::Arc, time::Duration};
 
 /// The largest answer that is read, in bytes.
@@ -81,6 +82,14 @@ impl TokenEndpoints {
         let members = kept.asks_for_device(server);
         let (ok, body) = self.post(url, server, kept, &members, allow_private).await?;
         Device::read(server, ok, &body).map_err(TokenError::Ungranted)
+    }
+
+    /// Reads a document, at a public place or at this machine.
+    pub(crate) async fn published(&self, url: &str) -> Result<Value, TokenError> {
+        let read = self.public_only.get(url, "application/json", MAX_ANSWER).await;
+        let body = read.map_err(TokenError::Endpoint)?.body;
+        let no_json = || TokenError::Ungranted(Ungranted::Unusable("it is no JSON"));
+        placet_core::json::parse(&body).map_err(|_| no_json())
     }
 
     /// Sends a form, once; whether the answer was 200, and what it is.

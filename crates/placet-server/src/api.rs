@@ -7,6 +7,7 @@ pub mod account;
 pub mod actions;
 pub mod agents;
 pub mod approvals;
+pub mod authorization_server;
 pub mod catalog;
 pub mod connect;
 pub mod connections;

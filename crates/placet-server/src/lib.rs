@@ -207,6 +207,7 @@ pub fn routes() -> Routes {
                 .patch(api::connections::one::change)
                 .delete(api::connections::one::remove),
         )
+        .route("/v1/authorization-server", get(api::authorization_server::show))
         .route("/v1/connect", post(api::connect::begin))
         .route("/v1/connect/device", post(api::connect::ask))
         .route("/v1/keys", get(api::keys::list))

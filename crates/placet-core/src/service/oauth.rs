@@ -10,6 +10,7 @@
 
 pub mod account;
 pub(super) mod load;
+pub mod published;
 
 use crate::{client::Uri, provider::ClientAuth, secret::Secret, time::Timestamp};
 use serde::{Deserialize, Serialize};
@@ -189,9 +190,20 @@ const fn is_given(origin: &Origin) -> bool {
     matches!(origin, Origin::Given)
 }
 
-/// Whether it can be what an authorization server calls a client.
-pub fn is_client_id(text: &str) -> bool {
-    (1..=MAX_CLIENT_ID).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+/// Whether these can be what an authorization server knows a client by.
+///
+/// # Errors
+/// [`KeptError`].
+pub fn check_client(client_id: &str, secret: Option<&Secret>) -> Result<(), KeptError> {
+    if !(1..=MAX_CLIENT_ID).contains(&client_id.len())
+        || !client_id.bytes().all(|byte| byte.is_ascii_graphic())
+    {
+        return Err(KeptError::ClientId);
+    }
+    if secret.is_some_and(|secret| !is_token(secret.expose())) {
+        return Err(KeptError::Secret);
+    }
+    Ok(())
 }
 
 impl Kept {
@@ -204,14 +216,11 @@ impl Kept {
         client_secret: Option<Secret>,
         refresh_token: Option<Secret>,
     ) -> Result<Self, KeptError> {
-        if !is_client_id(&client_id) {
-            return Err(KeptError::ClientId);
-        }
+        check_client(&client_id, client_secret.as_ref())?;
         if client_secret.is_none() && refresh_token.is_none() {
             return Err(KeptError::Nothing);
         }
-        let good = |secret: &Secret| is_token(secret.expose());
-        if ![&client_secret, &refresh_token].into_iter().flatten().all(good) {
+        if refresh_token.as_ref().is_some_and(|token| !is_token(token.expose())) {
             return Err(KeptError::Secret);
         }
         let (subject_token, origin, access) = (None, Origin::Given, None);
@@ -231,11 +240,8 @@ impl Kept {
         if server.subject_token_type.is_none() {
             return Err(KeptError::Subject);
         }
-        let all = [Some(&subject_token), client_secret.as_ref()];
-        if !is_client_id(&client_id) {
-            return Err(KeptError::ClientId);
-        }
-        if !all.into_iter().flatten().all(|secret| is_token(secret.expose())) {
+        check_client(&client_id, client_secret.as_ref())?;
+        if !is_token(subject_token.expose()) {
             return Err(KeptError::Secret);
         }
         let (subject_token, origin) = (Some(subject_token), Origin::Given);

@@ -8,6 +8,7 @@
 
 use crate::{app::App, clock, problem::Problem};
 use placet_core::{
+    call::Auth,
     refusal::Code,
     seal::{Aad, SealEntropy, Sealed},
     secret::Secret,
@@ -17,6 +18,9 @@ use placet_store::accounts::{self, ServiceClient};
 
 /// The kind of row that a client's secret is sealed to.
 pub(crate) const CLIENT_KIND: &str = "service_client";
+
+/// The most services that people are shown.
+const MOST: usize = 500;
 
 /// What this server is at an authorization server.
 #[derive(Debug)]
@@ -48,6 +52,24 @@ pub(crate) async fn registered(app: &App, service: &str, server: &OAuth) -> Resu
         None => None,
     };
     Ok(Some(Client { id: found.about.client_id, secret }))
+}
+
+/// The services of which this server is a client, at the authorization server that each names now.
+///
+/// # Errors
+/// `unavailable` where the store doesn't answer.
+pub(crate) async fn open_to_people(app: &App) -> Result<Vec<String>, Problem> {
+    let found = app.store.read(|q| accounts::clients(q, "", MOST)).await?;
+    let rules = app.rules.load();
+    let is_open = |client: &ServiceClient| {
+        let live = rules.services.get(&client.service);
+        let server = live.and_then(|live| match live.service.auth() {
+            Auth::Oauth2(server) => Some(server),
+            _ => None,
+        });
+        server.is_some_and(|server| server.asks_people() && server.is_same_server(&client.about.server))
+    };
+    Ok(found.into_iter().filter(is_open).map(|client| client.service).collect())
 }
 
 /// Seals a client's secret to its row.

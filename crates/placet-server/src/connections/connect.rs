@@ -9,6 +9,8 @@
 //! use in another session, for another service, or once the service names another server. A person connects their own
 //! account; the organization's needs an administrator.
 
+pub(crate) mod device;
+
 use super::{
     client::{self, Client},
     keep,
@@ -48,6 +50,8 @@ use std::{sync::Arc, time::Duration};
 
 /// For how long a person may be away.
 const WITHIN: Duration = Duration::from_secs(600);
+/// The longest usual name, with room for a number after it.
+const LONGEST_NAME: usize = 60;
 /// The most agents that a connection names this way.
 const MAX_AGENTS: usize = 32;
 /// The purposes of what is made from a `state`.
@@ -131,9 +135,7 @@ pub(crate) fn path(wish: &Wish) -> String {
 /// # Errors
 /// What the store met.
 pub(crate) async fn mending(app: &App, connection: &Connection) -> Result<Option<String>, Problem> {
-    let live = app.rules.load().services.get(&connection.service).cloned();
-    let Some(Auth::Oauth2(server)) = live.as_ref().map(|live| live.service.auth()) else { return Ok(None) };
-    if !server.asks_people() || client::registered(app, &connection.service, server).await?.is_none() {
+    if !client::open_to_people(app).await?.contains(&connection.service) {
         return Ok(None);
     }
     let mends = Some(connection.name.clone());
@@ -252,12 +254,14 @@ async fn named(
     Ok(())
 }
 
-/// How a connection is called where nothing is said.
+/// How a connection is called where nothing is said: as the service, and whoever it belongs to.
 pub(crate) fn usual_name(own: Option<&SignedIn>, wish: &Wish) -> String {
-    match own {
+    let name = match own {
         Some(person) if !wish.organization => format!("{}-{}", wish.service, person.user.name),
         _ => wish.service.clone(),
-    }
+    };
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-');
+    name.chars().take(LONGEST_NAME).map(|letter| if plain(letter) { letter } else { '-' }).collect()
 }
 
 fn agents_named(q: &mut impl Query, wanted: &[String]) -> Result<Vec<AgentId>, Problem> {
@@ -463,5 +467,3 @@ fn hash(app: &App, purpose: &str, parts: &[&[u8]]) -> KeyedHash {
     let all = Secret::new(all);
     app.secrets.hashing.hash(purpose, all.expose())
 }
-
-pub(crate) mod device;

@@ -26,7 +26,6 @@ use axum::{
 use maud::{Markup, html};
 use placet_core::{
     agent::is_handle,
-    call::Auth,
     client::Uri,
     consent::{quoted, visible},
     refusal::Code,
@@ -147,17 +146,7 @@ pub(crate) async fn callback(
 pub(super) async fn section(app: &App, person: &SignedIn) -> Result<Markup, Problem> {
     let owner = person.user.id;
     let own = app.store.read(move |q| connections::of_user(q, owner, OWN)).await?;
-    let rules = app.rules.load_full();
-    let mut open: Vec<&str> = Vec::new();
-    for (name, live) in &rules.services {
-        if let Auth::Oauth2(server) = live.service.auth()
-            && server.asks_people()
-            && crate::connections::client::registered(app, name, server).await?.is_some()
-        {
-            open.push(name);
-        }
-    }
-    open.sort_unstable();
+    let open = crate::connections::client::open_to_people(app).await?;
     let link = |service: &str, mends: Option<&Connection>| {
         let mends = mends.map(|connection| connection.name.clone());
         connect::path(&Wish { service: service.to_owned(), mends, ..Wish::default() })
@@ -173,7 +162,7 @@ pub(super) async fn section(app: &App, person: &SignedIn) -> Result<Markup, Prob
                             li {
                                 (quoted(&one.name)) " of the service " (quoted(&one.service))
                                 @if one.state != ConnectionState::Active { ", which waits for you" }
-                                @if open.contains(&one.service.as_str()) { ": " a href=(link(&one.service, Some(one))) { "connect it anew" } }
+                                @if open.contains(&one.service) { ": " a href=(link(&one.service, Some(one))) { "connect it anew" } }
                             }
                         }
                     }
@@ -207,8 +196,11 @@ fn wish(service: &str, query: &str) -> Option<Wish> {
             "connection" if is_handle(&value) => wish.mends = Some(value.into_owned()),
             "organization" => wish.organization = value == "yes",
             "agents" => {
-                let agents: Vec<String> = value.split(' ').map(str::to_owned).collect();
-                wish.agents = agents.into_iter().filter(|agent| is_handle(agent)).collect();
+                wish.agents = value.split(' ').map(str::to_owned).collect();
+                // Without those that can't be, it would be open to more than was said.
+                if !wish.agents.iter().all(|agent| is_handle(agent)) {
+                    return None;
+                }
             }
             _ => return None,
         }

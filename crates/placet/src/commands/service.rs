@@ -7,7 +7,7 @@ mod shipped;
 use super::policy::{apply, report, show_source};
 use crate::{
     cli::Context,
-    client::{Body, encoded},
+    client::{Body, encoded, query},
     exit::{Exit, Failure},
     input,
 };
@@ -52,6 +52,14 @@ pub(crate) enum Command {
         oauth2: bool,
     },
     Client(client::Asked),
+    /// Print the `auth` of a definition for an authorization server, as that publishes it
+    #[command(
+        after_help = "The server looks it up, and puts nothing in force. Add the scopes that the accounts need.\n\nExample:\n  placet service discover https://sso.crm.example"
+    )]
+    Discover {
+        /// What the authorization server calls itself
+        issuer: String,
+    },
     /// Put definitions that come with Placet in force
     #[command(
         after_help = "Examples:\n  placet service add github slack\n  placet service add jira --base-url https://acme.atlassian.net\n  placet service add http --name crm --base-url https://crm.example.com/api\n\nWith --client-id people connect accounts of their own, at the provider's authorization server:\n  placet service add gmail --client-id 1234.apps.example --client-secret-file client-secret\n  placet connection connect gmail\n\nOtherwise connect an account: placet connection add --help"
@@ -109,6 +117,13 @@ impl Command {
                     "services",
                     &["service", "actions", "auth", "base_url", "description"],
                 );
+            }
+            Self::Discover { issuer } => {
+                let asked = query(&[("issuer", Some(issuer))]);
+                let found = context.client()?.read(&format!("/v1/authorization-server{asked}")).await?;
+                let auth = found.get("auth").unwrap_or(&serde_json::Value::Null);
+                // JSON is YAML.
+                context.out.item(&found, &format!("auth: {auth:#}"));
             }
             Self::Client(asked) => return client::run(&asked, context).await,
             Self::Catalog { name: Some(name), oauth2 } => {

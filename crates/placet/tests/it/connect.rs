@@ -2,7 +2,9 @@
 //! says, however wrong.
 
 mod answers;
+mod commands;
 mod device;
+mod exchanged;
 mod mended;
 mod registered;
 

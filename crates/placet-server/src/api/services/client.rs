@@ -21,7 +21,7 @@ use placet_core::{
     record::{EntryType, Envelope},
     refusal::Code,
     secret::Secret,
-    service::oauth::{Kept, OAuth},
+    service::oauth::{self, OAuth},
 };
 use placet_store::accounts::{self, Registered, ServiceClient};
 use serde::Deserialize;
@@ -48,9 +48,8 @@ pub(crate) async fn put(
     let _changing = app.rules_change.lock().await;
     let server = server_of(&app, &name)?;
     let secret = new.client_secret.map(Secret::new);
-    // With a secret that stands for any token: a public client has nothing else to show.
-    let checked = Kept::new(new.client_id, secret.clone(), Some(Secret::new("x")));
-    let checked = checked.map_err(|error| Problem::of(Code::RequestInvalid, error.to_string()))?;
+    oauth::check_client(&new.client_id, secret.as_ref())
+        .map_err(|error| Problem::of(Code::RequestInvalid, error.to_string()))?;
     let now = app.clock.now();
     // Higher than that of any before, also of one that is gone.
     let generation = u64::try_from(now.as_micros()).unwrap_or(1).max(1);
@@ -58,7 +57,7 @@ pub(crate) async fn put(
         Some(secret) => Some(client::seal(&app, &name, generation, secret)?),
         None => None,
     };
-    let about = Registered { client_id: checked.client_id, server, made_by: caller.by(), created: now };
+    let about = Registered { client_id: new.client_id, server, made_by: caller.by(), created: now };
     let answer = told(&app, &name, &about, secret.is_some());
     let body = json!({"client_id": about.client_id, "token_url": about.server.token_url});
     let entry = app.prepare(envelope(&app, &caller, source, &name), Some(&body))?;

@@ -62,6 +62,13 @@ pub(super) const ALL: &[Operation] = &[
     )
     .takes(Json("ticket!: text")),
     op(
+        "GET /v1/authorization-server",
+        "What an authorization server publishes about itself, as a definition says it",
+        Bearer,
+        &[(200, Gives::Json("published_at!: text, auth!: object"))],
+    )
+    .query(&["issuer"]),
+    op(
         "GET /v1/services/{name}/client",
         "What this server is at the authorization server of a service",
         Bearer,

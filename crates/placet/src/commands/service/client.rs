@@ -30,7 +30,7 @@ pub(crate) struct Asked {
 
 /// A client, as the authorization server knows it.
 #[derive(Debug, Args)]
-pub(super) struct Registered {
+pub(crate) struct Registered {
     /// What the authorization server calls it
     #[arg(long, value_name = "ID")]
     client_id: Option<String>,

@@ -91,3 +91,39 @@ fn the_secret_is_moved_when_the_vault_key_is_rotated() {
     let asked = story.client().with(&session).post("/v1/connect").json(&json!({"service": "site"})).send();
     assert_eq!(asked.expect(200).text("/name"), format!("site-{user}"));
 }
+
+#[test]
+fn what_a_server_publishes_is_told_to_who_writes_a_definition() {
+    let (story, site, person) = (stage(), Site::unregistered(""), Person::new());
+    let issuer = site.server.base().to_owned();
+    let asked = |client: placet_testkit::Client| {
+        client.get(&format!("/v1/authorization-server?issuer={}", encoded(&issuer))).send()
+    };
+    asked(person.client()).refused(403, "not_permitted");
+    let document = json!({"issuer": issuer, "token_endpoint": format!("{issuer}/token"),
+        "authorization_endpoint": format!("{issuer}/authorize"), "authorization_response_iss_parameter_supported": true});
+    site.server.reply("/.well-known/", Reply::status(404));
+    assert!(asked(story.admin()).refused(400, "request_invalid").text("/detail").contains("404"));
+    site.server.reply("/.well-known/openid-configuration", Reply::json(200, &document));
+    let found = asked(story.admin()).expect(200);
+    assert_eq!(
+        found.at("/auth"),
+        &json!({"type": "oauth2", "token_url": format!("{issuer}/token"), "client_auth": "client_secret_basic",
+            "authorization_url": format!("{issuer}/authorize"), "issuer": issuer, "iss_in_response": true})
+    );
+    // What it answers is what a definition takes.
+    let yaml = format!(
+        "service: {0}\nbase_url: {1}\nauth: {2}\nactions:\n  {0}.get: {{method: GET, path: '/things/{{id}}', resource: '{0}://things/{{id}}', effect: read}}\n",
+        site.service,
+        site.api.base(),
+        found.at("/auth")
+    );
+    story.service(&site.service, &yaml).expect(200);
+    let other = json!({"issuer": "https://evil.example", "token_endpoint": "https://evil.example/token"});
+    site.server.reply("/.well-known/oauth-authorization-server", Reply::json(200, &other));
+    assert!(asked(story.admin()).refused(400, "request_invalid").text("/detail").contains("issuer"));
+    let elsewhere = Upstream::with_header("user-agent", "x");
+    site.server.reply("/.well-known/", Reply::status(302).header("location", elsewhere.base()));
+    assert!(asked(story.admin()).refused(400, "request_invalid").text("/detail").contains("302"));
+    assert!(elsewhere.seen().is_empty());
+}
