@@ -26,6 +26,7 @@ pub mod intent;
 pub mod jose;
 pub mod json;
 pub mod judge;
+pub mod key_service;
 pub mod keys;
 pub mod ledger;
 pub mod mcp;

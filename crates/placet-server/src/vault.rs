@@ -21,7 +21,7 @@ use std::{
     },
 };
 
-/// Where the vault keys come from: a file, as a rule.
+/// Where the vault keys come from: a file, as a rule, in which a key service may have wrapped them.
 pub trait VaultSource: fmt::Debug + Send + Sync {
     /// The keys as they are there now.
     ///
@@ -40,6 +40,14 @@ pub trait VaultSource: fmt::Debug + Send + Sync {
     /// # Errors
     /// A sentence.
     fn drop_keys(&self, ids: &[String]) -> Result<(), String>;
+
+    /// Does what is due to keep access to where they come from; called every few seconds, and seldom has something to do.
+    ///
+    /// # Errors
+    /// A sentence.
+    fn tend(&self) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// The vault as it is now.

@@ -7,13 +7,13 @@ use crate::{
     commands::{
         account, act, action, agent, approvals, backup, catalog, connection, detail_type, doctor, grant,
         intent, issuer, keys, permit, policy, provider, record, registration, request, resource_server,
-        restore, scope, service, session, shell, task, token, user,
+        restore, scope, service, session, shell, task, token, user, vault,
     },
-    data::{self, VaultKeys},
+    data::{self, VaultPlace},
     demo,
     environment::Environment,
     exit::{Exit, Failure},
-    input,
+    input, key_service_file,
     output::Output,
     serve,
     state::State,
@@ -22,7 +22,10 @@ use clap::{Args, Parser, Subcommand};
 use placet_core::secret::Secret;
 use placet_server::caller::SESSION_PREFIX;
 use placet_store::Database;
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 const AFTER: &str = "\
 Which server: PLACET_URL (or --url) with the bearer token in PLACET_TOKEN; else the data directory of --data (its
@@ -137,6 +140,9 @@ pub(crate) enum Command {
     /// Look at keys, and rotate them
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Make vault keys, and have them wrapped anew by a key service
+    #[command(subcommand)]
+    Vault(vault::Command),
     /// Look at permits, and take them back
     #[command(subcommand)]
     Permit(permit::Command),
@@ -172,6 +178,7 @@ impl Cli {
             }
             Command::Demo(demo) => return many_threads()?.block_on(demo.run(&context)),
             Command::Backup(backup) => return backup.run(&context),
+            Command::Vault(vault) => return vault.run(&context),
             Command::Completions(completions) => return completions.run(),
             Command::Man(man) => return man.run(&context),
             _ => {}
@@ -183,6 +190,7 @@ impl Cli {
                 Command::Serve(_)
                 | Command::Demo(_)
                 | Command::Backup(_)
+                | Command::Vault(_)
                 | Command::Completions(_)
                 | Command::Man(_) => Ok(Exit::Done),
                 Command::Doctor(doctor) => doctor.run(&context).await,
@@ -351,13 +359,15 @@ impl Context {
         database.map(Some).map_err(|error| Failure::unreadable(format!("{name}: {error}")))
     }
 
-    /// The vault keys that are kept outside of the data directory: in the file of the flag, or in `PLACET_VAULT_KEY`.
-    pub(crate) fn vault_keys(&self, file: Option<&Path>) -> Option<VaultKeys> {
-        match (file, &self.environment.vault_key) {
-            (Some(path), _) => Some(VaultKeys::file(path)),
-            (None, Some(text)) => Some(VaultKeys::environment(text.clone())),
-            (None, None) => None,
-        }
+    /// Where the vault keys are: in the file of the flag, or in `PLACET_VAULT_KEY`, or else in the data directory; and the
+    /// key services that wrap them, which the file of the other flag describes, or that of `PLACET_VAULT_SERVICE`.
+    ///
+    /// # Errors
+    /// A sentence, where that file can't be used.
+    pub(crate) fn vault(&self, keys: Option<&Path>, services: Option<&Path>) -> Result<VaultPlace, Failure> {
+        let services = services.or(self.environment.vault_service.as_deref());
+        let services = services.map(key_service_file::open).transpose()?.map(Arc::new);
+        Ok(VaultPlace::new(keys, self.environment.vault_key.as_ref(), services))
     }
 
     fn url(&self) -> Option<&str> {

@@ -32,6 +32,7 @@ pub(crate) mod shell;
 pub(crate) mod task;
 pub(crate) mod token;
 pub(crate) mod user;
+pub(crate) mod vault;
 
 use crate::{exit::Failure, input};
 use serde_json::{Map, Value};

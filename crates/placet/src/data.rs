@@ -14,7 +14,7 @@ mod vault;
 use keys::NODE;
 pub(crate) use keys::{OldKeys, new_admin_token, record_name};
 pub(crate) use offline::{ALWAYS_THERE, BodyReader, FILES_OF_A_RUN, Installation, VaultState, is_held};
-pub(crate) use vault::VaultKeys;
+pub(crate) use vault::{VaultKeys, VaultPlace, new_line as new_vault_key};
 
 use crate::exit::Failure;
 use fs4::{FileExt, TryLockError};

@@ -17,6 +17,8 @@ pub(crate) struct Environment {
     pub(crate) client_secret: Option<Secret>,
     /// `PLACET_VAULT_KEY`: the vault key, base64.
     pub(crate) vault_key: Option<Secret>,
+    /// `PLACET_VAULT_SERVICE`: the file that says where key services are.
+    pub(crate) vault_service: Option<PathBuf>,
     /// `PLACET_DATABASE`: the URL of the database, which may hold a password.
     pub(crate) database: Option<Secret>,
     /// `NO_COLOR` is there and not empty.
@@ -36,6 +38,7 @@ impl Environment {
             token: text("PLACET_TOKEN").map(Secret::new),
             client_secret: text("PLACET_CLIENT_SECRET").map(Secret::new),
             vault_key: text("PLACET_VAULT_KEY").map(Secret::new),
+            vault_service: text("PLACET_VAULT_SERVICE").map(PathBuf::from),
             database: text("PLACET_DATABASE").map(Secret::new),
             no_color: text("NO_COLOR").is_some(),
             state: state.map(|path| path.join("placet")),

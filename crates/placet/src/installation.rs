@@ -7,7 +7,7 @@
 //! Invariant: nothing is sealed by a key that is not on the disk already, and where an installation is, or was, none is made.
 
 use crate::{
-    data::{self, DataDir, OldKeys, VaultKeys},
+    data::{self, DataDir, OldKeys, VaultKeys, VaultPlace},
     exit::Failure,
 };
 use placet_core::{
@@ -27,8 +27,8 @@ use std::sync::Arc;
 /// Where things are that are not in the data directory.
 #[derive(Debug, Default)]
 pub(crate) struct Elsewhere {
-    /// The vault keys.
-    pub(crate) vault: Option<VaultKeys>,
+    /// The vault keys, and what wraps them.
+    pub(crate) vault: VaultPlace,
     /// The database, which other nodes may use too.
     pub(crate) database: Option<Database>,
 }
@@ -43,9 +43,9 @@ pub(crate) async fn enter(
     elsewhere: Elsewhere,
     now: Timestamp,
 ) -> Result<(Store, Secrets), Failure> {
-    let own = VaultKeys::file(directory.path().join(data::VAULT_KEY));
-    let mut at_hand = vault_keys(&own, elsewhere.vault.as_ref())?;
-    let place = elsewhere.vault.unwrap_or(own);
+    let own = elsewhere.vault.own(directory.path());
+    let mut at_hand = vault_keys(&own, elsewhere.vault.elsewhere())?;
+    let place = elsewhere.vault.elsewhere().cloned().unwrap_or(own);
     let database = elsewhere.database.unwrap_or_else(|| Database::sqlite(directory.database()));
     let old = directory.old_keys(node);
     let fresh = Material::fresh(data::record_name(node), data::new_admin_token()?);

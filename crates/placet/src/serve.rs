@@ -12,6 +12,7 @@ mod spans;
 
 use crate::{
     cli::Context,
+    confined,
     data::{self, DataDir},
     exit::{Exit, Failure},
     installation::Elsewhere,
@@ -52,11 +53,14 @@ one; each has a data directory of its own, and the vault key of the first (copy 
 --database can be seen by every process of the machine: put the URL into PLACET_DATABASE.
 
 The vault key can be kept elsewhere: in a file (--vault-key-file) or, in base64, in PLACET_VAULT_KEY. While it is
-rotated there are several: in the file one to a line, in PLACET_VAULT_KEY with commas between.
+rotated there are several: in the file one to a line, in PLACET_VAULT_KEY with commas between. With --vault-service it is
+wrapped by a key service (HashiCorp Vault, OpenBao, a PKCS#11 device), without which what is kept opens for nobody; the
+server asks it when it starts and when the key is rotated.
 
 Examples:
   placet serve
   PLACET_DATABASE=postgres://placet:secret@db.example/placet placet serve --data /var/lib/placet
+  placet serve --data /var/lib/placet --vault-service /etc/placet/key-service.yaml
   placet serve --data /var/lib/placet --listen 0.0.0.0:7447 --issuer https://placet.example";
 
 /// Start the server.
@@ -96,6 +100,9 @@ pub(crate) struct Serve {
     /// A file with the vault key: 32 bytes, or lines with base64 of them
     #[arg(long, value_name = "FILE")]
     vault_key_file: Option<PathBuf>,
+    /// A file that says where key services are that wrap the vault key (`docs/vault.md`) [env: PLACET_VAULT_SERVICE]
+    #[arg(long, value_name = "FILE")]
+    vault_service: Option<PathBuf>,
     /// A file (PEM) with authorities that upstreams may be certified by, besides the system's
     #[arg(long, value_name = "FILE")]
     upstream_ca: Option<PathBuf>,
@@ -127,6 +134,7 @@ pub(crate) struct Serve {
 impl Serve {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         logs::start(&self.log, context.environment.no_color)?;
+        confined::confine()?;
         let extra_roots = self.upstream_ca.as_deref().map(authorities).transpose()?.unwrap_or_default();
         let asked = running::Front {
             issuer: self.issuer.as_deref().map(checked_issuer).transpose()?,
@@ -142,8 +150,8 @@ impl Serve {
             secrets_elsewhere: self.secret_places.open(&extra_roots)?,
         };
         let pages_url = self.pages_url.as_deref().map(checked_origin).transpose()?;
-        let vault = context.vault_keys(self.vault_key_file.as_deref());
-        if let Some(vault) = &vault
+        let vault = context.vault(self.vault_key_file.as_deref(), self.vault_service.as_deref())?;
+        if let Some(vault) = vault.elsewhere()
             && vault.at_hand()?.is_none()
             && let Some(path) = vault.path()
         {

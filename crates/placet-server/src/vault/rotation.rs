@@ -78,7 +78,7 @@ pub async fn begin(app: &App, by: By) -> Answer<String> {
         }
         None => {
             return Err(conflict(format!(
-                "other nodes are running ({}): put a new key (32 random bytes in base64, on a line of its own) into the vault key file of every node, this one too, wait 10 seconds and ask again",
+                "other nodes are running ({}): put a new key (a line that `placet vault new-key` prints once) into the vault key file of every node, this one too, wait 10 seconds and ask again",
                 names(&others)
             )));
         }
@@ -173,6 +173,12 @@ impl Keeper {
             return Ok(());
         }
         self.read = Some(Instant::now());
+        let source = app.secrets.vault.source();
+        let tended = tokio::task::spawn_blocking(move || source.tend()).await;
+        if let Err(error) = tended.unwrap_or_else(|_| Err("it was not tried".to_owned())) {
+            // What is in memory goes on; a start and a rotation would fail.
+            tracing::warn!(error, "access to the key service may end");
+        }
         let read = read_source(app).await?;
         let at_hand = app.secrets.vault.load();
         let sealing = at_hand.sealing().to_owned();

@@ -38,6 +38,9 @@ pub(crate) struct Doctor {
     /// The file with the vault key, where it is kept outside of the data directory
     #[arg(long, value_name = "FILE")]
     vault_key_file: Option<PathBuf>,
+    /// The file that says where key services are, where one wraps the vault key [env: PLACET_VAULT_SERVICE]
+    #[arg(long, value_name = "FILE")]
+    vault_service: Option<PathBuf>,
     /// The PostgreSQL database of the node; with a password rather [env: PLACET_DATABASE]
     #[arg(long, value_name = "URL")]
     database: Option<String>,
@@ -98,10 +101,10 @@ impl Doctor {
                     directory.display()
                 )));
             }
-            let elsewhere = context.vault_keys(self.vault_key_file.as_deref());
+            let vault = context.vault(self.vault_key_file.as_deref(), self.vault_service.as_deref())?;
             let installation = Installation::new(directory, context.database(self.database.as_deref())?);
             findings.extend(checks::directory(&installation));
-            findings.extend(checks::keys(&installation, elsewhere.as_ref()));
+            findings.extend(checks::keys(&installation, &vault));
             findings.extend(checks::database(&installation));
             findings.push(checks::user(directory));
             match std::fs::read_to_string(directory.join(data::ADDRESS)) {

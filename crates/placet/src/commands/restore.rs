@@ -66,6 +66,9 @@ pub(crate) struct Restore {
     /// The file with the vault key, where it is not in the backup (or PLACET_VAULT_KEY)
     #[arg(long, value_name = "FILE")]
     vault_key_file: Option<PathBuf>,
+    /// The file that says where key services are, where one wraps the vault key [env: PLACET_VAULT_SERVICE]
+    #[arg(long, value_name = "FILE")]
+    vault_service: Option<PathBuf>,
 }
 
 impl Restore {
@@ -118,15 +121,15 @@ impl Restore {
         draft: &Path,
     ) -> Result<(Found, Closed), Failure> {
         copy(source, manifest, draft)?;
-        let vault = context.vault_keys(self.vault_key_file.as_deref());
-        if vault.is_none() && !manifest.vault_key {
+        let vault = context.vault(self.vault_key_file.as_deref(), self.vault_service.as_deref())?;
+        if vault.elsewhere().is_none() && !manifest.vault_key {
             return Err(Failure::unreadable(
                 "the backup has no vault key: give the one that it was made with, with --vault-key-file or PLACET_VAULT_KEY",
             ));
         }
         let installation = Installation::new(draft, None);
         let key = installation.record_key()?;
-        let bodies = installation.bodies(vault.as_ref())?;
+        let bodies = installation.bodies(&vault)?;
         let found = closing::verify(&installation, key, &bodies, |key| self.outside(context, key))?;
         let said = json!({"backup_made": manifest.made, "backup_entries": manifest.entries});
         let elsewhere = Elsewhere { vault, database: None };

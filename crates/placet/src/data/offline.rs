@@ -7,7 +7,8 @@
 //! Invariant: nothing is made or changed here.
 
 use super::{
-    ADDRESS, DATABASE, LOCK, MTLS_ADDRESS, PAGES_ADDRESS, RECORD_KEY, RESERVE_FILE, VAULT_KEY, VaultKeys,
+    ADDRESS, DATABASE, LOCK, MTLS_ADDRESS, PAGES_ADDRESS, RECORD_KEY, RESERVE_FILE, VaultPlace,
+    vault::Described,
 };
 use crate::exit::Failure;
 use fs4::TryLockError;
@@ -110,9 +111,9 @@ impl<'a> Installation<'a> {
     /// A sentence: nothing is in the database, or it can't be read, or the vault key is another.
     pub(crate) fn stored_record_key(
         &self,
-        elsewhere: Option<&VaultKeys>,
+        vault: &VaultPlace,
     ) -> Result<Option<VerifierKey>, Failure> {
-        let Some(vault) = self.at_hand(elsewhere)?.and_then(Vault::new) else { return Ok(None) };
+        let Some(vault) = self.at_hand(vault)?.and_then(Vault::new) else { return Ok(None) };
         let rows = self.read(|q| Ok::<_, Fault>((keys::all(q)?, keys::vault_keys(q)?)));
         let (rows, vaults) = rows.map_err(|fault| self.unread(&fault))?;
         if rows.is_empty() {
@@ -143,8 +144,8 @@ impl<'a> Installation<'a> {
     ///
     /// # Errors
     /// A sentence, where the vault key can't be used or is another.
-    pub(crate) fn bodies(&self, elsewhere: Option<&VaultKeys>) -> Result<BodyReader, Failure> {
-        let Some(vault) = self.at_hand(elsewhere)?.and_then(Vault::new) else { return Ok(BodyReader(None)) };
+    pub(crate) fn bodies(&self, vault: &VaultPlace) -> Result<BodyReader, Failure> {
+        let Some(vault) = self.at_hand(vault)?.and_then(Vault::new) else { return Ok(BodyReader(None)) };
         let rows = self.read(|q| Ok::<_, Fault>((keys::all(q)?, keys::vault_keys(q)?)));
         // A database of an older version has none: its bodies are left unread.
         let Ok((rows, vaults)) = rows else { return Ok(BodyReader(None)) };
@@ -156,9 +157,8 @@ impl<'a> Installation<'a> {
     ///
     /// # Errors
     /// A sentence, where a file or the database can't be read.
-    pub(crate) fn vault_state(&self, elsewhere: Option<&VaultKeys>) -> Result<VaultState, Failure> {
-        let at_hand = self.at_hand(elsewhere)?;
-        let at_hand = at_hand.map(|keys| keys.iter().map(|key| key.key_id().to_owned()).collect());
+    pub(crate) fn vault_state(&self, vault: &VaultPlace) -> Result<VaultState, Failure> {
+        let at_hand = vault.of(self.directory).described()?;
         let stored = match self.schema().map_err(|fault| self.unread(&fault))? {
             None => Vec::new(),
             Some(_) => self.read(|q| keys::vault_keys(q)).map_err(|fault| self.unread(&fault))?,
@@ -176,9 +176,8 @@ impl<'a> Installation<'a> {
         }
     }
 
-    fn at_hand(&self, elsewhere: Option<&VaultKeys>) -> Result<Option<Vec<Arc<RootKey>>>, Failure> {
-        let own = VaultKeys::file(self.directory.join(VAULT_KEY));
-        elsewhere.unwrap_or(&own).at_hand()
+    fn at_hand(&self, vault: &VaultPlace) -> Result<Option<Vec<Arc<RootKey>>>, Failure> {
+        vault.of(self.directory).at_hand()
     }
 }
 
@@ -208,8 +207,8 @@ impl BodyReader {
 pub(crate) struct VaultState {
     /// The id of the one that seals, as the database says; `None` where there is none yet.
     pub(crate) sealing: Option<String>,
-    /// The ids of those at hand.
-    pub(crate) at_hand: Option<Vec<String>>,
+    /// Those at hand.
+    pub(crate) at_hand: Option<Vec<Described>>,
 }
 
 fn record_key(directory: &Path) -> Result<VerifierKey, Failure> {

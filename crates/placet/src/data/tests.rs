@@ -12,7 +12,7 @@ fn what_is_made_may_be_read_by_its_owner_only() {
     let path = outside.path().join("a/b");
     let directory = DataDir::open(&path).unwrap();
     let node = directory.node(true, Timestamp::from_seconds(1)).unwrap();
-    VaultKeys::file(path.join(VAULT_KEY)).make().unwrap();
+    VaultKeys::file(path.join(VAULT_KEY), None).make().unwrap();
     let token = new_admin_token().unwrap();
     assert!(directory.admin_token().unwrap().is_none());
     directory.keep_admin_token(&token).unwrap();

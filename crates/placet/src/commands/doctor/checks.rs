@@ -1,7 +1,7 @@
 //! What is looked at in a data directory and its database.
 
 use super::Finding;
-use crate::data::{self, DATABASE, Installation, VaultKeys, VaultState};
+use crate::data::{self, DATABASE, Installation, VaultPlace, VaultState};
 use placet_core::record::{Checkpoint, Head, VerifierKey, chain, merkle::leaf_hash};
 use placet_server::clock::Clock;
 use placet_store::{Fault, Reader, record};
@@ -69,7 +69,7 @@ pub(super) fn directory(installation: &Installation<'_>) -> Vec<Finding> {
 }
 
 /// Whether the files are there that a start needs, and the vault key is the right one.
-pub(super) fn keys(installation: &Installation<'_>, elsewhere: Option<&VaultKeys>) -> Vec<Finding> {
+pub(super) fn keys(installation: &Installation<'_>, vault: &VaultPlace) -> Vec<Finding> {
     let directory = installation.directory();
     let missing: Vec<&str> =
         data::ALWAYS_THERE.iter().copied().filter(|name| !directory.join(name).is_file()).collect();
@@ -82,17 +82,26 @@ pub(super) fn keys(installation: &Installation<'_>, elsewhere: Option<&VaultKeys
             "put them back from a backup: new ones would not fit what is stored",
         )
     };
-    let vault = match installation.vault_state(elsewhere) {
-        Err(failure) => Finding::fail("vault key", failure.to_string(), "make it readable for the server"),
+    let vault = match installation.vault_state(vault) {
+        Err(failure) => Finding::fail("vault key", failure.to_string(), "make it readable for the server; a key service has to answer this machine too"),
         Ok(VaultState { sealing: None, .. }) => Finding::warn(
             "vault key",
             "there are no keys in a database that would say which it has to be",
             "see `database`",
         ),
         Ok(VaultState { sealing: Some(sealing), at_hand: Some(at_hand) }) => {
-            if at_hand.contains(&sealing) {
-                Finding::ok("vault key", format!("{sealing} is at hand"))
+            if let Some(key) = at_hand.iter().find(|key| key.id == sealing) {
+                match &key.wrapped {
+                    Some(by) => Finding::ok("vault key", format!("{sealing} is at hand: {by} unwraps it")),
+                    None if vault.services().is_some() => Finding::warn(
+                        "vault key",
+                        format!("{sealing} is at hand, in the clear, although a key service is described"),
+                        "run `placet keys rotate --vault`: the new key is wrapped",
+                    ),
+                    None => Finding::ok("vault key", format!("{sealing} is at hand")),
+                }
             } else {
+                let at_hand: Vec<_> = at_hand.into_iter().map(|key| key.id).collect();
                 Finding::fail(
                     "vault key",
                     format!("the database is sealed by {sealing}, and at hand is {}", at_hand.join(", ")),

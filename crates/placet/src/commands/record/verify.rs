@@ -12,7 +12,7 @@ use super::{
 use crate::{
     cli::Context,
     client::{Body as Request, Client, query},
-    data::{self, Installation, VaultKeys, is_held},
+    data::{self, Installation, VaultPlace, is_held},
     exit::{Exit, Failure},
     output::{note, rows},
 };
@@ -52,7 +52,7 @@ pub(super) async fn run(
     let outcome = match named.or(stopped) {
         Some(directory) => {
             let installation = Installation::new(directory, context.database(database)?);
-            stored(&installation, key, outside, context.vault_keys(None).as_ref())?
+            stored(&installation, key, outside, &context.vault(None, None)?)?
         }
         None => record(&context.client()?, key, outside).await?,
     };
@@ -108,7 +108,7 @@ fn stored(
     installation: &Installation<'_>,
     key: Option<VerifierKey>,
     outside: impl FnOnce(&VerifierKey) -> Result<Outside, Failure>,
-    elsewhere: Option<&VaultKeys>,
+    vault: &VaultPlace,
 ) -> Result<Outcome, Failure> {
     let pinned = key.is_some();
     let key = match key {
@@ -116,7 +116,7 @@ fn stored(
         None => installation.record_key()?,
     };
     let outside = outside(&key)?;
-    let bodies = installation.bodies(elsewhere)?;
+    let bodies = installation.bodies(vault)?;
     let found = offline::verify(installation, &key, &outside, &bodies)?;
     let (result, checkpoint) = (found.result, found.checkpoint);
     if result.is_ok() && !bodies.reads() {

@@ -51,8 +51,8 @@ impl Restore {
         if schema.is_none() {
             return Err(installation.no_database());
         }
-        let vault = context.vault_keys(self.vault_key_file.as_deref());
-        let stored = installation.stored_record_key(vault.as_ref())?.ok_or_else(|| {
+        let vault = context.vault(self.vault_key_file.as_deref(), self.vault_service.as_deref())?;
+        let stored = installation.stored_record_key(&vault)?.ok_or_else(|| {
             Failure::unreadable(format!(
                 "there is no vault key in `{}`: copy it there, or give the one that the database was made with, with --vault-key-file or PLACET_VAULT_KEY",
                 directory.display()
@@ -61,7 +61,7 @@ impl Restore {
         // Where the directory knows the record's key, that one counts.
         let is_known = directory.join(RECORD_KEY).exists();
         let key = if is_known { installation.record_key()? } else { stored };
-        let bodies = installation.bodies(vault.as_ref())?;
+        let bodies = installation.bodies(&vault)?;
         nobody_serves(&installation).await?;
         let found = closing::verify(&installation, key, &bodies, |key| self.outside(context, key))?;
         let said = json!({"database": installation.place()});
