@@ -111,7 +111,10 @@ mod tests {
         let line = "wrapped:vault-0123456789abcdef:transit:transit/placet:vault:v3:AbC+/=";
         let key = WrappedKey::parse(line).unwrap();
         assert_eq!((key.by, key.under.as_str()), (ServiceKind::Transit, "transit/placet"));
-        assert_eq!((key.key_id.as_str(), key.wrapped.as_str()), ("vault-0123456789abcdef", "vault:v3:AbC+/="));
+        assert_eq!(
+            (key.key_id.as_str(), key.wrapped.as_str()),
+            ("vault-0123456789abcdef", "vault:v3:AbC+/=")
+        );
         assert_eq!(key.to_string(), line);
         for wrong in [
             "",

@@ -19,6 +19,7 @@ const ENVIRONMENT: &[&str] = &[
     "PLACET_TOKEN",
     "PLACET_CLIENT_SECRET",
     "PLACET_VAULT_KEY",
+    "PLACET_VAULT_SERVICE",
     "PLACET_DATABASE",
     "PLACET_LOG",
     "NO_COLOR",
@@ -56,6 +57,7 @@ pub struct Server {
     home: TempDir,
     running: Option<Running>,
     flags: Vec<String>,
+    environment: Vec<(String, String)>,
     base: String,
     admin: String,
     /// Dropped after the server has ended.
@@ -143,6 +145,7 @@ impl Server {
             home,
             running: None,
             flags: Vec::new(),
+            environment: Vec::new(),
             base: String::new(),
             admin: String::new(),
             database,
@@ -223,6 +226,7 @@ impl Server {
         if let Some(database) = &self.database {
             command.env("PLACET_DATABASE", database.url());
         }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.env("XDG_STATE_HOME", self.home.path()).current_dir(self.home.path()).stdin(Stdio::null());
         command
     }
@@ -254,6 +258,11 @@ impl Server {
         self.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
     }
 
+    /// What stands in the environment of it and its commands besides, from the next start on.
+    pub fn environment(&mut self, name: &str, value: impl AsRef<Path>) {
+        self.environment.push((name.to_owned(), value.as_ref().to_str().unwrap().to_owned()));
+    }
+
     /// Starts it again after [`Server::kill`] or [`Server::stop`] (killing it first where it runs), on the same
     /// directory and another port.
     pub fn restart(&mut self) {
@@ -264,7 +273,10 @@ impl Server {
     fn run(&mut self) {
         let log = File::options().create(true).append(true).open(self.home.path().join("log")).unwrap();
         let mut command = self.command();
-        command.args(["serve", "--listen", "127.0.0.1:0", "--log", "info", "--data"]).arg(self.data());
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(self.data());
+        if !self.flags.iter().any(|flag| flag == "--log") {
+            command.args(["--log", "info"]);
+        }
         command.args(&self.flags);
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let guard = guard(child.id(), self.home.path());
@@ -274,6 +286,30 @@ impl Server {
         assert!(ready.contains("http://127.0.0.1:"), "not ready: {ready:?}; the log: {}", self.log());
         self.base = fs::read_to_string(self.data().join("address")).unwrap().trim().to_owned();
         self.running = Some(Running { child, guard, _out: out });
+    }
+}
+
+/// A program beside the tests that ends with them.
+#[derive(Debug)]
+pub(crate) struct Guarded {
+    child: Child,
+    guard: Child,
+}
+
+/// Starts a program that ends, and whose directory is removed, once this process is gone, however it goes.
+pub(crate) fn guarded(command: &mut Command, home: &Path) -> Guarded {
+    let child = command.spawn().unwrap();
+    let guard = guard(child.id(), home);
+    Guarded { child, guard }
+}
+
+impl Drop for Guarded {
+    /// The guard first, as below.
+    fn drop(&mut self) {
+        for child in [&mut self.guard, &mut self.child] {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 

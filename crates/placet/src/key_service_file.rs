@@ -52,7 +52,8 @@ fn transit(config: TransitConfig, beside: impl Fn(&Path) -> PathBuf) -> Result<T
 fn secret(what: &'static str, path: PathBuf) -> SecretFrom {
     SecretFrom::new(move || {
         let bytes = std::fs::read(&path).map(Secret::new);
-        let bytes = bytes.map_err(|error| format!("the {what} `{}` can't be read: {error}", path.display()))?;
+        let bytes =
+            bytes.map_err(|error| format!("the {what} `{}` can't be read: {error}", path.display()))?;
         let kept = bytes.expose().trim_ascii();
         if kept.is_empty() {
             return Err(format!("the {what} `{}` is empty", path.display()));

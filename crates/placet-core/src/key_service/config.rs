@@ -227,7 +227,11 @@ fn pkcs11(reading: &Reading<'_>) -> Option<Pkcs11Config> {
 }
 
 /// `None` where it stands there and is wrong.
-fn maybe<T>(map: &MapReading<'_>, key: &str, read: impl FnOnce(&Reading<'_>) -> Option<T>) -> Option<Option<T>> {
+fn maybe<T>(
+    map: &MapReading<'_>,
+    key: &str,
+    read: impl FnOnce(&Reading<'_>) -> Option<T>,
+) -> Option<Option<T>> {
     map.optional(key).map_or(Some(None), |reading| read(&reading).map(Some))
 }
 
@@ -283,14 +287,18 @@ mod tests {
         KeyServicesConfig::read(text.as_bytes(), None)
     }
 
-    const TRANSIT: &str = "transit: {address: \"https://vault.example:8200/\", key: placet, auth: {token_file: t}}\n";
+    const TRANSIT: &str =
+        "transit: {address: \"https://vault.example:8200/\", key: placet, auth: {token_file: t}}\n";
     const DEVICE: &str = "pkcs11: {module: /m.so, token: a token, key: placet, pin_file: pin}\n";
 
     #[test]
     fn a_file_says_where_key_services_are() {
         let config = read(TRANSIT).unwrap();
         let transit = config.transit.unwrap();
-        assert_eq!((transit.address.as_str(), transit.mount.as_str()), ("https://vault.example:8200", "transit"));
+        assert_eq!(
+            (transit.address.as_str(), transit.mount.as_str()),
+            ("https://vault.example:8200", "transit")
+        );
         assert_eq!(transit.auth, TransitAuth::Token { file: "t".into() });
         assert_eq!(config.new_keys, NewKeys::Wrapped(ServiceKind::Transit));
         assert_eq!(read(DEVICE).unwrap().new_keys, NewKeys::Wrapped(ServiceKind::Pkcs11));

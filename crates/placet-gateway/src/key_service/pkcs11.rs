@@ -64,7 +64,8 @@ impl Pkcs11 {
         let unreachable = |error: Error| self.unreachable(sentence(&error));
         let mut found = None;
         for slot in loaded.get_slots_with_token().map_err(unreachable)? {
-            let is_it = loaded.get_token_info(slot).is_ok_and(|info| info.label().trim_end() == self.config.token);
+            let is_it =
+                loaded.get_token_info(slot).is_ok_and(|info| info.label().trim_end() == self.config.token);
             if is_it && found.replace(slot).is_some() {
                 return Err(self.unreachable("two tokens have this label".to_owned()));
             }

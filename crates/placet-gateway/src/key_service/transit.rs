@@ -278,8 +278,10 @@ impl KeyService for Transit {
         let (mount, key) = under.rsplit_once('/').ok_or_else(|| self.unread(WHAT))?;
         let path = format!("{mount}/decrypt/{key}");
         let (wrapped, aad) = (json!(wrapped), STANDARD.encode(aad));
-        let body =
-            Secret::new(format!("{{\"ciphertext\":{wrapped},\"associated_data\":\"{aad}\"{}}}", self.context()));
+        let body = Secret::new(format!(
+            "{{\"ciphertext\":{wrapped},\"associated_data\":\"{aad}\"{}}}",
+            self.context()
+        ));
         self.block(async |work| {
             let answer = work.post(&path, body, WHAT, true).await?;
             let read: Result<Opened<'_>, _> = serde_json::from_slice(answer.expose());
@@ -347,8 +349,9 @@ impl Work<'_> {
         }
         if with_token {
             let token = HeaderValue::from_bytes(self.token.expose().trim_ascii());
-            let mut token = token
-                .map_err(|_| KeyServiceError::Credential("the token of the key service is none".to_owned()))?;
+            let mut token = token.map_err(|_| {
+                KeyServiceError::Credential("the token of the key service is none".to_owned())
+            })?;
             token.set_sensitive(true);
             request.headers_mut().insert("x-vault-token", token);
         }
@@ -384,15 +387,15 @@ impl Work<'_> {
         let read: Result<Errors, _> = serde_json::from_slice(body.expose());
         let said = read.map(|read| read.errors.join("; ")).unwrap_or_default();
         let said = Scrubber::new(&self.token).scrub_text(&said).unwrap_or(said);
-        let said: String =
-            said.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SAID).collect();
+        let said: String = said.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SAID).collect();
         if said.is_empty() { said } else { format!(" ({said})") }
     }
 
     /// Gives the token back where it was made for this work.
     async fn end(&self) {
         if self.is_own {
-            let given = self.post("auth/token/revoke-self", Secret::new("{}"), "take a token back", true).await;
+            let given =
+                self.post("auth/token/revoke-self", Secret::new("{}"), "take a token back", true).await;
             if let Err(error) = given {
                 tracing::debug!(%error, "a token of the key service runs out by itself");
             }

@@ -12,6 +12,7 @@ mod fetching;
 mod identity;
 mod http2;
 mod injection;
+mod key_services;
 mod responses;
 mod scrubbing;
 mod sending;

@@ -399,6 +399,7 @@ async fn keep(
                 attention: None,
                 created: now,
                 made_by: who.by,
+                reference: None,
             };
             keep::added(app, source, live, &connection, &secret, still).await?;
             connection
@@ -411,7 +412,7 @@ async fn keep(
                     "the connection was changed or removed while you were away; nothing was connected";
                 Problem::of(Code::Conflict, detail)
             })?;
-            let connection = Connection { auth, ..found };
+            let connection = Connection { auth, reference: None, ..found };
             keep::changed(app, (who.by, source), live, connection.clone(), &secret, still).await?;
             connection
         }

@@ -135,6 +135,7 @@ impl Keeper {
     /// # Errors
     /// A sentence.
     pub async fn turn(&mut self, app: &App) -> Result<(), String> {
+        tend(app).await;
         self.take(app).await?;
         self.say(app).await.map_err(told)?;
         let now = app.clock.now();
@@ -173,12 +174,6 @@ impl Keeper {
             return Ok(());
         }
         self.read = Some(Instant::now());
-        let source = app.secrets.vault.source();
-        let tended = tokio::task::spawn_blocking(move || source.tend()).await;
-        if let Err(error) = tended.unwrap_or_else(|_| Err("it was not tried".to_owned())) {
-            // What is in memory goes on; a start and a rotation would fail.
-            tracing::warn!(error, "access to the key service may end");
-        }
         let read = read_source(app).await?;
         let at_hand = app.secrets.vault.load();
         let sealing = at_hand.sealing().to_owned();
@@ -238,6 +233,16 @@ async fn look(app: &App, now: Timestamp) -> Result<(Vec<VaultKey>, Vec<String>),
         Ok::<_, Fault>((keys::vault_keys(q)?, others))
     });
     Ok(found.await?)
+}
+
+/// Keeps access to where vault keys come from. Where that fails, what is in memory goes on; a start and a rotation would
+/// fail, too.
+async fn tend(app: &App) {
+    let source = app.secrets.vault.source();
+    let tended = tokio::task::spawn_blocking(move || source.tend()).await;
+    if let Err(error) = tended.unwrap_or_else(|_| Err("it was not tried".to_owned())) {
+        tracing::warn!(error, "access to the key service may end");
+    }
 }
 
 async fn read_source(app: &App) -> Result<Vault, String> {

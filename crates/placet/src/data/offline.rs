@@ -109,10 +109,7 @@ impl<'a> Installation<'a> {
     ///
     /// # Errors
     /// A sentence: nothing is in the database, or it can't be read, or the vault key is another.
-    pub(crate) fn stored_record_key(
-        &self,
-        vault: &VaultPlace,
-    ) -> Result<Option<VerifierKey>, Failure> {
+    pub(crate) fn stored_record_key(&self, vault: &VaultPlace) -> Result<Option<VerifierKey>, Failure> {
         let Some(vault) = self.at_hand(vault)?.and_then(Vault::new) else { return Ok(None) };
         let rows = self.read(|q| Ok::<_, Fault>((keys::all(q)?, keys::vault_keys(q)?)));
         let (rows, vaults) = rows.map_err(|fault| self.unread(&fault))?;

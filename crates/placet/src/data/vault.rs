@@ -15,11 +15,7 @@ use crate::exit::Failure;
 use aws_lc_rs::rand;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use fs4::FileExt;
-use placet_core::{
-    key_service::WrappedKey,
-    seal::RootKey,
-    secret::Secret,
-};
+use placet_core::{key_service::WrappedKey, seal::RootKey, secret::Secret};
 use placet_gateway::{KeyServiceError, KeyServices};
 use placet_server::vault::VaultSource;
 use std::{
@@ -287,8 +283,10 @@ impl VaultKeys {
             )
         };
         // Against other processes; given up when it is closed. A directory that is not there yet has no other writer.
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let directory = if directory.is_dir() { Some(File::open(directory).map_err(unwritten)?) } else { None };
+        let directory =
+            path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let directory =
+            if directory.is_dir() { Some(File::open(directory).map_err(unwritten)?) } else { None };
         if let Some(directory) = &directory {
             FileExt::lock(directory).map_err(unwritten)?;
         }
@@ -435,11 +433,17 @@ mod tests {
         let outside = tempfile::tempdir().unwrap();
         let path = outside.path().join("vault.key");
         let plain = STANDARD.encode([1; 32]);
-        fs::write(&path, format!("{plain}\nwrapped:vault-0123456789abcdef:transit:transit/placet:vault:v1:A\n"))
-            .unwrap();
+        fs::write(
+            &path,
+            format!("{plain}\nwrapped:vault-0123456789abcdef:transit:transit/placet:vault:v1:A\n"),
+        )
+        .unwrap();
         let keys = VaultKeys::file(&path, None);
         let failure = keys.at_hand().unwrap_err().to_string();
-        assert!(failure.contains("vault-0123456789abcdef") && failure.contains("--vault-service"), "{failure}");
+        assert!(
+            failure.contains("vault-0123456789abcdef") && failure.contains("--vault-service"),
+            "{failure}"
+        );
         assert!(keys.rewrap().unwrap_err().contains("--vault-service"));
         keys.drop_keys(&["vault-0123456789abcdef".to_owned()]).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), format!("{plain}\n"));

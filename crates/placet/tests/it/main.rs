@@ -193,6 +193,8 @@ mod users;
 #[cfg(test)]
 mod vault;
 #[cfg(test)]
+mod vault_services;
+#[cfg(test)]
 mod verify_token;
 #[cfg(test)]
 mod waiting;

@@ -11,33 +11,33 @@ use std::{
     time::Duration,
 };
 
-fn lines(story: &Story) -> Vec<String> {
+pub(crate) fn lines(story: &Story) -> Vec<String> {
     let text = fs::read_to_string(story.server.data().join("vault.key")).unwrap();
     text.lines().map(str::to_owned).collect()
 }
 
 /// The vault keys as `GET /v1/keys` tells them: id and state.
-fn keys(story: &Story) -> Vec<(String, String)> {
+pub(crate) fn keys(story: &Story) -> Vec<(String, String)> {
     let listed = story.server.admin().get("/v1/keys").send().expect(200).body;
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let keys = listed["vault"].as_array().unwrap();
     keys.iter().map(|key| (text(&key["id"]), text(&key["state"]))).collect()
 }
 
-fn state(story: &Story, id: &str) -> String {
+pub(crate) fn state(story: &Story, id: &str) -> String {
     keys(story).into_iter().find(|(known, _)| known == id).map(|(_, state)| state).unwrap_or_default()
 }
 
-fn rotate(story: &Story) -> Answer {
+pub(crate) fn rotate(story: &Story) -> Answer {
     story.server.admin().post("/v1/keys/rotate").json(&json!({"key": "vault"})).send()
 }
 
-fn write(story: &Story, token: &str, text: &str) -> Answer {
+pub(crate) fn write(story: &Story, token: &str, text: &str) -> Answer {
     let params = json!({"customer_id": "42", "text": text});
     story.acting(token, "notes.write", &params).header("idempotency-key", text).send()
 }
 
-const RULES: &str = "  - {name: notes, allow: [notes.write]}\n";
+pub(crate) const RULES: &str = "  - {name: notes, allow: [notes.write]}\n";
 
 #[test]
 fn the_vault_key_changes_while_requests_go_on() {

@@ -83,7 +83,11 @@ pub(super) fn keys(installation: &Installation<'_>, vault: &VaultPlace) -> Vec<F
         )
     };
     let vault = match installation.vault_state(vault) {
-        Err(failure) => Finding::fail("vault key", failure.to_string(), "make it readable for the server; a key service has to answer this machine too"),
+        Err(failure) => Finding::fail(
+            "vault key",
+            failure.to_string(),
+            "make it readable for the server; a key service has to answer this machine too",
+        ),
         Ok(VaultState { sealing: None, .. }) => Finding::warn(
             "vault key",
             "there are no keys in a database that would say which it has to be",
