@@ -92,6 +92,8 @@ codes! {
     ParamsInvalid = "params_invalid", 400, "invalid_request", "The parameters are not valid for this action";
     /// The request is malformed.
     RequestInvalid = "request_invalid", 400, "invalid_request", "The request is not valid";
+    /// The request is for another host than its connection.
+    Misdirected = "misdirected", 421, "invalid_request", "The request is for another host than its connection";
     /// The document (policy, service) does not load.
     DocumentInvalid = "document_invalid", 422, "invalid_request", "The document has errors";
     /// The content type is not one the endpoint takes.

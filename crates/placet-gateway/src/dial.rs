@@ -101,7 +101,8 @@ impl Service<Uri> for Dialer {
 }
 
 impl Dialer {
-    async fn dial(&self, uri: &Uri) -> Result<TcpStream, DialError> {
+    /// A connection to where `uri` is.
+    pub(crate) async fn dial(&self, uri: &Uri) -> Result<TcpStream, DialError> {
         let deadline = Instant::now() + self.connect_timeout;
         let host = uri.host().unwrap_or_default();
         let default = if uri.scheme_str() == Some("https") { 443 } else { 80 };

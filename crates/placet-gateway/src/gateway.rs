@@ -9,7 +9,7 @@
 //! Invariant: a request of which a byte may have been written is not sent again.
 
 use crate::address::AddressClass;
-use crate::dial::{DialError, Resolve, SystemResolver};
+use crate::dial::{DialError, Dialer, Reach, Resolve, SystemResolver};
 use crate::failure::{NotSent, Unknown, UpstreamFailure};
 use crate::inject::{Bare, Credential, CredentialError};
 use crate::mcp::Heard;
@@ -112,6 +112,7 @@ struct Inner {
     config: GatewayConfig,
     tokens: TokenEndpoints,
     heard: Heard,
+    resolver: Arc<dyn Resolve>,
 }
 
 impl Gateway {
@@ -122,8 +123,17 @@ impl Gateway {
     pub fn new(config: GatewayConfig) -> Result<Self, GatewayError> {
         let pools = Pools::new(&config, &tls(&config.extra_roots)?, false);
         let resolver = config.resolver.clone().unwrap_or_else(|| Arc::new(SystemResolver));
-        let tokens = TokenEndpoints::new(&config.extra_roots, resolver)?;
-        Ok(Self(Arc::new(Inner { pools, config, tokens, heard: Heard::default() })))
+        let tokens = TokenEndpoints::new(&config.extra_roots, Arc::clone(&resolver))?;
+        Ok(Self(Arc::new(Inner { pools, config, tokens, heard: Heard::default(), resolver })))
+    }
+
+    /// Dials as calls do.
+    pub(crate) fn dialer(&self, allow_private: bool) -> Dialer {
+        Dialer {
+            resolver: Arc::clone(&self.0.resolver),
+            reach: Reach::Administered { allow_private },
+            connect_timeout: self.0.config.connect_timeout,
+        }
     }
 
     /// An access token of the authorization server of a service, for what is shown to it.

@@ -25,6 +25,7 @@ mod route;
 mod scrub;
 mod streamed;
 mod token;
+mod tunnel;
 mod upload;
 
 pub use address::{AddressClass, classify};
@@ -44,4 +45,5 @@ pub use rustls::pki_types::CertificateDer;
 pub use scrub::{SCRUBBED, Scrubber};
 pub use streamed::{Piece, StreamedAnswer};
 pub use token::TokenError;
+pub use tunnel::Tunnel;
 pub use upload::Upload;

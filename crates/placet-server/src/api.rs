@@ -15,6 +15,7 @@ pub mod decisions;
 mod declared;
 pub mod detail_types;
 mod document;
+pub mod egress;
 pub mod grants;
 pub mod identity_providers;
 pub mod keys;

@@ -7,6 +7,7 @@ use crate::{
     bearer::Bearers,
     clock::Clock,
     connections::{Connections, SecretSource},
+    egress::{self, Egress},
     intent::Judge,
     keys::LookUps,
     mtls::MutualTls,
@@ -102,6 +103,8 @@ pub struct Config {
     pub judge: Option<Judge>,
     /// Reads secrets of connections that are kept elsewhere.
     pub secrets_elsewhere: Arc<dyn SecretSource>,
+    /// The egress door, where it is open.
+    pub egress: Option<egress::Settings>,
 }
 
 /// A running server's parts.
@@ -186,6 +189,8 @@ pub struct App {
     pub waiters: Waiters,
     /// Answers and uploads that are open.
     pub streams: Streams,
+    /// The egress door.
+    pub egress: Egress,
 }
 
 impl App {
@@ -240,6 +245,7 @@ impl App {
             observed_lookups: Advice::of_lookups(),
             waiters: Waiters::default(),
             streams: Streams::default(),
+            egress: Egress::new(config.egress),
         }))
     }
 

@@ -15,6 +15,7 @@ pub mod clock;
 pub mod connections;
 mod consent;
 mod cross_origin;
+pub mod egress;
 mod gcra;
 pub mod intent;
 pub mod jobs;
@@ -210,6 +211,8 @@ pub fn routes() -> Routes {
         .route("/v1/authorization-server", get(api::authorization_server::show))
         .route("/v1/connect", post(api::connect::begin))
         .route("/v1/connect/device", post(api::connect::ask))
+        .route("/v1/egress", get(api::egress::show))
+        .route("/v1/egress/authority/rotate", post(api::egress::rotate))
         .route("/v1/keys", get(api::keys::list))
         .route("/v1/keys/rotate", post(api::keys::rotate))
         .route("/v1/record", get(api::record::list))

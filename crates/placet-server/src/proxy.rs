@@ -47,7 +47,18 @@ const APPROVAL: HeaderName = HeaderName::from_static("placet-approval");
 /// `ANY /proxy/{connection}/{path…}`
 pub(crate) async fn pass(State(app): State<Arc<App>>, source: Source, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    match answer(&app, source, &parts, body).await {
+    let answer = async {
+        let held = held(&app, &parts).await?;
+        let (connection, target) = below(&parts)?;
+        let arrived = arrived(&parts, connection.to_owned(), target.to_owned())?;
+        take(&app, &held, arrived, (&parts, body), source, Door::Proxy).await
+    };
+    said(answer.await)
+}
+
+/// What the agent is told: whose word it is, and that no cache may keep it.
+pub(crate) fn said(answer: Answer<Answered>) -> Response {
+    match answer {
         Ok(Answered::Executed { id, result, form }) => replayable(id, &result, form),
         Ok(Answered::Passed(response)) => response,
         Ok(held @ Answered::Held { .. }) => {
@@ -77,14 +88,20 @@ pub(crate) async fn pass(State(app): State<Arc<App>>, source: Source, request: R
     }
 }
 
-async fn answer(app: &Arc<App>, source: Source, parts: &Parts, body: Body) -> Answer<Answered> {
-    let held = held(app, parts).await?;
-    let mut arrived = arrived(parts)?;
+/// Takes an HTTP request the way of an action, reading its body as that wants it.
+pub(crate) async fn take(
+    app: &Arc<App>,
+    held: &Held,
+    mut arrived: Arrived,
+    (parts, body): (&Parts, Body),
+    source: Source,
+    door: Door,
+) -> Answer<Answered> {
     let approval = approval(&parts.headers)?;
     let idempotency_key = idempotency_key(&parts.headers)?;
     let mut unread = None;
     if !body.is_end_stream() {
-        match way::takes(app, &held, &arrived).await? {
+        match way::takes(app, held, &arrived).await? {
             Takes::Whole => {
                 let request = Request::from_parts(parts.clone(), body);
                 let late = || Problem::of(Code::RequestInvalid, "the body did not come in time");
@@ -105,8 +122,8 @@ async fn answer(app: &Arc<App>, source: Source, parts: &Parts, body: Body) -> An
         }
     }
     let wanted = Wanted::Call(arrived);
-    let asked = Asked { wanted, idempotency_key, approval, source: source.0, door: Door::Proxy };
-    let answered = wait::act(app, &held, asked, preferred_wait(&parts.headers)).await;
+    let asked = Asked { wanted, idempotency_key, approval, source: source.0, door };
+    let answered = wait::act(app, held, asked, preferred_wait(&parts.headers)).await;
     // Who waits to be told to go on is not told so, and sends nothing.
     if let Some(body) = unread
         && !parts.headers.contains_key(header::EXPECT)
@@ -129,8 +146,8 @@ async fn held(app: &App, parts: &Parts) -> Result<Held, Problem> {
     Sender::of(parts).agent(app, credential.ok_or_else(missing)?).await
 }
 
-/// The request as it came, but for its body.
-fn arrived(parts: &Parts) -> Result<Arrived, Problem> {
+/// Connection and target of a request for `/proxy/{connection}/{path…}`.
+fn below(parts: &Parts) -> Result<(&str, &str), Problem> {
     let uri = &parts.uri;
     // In HTTP/2 scheme and authority are fields of their own beside the path (RFC 9113 §8.3.1).
     if parts.version == Version::HTTP_2 {
@@ -145,7 +162,11 @@ fn arrived(parts: &Parts) -> Result<Arrived, Problem> {
     let target = uri.path_and_query().map(|it| it.as_str()).unwrap_or_default();
     let rest = target.strip_prefix("/proxy/").unwrap_or_default();
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
-    let (connection, target) = rest.split_at_checked(end).unwrap_or_default();
+    Ok(rest.split_at_checked(end).unwrap_or_default())
+}
+
+/// The request as it came, but for its body.
+pub(crate) fn arrived(parts: &Parts, connection: String, target: String) -> Result<Arrived, Problem> {
     if let Some(name) = REFUSED.iter().find(|name| parts.headers.contains_key(**name)) {
         return Err(invalid(format!("the header `{name}` is refused: it would make this another request")));
     }
@@ -159,9 +180,9 @@ fn arrived(parts: &Parts) -> Result<Arrived, Problem> {
         }
     }
     Ok(Arrived {
-        connection: connection.to_owned(),
+        connection,
         method: parts.method.as_str().to_owned(),
-        target: target.to_owned(),
+        target,
         headers,
         content_type: listed(&parts.headers, "content-type")?.map(str::to_owned),
         body: ArrivedBody::None,

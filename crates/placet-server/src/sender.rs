@@ -104,6 +104,11 @@ enum Shown {
 }
 
 impl Held {
+    /// A token that came by itself: one that is bound to anything is of no use so.
+    pub fn bearer(token: &str) -> Self {
+        Self { token: token.to_owned(), shown: Shown::Bearer, certificate: None }
+    }
+
     /// A token in the body of a request whose sender has proved to hold what is in `shown`.
     pub fn beside(token: &str, shown: Confirmation) -> Self {
         Self { token: token.to_owned(), shown: Shown::Beside(shown.jkt), certificate: shown.certificate }

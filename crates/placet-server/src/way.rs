@@ -96,6 +96,8 @@ pub enum Door {
     Proxy,
     /// `POST /mcp`.
     Mcp,
+    /// The proxy that an agent's HTTP clients are told of (`HTTPS_PROXY`).
+    Egress,
 }
 
 impl Door {
@@ -105,6 +107,7 @@ impl Door {
             Self::Action => "action",
             Self::Proxy => "proxy",
             Self::Mcp => "mcp",
+            Self::Egress => "egress",
         }
     }
 
@@ -129,7 +132,7 @@ pub enum Wanted {
         /// The connection's name or id.
         connection: Option<String>,
     },
-    /// The proxy door.
+    /// The proxy door and the egress door.
     Call(Arrived),
 }
 
@@ -453,6 +456,15 @@ async fn deny(
         .with("id", id.to_string())
         .with("action", described.action.name.as_str())
         .with("resource", described.action.resource.to_string()))
+}
+
+/// Refuses what no action could be made of at its door, and records that.
+pub async fn refuse(app: &App, held: &Held, asked: &Asked, problem: Problem) -> Problem {
+    let refused = async {
+        let bearer = bearer::live(app, held).await?;
+        deny_undescribed(app, &bearer, asked, problem, app.clock.now()).await
+    };
+    refused.await.unwrap_or_else(|problem| problem)
 }
 
 /// Records the refusal of what could not even be described for this grant, and makes its problem document. Parameters

@@ -26,6 +26,7 @@ pub mod denials;
 pub mod detail_types;
 mod document;
 pub mod documents;
+pub mod egress_authorities;
 mod fault;
 pub mod file;
 pub mod gauges;
@@ -111,6 +112,7 @@ pub fn all_statements() -> Vec<(String, String)> {
         denials::STATEMENTS,
         detail_types::STATEMENTS,
         documents::STATEMENTS,
+        egress_authorities::STATEMENTS,
         policy_stages::STATEMENTS,
         gauges::STATEMENTS,
         grants::STATEMENTS,

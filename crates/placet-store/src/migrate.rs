@@ -49,6 +49,7 @@ pub(crate) const MIGRATIONS: &[(i64, &str)] = &[
     (31, include_str!("../migrations/0031_purposes.sql")),
     (34, include_str!("../migrations/0034_renewed_connections.sql")),
     (37, include_str!("../migrations/0037_connected_accounts.sql")),
+    (42, include_str!("../migrations/0042_egress_authorities.sql")),
 ];
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (

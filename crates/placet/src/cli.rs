@@ -5,9 +5,9 @@
 use crate::{
     client::Client,
     commands::{
-        account, act, action, agent, approvals, backup, catalog, connection, detail_type, doctor, grant,
+        account, act, action, agent, approvals, backup, ca, catalog, connection, detail_type, doctor, grant,
         intent, issuer, keys, permit, policy, provider, record, registration, request, resource_server,
-        restore, scope, service, session, shell, task, token, user, vault,
+        restore, run, scope, service, session, shell, task, token, user, vault,
     },
     data::{self, VaultPlace},
     demo,
@@ -152,6 +152,10 @@ pub(crate) enum Command {
     /// Read and verify the record
     #[command(subcommand)]
     Record(record::Command),
+    /// Run a program whose requests to the outside go through Placet
+    Run(Box<run::Run>),
+    /// Print the certificates that agents trust at the egress door, or have the next authority take over
+    Ca(ca::Ca),
     /// Check an installation, and say what to do
     Doctor(doctor::Doctor),
     /// Copy a data directory while the server runs
@@ -193,6 +197,8 @@ impl Cli {
                 | Command::Vault(_)
                 | Command::Completions(_)
                 | Command::Man(_) => Ok(Exit::Done),
+                Command::Run(run) => run.run(&context).await,
+                Command::Ca(ca) => ca.run(&context).await,
                 Command::Doctor(doctor) => doctor.run(&context).await,
                 Command::Restore(restore) => restore.run(&context).await,
                 Command::Agent(command) => command.run(&context).await,

@@ -33,6 +33,8 @@ pub(crate) const ADDRESS: &str = "address";
 pub(crate) const PAGES_ADDRESS: &str = "pages-address";
 /// Holds the URL for mutual TLS while the server is ready, where it has a listener for that.
 pub(crate) const MTLS_ADDRESS: &str = "mtls-address";
+/// Holds the URL of the egress door, while the server runs and has it open.
+pub(crate) const EGRESS_ADDRESS: &str = "egress-address";
 /// Holds the administrator token.
 pub(crate) const ADMIN_TOKEN: &str = "admin.token";
 /// Holds the vault keys, unless they are kept elsewhere.
@@ -95,6 +97,7 @@ impl DataDir {
         directory.remove(ADDRESS).map_err(unusable)?;
         directory.remove(PAGES_ADDRESS).map_err(unusable)?;
         directory.remove(MTLS_ADDRESS).map_err(unusable)?;
+        directory.remove(EGRESS_ADDRESS).map_err(unusable)?;
         Ok(directory)
     }
 
@@ -112,7 +115,16 @@ impl DataDir {
     ///
     /// # Errors
     /// A sentence, where a file can't be written.
-    pub(crate) fn announce(&self, base_url: &str, pages: &str, mtls: Option<&str>) -> Result<(), Failure> {
+    pub(crate) fn announce(
+        &self,
+        base_url: &str,
+        pages: &str,
+        mtls: Option<&str>,
+        egress: Option<&str>,
+    ) -> Result<(), Failure> {
+        if let Some(egress) = egress {
+            self.write(EGRESS_ADDRESS, format!("{egress}\n").as_bytes())?;
+        }
         if let Some(mtls) = mtls {
             self.write(MTLS_ADDRESS, format!("{mtls}\n").as_bytes())?;
         }
@@ -122,8 +134,9 @@ impl DataDir {
 
     /// Takes the announcement back.
     pub(crate) fn withdraw(&self) {
-        if let Err(error) =
-            [ADDRESS, PAGES_ADDRESS, MTLS_ADDRESS].into_iter().try_for_each(|name| self.remove(name))
+        if let Err(error) = [ADDRESS, PAGES_ADDRESS, MTLS_ADDRESS, EGRESS_ADDRESS]
+            .into_iter()
+            .try_for_each(|name| self.remove(name))
         {
             tracing::warn!(%error, "the address file could not be removed");
         }

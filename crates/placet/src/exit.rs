@@ -20,6 +20,8 @@ pub(crate) enum Exit {
     Negative,
     /// Neither yes nor no could be told, which was printed. Code 2.
     Undecided,
+    /// As a command ended that was run.
+    Code(u8),
 }
 
 /// A command that could not do what it was asked.
@@ -69,6 +71,7 @@ impl From<Exit> for ExitCode {
             Exit::Done => Self::SUCCESS,
             Exit::Negative => Self::from(1),
             Exit::Undecided => Self::from(2),
+            Exit::Code(code) => Self::from(code),
         }
     }
 }

@@ -10,12 +10,13 @@ use crate::{
     serve::{certificates::CertificateFiles, policies::Followed},
 };
 use placet_core::time::Timestamp;
-use placet_gateway::{FetchConfig, Gateway, GatewayConfig, GatewayError};
+use placet_gateway::{FetchConfig, Gateway, GatewayConfig, GatewayError, Route};
 use placet_identity::{Authorities, Foreign, Providers};
 use placet_server::{
     app::{App, Config},
     clock::{self, Clock},
     connections::{Nowhere, SecretSource},
+    egress,
     intent::Judge,
     jobs::{self, Jobs},
     mtls::{self, Live, listener::Identity},
@@ -63,10 +64,11 @@ pub(crate) struct Running {
     monitoring: Option<JoinHandle<io::Result<()>>>,
     /// What runs beside it until it stops.
     beside: Vec<JoinHandle<()>>,
-    stopping: [oneshot::Sender<()>; 3],
+    stopping: [oneshot::Sender<()>; 4],
     serving: JoinHandle<io::Result<()>>,
     pages: JoinHandle<io::Result<()>>,
     mtls: Option<JoinHandle<io::Result<()>>>,
+    egress: Option<JoinHandle<io::Result<()>>>,
     // Last: the lock is given up when all else is gone.
     directory: DataDir,
 }
@@ -80,6 +82,8 @@ pub(crate) struct Front {
     pub(crate) forwarded_by: Vec<IpAddr>,
     /// How clients show certificates, if they do.
     pub(crate) mutual_tls: Option<MutualTls>,
+    /// Where programs of agents find a proxy, if they do.
+    pub(crate) egress: Option<Egress>,
     /// How often a second a client may ask the OAuth endpoints.
     pub(crate) client_rate: u32,
     /// Where its policies come from, besides from administrators.
@@ -105,12 +109,24 @@ pub(crate) struct MutualTls {
     pub(crate) files: CertificateFiles,
 }
 
+/// Where programs of agents find a proxy.
+#[derive(Debug)]
+pub(crate) struct Egress {
+    /// The bound listener.
+    pub(crate) listener: TcpListener,
+    /// Its URL, where it is not the bound address.
+    pub(crate) url: Option<String>,
+    /// Hosts to which connections are passed on unread.
+    pub(crate) pass: Vec<Route>,
+}
+
 impl Default for Front {
     fn default() -> Self {
         Self {
             issuer: None,
             forwarded_by: Vec::new(),
             mutual_tls: None,
+            egress: None,
             client_rate: 10_000,
             policies: None,
             judge: None,
@@ -145,7 +161,8 @@ pub(crate) async fn start(
 ) -> Result<Running, Failure> {
     let address = listener.local_addr().map_err(|error| Failure::start(error.to_string()))?;
     let base_url = base_url(address);
-    let Front { issuer, forwarded_by, mutual_tls, client_rate, policies, judge, secrets_elsewhere } = front;
+    let Front { issuer, forwarded_by, mutual_tls, egress, client_rate, policies, judge, secrets_elsewhere } =
+        front;
     let (mtls_listener, mutual_tls, files) = match mutual_tls {
         Some(MutualTls { listener, url, authorities, header, files }) => {
             let bound = listener.as_ref().map(|(listener, _)| listener.local_addr()).transpose();
@@ -159,6 +176,14 @@ pub(crate) async fn start(
             (listener, Some(mtls::MutualTls { url, authorities, header }), Some(files))
         }
         None => (None, None, None),
+    };
+    let (egress_listener, egress) = match egress {
+        Some(Egress { listener, url, pass }) => {
+            let bound = listener.local_addr().map_err(|error| Failure::start(error.to_string()))?;
+            let url = url.unwrap_or_else(|| self::base_url(bound));
+            (Some(listener), Some(egress::Settings { url, pass }))
+        }
+        None => (None, None),
     };
     let issuer = issuer.unwrap_or_else(|| base_url.clone());
     let pages_address = pages.listener.local_addr().map_err(|error| Failure::start(error.to_string()))?;
@@ -196,6 +221,7 @@ pub(crate) async fn start(
         providers,
         judge,
         secrets_elsewhere,
+        egress,
     };
     let app = App::start(config, store, gateway).await;
     let app = app.map_err(|error| Failure::start(format!("what is stored can't be used: {error}")))?;
@@ -204,6 +230,12 @@ pub(crate) async fn start(
         .map_err(|error| Failure::start(format!("the last stop can't be caught up with: {error}")))?;
     if shared {
         compare_issuers(&app, now).await;
+    }
+    if egress_listener.is_some() {
+        let unusable = |problem: placet_server::problem::Problem| {
+            Failure::start(format!("the egress door can't be opened: {}", problem.detail()))
+        };
+        app.egress.authorities.ready(&app).await.map_err(unusable)?;
     }
     let jobs = Jobs::start(&app);
     // Where the data is elsewhere, so is its space.
@@ -222,8 +254,17 @@ pub(crate) async fn start(
         let stop = async { _ = stop_mtls.await };
         tokio::spawn(mtls::listener::serve(listener, identity, Arc::clone(&app), stop))
     });
+    let (stopping_egress, stop_egress) = oneshot::channel();
+    let egress = egress_listener.map(|listener| {
+        tokio::spawn(egress::serve(listener, Arc::clone(&app), async { _ = stop_egress.await }))
+    });
     let url = app.mutual_tls.as_ref().and_then(|here| here.url.as_deref());
-    directory.announce(&base_url, &pages_url, url.filter(|_| mtls.is_some()))?;
+    directory.announce(
+        &base_url,
+        &pages_url,
+        url.filter(|_| mtls.is_some()),
+        app.egress.settings.as_ref().map(|settings| settings.url.as_str()),
+    )?;
     Ok(Running {
         address,
         base_url,
@@ -232,10 +273,11 @@ pub(crate) async fn start(
         jobs,
         monitoring: None,
         beside,
-        stopping: [stopping, stopping_pages, stopping_mtls],
+        stopping: [stopping, stopping_pages, stopping_mtls, stopping_egress],
         serving,
         pages,
         mtls,
+        egress,
         directory,
     })
 }
@@ -266,6 +308,11 @@ impl Running {
         self.app.mutual_tls.as_ref().and_then(|here| here.url.as_deref())
     }
 
+    /// Where programs of agents find a proxy.
+    pub(crate) fn egress_url(&self) -> Option<&str> {
+        self.app.egress.settings.as_ref().map(|settings| settings.url.as_str())
+    }
+
     /// Also answers `/healthz`, `/readyz` and `/metrics` on this listener, to anybody who reaches it.
     pub(crate) fn monitor(&mut self, listener: TcpListener) {
         let app = Arc::clone(&self.app);
@@ -279,6 +326,7 @@ impl Running {
             ended = &mut self.serving => ended,
             ended = &mut self.pages => ended,
             ended = either(&mut self.mtls) => ended,
+            ended = either(&mut self.egress) => ended,
         };
         match ended {
             Ok(Ok(())) => "it ended".to_owned(),
@@ -290,7 +338,17 @@ impl Running {
     /// Takes no more requests, answers those that are under way for at most `grace`, and closes the store.
     pub(crate) async fn stop(self, grace: Duration) {
         let Self {
-            app, jobs, monitoring, beside, stopping, mut serving, mut pages, mut mtls, directory, ..
+            app,
+            jobs,
+            monitoring,
+            beside,
+            stopping,
+            mut serving,
+            mut pages,
+            mut mtls,
+            mut egress,
+            directory,
+            ..
         } = self;
         app.operations.readiness.stop();
         directory.withdraw();
@@ -299,13 +357,13 @@ impl Running {
         }
         let all = async {
             _ = tokio::join!(&mut serving, &mut pages);
-            if let Some(mtls) = &mut mtls {
-                _ = mtls.await;
+            for also in [&mut mtls, &mut egress].into_iter().flatten() {
+                _ = also.await;
             }
         };
         if tokio::time::timeout(grace, all).await.is_err() {
             tracing::warn!("some requests were not answered in time and are cut off");
-            for listener in [serving, pages].into_iter().chain(mtls) {
+            for listener in [serving, pages].into_iter().chain(mtls).chain(egress) {
                 if !listener.is_finished() {
                     listener.abort();
                     let _ = listener.await;

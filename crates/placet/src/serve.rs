@@ -5,6 +5,7 @@
 //! Invariant: what was answered is on the disk, and a stop loses nothing that is under way within [`GRACE`].
 
 pub(crate) mod certificates;
+mod egress;
 mod mutual_tls;
 pub(crate) mod policies;
 mod secrets;
@@ -116,6 +117,7 @@ pub(crate) struct Serve {
     mutual_tls: MutualTls,
     #[command(flatten)]
     secret_places: SecretPlaces,
+    egress: egress::Egress,
     /// A directory with policies (.yaml, .yml, .json) that are put in force whenever one of them changes; a bad file
     /// changes nothing
     #[arg(long, value_name = "DIR")]
@@ -140,6 +142,7 @@ impl Serve {
             issuer: self.issuer.as_deref().map(checked_issuer).transpose()?,
             forwarded_by: self.forwarded_by.iter().map(IpAddr::to_canonical).collect(),
             mutual_tls: self.mutual_tls.open().await?,
+            egress: self.egress.open().await?,
             client_rate: self.client_rate,
             policies: self.policies.as_deref().map(policies::Followed::open).transpose()?,
             judge: self
@@ -195,7 +198,7 @@ impl Serve {
         if context.global.json {
             line(
                 &json!({"address": base, "pages": running.pages_url(), "mtls": running.mtls_url(),
-                "admin_token": token})
+                "egress": running.egress_url(), "admin_token": token})
                 .to_string(),
             );
         } else if let Some(token) = token {
@@ -207,6 +210,9 @@ impl Serve {
             line(&format!("People's pages are at {}", running.pages_url()));
             if let Some(url) = running.mtls_url() {
                 line(&format!("Clients show certificates at {url}"));
+            }
+            if let Some(url) = running.egress_url() {
+                line(&format!("Agents' programs find a proxy at {url}"));
             }
         }
         serve_until_stopped(running, &mut signals).await

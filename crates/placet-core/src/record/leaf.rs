@@ -162,6 +162,8 @@ entry_types! {
     KeyRetired = "key.retired",
     /// A key is gone: nothing that it signed or sealed is taken any more.
     KeyRemoved = "key.removed",
+    /// A connection to a host that the operator lets through is about to be passed on, unread.
+    EgressPassed = "egress.passed",
     /// A user was made.
     UserCreated = "user.created",
     /// A user's roles were changed.
@@ -230,7 +232,7 @@ pub struct Envelope {
     pub action_id: Option<ActionId>,
     /// `allow`, `deny` or `hold`.
     pub decision: Option<Verdict>,
-    /// The door that it came to: `action`, `proxy` or `mcp`.
+    /// The door that it came to: `action`, `proxy`, `mcp` or `egress`.
     pub door: Option<String>,
     /// The codes of the reasons.
     #[serde(default)]

@@ -224,6 +224,7 @@ async fn serve(directory: &Path) -> Served {
         providers: placet_identity::Providers::new(placet_gateway::FetchConfig::default()).unwrap(),
         judge: None,
         secrets_elsewhere: Arc::new(placet_server::connections::Nowhere),
+        egress: None,
     };
     let gateway = Gateway::new(GatewayConfig::default()).unwrap();
     let app = App::start(config, store.clone(), gateway).await.unwrap();

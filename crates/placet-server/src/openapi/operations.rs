@@ -116,6 +116,12 @@ const KEYS: &[(u16, Gives)] = &[(
         "keys!: [{id!: text, purpose!: text, state!: text, algorithm!: text?, created!: time, since!: time, until!: time?}], vault!: [{id!: text, state!: text, since!: time, at_hand!: flag}], rotated: object, warnings: [text]",
     ),
 )];
+const EGRESS: &[(u16, Gives)] = &[(
+    200,
+    Gives::Json(
+        "url!: text, authorities!: [{id!: text, state!: text, created!: time, expires!: time, certificate!: text}]",
+    ),
+)];
 const ENDED: &[(u16, Gives)] = &[(
     200,
     Gives::Json("revoked: flag, affected_grants!: [text], affected_tasks!: [text], in_flight!: [text]"),
@@ -701,6 +707,8 @@ const OPERATIONS: &[Operation] = &[
         .takes(Json("description!: text, schema!: object, narrows: object, roles: [text]")),
     op("DELETE /v1/authorization-detail-types/{name}", "Declare a type no more; grants keep what they were given", Bearer, &[(204, Gives::Nothing)]),
     op("DELETE /v1/scopes/{name}", "Take a scope out of the registry; grants keep what they were given", Bearer, &[(204, Gives::Nothing)]),
+    op("GET /v1/egress", "Where the egress door is, and the authorities that certify hosts there", Anybody, EGRESS),
+    op("POST /v1/egress/authority/rotate", "Have the next authority of the egress door certify", Bearer, EGRESS),
     op("GET /v1/keys", "List the keys: names, states and times", Bearer, KEYS),
     op("POST /v1/keys/rotate", "Rotate a key while the server goes on", Bearer, KEYS)
         .takes(MaybeJson("key: text, algorithm: text, at_once: flag")),

@@ -10,6 +10,7 @@
 use crate::{
     app::App,
     connections::{VAULT_KIND, client::CLIENT_KIND},
+    egress::authority::AUTHORITY_KIND,
     keys::{KEY_KIND, rotation::By},
     people::{proof::TOTP_KIND, provider::PROVIDER_KIND},
     problem::{Answer, Problem},
@@ -24,7 +25,7 @@ use placet_core::{
     time::Timestamp,
 };
 use placet_store::{
-    Fault, PreparedEntry, Tx, accounts, connections, idempotency,
+    Fault, PreparedEntry, Tx, accounts, connections, egress_authorities, idempotency,
     keys::{self, VaultKey, VaultKeyState},
     providers, second_factors,
 };
@@ -263,6 +264,7 @@ struct Value {
 
 enum Place {
     Key,
+    EgressAuthority,
     Connection(ConnectionId),
     Totp(UserId),
     Provider(ProviderId),
@@ -283,6 +285,7 @@ impl Value {
     fn put(&self, tx: &mut Tx<'_>, new: &[u8]) -> Result<bool, Fault> {
         match &self.place {
             Place::Key => keys::reseal(tx, &self.row, &self.sealed, new),
+            Place::EgressAuthority => egress_authorities::reseal(tx, &self.row, &self.sealed, new),
             Place::Connection(id) => connections::reseal(tx, *id, &self.sealed, new),
             Place::Totp(user) => second_factors::reseal(tx, *user, &self.sealed, new),
             Place::Client => accounts::reseal(tx, &self.row, &self.sealed, new),
@@ -307,6 +310,15 @@ async fn rewrap(app: &App) -> Result<usize, String> {
         sealed: key.sealed,
     });
     let mut left = step(app, &vault, own.collect()).await?;
+    let authorities = app.store.read(|q| egress_authorities::all(q)).await.map_err(told)?;
+    let authorities = authorities.into_iter().map(|authority| Value {
+        place: Place::EgressAuthority,
+        kind: AUTHORITY_KIND,
+        row: authority.id,
+        version: 1,
+        sealed: authority.sealed,
+    });
+    left += step(app, &vault, authorities.collect()).await?;
     let mut after = None;
     loop {
         let page = app.store.read(move |q| connections::vaulted(q, after, STEP)).await.map_err(told)?;

@@ -1,6 +1,6 @@
 //! `placet token`: an agent's tokens.
 
-mod asker;
+pub(super) mod asker;
 mod elsewhere;
 mod status;
 

@@ -68,7 +68,9 @@ fn an_address_left_by_a_killed_server_is_taken_away() {
     fs::write(outside.path().join(ADDRESS), "http://127.0.0.1:1\n").unwrap();
     let directory = DataDir::open(outside.path()).unwrap();
     assert!(!outside.path().join(ADDRESS).exists());
-    directory.announce("http://127.0.0.1:2", "http://127.0.0.1:3", Some("https://127.0.0.1:4")).unwrap();
+    directory
+        .announce("http://127.0.0.1:2", "http://127.0.0.1:3", Some("https://127.0.0.1:4"), None)
+        .unwrap();
     assert_eq!(fs::read_to_string(outside.path().join(MTLS_ADDRESS)).unwrap(), "https://127.0.0.1:4\n");
     assert_eq!(fs::read_to_string(outside.path().join(ADDRESS)).unwrap(), "http://127.0.0.1:2\n");
     directory.withdraw();

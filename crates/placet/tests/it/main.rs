@@ -67,6 +67,8 @@ mod dpop_nodes;
 #[cfg(test)]
 mod dumps;
 #[cfg(test)]
+mod egress;
+#[cfg(test)]
 mod exchange;
 #[cfg(test)]
 mod facts;

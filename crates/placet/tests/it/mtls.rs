@@ -4,7 +4,7 @@ mod bound;
 mod certified;
 mod header;
 mod renewed;
-mod world;
+pub(crate) mod world;
 
 use placet_testkit::{Agent, Answer, Client};
 

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 
 /// The flags.
 #[derive(Debug, Args)]
-pub(super) struct Asker {
+pub(in crate::commands) struct Asker {
     /// The agent's private key (PEM, PKCS #8; Ed25519 or P-256) is in this file: sign with it instead of a secret
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
@@ -38,7 +38,7 @@ pub(super) struct Asker {
 
 /// Where a client's secret comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum SecretFrom {
+pub(in crate::commands) enum SecretFrom {
     /// The environment, else standard input.
     Anywhere,
     /// The environment: standard input is for something else.
@@ -48,7 +48,7 @@ pub(super) enum SecretFrom {
 }
 
 /// A client that can send requests.
-pub(super) struct Asking {
+pub(in crate::commands) struct Asking {
     server: Client,
     client_id: String,
     proof: Proof,
@@ -65,7 +65,7 @@ impl Asker {
     ///
     /// # Errors
     /// A sentence, where the secret or a key can't be read or no server is known.
-    pub(super) fn open(
+    pub(in crate::commands) fn open(
         self,
         context: &Context,
         client_id: Option<String>,
@@ -80,7 +80,7 @@ impl Asker {
             (None, _, Some(secret)) => Proof::Secret(input::text_of(secret, "client secret")?),
             (None, SecretFrom::EnvironmentOnly, None) => {
                 return Err(Failure::unreadable(
-                    "with --parent-token-stdin the client secret is read from PLACET_CLIENT_SECRET",
+                    "the client secret is read from PLACET_CLIENT_SECRET here, as standard input is for something else",
                 ));
             }
             (None, SecretFrom::Anywhere, None) => Proof::Secret(input::secret_text("Client secret")?),
@@ -96,7 +96,7 @@ impl Asking {
     ///
     /// # Errors
     /// A sentence, where nothing could be sent.
-    pub(super) async fn post(&self, path: &str, members: &Members) -> Result<Answer, Failure> {
+    pub(in crate::commands) async fn post(&self, path: &str, members: &Members) -> Result<Answer, Failure> {
         let mut form: Vec<(&str, &str)> =
             members.0.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_str()?))).collect();
         let (mut basic, mut assertion) = (None, None);
@@ -122,14 +122,14 @@ impl Asking {
     ///
     /// # Errors
     /// As [`Asking::post`], and the server's refusal.
-    pub(super) async fn ask(&self, path: &str, members: &Members) -> Result<Value, Failure> {
+    pub(in crate::commands) async fn ask(&self, path: &str, members: &Members) -> Result<Value, Failure> {
         self.post(path, members).await?.success()
     }
 }
 
 /// What is asked for.
 #[derive(Debug, Args)]
-pub(super) struct Wish {
+pub(in crate::commands) struct Wish {
     /// The scopes, separated by spaces [default of the server: the agent's default scopes]
     #[arg(long)]
     scope: Option<String>,
@@ -151,8 +151,13 @@ pub(super) struct Wish {
 }
 
 impl Wish {
+    /// Whether it says for which task.
+    pub(in crate::commands) fn names_a_task(&self) -> bool {
+        self.task.is_some()
+    }
+
     /// As parameters.
-    pub(super) fn members(self) -> Members {
+    pub(in crate::commands) fn members(self) -> Members {
         let joined = |items: &[String]| (!items.is_empty()).then(|| items.join(" "));
         Members::default()
             .maybe("scope", self.scope)

@@ -1,0 +1,211 @@
+//! The egress door: an HTTP proxy that an agent's own programs are told of (`HTTPS_PROXY`), so that what they ask of the
+//! outside takes the way of an action (`docs/egress.md`).
+//!
+//! `CONNECT host:443` is answered by ending TLS here, with a certificate of the local authority ([`authority`]); each
+//! request inside is mapped by its host to a service, and from there on it is as at the proxy door. `http://` URLs are
+//! taken for services that are http. A host that the operator has named is passed on unread ([`tunnel`]). Everything else
+//! is refused, and the refusal is recorded.
+//!
+//! Invariant: nothing goes out of here but through [`crate::way`], or to a host that the operator has named. What the
+//! tunnel was opened for, what TLS is spoken for and what a request is for are one host, or nothing is sent.
+
+pub mod authority;
+mod credential;
+mod inside;
+mod tunnel;
+
+use crate::{app::App, caller::Source, operations::failures, problem::Problem, proxy};
+use authority::Authorities;
+use axum::{
+    body::Body,
+    extract::Request,
+    http::{HeaderValue, Method, StatusCode, header},
+    response::Response,
+};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use placet_core::refusal::Code;
+use placet_gateway::Route;
+use std::{convert::Infallible, future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+};
+
+/// How many connections are open at once.
+pub const CONNECTIONS: u32 = 8192;
+/// How long a connection is kept on which nothing is asked, and how long the head of a request may take to come.
+pub const IDLE: Duration = Duration::from_secs(60);
+/// The longest head of a request.
+const MAX_HEAD: usize = 64 * 1024;
+/// How long to wait where the system has no room for another connection.
+const PAUSE: Duration = Duration::from_millis(100);
+/// What a request without a usable credential is told.
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"placet\", charset=\"UTF-8\"");
+
+/// How the door is set up.
+#[derive(Debug)]
+pub struct Settings {
+    /// By which URL agents reach it.
+    pub url: String,
+    /// Hosts to which connections are passed on unread.
+    pub pass: Vec<Route>,
+}
+
+/// The door.
+#[derive(Debug)]
+pub struct Egress {
+    /// `None` where it is not open.
+    pub settings: Option<Settings>,
+    /// Who certifies hosts here.
+    pub authorities: Authorities,
+}
+
+impl Egress {
+    /// A door with these settings, if it is open at all.
+    pub fn new(settings: Option<Settings>) -> Self {
+        Self { settings, authorities: Authorities::default() }
+    }
+
+    /// Whether connections to this host are passed on.
+    fn passes(&self, route: &Route) -> bool {
+        let pass = self.settings.iter().flat_map(|settings| &settings.pass);
+        pass.into_iter().any(|host| host.origin() == route.origin())
+    }
+}
+
+/// What a connection to the door shares with the tunnels that are opened on it.
+#[derive(Debug, Clone)]
+struct Connection {
+    peer: SocketAddr,
+    /// True once the server stops.
+    stop: watch::Receiver<bool>,
+    /// Its place among those that may be open; given up when the last who shares it has ended.
+    _open: Arc<OwnedSemaphorePermit>,
+}
+
+impl Connection {
+    fn source(&self) -> Source {
+        Source(Some(self.peer))
+    }
+
+    async fn stopped(&mut self) {
+        // An error means that the server is gone.
+        _ = self.stop.wait_for(|stop| *stop).await;
+    }
+}
+
+/// Serves the door until `shutdown` is done; what is under way is answered first.
+///
+/// # Errors
+/// None by now; what the listener meets is logged, and tried again.
+pub async fn serve(
+    listener: TcpListener,
+    app: Arc<App>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let places = Arc::new(Semaphore::new(CONNECTIONS as usize));
+    let (stopping, stop) = watch::channel(false);
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let accepting = async {
+            let open = Arc::clone(&places).acquire_owned().await.map_err(io::Error::other)?;
+            let (stream, peer) = listener.accept().await?;
+            Ok::<_, io::Error>((open, stream, peer))
+        };
+        let accepted = tokio::select! {
+            () = &mut shutdown => break,
+            accepted = accepting => accepted,
+        };
+        match accepted {
+            Ok((open, stream, peer)) => {
+                let connection = Connection { peer, stop: stop.clone(), _open: Arc::new(open) };
+                tokio::spawn(serve_one(Arc::clone(&app), stream, connection));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection to the egress door can't be accepted");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+    stopping.send_replace(true);
+    // Whoever waits for this has a limit to how long.
+    _ = places.acquire_many(CONNECTIONS).await;
+    Ok(())
+}
+
+/// How connections are served, on the outside and inside of tunnels.
+fn http() -> http1::Builder {
+    let mut http = http1::Builder::new();
+    // While it waits for the next request, too.
+    http.timer(TokioTimer::new()).header_read_timeout(IDLE).max_buf_size(MAX_HEAD);
+    http
+}
+
+async fn serve_one(app: Arc<App>, stream: TcpStream, mut connection: Connection) {
+    _ = stream.set_nodelay(true);
+    let shared = connection.clone();
+    let answering = service_fn(move |request: Request<Incoming>| {
+        let (app, connection) = (Arc::clone(&app), shared.clone());
+        async move { Ok::<_, Infallible>(answer(&app, connection, request).await) }
+    });
+    let mut serving = pin!(http().serve_connection(TokioIo::new(stream), answering).with_upgrades());
+    let ended = tokio::select! {
+        ended = serving.as_mut() => ended,
+        () = connection.stopped() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection to the egress door broke off");
+    }
+}
+
+/// Answers a request to the proxy itself.
+async fn answer(app: &Arc<App>, connection: Connection, request: Request<Incoming>) -> Response {
+    let answered = if request.method() == Method::CONNECT {
+        tunnel::open(app, connection, request).await
+    } else {
+        plain(app, connection, request.map(Body::new)).await
+    };
+    let mut response = answered.unwrap_or_else(|problem| proxy::said(Err(problem)));
+    failures::count(app, &response);
+    // It is the proxy that wants to know who asks, not the host.
+    if response.status() == StatusCode::UNAUTHORIZED {
+        *response.status_mut() = StatusCode::PROXY_AUTHENTICATION_REQUIRED;
+        response.headers_mut().insert(header::PROXY_AUTHENTICATE, CHALLENGE);
+    }
+    response
+}
+
+/// A request for a whole URL, which is http.
+async fn plain(app: &Arc<App>, connection: Connection, request: Request) -> Result<Response, Problem> {
+    let uri = request.uri();
+    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        let detail = "this is a proxy: ask it for a whole http:// URL, or for a tunnel with CONNECT";
+        return Err(Problem::of(Code::RequestInvalid, detail));
+    };
+    if scheme != "http" {
+        let detail = "a proxy is asked for https by CONNECT, so that it is spoken to the end";
+        return Err(Problem::of(Code::RequestInvalid, detail));
+    }
+    let route = route(scheme, authority.as_str())?;
+    let credential = credential::of(app, request.headers()).await?;
+    Ok(inside::ask(app, &credential, &route, request, connection.source()).await)
+}
+
+/// The host that is meant, in its one spelling.
+fn route(scheme: &str, authority: &str) -> Result<Route, Problem> {
+    Route::new(&format!("{scheme}://{authority}"), false).map_err(|error| {
+        let code = match error {
+            placet_gateway::RouteError::Metadata(_) => Code::NotGranted,
+            _ => Code::RequestInvalid,
+        };
+        let detail = match code {
+            Code::NotGranted => "metadata services are reached by nobody".to_owned(),
+            _ => "the host is refused: write its name in lower case letters, digits, `-` and `.`, or its address in the usual form".to_owned(),
+        };
+        Problem::of(code, detail)
+    })
+}

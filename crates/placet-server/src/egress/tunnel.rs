@@ -1,0 +1,247 @@
+//! What `CONNECT` opens: TLS that ends here, or, to a host that the operator has named, a connection that is passed on.
+//!
+//! A tunnel is registered under the grant that it was opened with and ends when that does, when the token is no longer good,
+//! or when it has been open for too long; a request that is under way in it is answered first, unless its own way ends it.
+//!
+//! Invariant: the name in TLS is the host of the tunnel; and before a byte is passed on, the record says so.
+
+use super::{
+    Connection,
+    credential::{self, Credential},
+    http, inside, route,
+};
+use crate::{app::App, problem::Problem, recording};
+use axum::{body::Body, extract::Request, response::Response};
+use hyper::{body::Incoming, service::service_fn, upgrade::Upgraded};
+use hyper_util::rt::TokioIo;
+use placet_core::{
+    record::{EntryType, Envelope},
+    refusal::Code,
+    time::Timestamp,
+};
+use placet_gateway::{Route, Tunnel};
+use placet_store::Fault;
+use rustls::{ServerConfig, server::Acceptor};
+use serde_json::json;
+use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
+
+/// How long a handshake may take.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+
+/// Answers `CONNECT`; what it opens goes on by itself.
+///
+/// # Errors
+/// Why it opens nothing.
+pub(super) async fn open(
+    app: &Arc<App>,
+    connection: Connection,
+    mut request: Request<Incoming>,
+) -> Result<Response, Problem> {
+    let authority = request.uri().authority().filter(|authority| authority.port_u16().is_some());
+    let authority = authority.map(|authority| authority.as_str().to_owned()).ok_or_else(|| {
+        Problem::of(Code::RequestInvalid, "CONNECT names a host and a port: `CONNECT api.example.com:443`")
+    })?;
+    let credential = credential::of(app, request.headers()).await?;
+    let source = connection.source();
+    let agreed = match route("https", &authority) {
+        Ok(agreed) => agreed,
+        // A metadata service: the attempt is worth an entry.
+        Err(problem) if problem.code() == Code::NotGranted => {
+            let nowhere = Route::new("https://metadata.invalid", false);
+            let Ok(nowhere) = nowhere else { return Err(problem) };
+            return Err(inside::refused(app, &credential, &nowhere, "CONNECT", source, problem).await);
+        }
+        Err(problem) => return Err(problem),
+    };
+    // A host of a service is never passed on: what is asked there is an action.
+    if !inside::is_a_services(app, &agreed) && app.egress.passes(&agreed) {
+        let tunnel = dial(app, &credential, &connection, &agreed).await?;
+        let upgrading = hyper::upgrade::on(&mut request);
+        let app = Arc::clone(app);
+        tokio::spawn(async move {
+            if let Ok(agent) = upgrading.await {
+                pass_on(&app, connection, &credential, tunnel, agent).await;
+            }
+        });
+        return Ok(Response::new(Body::empty()));
+    }
+    if !inside::is_reached(app, &credential.bearer, &agreed).await? {
+        let absent = inside::absent();
+        return Err(inside::refused(app, &credential, &agreed, "CONNECT", source, absent).await);
+    }
+    let identity = app.egress.authorities.identity(app, host(&agreed)).await?;
+    let upgrading = hyper::upgrade::on(&mut request);
+    let app = Arc::clone(app);
+    tokio::spawn(async move {
+        if let Ok(agent) = upgrading.await {
+            end_here(app, connection, credential, agreed, agent, identity).await;
+        }
+    });
+    Ok(Response::new(Body::empty()))
+}
+
+/// The host without its port; an IPv6 address without its brackets.
+fn host(route: &Route) -> &str {
+    let authority = route.host();
+    let v6 = authority.strip_prefix('[').and_then(|rest| rest.split_once(']')).map(|(v6, _)| v6);
+    v6.unwrap_or_else(|| authority.split_once(':').map_or(authority, |(host, _)| host))
+}
+
+/// Until when the token is good.
+fn remaining(app: &App, credential: &Credential) -> Duration {
+    app.clock.now().until(Timestamp::from_seconds(credential.bearer.claims.exp))
+}
+
+/// Records that a connection is passed on, and makes it.
+async fn dial(
+    app: &App,
+    credential: &Credential,
+    connection: &Connection,
+    agreed: &Route,
+) -> Result<Tunnel, Problem> {
+    app.operations.space.may_begin()?;
+    let envelope = Envelope {
+        source: recording::source(connection.source().0),
+        door: Some("egress".to_owned()),
+        ..recording::attributed(
+            EntryType::EgressPassed,
+            app.clock.now(),
+            &credential.bearer.chain,
+            Some(credential.bearer.claims.jti),
+        )
+    };
+    let entry = app.prepare(envelope, Some(&json!({"host": agreed.host()})))?;
+    app.store.write(move |tx| Ok::<_, Fault>(tx.record(entry.clone()).map(|_| ())?)).await?;
+    let dialled = app.gateway.tunnel(agreed).await;
+    dialled.map_err(|failure| {
+        let code = if failure.timed_out() { Code::UpstreamTimeout } else { Code::UpstreamUnreachable };
+        Problem::of(code, failure.to_string())
+    })
+}
+
+/// Carries bytes until either side ends, or the authority that it was opened with does.
+async fn pass_on(
+    app: &App,
+    mut connection: Connection,
+    credential: &Credential,
+    tunnel: Tunnel,
+    agent: Upgraded,
+) {
+    let mut open = app.streams.register(credential.bearer.chain.leaf().grant.id);
+    let until = remaining(app, credential);
+    tokio::select! {
+        biased;
+        code = open.ended() => tracing::debug!(code = code.as_str(), "a passed connection is cut"),
+        () = connection.stopped() => {}
+        () = sleep(until) => {}
+        carried = tunnel.carry(TokioIo::new(agent)) => {
+            if let Err(error) = carried {
+                tracing::debug!(%error, "a passed connection broke off");
+            }
+        }
+    }
+}
+
+/// Ends TLS and answers what is asked inside.
+async fn end_here(
+    app: Arc<App>,
+    mut connection: Connection,
+    credential: Credential,
+    agreed: Route,
+    agent: Upgraded,
+    identity: Arc<ServerConfig>,
+) {
+    let mut open = app.streams.register(credential.bearer.chain.leaf().grant.id);
+    let shaken = timeout(HANDSHAKE_TIME, shake(agent, host(&agreed), identity)).await;
+    let stream = match shaken {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(Unshaken::Misdirected)) => {
+            let detail = "TLS is spoken for another host than the tunnel was opened for";
+            let problem = Problem::of(Code::NotGranted, detail);
+            _ = inside::refused(&app, &credential, &agreed, "CONNECT", connection.source(), problem).await;
+            return;
+        }
+        Ok(Err(Unshaken::Failed(error))) => {
+            tracing::debug!(%error, "a handshake at the egress door failed");
+            return;
+        }
+        Err(_) => return,
+    };
+    let until = remaining(&app, &credential);
+    let (who, source) = (Arc::new((credential, agreed)), connection.source());
+    let inner = Arc::clone(&app);
+    let answering = service_fn(move |request: Request<Incoming>| {
+        let (app, who) = (Arc::clone(&inner), Arc::clone(&who));
+        async move {
+            let (credential, agreed) = &*who;
+            let request = request.map(Body::new);
+            let response = if request.uri().authority().is_some() {
+                let detail = "inside a tunnel the target is a path";
+                crate::proxy::said(Err(Problem::of(Code::RequestInvalid, detail)))
+            } else {
+                inside::ask(&app, credential, agreed, request, source).await
+            };
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let mut serving = pin!(http().serve_connection(TokioIo::new(stream), answering));
+    let ended = tokio::select! {
+        ended = serving.as_mut() => ended,
+        () = async {
+            tokio::select! {
+                _ = open.ended() => {}
+                () = connection.stopped() => {}
+                () = sleep(until) => {}
+            }
+        } => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a tunnel of the egress door broke off");
+    }
+}
+
+enum Unshaken {
+    /// The name is another host's, or there is none.
+    Misdirected,
+    Failed(io::Error),
+}
+
+async fn shake(
+    agent: Upgraded,
+    host: &str,
+    identity: Arc<ServerConfig>,
+) -> Result<TlsStream<TokioIo<Upgraded>>, Unshaken> {
+    let start = LazyConfigAcceptor::new(Acceptor::default(), TokioIo::new(agent)).await;
+    let start = start.map_err(Unshaken::Failed)?;
+    let fits = match start.client_hello().server_name() {
+        Some(name) => name.eq_ignore_ascii_case(host),
+        // An address is named by nobody (RFC 6066 §3).
+        None => host.parse::<std::net::IpAddr>().is_ok(),
+    };
+    if !fits {
+        return Err(Unshaken::Misdirected);
+    }
+    start.into_stream(identity).await.map_err(Unshaken::Failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_stands_without_its_port() {
+        for (url, expected) in [
+            ("https://a.example", "a.example"),
+            ("https://a.example:8443", "a.example"),
+            ("https://10.0.0.5:1", "10.0.0.5"),
+            ("https://[2001:db8::1]:8443", "2001:db8::1"),
+        ] {
+            assert_eq!(host(&Route::new(url, true).unwrap()), expected);
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! `placet run`: programs that nobody here wrote, sent through the door by their environment.
+
+use super::{
+    entries,
+    world::{ALL, World, world},
+};
+use placet_testkit::{Agent, Reply, fresh, until};
+use serde_json::json;
+use std::{
+    fs,
+    process::{Command, Output, Stdio},
+};
+
+/// `placet run` for an agent, for a task of its own.
+fn run(world: &World, agent: &Agent, flags: &[&str], command: &[&str]) -> Command {
+    let mut run = world.story.server.cli();
+    run.args(["run", "--client-id", &agent.id, "--scope", "orders.* notes.*"]).args(flags);
+    run.arg("--").args(command).env("PLACET_CLIENT_SECRET", &agent.secret).stdin(Stdio::null());
+    run
+}
+
+fn ended(output: &Output) -> (i32, String) {
+    let text =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    (output.status.code().unwrap_or(-1), text)
+}
+
+fn prepared() -> (&'static World, Agent, String) {
+    let world = world();
+    let (agent, _) = world.story.ready(ALL);
+    let path = format!("/safe/{}/1", fresh("run-"));
+    (world, agent, path)
+}
+
+/// A command that gets the URL that is its last argument, does so through the door and prints what came.
+fn gets(command: &[&str]) {
+    let (world, agent, path) = prepared();
+    let url = format!("https://{}{path}", world.safe);
+    let (code, text) = ended(&run(world, &agent, &[], &[command, &[&url]].concat()).output().unwrap());
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("\"ok\":true"), "{text}");
+    assert_eq!(world.story.shop.count(&path), 1);
+    let intents = entries(world, &agent.id).into_iter().filter(|it| it["type"] == "action.intent").count();
+    assert_eq!(intents, 1);
+    // The same without the door's environment reaches nothing with a credential.
+    let mut bare = Command::new(command[0]);
+    bare.args(&command[1..]).arg(&url);
+    let _ = bare.output().unwrap();
+    assert_eq!(world.story.shop.count(&path), 1);
+}
+
+#[test]
+fn curl_goes_through_the_door() {
+    gets(&["curl", "-sS", "--fail-with-body"]);
+}
+
+#[test]
+fn pythons_own_library_goes_through_the_door() {
+    gets(&[
+        "python3",
+        "-c",
+        "import sys, urllib.request as u; print(u.urlopen(sys.argv[1]).read().decode())",
+    ]);
+}
+
+#[test]
+fn a_whole_url_goes_through_the_door() {
+    let (world, agent, _) = prepared();
+    let path = format!("/customers/{}/orders/1", fresh("run-"));
+    let url = format!("{}{path}", world.story.shop.base());
+    let (code, text) = ended(&run(world, &agent, &[], &["curl", "-sS", &url, &url]).output().unwrap());
+    assert_eq!(code, 0, "{text}");
+    assert_eq!(world.story.shop.count(&path), 2, "each on a connection of its own: {text}");
+}
+
+#[test]
+fn git_goes_through_the_door() {
+    let (world, agent, _) = prepared();
+    let customer = fresh("run-");
+    let id = "1f0e5c2ab7d8934c6e0a9d1b2c3d4e5f60718293";
+    let line = |text: &str| format!("{:04x}{text}", text.len() + 4);
+    let refs = [
+        line("# service=git-upload-pack\n"),
+        "0000".to_owned(),
+        line(&format!("{id} refs/heads/main\0agent=stand-in\n")),
+        "0000".to_owned(),
+    ];
+    let kind = "application/x-git-upload-pack-advertisement";
+    world.story.shop.reply(&format!("/git/{customer}"), Reply::bytes(200, kind, refs.concat()));
+    let url = format!("https://{}/git/{customer}", world.safe);
+    let (code, text) = ended(&run(world, &agent, &[], &["git", "ls-remote", &url]).output().unwrap());
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains(&format!("{id}\trefs/heads/main")), "{text}");
+    let seen = world.story.shop.seen_at(&format!("/git/{customer}"));
+    assert!(seen.iter().all(|seen| seen.authorized && seen.query == "service=git-upload-pack"), "{seen:?}");
+}
+
+#[test]
+fn a_refusal_reaches_the_command_with_its_reason() {
+    let (world, agent, _) = prepared();
+    let unknown =
+        run(world, &agent, &[], &["curl", "-sS", "-v", "https://unknown.example/"]).output().unwrap();
+    let (code, text) = ended(&unknown);
+    assert!(code != 0 && text.contains("403"), "{text}");
+    let path = format!("/safe/{}/notes", fresh("run-"));
+    let url = format!("https://{}{path}", world.safe);
+    let more = ["curl", "-sS", "-d", "{\"text\": 1}", "-H", "Content-Type: application/json", &url];
+    let (_, text) = ended(&run(world, &agent, &[], &more).output().unwrap());
+    assert!(text.contains("params_invalid"), "{text}");
+    assert!(world.story.shop.seen_at(&path).is_empty());
+}
+
+#[test]
+fn what_the_command_finds_holds_no_credential_and_goes_with_it() {
+    let (world, agent, path) = prepared();
+    let url = format!("https://{}{path}", world.safe);
+    let script = "env; cat \"$SSL_CERT_FILE\" | tail -1; curl -sS \"$0\"; exit 7";
+    let mut command = run(world, &agent, &["--keep", "KEPT_TOKEN"], &["sh", "-c", script, &url]);
+    command.env("AWS_SECRET_ACCESS_KEY", "canary-aws").env("SOME_TOKEN", "canary-token");
+    command.env("KEPT_TOKEN", "kept").env("PLACET_TOKEN", "canary-placet").env("HARMLESS", "harmless");
+    let (code, text) = ended(&command.output().unwrap());
+    assert_eq!(code, 7, "{text}");
+    assert!(text.contains("KEPT_TOKEN=kept") && text.contains("HARMLESS=harmless"), "{text}");
+    for absent in ["canary-", agent.secret.as_str(), "eyJ", "PLACET_CLIENT_SECRET="] {
+        assert!(!text.contains(absent), "{absent}: {text}");
+    }
+    assert!(
+        text.contains("left out of the environment: ") && text.contains("AWS_SECRET_ACCESS_KEY"),
+        "{text}"
+    );
+    assert_eq!(world.story.shop.count(&path), 1, "{text}");
+    let value = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        line.unwrap_or_else(|| panic!("no {name}: {text}")).to_owned()
+    };
+    let file = value("SSL_CERT_FILE");
+    assert!(!fs::exists(&file).unwrap(), "{file} is left");
+    // Its password is worth nothing any more, and never was to the door itself.
+    let proxy = value("HTTPS_PROXY");
+    let after = Command::new("curl").args(["-sS", "-k", "-x", &proxy, &url]).output().unwrap();
+    assert!(!after.status.success());
+    let (_, password) = proxy.split_once("placet:").unwrap();
+    let answer = world.connect("placet", password.split('@').next().unwrap(), &world.safe);
+    assert_eq!(answer.status, 407, "{}", answer.text);
+    assert_eq!(world.story.shop.count(&path), 1);
+}
+
+#[test]
+fn a_run_ends_the_task_that_it_made_and_no_other() {
+    let (world, agent, path) = prepared();
+    let url = format!("https://{}{path}", world.safe);
+    let own = run(world, &agent, &[], &["curl", "-sS", &url]).output().unwrap();
+    assert!(own.status.success(), "{}", ended(&own).1);
+    let label = fresh("errand-");
+    let named = run(world, &agent, &["--task", &label], &["curl", "-sS", &url]).output().unwrap();
+    assert!(named.status.success(), "{}", ended(&named).1);
+    let revoked =
+        |entry: &serde_json::Value| entry["type"] == "grant.revoked" && entry["grants"].to_string().len() > 2;
+    let ended: Vec<_> = world
+        .story
+        .record()
+        .into_iter()
+        .filter(|it| it["agent"] == agent.id.as_str() && revoked(it))
+        .collect();
+    assert_eq!(ended.len(), 1, "{ended:?}");
+    agent
+        .ask()
+        .with("scope", "orders.* notes.*")
+        .with("task_id", &label)
+        .send(&world.story.client())
+        .expect(200);
+}
+
+#[test]
+fn the_commands_proxy_is_for_the_command_alone() {
+    let (world, agent, path) = prepared();
+    let url = format!("https://{}{path}", world.safe);
+    let script = "for user in '' 'placet:wrong@' 'placet@'; do curl -sS -k -o /dev/null -w '%{http_connect} ' -x \"http://$user${HTTPS_PROXY##*@}\" \"$0\"; done; true";
+    let (_, text) = ended(&run(world, &agent, &[], &["sh", "-c", script, &url]).output().unwrap());
+    assert_eq!(text.matches("407 ").count(), 3, "{text}");
+    assert_eq!(world.story.shop.count(&path), 0);
+}
+
+#[test]
+fn signals_and_ends_are_passed_on() {
+    let (world, agent, _) = prepared();
+    let ready = world.story.server.home().join(fresh("ready-"));
+    let script = "trap 'echo heard; exit 9' TERM; : > \"$0\"; while :; do sleep 0.05; done";
+    let running = run(world, &agent, &[], &["sh", "-c", script, ready.to_str().unwrap()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    until("the command", || ready.exists().then_some(()));
+    let asked = Command::new("kill").args(["-TERM", &running.id().to_string()]).status().unwrap();
+    assert!(asked.success());
+    let (code, text) = ended(&running.wait_with_output().unwrap());
+    assert_eq!((code, text.contains("heard")), (9, true), "{text}");
+    let killed = run(world, &agent, &[], &["sh", "-c", "kill -KILL $$"]).output().unwrap();
+    assert_eq!(killed.status.code(), Some(128 + 9));
+    let nothing = run(world, &agent, &[], &["/no/such/program"]).output().unwrap();
+    assert_eq!(ended(&nothing).0, 2);
+}
+
+#[test]
+fn a_token_in_a_file_will_do_and_is_left_as_it_is() {
+    let (world, agent, path) = prepared();
+    let token = agent.token(&world.story.client(), "orders.*");
+    let file = world.story.server.home().join(fresh("token-"));
+    fs::write(&file, &token).unwrap();
+    let url = format!("https://{}{path}", world.safe);
+    let mut command = world.story.server.cli();
+    command.args(["run", "--token-file", file.to_str().unwrap(), "--", "curl", "-sS", &url]);
+    let (code, text) = ended(&command.output().unwrap());
+    assert!(code == 0 && world.story.shop.count(&path) == 1, "{text}");
+    let again = world.story.act(&token, "orders.read", &json!({"customer_id": "1", "order_id": "1"}));
+    assert_eq!(again.status, 200);
+}
