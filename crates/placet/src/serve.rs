@@ -117,6 +117,7 @@ pub(crate) struct Serve {
     mutual_tls: MutualTls,
     #[command(flatten)]
     secret_places: SecretPlaces,
+    #[command(flatten)]
     egress: egress::Egress,
     /// A directory with policies (.yaml, .yml, .json) that are put in force whenever one of them changes; a bad file
     /// changes nothing

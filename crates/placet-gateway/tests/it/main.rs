@@ -9,8 +9,8 @@
 
 mod addresses;
 mod fetching;
-mod identity;
 mod http2;
+mod identity;
 mod injection;
 mod key_services;
 mod responses;
