@@ -179,6 +179,22 @@ pub async fn by_id(
     Ok(index.map(|index| Picked { all, index, own: None }))
 }
 
+/// Why the secret of an active connection can't be read where it is kept, for who configures; none where it can.
+///
+/// # Errors
+/// Faults.
+pub async fn unreadable(app: &App, auth: &Auth, found: &Connection) -> Result<Option<String>, Problem> {
+    let all = of_service(app, &found.service, auth).await?;
+    let Some(live) = all.iter().find(|live| live.connection.id == found.id) else { return Ok(None) };
+    if found.reference.is_none() || live.connection.state != ConnectionState::Active {
+        return Ok(None);
+    }
+    Ok(match (&live.reference, auth.for_connection(&live.connection.auth)) {
+        (Some(reference), Some(auth)) => check(app, &auth, reference).await.err(),
+        _ => Some("what is sealed is not what is said of it: set the secret anew".to_owned()),
+    })
+}
+
 /// The service of the connection with this name or id, whoever may reach it.
 ///
 /// # Errors

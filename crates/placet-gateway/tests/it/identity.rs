@@ -76,7 +76,15 @@ impl Upstream {
                 let (stream, _) = listener.accept().await.unwrap();
                 let (acceptor, opened) = (acceptor.clone(), Arc::clone(&opened));
                 tokio::spawn(async move {
-                    let Ok(mut stream) = acceptor.accept(stream).await else { return };
+                    let mut stream = match acceptor.accept(stream).into_fallible().await {
+                        Ok(stream) => stream,
+                        // What it says last would be lost if anything were left unread.
+                        Err((_, mut stream)) => {
+                            let _ = stream.shutdown().await;
+                            let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+                            return;
+                        }
+                    };
                     opened.fetch_add(1, Ordering::SeqCst);
                     let shown = stream.get_ref().1.peer_certificates().map(|chain| chain[0].to_vec());
                     let shown = shown.unwrap_or_default();

@@ -43,7 +43,11 @@ mod connect;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod connections_elsewhere;
+#[cfg(test)]
 mod connections_oauth;
+#[cfg(test)]
+mod connections_signed;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]

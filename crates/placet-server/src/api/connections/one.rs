@@ -56,12 +56,14 @@ pub(crate) async fn show(
 ) -> Answer<Json<Value>> {
     let found = visible(&app, &caller, asked).await?;
     let mending = mending(&app, &found).await?;
-    let mut answer = told(&app.rules.load(), &found, mending);
-    if let Some(reference) = &found.reference
+    let rules = app.rules.load_full();
+    let mut answer = told(&rules, &found, mending);
+    if let Some(live) = rules.services.get(&found.service)
+        && found.reference.is_some()
         && caller.configures()
     {
-        let read = crate::connections::check(&app, &found.auth, reference).await;
-        answer.insert("unreadable".into(), json!(read.err()));
+        let why = crate::connections::unreadable(&app, live.service.auth(), &found).await?;
+        answer.insert("unreadable".into(), json!(why));
     }
     Ok(Json(answer.into()))
 }
