@@ -54,6 +54,21 @@ async fn what_waits_for_the_next_piece_goes_out_before_the_trailers() {
 }
 
 #[tokio::test]
+async fn a_secret_is_gone_from_trailers_too() {
+    let encoded = base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE, format!("u:{SECRET}"));
+    let body = format!(
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: etag, x-request-id\r\n\r\n\
+         2\r\nok\r\n0\r\netag: \"{SECRET}\"\r\nx-request-id: {encoded}\r\n\r\n"
+    );
+    let upstream = Upstream::fixed(Reply::Close(body.into())).await;
+    let (bytes, trailers) = all(open(&gateway(), &upstream).await.unwrap()).await.unwrap();
+    assert_eq!(bytes, b"ok");
+    assert!(trailers.iter().any(|(name, value)| name == "etag" && value == "\"[scrubbed]\""), "{trailers:?}");
+    let told = format!("{trailers:?}");
+    assert!(!told.contains("canary") && !told.contains(&encoded[8..30]), "{told}");
+}
+
+#[tokio::test]
 async fn an_upstream_that_stops_in_the_middle_is_not_waited_for_for_ever() {
     let head = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n12345";
     let upstream = Upstream::fixed(Reply::Hang(head.into())).await;

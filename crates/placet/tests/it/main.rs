@@ -40,6 +40,7 @@ mod clients_unused;
 mod commands;
 #[cfg(test)]
 mod connect;
+mod confined;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
@@ -92,6 +93,8 @@ mod intent;
 mod introspection;
 #[cfg(test)]
 mod keys;
+#[cfg(test)]
+mod leaks;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
