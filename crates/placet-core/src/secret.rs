@@ -135,6 +135,12 @@ mod tests {
     }
 
     #[test]
+    fn what_a_secret_holds_is_wiped_when_it_is_dropped() {
+        fn is_wiped<T: zeroize::ZeroizeOnDrop>(_: &T) {}
+        is_wiped(&Secret::new("x").0);
+    }
+
+    #[test]
     fn hashes_are_separated_by_purpose() {
         let key = HashKey::new(&[1; 32]);
         assert_ne!(key.hash("client_secret", b"x"), key.hash("session", b"x"));

@@ -16,8 +16,9 @@ With --algorithm a key of that algorithm is published first, where the next one 
 who keep the key set know it.
 
 --vault makes a new vault key, moves everything that the old one has sealed, and drops the old one from the vault key
-file; requests go on meanwhile. Where several nodes run, put the new key into the vault key file of each first: 32
-random bytes in base64, on a line of its own. Backups that were made before need the old key: keep it with them.
+file; requests go on meanwhile. Where a key service wraps new vault keys (`docs/vault.md`) it wraps this one. Where several
+nodes run, put the new key into the vault key file of each first, the same line that `placet vault new-key` prints once.
+Backups that were made before need the old key: keep it with them.
 
 --at-once is for a signing key that somebody else may have: no token that was signed before is taken any more.
 
