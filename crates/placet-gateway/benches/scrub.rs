@@ -34,10 +34,14 @@ fn shortest(mut run: impl FnMut()) -> Duration {
 fn main() {
     let scrubber = Scrubber::new(&Secret::new(SECRET));
     let encoded = base64::engine::general_purpose::STANDARD.encode([0xa7; 600]);
-    let order = r#"{"id":"ord_81","customer":"42","amount":40.25,"currency":"USD","note":"left at the door"},"#;
+    let order =
+        r#"{"id":"ord_81","customer":"42","amount":40.25,"currency":"USD","note":"left at the door"},"#;
     let bodies = [
         ("json", filled(order)),
-        ("json with escapes", filled(r#"{"text":"line\nline \"quoted\" \u00e9","url":"https:\/\/shop.example\/a?b=%20c&d"},"#)),
+        (
+            "json with escapes",
+            filled(r#"{"text":"line\nline \"quoted\" \u00e9","url":"https:\/\/shop.example\/a?b=%20c&d"},"#),
+        ),
         ("html", filled("<p>Fish &amp; chips &#8212; <a href=\"/a?b=c&amp;d=e\">100%</a></p>\n")),
         ("base64", filled(&encoded)),
         ("one secret", [filled(order), SECRET.as_bytes().to_vec()].concat()),

@@ -99,9 +99,24 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
             Problem::of(Code::RequestInvalid, format!("the body is not valid JSON: {error}"))
         })?;
         serde_json::from_value(value).map(Self).map_err(|error| {
+            let error = without_value(&error.to_string());
             Problem::of(Code::RequestInvalid, format!("the body is not what this endpoint takes: {error}"))
         })
     }
+}
+
+/// What is wrong, without the text that stood there: it may be a secret at a wrong place, and answers end up in logs of
+/// their readers. Names of members, and what is expected, are told.
+pub(crate) fn without_value(error: &str) -> String {
+    for kind in ["invalid type: string", "invalid value: string", "unknown variant"] {
+        if let Some((_, rest)) = error.split_once(kind) {
+            // The last: the text may hold anything.
+            let expected = rest.rsplit_once(", expected ").map(|(_, expected)| expected);
+            return expected
+                .map_or_else(|| kind.to_owned(), |expected| format!("{kind}, expected {expected}"));
+        }
+    }
+    error.to_owned()
 }
 
 /// Refuses a request whose content type is not one of `known`.
@@ -367,5 +382,36 @@ impl<T: DeserializeOwned, S: Send + Sync> axum::extract::OptionalFromRequest<S> 
         }
         let request = Request::from_parts(parts, bytes.into());
         <Self as FromRequest<S>>::from_request(request, state).await.map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Kind {
+        Bearer,
+        Basic,
+    }
+
+    #[test]
+    fn what_stood_at_a_wrong_place_is_not_told_back() {
+        for text in ["hunter2", "a, expected b", "`x`, expected one of `y`", "\"", ""] {
+            for error in [
+                serde_json::from_value::<u32>(Value::from(text)).unwrap_err().to_string(),
+                serde_json::from_value::<Kind>(Value::from(text)).unwrap_err().to_string(),
+                serde_json::from_value::<std::net::IpAddr>(Value::from(text)).unwrap_err().to_string(),
+            ] {
+                let told = without_value(&error);
+                assert!(!text.contains("hunter2") || !told.contains("hunter2"), "{told}");
+                assert!(!told.contains("a, expected b") && !told.contains("`y`"), "{told}");
+            }
+        }
+        let told =
+            |value: Value| without_value(&serde_json::from_value::<Kind>(value).unwrap_err().to_string());
+        assert_eq!(told(Value::from("magic")), "unknown variant, expected `bearer` or `basic`");
     }
 }

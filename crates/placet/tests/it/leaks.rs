@@ -180,10 +180,10 @@ fn malformed(story: &Story) -> Vec<(&'static str, Answer)> {
                 .send(),
         ),
         (
-            "a user with a bad role",
+            "a user who is there already",
             admin
                 .post("/v1/users")
-                .json(&json!({"name": "eve", "password": TYPED, "roles": ["none"]}))
+                .json(&json!({"name": "ada", "password": TYPED, "roles": ["approver"]}))
                 .send(),
         ),
         (
@@ -350,8 +350,8 @@ fn no_secret_stands_anywhere_but_where_it_belongs() {
     let belongs = [("admin.token", "the administrator token"), ("vault.key", "the vault key")];
     let log = story.server.log();
     for (name, word) in [
-        ("the log of Placet", "placet_server"),
-        ("the log of what it uses", "hyper"),
+        ("the log of Placet", "\"target\":\"placet"),
+        ("the log of what it uses", "\"target\":\"axum"),
         ("every line", "\"TRACE\""),
     ] {
         if !log.contains(word) {
