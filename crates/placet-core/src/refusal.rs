@@ -225,7 +225,7 @@ impl Reason {
     }
 }
 
-/// Remedies that are about the agent's own standing and so may be told to it.
+/// Remedies that are about the agent's own standing, or that the person it acts for has, and so may be told to it.
 const AGENT_REMEDIES: &[&str] = &[
     "retry_at",
     "approval",
@@ -236,6 +236,7 @@ const AGENT_REMEDIES: &[&str] = &[
     "level",
     "action",
     "connection",
+    "connect",
     "max",
 ];
 

@@ -54,18 +54,20 @@ impl Connect {
             .maybe("name", self.name)
             .set("organization", self.organization)
             .list("agents", &self.agents);
-        begin(context, &wanted.set("device", self.device).done()).await
+        // What is somebody's is connected by that person, whoever else this machine could be.
+        let client = if self.organization { context.client()? } else { context.person()? };
+        begin(context, &client, &wanted.set("device", self.device).done()).await
     }
 }
 
 impl Reconnect {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        begin(context, &json!({"connection": self.connection, "device": self.device})).await
+        let wanted = json!({"connection": self.connection, "device": self.device});
+        begin(context, &context.person()?, &wanted).await
     }
 }
 
-async fn begin(context: &Context, wanted: &Value) -> Result<Exit, Failure> {
-    let client = context.client()?;
+async fn begin(context: &Context, client: &Client, wanted: &Value) -> Result<Exit, Failure> {
     let mut begun = client.post("/v1/connect", wanted).await?;
     let text =
         |begun: &Value, name: &str| begun.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -80,7 +82,7 @@ async fn begin(context: &Context, wanted: &Value) -> Result<Exit, Failure> {
     };
     context.out.item(&begun, &format!("Enter {} at {at}{shown}", text(&begun, "user_code")));
     let every = begun.get("interval").and_then(Value::as_u64).unwrap_or(5);
-    let connected = wait(&client, &ticket, every).await?;
+    let connected = wait(client, &ticket, every).await?;
     context.out.document(&connected);
     Ok(Exit::Done)
 }

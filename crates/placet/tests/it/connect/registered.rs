@@ -76,7 +76,7 @@ fn only_services_with_an_authorization_server_have_a_client() {
 fn the_secret_is_moved_when_the_vault_key_is_rotated() {
     let story = Story::new(crate::stage::PLACET);
     let yaml = "service: site\nbase_url: http://127.0.0.1:1\nauth: {type: oauth2, token_url: 'http://127.0.0.1:1/token', \
-                authorization_url: 'http://127.0.0.1:1/authorize'}\nactions:\n  \
+                authorization_url: 'http://127.0.0.1:1/authorize', device_authorization_url: 'http://127.0.0.1:1/device'}\nactions:\n  \
                 site.get: {method: GET, path: '/things/{id}', resource: 'site://things/{id}', effect: read}\n";
     story.service("site", yaml).expect(201);
     let client = json!({"client_id": CLIENT, "client_secret": SECRET});
@@ -87,9 +87,20 @@ fn the_secret_is_moved_when_the_vault_key_is_rotated() {
         let keys = story.admin().get("/v1/keys").send().expect(200).body.to_string();
         story.record().iter().any(|entry| entry["type"] == "key.removed").then_some(keys)
     });
-    let (user, session) = story.user(&fresh("user-"), &[]);
+    let (_, session) = story.user(&fresh("user-"), &[]);
     let asked = story.client().with(&session).post("/v1/connect").json(&json!({"service": "site"})).send();
-    assert_eq!(asked.expect(200).text("/name"), format!("site-{user}"));
+    assert!(asked.expect(200).text("/url").contains("/connect/site"));
+    // By a code, which needs the secret itself.
+    let begun = story
+        .server
+        .admin()
+        .post("/v1/connect")
+        .json(&json!({"service": "site", "organization": true, "device": true}))
+        .send();
+    assert!(
+        begun.refused(400, "request_invalid").text("/detail").contains("reached"),
+        "it was opened, and nobody listens there"
+    );
 }
 
 #[test]
