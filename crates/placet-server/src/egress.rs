@@ -22,6 +22,7 @@ use axum::{
     http::{HeaderValue, Method, StatusCode, header},
     response::Response,
 };
+use credential::Credential;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use placet_core::refusal::Code;
@@ -187,12 +188,31 @@ async fn plain(app: &Arc<App>, connection: Connection, request: Request) -> Resu
         return Err(Problem::of(Code::RequestInvalid, detail));
     };
     if scheme != "http" {
-        let detail = "a proxy is asked for https by CONNECT, so that it is spoken to the end";
+        let detail = "whole URLs are http:// here; for https ask for a tunnel with CONNECT";
         return Err(Problem::of(Code::RequestInvalid, detail));
     }
-    let route = route(scheme, authority.as_str())?;
     let credential = credential::of(app, request.headers()).await?;
+    let route = meant(app, &credential, &connection, scheme, authority.as_str(), request.method()).await?;
     Ok(inside::ask(app, &credential, &route, request, connection.source()).await)
+}
+
+/// The host that is meant; that somebody means a metadata service is worth an entry.
+async fn meant(
+    app: &App,
+    credential: &Credential,
+    connection: &Connection,
+    scheme: &str,
+    authority: &str,
+    method: &Method,
+) -> Result<Route, Problem> {
+    match route(scheme, authority) {
+        Err(problem) if problem.code() == Code::NotGranted => {
+            let origin = format!("{scheme}://{authority}");
+            let source = connection.source();
+            Err(inside::refused(app, credential, &origin, method.as_str(), source, problem).await)
+        }
+        meant => meant,
+    }
 }
 
 /// The host that is meant, in its one spelling.

@@ -154,6 +154,9 @@ pub(crate) enum Command {
     Record(record::Command),
     /// Run a program whose requests to the outside go through Placet
     Run(Box<run::Run>),
+    /// The part of `placet run --isolated` that is within the namespace
+    #[command(hide = true)]
+    RunInside(run::isolation::Inside),
     /// Print the certificates that agents trust at the egress door, or have the next authority take over
     Ca(ca::Ca),
     /// Check an installation, and say what to do
@@ -198,6 +201,7 @@ impl Cli {
                 | Command::Completions(_)
                 | Command::Man(_) => Ok(Exit::Done),
                 Command::Run(run) => run.run(&context).await,
+                Command::RunInside(inside) => inside.run().await,
                 Command::Ca(ca) => ca.run(&context).await,
                 Command::Doctor(doctor) => doctor.run(&context).await,
                 Command::Restore(restore) => restore.run(&context).await,

@@ -21,7 +21,7 @@ use placet_core::{
     time::Timestamp,
 };
 use placet_store::{
-    PreparedEntry,
+    Fault, PreparedEntry,
     egress_authorities::{self as stored, AuthorityState, StoredAuthority},
 };
 use quick_cache::sync::Cache;
@@ -210,7 +210,11 @@ async fn found(app: &App) -> Answer<Vec<StoredAuthority>> {
         }
         stored::all(tx)
     });
-    Ok(made.await?)
+    match made.await {
+        // Another node was faster.
+        Err(Fault::Conflict(_)) => Ok(app.store.read(|q| stored::all(q)).await?),
+        made => Ok(made?),
+    }
 }
 
 /// A fresh authority with its key, sealed.

@@ -40,7 +40,15 @@ pub(super) async fn ask(
         let picked = match pick(app, &bearer, credential, agreed, &parts).await {
             Ok(picked) => picked,
             Err(problem) => {
-                return Err(refused(app, credential, agreed, parts.method.as_str(), source, problem).await);
+                return Err(refused(
+                    app,
+                    credential,
+                    agreed.origin(),
+                    parts.method.as_str(),
+                    source,
+                    problem,
+                )
+                .await);
             }
         };
         let below = target.strip_prefix(picked.live.service.base_path()).unwrap_or(target);
@@ -178,13 +186,13 @@ pub(super) fn absent() -> Problem {
 pub(super) async fn refused(
     app: &App,
     credential: &Credential,
-    agreed: &Route,
+    origin: &str,
     method: &str,
     source: Source,
     problem: Problem,
 ) -> Problem {
     let arrived = Arrived {
-        connection: agreed.origin().to_owned(),
+        connection: origin.to_owned(),
         method: method.to_owned(),
         target: String::new(),
         headers: Vec::new(),

@@ -8,10 +8,10 @@
 use super::{
     Connection,
     credential::{self, Credential},
-    http, inside, route,
+    http, inside, meant,
 };
 use crate::{app::App, problem::Problem, recording};
-use axum::{body::Body, extract::Request, response::Response};
+use axum::{body::Body, extract::Request, http::Method, response::Response};
 use hyper::{body::Incoming, service::service_fn, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
 use placet_core::{
@@ -45,16 +45,7 @@ pub(super) async fn open(
     })?;
     let credential = credential::of(app, request.headers()).await?;
     let source = connection.source();
-    let agreed = match route("https", &authority) {
-        Ok(agreed) => agreed,
-        // A metadata service: the attempt is worth an entry.
-        Err(problem) if problem.code() == Code::NotGranted => {
-            let nowhere = Route::new("https://metadata.invalid", false);
-            let Ok(nowhere) = nowhere else { return Err(problem) };
-            return Err(inside::refused(app, &credential, &nowhere, "CONNECT", source, problem).await);
-        }
-        Err(problem) => return Err(problem),
-    };
+    let agreed = meant(app, &credential, &connection, "https", &authority, &Method::CONNECT).await?;
     // A host of a service is never passed on: what is asked there is an action.
     if !inside::is_a_services(app, &agreed) && app.egress.passes(&agreed) {
         let tunnel = dial(app, &credential, &connection, &agreed).await?;
@@ -69,7 +60,7 @@ pub(super) async fn open(
     }
     if !inside::is_reached(app, &credential.bearer, &agreed).await? {
         let absent = inside::absent();
-        return Err(inside::refused(app, &credential, &agreed, "CONNECT", source, absent).await);
+        return Err(inside::refused(app, &credential, agreed.origin(), "CONNECT", source, absent).await);
     }
     let identity = app.egress.authorities.identity(app, host(&agreed)).await?;
     let upgrading = hyper::upgrade::on(&mut request);
@@ -160,7 +151,8 @@ async fn end_here(
         Ok(Err(Unshaken::Misdirected)) => {
             let detail = "TLS is spoken for another host than the tunnel was opened for";
             let problem = Problem::of(Code::NotGranted, detail);
-            _ = inside::refused(&app, &credential, &agreed, "CONNECT", connection.source(), problem).await;
+            _ = inside::refused(&app, &credential, agreed.origin(), "CONNECT", connection.source(), problem)
+                .await;
             return;
         }
         Ok(Err(Unshaken::Failed(error))) => {

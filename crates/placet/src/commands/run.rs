@@ -6,6 +6,7 @@
 //!
 //! Invariant: nothing stays behind: no file, no credential, and no authority that was asked for this run alone.
 
+pub(crate) mod isolation;
 mod relay;
 mod surroundings;
 mod tokens;
@@ -44,12 +45,13 @@ credentials are left out of its environment; --keep lets one through.
 The client secret is read from PLACET_CLIENT_SECRET, as standard input is the command's. The token is renewed while the
 command runs. Unless --task or --grant says otherwise a task is made for this run, and ends with it.
 
-A command that does not care about proxies goes past them: where it could, take its network away, too
-(docs/egress.md says how).
+A command that does not care about proxies goes past them, unless --isolated takes its network away: then the egress door
+is the only place that it reaches (docs/egress.md).
 
 Examples:
   placet run --client-id agt_01k… --scope 'orders.*' -- curl -sS https://api.shop.example/customers/42/orders
   placet run --client-id agt_01k… --key agent.pem --scope 'repos.**' --keep OPENAI_API_KEY -- python3 agent.py
+  placet run --client-id agt_01k… --isolated -- ./agent
   placet run --token-file token -- sh -c 'git ls-remote https://github.com/example/private'";
 
 /// Run a program whose requests to the outside go through Placet.
@@ -69,12 +71,22 @@ pub(crate) struct Run {
     /// An access token of the agent's is in this file; it is not renewed
     #[arg(long, value_name = "FILE", conflicts_with = "client_id")]
     token_file: Option<PathBuf>,
+    #[command(flatten)]
+    program: Program,
+}
+
+/// What is run, and how.
+#[derive(Debug, Args)]
+struct Program {
     /// The connection that is meant where several reach a host
     #[arg(long, value_name = "NAME")]
     connection: Option<String>,
     /// A variable that the command keeps though it may hold a credential; can be repeated
     #[arg(long, value_name = "NAME")]
     keep: Vec<String>,
+    /// Give the command no network but the way to the egress door (Linux, with `unshare`, `ip` and `setpriv`)
+    #[arg(long)]
+    isolated: bool,
     /// The command, with its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -94,20 +106,7 @@ impl Run {
         let tokens = Arc::new(tokens);
         // That there is none is said before anything runs.
         tokens.now().await?;
-        let user = self.connection.as_deref().unwrap_or("placet");
-        let ran = match Relay::start(&door.url, user, Arc::clone(&tokens)).await {
-            Ok(relay) => {
-                let around =
-                    Surroundings::around(&relay.url(), server.base(), &door.certificates, &self.keep);
-                let ran = match around {
-                    Ok(around) => run(&self.command, &around).await,
-                    Err(failure) => Err(failure),
-                };
-                relay.stop();
-                ran
-            }
-            Err(failure) => Err(failure),
-        };
+        let ran = self.program.behind(&door, server.base(), Arc::clone(&tokens)).await;
         // Whatever has become of the command.
         if let Err(failure) = tokens.end().await {
             output::note(&format!("warning: the task of this run could not be ended: {failure}"));
@@ -116,8 +115,29 @@ impl Run {
     }
 }
 
+impl Program {
+    /// Runs the command behind a proxy of its own.
+    async fn behind(&self, door: &Door, server: &str, tokens: Arc<Tokens>) -> Result<ExitStatus, Failure> {
+        let user = self.connection.as_deref().unwrap_or("placet");
+        let files = tempfile::Builder::new().prefix("placet-run-").tempdir();
+        let files = files
+            .map_err(|error| Failure::unreadable(format!("there is no temporary directory: {error}")))?;
+        let socket = files.path().join("proxy");
+        let relay = Relay::start(&door.url, user, self.isolated.then_some(socket.as_path()), tokens).await?;
+        let around =
+            Surroundings::around(files.path(), &relay.url(), server, &door.certificates, &self.keep)?;
+        let ran = if self.isolated {
+            run(&isolation::isolated(&socket, &self.command)?, |starting| around.put(starting)).await
+        } else {
+            run(&self.command, |starting| around.put(starting)).await
+        };
+        relay.stop();
+        ran
+    }
+}
+
 /// Runs the command to its end, passing on signals.
-async fn run(command: &[OsString], around: &Surroundings) -> Result<ExitStatus, Failure> {
+async fn run(command: &[OsString], around: impl FnOnce(&mut Command)) -> Result<ExitStatus, Failure> {
     let (program, arguments) =
         command.split_first().ok_or_else(|| Failure::unreadable("there is no command"))?;
     let unheard = |error| Failure::unreadable(format!("signals can't be received: {error}"));
@@ -136,7 +156,7 @@ async fn run(command: &[OsString], around: &Surroundings) -> Result<ExitStatus, 
     }
     let mut starting = Command::new(program);
     starting.args(arguments);
-    around.put(&mut starting);
+    around(&mut starting);
     let child = starting.spawn().map_err(|error| {
         Failure::unreadable(format!("`{}` can't be run: {error}", program.to_string_lossy()))
     })?;

@@ -130,7 +130,7 @@ fn a_tunnel_ends_with_the_grant_that_it_was_opened_with() {
     let customer = fresh("c");
     let mut tunnel = world.tunnel(&token);
     tunnel.send(&format!("GET /safe/{customer}/1 HTTP/1.1\r\nhost: {}\r\n\r\n", world.safe));
-    tunnel.until("\"path\"");
+    tunnel.until("/1\"}");
     let mut idle = world.tunnel(&token);
     let mut passed = world.passed(&token);
     world.story.server.admin().post("/oauth/revoke").form(&[("token", &token)]).send().expect(200);

@@ -7,27 +7,30 @@
 //! Invariant: nothing is passed on for who doesn't know the password; each connection passes one request to the door, which
 //! alone decides about it.
 
-use super::tokens::Tokens;
+use super::{isolation::ADDRESS, tokens::Tokens};
 use crate::{exit::Failure, output};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use placet_core::secret::Secret;
 use placet_server::clock;
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, path::Path, sync::Arc, time::Duration};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional},
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy_bidirectional},
+    net::{TcpListener, TcpStream, UnixListener},
     task::JoinHandle,
     time::timeout,
 };
 
 /// How long the head of a request may take to come.
 const HEAD_TIME: Duration = Duration::from_secs(60);
+/// How long to wait where the system has no room for another connection.
+const PAUSE: Duration = Duration::from_millis(100);
 /// The longest head.
 const MAX_HEAD: usize = 64 * 1024;
 
 /// The proxy.
 pub(super) struct Relay {
-    address: SocketAddr,
+    /// As the command sees it.
+    address: String,
     known: Arc<Known>,
     passing: JoinHandle<()>,
 }
@@ -43,20 +46,34 @@ struct Known {
 }
 
 impl Relay {
-    /// Listens for the command.
+    /// Listens for the command; where it is isolated, at a socket that is passed on to it.
     ///
     /// # Errors
     /// A sentence, where it can't.
-    pub(super) async fn start(door: &str, user: &str, tokens: Arc<Tokens>) -> Result<Self, Failure> {
+    pub(super) async fn start(
+        door: &str,
+        user: &str,
+        socket: Option<&Path>,
+        tokens: Arc<Tokens>,
+    ) -> Result<Self, Failure> {
         let wrong = |why: String| Failure::unreadable(format!("no proxy can be set up: {why}"));
         let door: reqwest::Url = door.parse().map_err(|_| wrong(format!("`{door}` is no URL")))?;
         let host = door.host_str().ok_or_else(|| wrong("the egress door has no host".to_owned()))?;
         let door = format!("{host}:{}", door.port_or_known_default().unwrap_or(80));
-        let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|error| wrong(error.to_string()))?;
-        let address = listener.local_addr().map_err(|error| wrong(error.to_string()))?;
         let credential = Secret::generated("placet:", clock::entropy());
         let known = Arc::new(Known { credential, user: user.to_owned(), door, tokens });
-        let passing = tokio::spawn(accept(listener, Arc::clone(&known)));
+        let failed = |error: io::Error| wrong(error.to_string());
+        let (address, passing) = match socket {
+            Some(path) => {
+                let listener = UnixListener::bind(path).map_err(failed)?;
+                (ADDRESS.to_owned(), tokio::spawn(accept_socket(listener, Arc::clone(&known))))
+            }
+            None => {
+                let listener = TcpListener::bind("127.0.0.1:0").await.map_err(failed)?;
+                let address = listener.local_addr().map_err(failed)?;
+                (address.to_string(), tokio::spawn(accept(listener, Arc::clone(&known))))
+            }
+        };
         Ok(Self { address, known, passing })
     }
 
@@ -76,15 +93,28 @@ async fn accept(listener: TcpListener, known: Arc<Known>) {
         match listener.accept().await {
             Ok((stream, _)) => {
                 let known = Arc::clone(&known);
+                _ = stream.set_nodelay(true);
                 // Broken connections are the command's to notice.
                 tokio::spawn(async move { _ = pass(stream, &known).await });
             }
-            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            Err(_) => tokio::time::sleep(PAUSE).await,
         }
     }
 }
 
-async fn pass(mut agent: TcpStream, known: &Known) -> io::Result<()> {
+async fn accept_socket(listener: UnixListener, known: Arc<Known>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let known = Arc::clone(&known);
+                tokio::spawn(async move { _ = pass(stream, &known).await });
+            }
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+}
+
+async fn pass(mut agent: impl AsyncRead + AsyncWrite + Unpin, known: &Known) -> io::Result<()> {
     let Ok(Some((head, rest))) = timeout(HEAD_TIME, read_head(&mut agent)).await.unwrap_or(Ok(None)) else {
         return Ok(());
     };
@@ -108,7 +138,7 @@ async fn pass(mut agent: TcpStream, known: &Known) -> io::Result<()> {
         Ok(door) => door,
         Err(_) => return answer(&mut agent, "502 Bad Gateway", "", "the egress door can't be reached").await,
     };
-    (_, _) = (door.set_nodelay(true), agent.set_nodelay(true));
+    _ = door.set_nodelay(true);
     let own = format!("{}:{}", known.user, token.expose_str().unwrap_or_default());
     let own = format!("Proxy-Authorization: Basic {}\r\n", STANDARD.encode(own));
     door.write_all(format!("{}{own}\r\n", head.passed).as_bytes()).await?;
@@ -117,7 +147,7 @@ async fn pass(mut agent: TcpStream, known: &Known) -> io::Result<()> {
 }
 
 /// Reads to the end of the head; answers that and what came behind it.
-async fn read_head(agent: &mut TcpStream) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
+async fn read_head(agent: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
     let mut bytes = Vec::new();
     loop {
         if agent.read_buf(&mut bytes).await? == 0 {
@@ -179,7 +209,12 @@ impl Head {
     }
 }
 
-async fn answer(agent: &mut TcpStream, status: &str, headers: &str, why: &str) -> io::Result<()> {
+async fn answer(
+    agent: &mut (impl AsyncWrite + Unpin),
+    status: &str,
+    headers: &str,
+    why: &str,
+) -> io::Result<()> {
     let length = why.len() + 1;
     let text = format!(
         "HTTP/1.1 {status}\r\n{headers}Content-Type: text/plain\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{why}\n"

@@ -1,7 +1,6 @@
 //! What a command finds around itself: which proxy to use, whom to trust there, and none of the credentials that lay about.
 //!
-//! Invariant: the files are in a directory that only this user can read and that is gone when this is dropped; what was left
-//! out is named, never shown.
+//! Invariant: what was left out is named, never shown.
 
 use crate::{exit::Failure, output};
 use std::{
@@ -10,7 +9,6 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
 };
-use tempfile::TempDir;
 
 /// Where systems keep the authorities that they trust.
 const SYSTEMS: [&str; 5] = [
@@ -83,16 +81,16 @@ const HARMLESS: [&str; 4] = ["AWS_REGION", "AWS_DEFAULT_REGION", "AWS_CA_BUNDLE"
 pub(super) struct Surroundings {
     set: Vec<(String, OsString)>,
     removed: Vec<OsString>,
-    // Gone with this.
-    _directory: TempDir,
 }
 
 impl Surroundings {
-    /// Those of the proxy `proxy` in front of the server `server`, where `certificates` (PEM) are trusted.
+    /// Those of the proxy `proxy` in front of the server `server`, where `certificates` (PEM) are trusted; what has to be a
+    /// file is put into `directory`.
     ///
     /// # Errors
     /// A sentence, where the files can't be written.
     pub(super) fn around(
+        directory: &Path,
         proxy: &str,
         server: &str,
         certificates: &str,
@@ -101,8 +99,7 @@ impl Surroundings {
         let wrong = |error: std::io::Error| {
             Failure::unreadable(format!("the certificates can't be put into a temporary file: {error}"))
         };
-        let directory = tempfile::Builder::new().prefix("placet-run-").tempdir().map_err(wrong)?;
-        let (besides, whole) = (directory.path().join("egress.pem"), directory.path().join("all.pem"));
+        let (besides, whole) = (directory.join("egress.pem"), directory.join("all.pem"));
         fs::write(&besides, certificates).map_err(wrong)?;
         fs::write(&whole, format!("{}\n{certificates}", systems())).map_err(wrong)?;
         let inherited: Vec<OsString> = std::env::vars_os().map(|(name, _)| name).collect();
@@ -115,7 +112,7 @@ impl Surroundings {
         if !named.is_empty() {
             output::note(&format!("left out of the environment: {} (--keep keeps one)", named.join(", ")));
         }
-        Ok(Self { set: set(proxy, server, &besides, &whole), removed, _directory: directory })
+        Ok(Self { set: set(proxy, server, &besides, &whole), removed })
     }
 
     /// Puts a command into them.

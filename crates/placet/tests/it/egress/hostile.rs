@@ -157,9 +157,7 @@ fn nobody_passes_without_a_credential_of_their_own() {
     let twice = format!("{0}{0}", credential("x", &token));
     assert_eq!(ask(&twice).status, 400);
     // An agent that the connection isn't open to is told as if there were no such service.
-    let (stranger, theirs) = world.story.ready(ALL);
     let hidden = fresh("hidden-");
-    let (_, other) = (stranger, theirs);
     let narrow = world.story.agent(&fresh("agent-")).register();
     world.story.rules(&narrow.handle, ALL).expect(201);
     let made = world
@@ -175,7 +173,7 @@ fn nobody_passes_without_a_credential_of_their_own() {
         .send(&world.story.client())
         .expect(200)
         .text("/access_token");
-    let unknown = world.connect("x", &other, &format!("{hidden}.example:443"));
+    let unknown = world.connect("x", &bound, &format!("{hidden}.example:443"));
     let unreached = world.connect("x", &bound, safe);
     assert_eq!((unknown.status, unreached.status), (403, 403), "{}", unreached.text);
     let detail =

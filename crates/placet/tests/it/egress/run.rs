@@ -121,7 +121,7 @@ fn what_the_command_finds_holds_no_credential_and_goes_with_it() {
     let (code, text) = ended(&command.output().unwrap());
     assert_eq!(code, 7, "{text}");
     assert!(text.contains("KEPT_TOKEN=kept") && text.contains("HARMLESS=harmless"), "{text}");
-    for absent in ["canary-", agent.secret.as_str(), "eyJ", "PLACET_CLIENT_SECRET="] {
+    for absent in ["canary-", agent.secret.as_str(), ".eyJ", "PLACET_CLIENT_SECRET="] {
         assert!(!text.contains(absent), "{absent}: {text}");
     }
     assert!(
@@ -215,4 +215,29 @@ fn a_token_in_a_file_will_do_and_is_left_as_it_is() {
     assert!(code == 0 && world.story.shop.count(&path) == 1, "{text}");
     let again = world.story.act(&token, "orders.read", &json!({"customer_id": "1", "order_id": "1"}));
     assert_eq!(again.status, 200);
+}
+
+/// Threat 25: what does not care about proxies reaches nobody.
+#[test]
+fn an_isolated_command_has_no_way_but_the_door() {
+    let (world, agent, path) = prepared();
+    let url = format!("https://{}{path}", world.safe);
+    let port = world.safe.split(':').nth(1).unwrap();
+    // Past the proxy first, then through it; and it has none of the capabilities that its namespace was made with.
+    let script = "curl -sS -k --noproxy '*' \"$0\" && echo escaped; (: < \"/dev/tcp/127.0.0.1/$1\") 2>/dev/null && echo escaped; \
+        grep CapEff /proc/self/status; curl -sS \"$0\"; exit 5";
+    let command = ["bash", "-c", script, &url, port];
+    let (code, text) = ended(&run(world, &agent, &["--isolated"], &command).output().unwrap());
+    assert_eq!(code, 5, "{text}");
+    assert!(!text.contains("escaped") && text.contains("\"ok\":true"), "{text}");
+    assert!(text.contains("CapEff:\t0000000000000000"), "{text}");
+    assert_eq!(world.story.shop.count(&path), 1);
+    // The same command outside finds the way: the test can fail.
+    let (_, text) = ended(
+        &Command::new("bash")
+            .args(["-c", "(: < \"/dev/tcp/127.0.0.1/$0\") && echo escaped", port])
+            .output()
+            .unwrap(),
+    );
+    assert!(text.contains("escaped"), "{text}");
 }
