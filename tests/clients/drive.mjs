@@ -15,6 +15,7 @@ import * as conformance from "./flows/conformance.mjs";
 import * as conforming from "./flows/mcp_conformance.mjs";
 import * as door from "./flows/mcp_door.mjs";
 import * as inspector from "./flows/mcp_inspector.mjs";
+import * as servers from "./flows/mcp_servers.mjs";
 import * as mcp from "./flows/mcp_typescript.mjs";
 import * as mutualTls from "./flows/mutual_tls.mjs";
 import * as oauth4webapi from "./flows/oauth4webapi.mjs";
@@ -117,7 +118,7 @@ async function staged(directory, closing) {
         return child;
     };
     const approves = (approval) => placet.approves("quinn", APPROVER, approval);
-    return { placet, notes, documents, spawned, approves, directory, person: new Person(placet.pages, "robin", PASSWORD) };
+    return { program, placet, notes, documents, spawned, approves, directory, person: new Person(placet.pages, "robin", PASSWORD) };
 }
 
 let failed = 0;
@@ -215,7 +216,7 @@ for (const event of ["SIGINT", "SIGTERM", "SIGHUP", "uncaughtException", "unhand
 }
 try {
     const stage = await staged(directory, closing);
-    const all = [conformance, oauth4webapi, openidClient, mutualTls, mcp, door, conforming, inspector, browser, signIn, connect];
+    const all = [conformance, oauth4webapi, openidClient, mutualTls, mcp, door, conforming, servers, inspector, browser, signIn, connect];
     await each(all.flatMap(({ flows }) => flows), stage);
     await eachOfPython(stage, closing);
     if (failed > 0 && stage.placet.log !== "") console.log(`the server's log:\n${stage.placet.log}`);

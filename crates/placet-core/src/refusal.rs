@@ -68,6 +68,8 @@ codes! {
     OutsideHours = "outside_hours", 403, "access_denied", "It is outside the hours of a rule";
     /// The action doesn't fit the purpose of its task, or that can't be told.
     IntentMismatch = "intent_mismatch", 403, "access_denied", "The action does not fit the purpose of its task";
+    /// What the MCP server says of the tool is not what was accepted.
+    ToolQuarantined = "tool_quarantined", 403, "access_denied", "The tool is not what was accepted, and waits to be looked at";
     /// A counter would pass its maximum.
     LimitExceeded = "limit_exceeded", 403, "access_denied", "A limit is used up";
     /// A person has to decide first (this one is a hold).

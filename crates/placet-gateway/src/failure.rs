@@ -91,6 +91,11 @@ pub enum NotSent {
     /// The server and the gateway have no revision of the protocol in common, or it did not keep to it.
     #[error("it does not speak the Model Context Protocol as it is spoken here: check the service's `mcp`")]
     Handshake,
+    /// The operator lists no such command.
+    #[error(
+        "no such command is listed: the operator lists what may be started (`placet serve --mcp-commands`)"
+    )]
+    NotListed,
     /// Time ran out before there was a connection.
     #[error("there was no connection in time: try again later")]
     TimedOut,

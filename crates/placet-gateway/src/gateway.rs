@@ -12,7 +12,7 @@ use crate::address::AddressClass;
 use crate::dial::{DialError, Dialer, Reach, Resolve, SystemResolver};
 use crate::failure::{NotSent, Unknown, UpstreamFailure};
 use crate::inject::{Bare, Credential, CredentialError};
-use crate::mcp::Heard;
+use crate::mcp::{Command, Heard};
 use crate::pools::{Pools, SHARED};
 use crate::response::{ReadError, UpstreamResponse, read};
 use crate::route::{OpenCall, Route};
@@ -38,6 +38,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 use rustls_platform_verifier::Verifier;
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
@@ -66,6 +67,8 @@ pub struct GatewayConfig {
     pub extra_roots: Vec<CertificateDer<'static>>,
     /// Tells at what requests are signed; without it none is.
     pub moment: Option<fn() -> Moment>,
+    /// Programs that services may name, by the names that they use. Only the operator sets them. Default none.
+    pub commands: BTreeMap<String, Command>,
 }
 
 impl Default for GatewayConfig {
@@ -80,6 +83,7 @@ impl Default for GatewayConfig {
             resolver: None,
             extra_roots: Vec::new(),
             moment: None,
+            commands: BTreeMap::new(),
         }
     }
 }
@@ -244,6 +248,10 @@ impl Gateway {
         let request = self.request(call, None, route, credential)?;
         let open = route.opens();
         Ok((self.head(request, route, credential, || deadline).await?, open))
+    }
+
+    pub(crate) fn command(&self, name: &str) -> Option<&Command> {
+        self.0.config.commands.get(name)
     }
 
     pub(crate) fn heard(&self) -> &Heard {

@@ -188,6 +188,14 @@ impl Credential {
         self.0.identity.as_ref()
     }
 
+    /// The secret itself, for the environment of a process.
+    pub(crate) fn in_environment(&self) -> Option<&str> {
+        match &self.0.carrier {
+            Carrier::Header(_, value) => std::str::from_utf8(value.as_bytes()).ok()?.strip_prefix("Bearer "),
+            Carrier::Query(_) => None,
+        }
+    }
+
     pub(crate) fn sessions(&self) -> &Sessions {
         &self.0.sessions
     }

@@ -38,7 +38,7 @@ pub use gateway::{Gateway, GatewayConfig, GatewayError, roots_from_pem};
 pub use inject::{Credential, CredentialError};
 pub use key_service::{KeyService, KeyServiceError, KeyServices, Pkcs11, SecretFrom, Transit};
 pub use kv::{Given, KeyValue, Login};
-pub use mcp::NoTools;
+pub use mcp::{Command, NoTools};
 pub use response::{ResponseBody, UpstreamResponse};
 pub use route::{Route, RouteError};
 pub use rustls::pki_types::CertificateDer;

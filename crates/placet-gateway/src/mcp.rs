@@ -11,6 +11,9 @@
 //! that it knows no such session. Only the message that answers this very request counts as its answer.
 
 mod events;
+mod process;
+
+pub use process::Command;
 
 use crate::failure::{NotSent, Unknown, UpstreamFailure};
 use crate::gateway::{Gateway, not_sent, unknown};
@@ -35,6 +38,8 @@ use tokio::time::{Instant, timeout_at};
 
 /// A revision from before those that are offered, which servers may answer with; its messages are the same.
 const OLDER: &str = "2025-03-26";
+/// The first, which programs still answer with.
+const OLDEST: &str = "2024-11-05";
 /// The longest session id that is taken.
 const MAX_SESSION: usize = 1024;
 /// How many pages of tools are read.
@@ -58,6 +63,15 @@ enum Agreed {
 pub(crate) struct Sessions {
     agreed: Mutex<HashMap<String, Agreed>>,
     next: AtomicU64,
+    /// The process, where the server is a program.
+    process: Mutex<process::Slot>,
+}
+
+impl Sessions {
+    /// An id for a request.
+    fn fresh(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
 }
 
 /// Which servers said that they have other tools now.
@@ -166,11 +180,10 @@ impl Gateway {
     pub async fn other_tools(&self) -> HashSet<String> {
         loop {
             let more = self.heard().more.notified();
-            let mut heard = self.heard().servers.lock().unwrap_or_else(PoisonError::into_inner);
+            let heard = self.heard().take();
             if !heard.is_empty() {
-                return std::mem::take(&mut heard);
+                return heard;
             }
-            drop(heard);
             more.await;
         }
     }
@@ -179,6 +192,9 @@ impl Gateway {
 impl Peer<'_> {
     /// Agrees where nothing is agreed yet, and asks.
     async fn ask(&self, message: &Map<String, Value>) -> Result<Came, UpstreamFailure> {
+        if let Some(command) = self.route.command() {
+            return self.ask_process(command, message).await;
+        }
         let agreed = match self.agreed(None).await? {
             Ok(agreed) => agreed,
             Err(came) => return Ok(came),
@@ -266,7 +282,7 @@ impl Peer<'_> {
 
     /// Sends a request with an id of its own and reads until its answer.
     async fn exchange(&self, message: &Map<String, Value>, agreed: &Agreed) -> Result<Came, UpstreamFailure> {
-        let id = self.credential.sessions().next.fetch_add(1, Ordering::Relaxed);
+        let id = self.credential.sessions().fresh();
         let mut message = message.clone();
         message.insert("id".into(), id.into());
         let params = message.entry("params").or_insert_with(|| json!({}));
@@ -395,9 +411,7 @@ impl Peer<'_> {
 
     /// Tells a server that nobody here does what it asks for. If it does not hear it, it is as if nothing had been said.
     async fn refuse(&self, question: &Value, agreed: &Agreed) {
-        let error = json!({"code": -32601, "message": "this client answers no requests of servers"});
-        let said = json!({"jsonrpc": "2.0", "id": question, "error": error});
-        drop(self.send(&said, agreed, None).await);
+        drop(self.send(&unanswered(question), agreed, None).await);
     }
 
     /// The answer as that of an upstream.
@@ -451,6 +465,10 @@ impl Peer<'_> {
 }
 
 impl Heard {
+    fn take(&self) -> HashSet<String> {
+        std::mem::take(&mut self.servers.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn note(&self, server: String) {
         let mut heard = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
         heard.insert(server);
@@ -493,6 +511,12 @@ fn message(method: &str, params: Map<String, Value>) -> Map<String, Value> {
         ("method".to_owned(), method.into()),
         ("params".to_owned(), Value::Object(params)),
     ])
+}
+
+/// What a server is told that asks something.
+fn unanswered(question: &Value) -> Value {
+    let error = json!({"code": -32601, "message": "this client answers no requests of servers"});
+    json!({"jsonrpc": "2.0", "id": question, "error": error})
 }
 
 fn client() -> Value {

@@ -24,6 +24,8 @@ struct Parts {
     authority: Authority,
     origin: String,
     allow_private: bool,
+    /// The command whose process it is, where it is one.
+    command: Option<String>,
     /// How many calls are open.
     open: Arc<AtomicUsize>,
 }
@@ -100,8 +102,25 @@ impl Route {
         let bad_host = |_| RouteError::Host(host.clone());
         let authority = Authority::try_from(text.as_str()).map_err(|e| bad_host(e.to_string()))?;
         let origin = format!("{scheme}://{text}");
-        let open = Arc::default();
-        Ok(Self(Arc::new(Parts { kind: Kind::Http, scheme, authority, origin, allow_private, open })))
+        let (kind, command, open) = (Kind::Http, None, Arc::default());
+        Ok(Self(Arc::new(Parts { kind, scheme, authority, origin, allow_private, command, open })))
+    }
+
+    /// The way to a process of a command that the operator lists.
+    ///
+    /// # Errors
+    /// [`RouteError::Host`], where it can't be the name of one.
+    pub fn process(command: &str) -> Result<Self, RouteError> {
+        let mut route = Self::new(&format!("http://{command}"), false)?;
+        let parts = Arc::make_mut(&mut route.0);
+        parts.origin = format!("stdio://{command}");
+        parts.command = Some(command.to_owned());
+        Ok(route)
+    }
+
+    /// The command whose process it leads to, where it does.
+    pub fn command(&self) -> Option<&str> {
+        self.0.command.as_deref()
     }
 
     /// The same to an upstream that speaks this.

@@ -195,6 +195,18 @@ pub async fn unreadable(app: &App, auth: &Auth, found: &Connection) -> Result<Op
     })
 }
 
+/// Any connection of `service` that can be used, the organization's first: for what the server asks that is no action.
+///
+/// # Errors
+/// Faults.
+pub async fn any(app: &App, service: &str, auth: &Auth) -> Result<Option<Picked>, Problem> {
+    let all = of_service(app, service, auth).await?;
+    let usable = all.iter().enumerate().filter(|(_, live)| live.is_usable());
+    let index =
+        usable.min_by_key(|(_, live)| (live.connection.user.is_some(), live.connection.id)).map(|it| it.0);
+    Ok(index.map(|index| Picked { all, index }))
+}
+
 /// The service of the connection with this name or id, whoever may reach it.
 ///
 /// # Errors

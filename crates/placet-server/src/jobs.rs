@@ -15,7 +15,7 @@ use crate::{
     problem::Problem,
     reconcile, recording,
     revocation::issuer,
-    streams,
+    streams, tools,
 };
 use placet_core::{
     id::ApprovalId,
@@ -39,6 +39,8 @@ use tokio::{
 const SEQUENCE: Duration = Duration::from_millis(250);
 /// How often counted denials are looked at.
 const DENIALS: Duration = Duration::from_secs(5);
+/// How often MCP servers are asked for their tools.
+const TOOLS: Duration = Duration::from_secs(60);
 /// How often is tidied up.
 const TIDY: Duration = Duration::from_secs(60);
 /// How often is looked for approvals that ended unused.
@@ -125,7 +127,8 @@ impl Jobs {
             tokio::spawn(tidying(Arc::clone(app), stopped.clone())),
             tokio::spawn(retention::run(Arc::clone(app), stopped.clone())),
             tokio::spawn(watching_streams(Arc::clone(app), stopped.clone())),
-            tokio::spawn(giving_back(Arc::clone(app), stopped)),
+            tokio::spawn(giving_back(Arc::clone(app), stopped.clone())),
+            tokio::spawn(watching_tools(Arc::clone(app), stopped)),
         ];
         Self { stop, running, app: Arc::clone(app) }
     }
@@ -192,6 +195,25 @@ async fn giving_back(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
     let mut turns = turns(ORPHANS);
     while turn(&mut turns, &mut stopped).await {
         health.note(&give_back(&app, app.clock.now()).await);
+    }
+}
+
+/// Asks MCP servers which tools they have: all of them at times, and those at once that say they have others.
+async fn watching_tools(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
+    let mut turns = turns(TOOLS);
+    loop {
+        let servers = tokio::select! {
+            biased;
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+            servers = app.gateway.other_tools() => Some(servers),
+            _ = turns.tick() => None,
+        };
+        // A server that is slow to answer does not hold up the end.
+        tokio::select! {
+            biased;
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+            () = tools::look_at(&app, servers.as_ref()) => {}
+        }
     }
 }
 

@@ -42,6 +42,7 @@ pub mod sender;
 mod serving;
 pub mod status_lists;
 pub mod streams;
+pub mod tools;
 pub mod vault;
 pub mod way;
 
@@ -168,6 +169,10 @@ pub fn routes() -> Routes {
             put(api::services::client::put)
                 .get(api::services::client::show)
                 .delete(api::services::client::remove),
+        )
+        .route(
+            "/v1/services/{name}/tools",
+            get(api::services::tools::show).post(api::services::tools::change),
         )
         .route("/v1/resource-servers", post(api::resource_servers::create).get(api::resource_servers::list))
         .route(

@@ -11,16 +11,18 @@ use crate::problem::Problem;
 use placet_core::{
     pattern::ActionName,
     policy::{Policy, PolicySet, Stage, Staged},
-    service::{Service, ServiceAction},
+    service::{Pins, Service, ServiceAction},
+    time::Timestamp,
 };
 use placet_gateway::Route;
 use placet_store::{
     Fault, Query, Store, Version,
     documents::{self, Applied, Kind},
+    listed_tools::{self, Listed},
     policy_stages,
 };
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fmt,
     sync::{
         Arc,
@@ -40,6 +42,22 @@ pub struct LiveService {
     pub stamp: u64,
     /// Where it may be dialled.
     pub route: Route,
+    /// What its MCP server says of its tools, and since when; `None` where it is none, or nobody has asked yet.
+    pub listed: Option<(Pins, Timestamp)>,
+    /// The tools that can't be called until somebody has looked at them.
+    pub quarantined: BTreeSet<ActionName>,
+}
+
+impl LiveService {
+    /// By what is stored of what its server says.
+    fn with_listed(mut self, stored: Option<Listed>) -> Self {
+        let of_this = stored.filter(|said| said.server == self.service.server());
+        // What can't be read is as if nothing had been said: nothing can be called.
+        self.listed =
+            of_this.and_then(|said| Some((Pins(serde_json::from_str(&said.tools).ok()?), said.seen)));
+        self.quarantined = self.service.quarantined(self.listed.as_ref().map(|(pins, _)| pins));
+        self
+    }
 }
 
 /// Policies and services in force.
@@ -102,7 +120,8 @@ impl Rules {
                 let mut services = Vec::new();
                 for applied in documents::current(q, Kind::Service)? {
                     let stamp = placet_store::versions::current(q, &Version::Service(applied.name.clone()))?;
-                    services.push((applied, stamp));
+                    let listed = listed_tools::of_service(q, &applied.name)?;
+                    services.push((applied, stamp, listed));
                 }
                 Ok::<_, Fault>((stamps, policies, staged, services))
             })
@@ -110,7 +129,7 @@ impl Rules {
             .map_err(|fault| fault.to_string())?;
         let (stamps, stored_policies, stored_stages, stored_services) = stored;
         let mut services = Vec::new();
-        for (applied, stamp) in stored_services {
+        for (applied, stamp, listed) in stored_services {
             let same = known.and_then(|known| known.services.get(&applied.name));
             if let Some(same) = same.filter(|live| live.version == applied.version && live.stamp == stamp) {
                 services.push(Arc::clone(same));
@@ -118,7 +137,7 @@ impl Rules {
             }
             let service = live_service(&applied.name, applied.version, applied.source.as_bytes())
                 .map_err(|problem| problem.detail().to_owned())?;
-            services.push(Arc::new(LiveService { stamp, ..service }));
+            services.push(Arc::new(LiveService { stamp, ..service }.with_listed(listed)));
         }
         let definitions: Vec<&Service> = services.iter().map(|live| &live.service).collect();
         let policies = compile(&stored_policies, known, &definitions)?;
@@ -221,11 +240,17 @@ fn compile(
 /// `document_invalid` with every diagnostic.
 pub fn live_service(name: &str, version: u64, source: &[u8]) -> Result<LiveService, Problem> {
     let (service, _) = Service::parse(source, Some(name)).map_err(|errors| Problem::document(&errors))?;
-    let route = Route::new(service.origin(), service.allow_private()).map_err(|error| {
+    let route = match service.command() {
+        Some(command) => Route::process(command),
+        None => Route::new(service.origin(), service.allow_private()),
+    };
+    let route = route.map_err(|error| {
         Problem::of(
             placet_core::refusal::Code::DocumentInvalid,
             format!("service `{name}`: base_url: {error}"),
         )
     })?;
-    Ok(LiveService { service, version, stamp: 0, route })
+    let route = route.speaking(service.kind());
+    let live = LiveService { service, version, stamp: 0, route, listed: None, quarantined: BTreeSet::new() };
+    Ok(live.with_listed(None))
 }

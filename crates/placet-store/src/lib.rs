@@ -38,6 +38,7 @@ pub mod keys;
 mod lease;
 mod leases;
 pub mod lineage;
+pub mod listed_tools;
 mod load;
 mod migrate;
 mod needs;
@@ -128,6 +129,7 @@ pub fn all_statements() -> Vec<(String, String)> {
         permits::STATEMENTS,
         probe::STATEMENTS,
         postgres::STATEMENTS,
+        listed_tools::STATEMENTS,
         purposes::STATEMENTS,
         pushed_requests::STATEMENTS,
         record::STATEMENTS,

@@ -48,6 +48,7 @@ pub(crate) const MIGRATIONS: &[(i64, &str)] = &[
     (30, include_str!("../migrations/0030_ending_issuers.sql")),
     (31, include_str!("../migrations/0031_purposes.sql")),
     (34, include_str!("../migrations/0034_renewed_connections.sql")),
+    (35, include_str!("../migrations/0035_listed_tools.sql")),
     (37, include_str!("../migrations/0037_connected_accounts.sql")),
     (42, include_str!("../migrations/0042_egress_authorities.sql")),
 ];

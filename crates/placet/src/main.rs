@@ -18,6 +18,7 @@ mod installation;
 mod judge_file;
 mod key_service_file;
 mod logs;
+mod mcp_commands;
 mod output;
 mod policy_files;
 mod private_key;

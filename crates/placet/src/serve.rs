@@ -17,7 +17,7 @@ use crate::{
     data::{self, DataDir},
     exit::{Exit, Failure},
     installation::Elsewhere,
-    judge_file, logs,
+    judge_file, logs, mcp_commands,
     output::line,
     running::{self, Outside, Pages, Running},
 };
@@ -107,6 +107,9 @@ pub(crate) struct Serve {
     /// A file (PEM) with authorities that upstreams may be certified by, besides the system's
     #[arg(long, value_name = "FILE")]
     upstream_ca: Option<PathBuf>,
+    /// A file (YAML) with the programs that services may name as their MCP server; nothing else is started
+    #[arg(long, value_name = "FILE")]
+    mcp_commands: Option<PathBuf>,
     /// Read clients' documents, keys and identity providers from this machine too, over http: for trying things out
     #[arg(long)]
     loopback_documents: bool,
@@ -167,8 +170,11 @@ impl Serve {
             extra_roots: extra_roots.clone(),
             ..FetchConfig::default()
         };
-        let outside =
-            Outside { gateway: GatewayConfig { extra_roots, ..GatewayConfig::default() }, documents };
+        let commands = self.mcp_commands.as_deref().map(mcp_commands::open).transpose()?.unwrap_or_default();
+        let outside = Outside {
+            gateway: GatewayConfig { extra_roots, commands, ..GatewayConfig::default() },
+            documents,
+        };
         let listener = bind(self.listen, "--listen").await?;
         let pages = self.pages_listen.unwrap_or_else(|| beside(self.listen));
         let pages = Pages { listener: bind(pages, "--pages-listen").await?, url: pages_url };

@@ -120,6 +120,8 @@ entry_types! {
     ServiceApplied = "service.applied",
     /// It was said what this server is at a service's authorization server, or that it is nothing there any more.
     ServiceClient = "service.client",
+    /// The MCP server of a service says something else of its tools than before.
+    ServiceTools = "service.tools",
     /// A connection to an upstream was added.
     ConnectionAdded = "connection.added",
     /// A connection was changed: parked, confirmed, or given another secret or other agents.

@@ -10,9 +10,9 @@ use serde_json::{Map, Value, json};
 
 /// The schema of a service.
 pub fn schema() -> Value {
-    let mut service = object(&["service", "auth"], service());
+    let mut service = object(&["service"], service());
     if let Some(service) = service.as_object_mut() {
-        let http = json!({"required": ["base_url", "actions"], "not": {"anyOf": [
+        let http = json!({"required": ["auth", "base_url", "actions"], "not": {"anyOf": [
             {"required": ["mcp"]}, {"required": ["tools"]}, {"required": ["pins"]},
         ]}});
         let mcp = json!({"required": ["mcp"], "not": {"anyOf": [
@@ -60,7 +60,8 @@ fn service() -> Value {
             json!({"orders.read": {"method": "GET", "path": "/orders/{id}", "resource": "order://all/{id}", "effect": "read"}}),
             json!({"type": "object", "maxProperties": MAX_ACTIONS, "additionalProperties": {"$ref": "#/$defs/action"}})),
         "mcp": key("The MCP server that it is: its actions are the tools that are pinned.", json!({"url": "https://mcp.example.com/mcp"}),
-            object(&["url"], json!({
+            object(&[], json!({
+                "command": key("The program that it is, as the operator lists it.", json!("files"), json!({"type": "string", "pattern": "^[a-z][a-z0-9-]*$"})),
                 "url": key("Its endpoint.", json!("https://mcp.example.com/mcp"), json!({"type": "string", "pattern": "^https?://"})),
             }))),
         "tools": key("What each tool of the MCP server does, by its name there.", json!({"read_file": {"effect": "read"}}),

@@ -17,7 +17,7 @@ use super::{
     schema::ParamsSchema,
 };
 use crate::{
-    call::{Method, UpstreamCall},
+    call::{Auth, Method, UpstreamCall},
     diagnostic::{Diagnostic, Position, quoted},
     json,
     pattern::ActionName,
@@ -31,7 +31,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) const KEYS: &[&str] =
     &["service", "description", "mcp", "auth", "allow_private", "headers", "tools", "pins"];
 /// Of `mcp`.
-pub(super) const SERVER_KEYS: &[&str] = &["url"];
+pub(super) const SERVER_KEYS: &[&str] = &["url", "command"];
 /// Of one tool in `tools`.
 pub(super) const TOOL_KEYS: &[&str] = &[
     "name",
@@ -48,6 +48,10 @@ pub(super) const TOOL_KEYS: &[&str] = &[
 const PINNED: &[&str] = &["title", "description", "inputSchema", "outputSchema", "annotations"];
 /// The longest definition of one tool that is taken, in bytes.
 pub const MAX_DEFINITION: usize = 64 * 1024;
+/// The extension that would have arguments repeated in headers.
+const IN_HEADER: &str = "x-mcp-header";
+/// The scheme of servers that are programs.
+const PROCESS: &str = "stdio://";
 /// Names of actions that are not tools' begin with these.
 const RESERVED: &[&str] = &["resources", "prompts"];
 /// Statuses after which nothing has happened: the server has refused the request itself.
@@ -258,6 +262,11 @@ impl Service {
         format!("{}{}", self.origin, self.base_path)
     }
 
+    /// The command whose process the server is, where it is one: a name that the operator lists.
+    pub fn command(&self) -> Option<&str> {
+        self.origin.strip_prefix(PROCESS)
+    }
+
     /// How the tools that the server has now stand to the pins.
     pub fn observe(&self, now: &Pins) -> Vec<Observed> {
         let pinned = self.pins();
@@ -285,6 +294,21 @@ impl Service {
         let differs = |tool: &Tool| now.is_none_or(|now| now.0.get(&tool.name) != Some(&tool.definition));
         let tools = self.actions.values().filter(|action| action.tool.as_ref().is_some_and(differs));
         tools.map(|action| action.name.clone()).collect()
+    }
+
+    /// Whom to ask which tools there are: a call without a message.
+    pub fn asked_for_tools(&self) -> UpstreamCall {
+        let mut fixed = Vec::new();
+        mapping::sent(&mut fixed, &self.headers, &Body::Rest(Media::Json));
+        UpstreamCall {
+            method: Method::Post,
+            origin: self.origin.clone(),
+            target: self.endpoint(),
+            headers: Vec::new(),
+            fixed,
+            body: None,
+            streamed: false,
+        }
     }
 
     /// The call of a tool: the message as it is sent, but for what belongs to the connection (its id, the session).
@@ -363,11 +387,17 @@ pub(super) fn read(map: &MapReading<'_>, server: &Reading<'_>) -> Option<Service
     let report = map.report();
     let name = map.required("service").and_then(|it| load::name(&it));
     let allow_private = load::flag(map, "allow_private");
-    let at = server.map().and_then(|server| {
-        server.finish(SERVER_KEYS);
-        load::base_url(&server.required("url")?, allow_private)
-    });
-    let auth = map.required("auth").and_then(|it| load::auth(&it));
+    let at = server.map().and_then(|server| place_of(&server, allow_private));
+    let is_process = server.node().get("command").is_some();
+    // A process has its secret in its environment, as the operator says there.
+    let auth = match map.optional("auth") {
+        Some(it) if is_process => {
+            it.error("a command is given its secret as the operator says who lists it: leave out `auth`");
+            None
+        }
+        None if is_process => Some(Auth::Bearer),
+        _ => map.required("auth").and_then(|it| load::auth(&it)),
+    };
     let headers = mapping::headers(map);
     if let (Some(auth), Some(at)) = (&auth, map.key_position("auth"))
         && mapping::carries(&headers, auth)
@@ -441,6 +471,22 @@ pub(super) fn read(map: &MapReading<'_>, server: &Reading<'_>) -> Option<Service
     })
 }
 
+/// Where the server is: an address, or a command that the operator lists.
+fn place_of(server: &MapReading<'_>, allow_private: bool) -> Option<(String, String)> {
+    server.finish(SERVER_KEYS);
+    let Some(command) = server.optional("command") else {
+        return load::base_url(&server.required("url")?, allow_private);
+    };
+    let name = load::name(&command)?;
+    if name.contains('_') || name.ends_with('-') || server.optional("url").is_some() {
+        command.error(
+            "a server is a `url` or a `command`, a name of `a-z`, `0-9` and `-` that the operator lists",
+        );
+        return None;
+    }
+    Some((format!("{PROCESS}{name}"), String::new()))
+}
+
 /// A tool that says of itself that it does more than is stated of it.
 fn hints(map: &MapReading<'_>, key: &Spanned<String>, action: &ServiceAction, definition: &Value) {
     let hint = |name: &str| definition.pointer("/annotations").and_then(|all| all.get(name)?.as_bool());
@@ -467,8 +513,10 @@ fn tool(map: &MapReading<'_>) -> Option<Settings> {
         None => Response::default(),
         Some(it) => Response::load(&it)?,
     };
-    if let (Some(_), Some(at)) = (&response.row_limit, map.key_position("response")) {
-        map.report().error(at, "`limit` is not for tools: what a server makes of it is not known");
+    if let (true, Some(at)) =
+        (response.row_limit.is_some() || response.trusted.is_some(), map.key_position("response"))
+    {
+        map.report().error(at, "`limit` and `trusted` are not for tools");
     }
     Some(Settings {
         name: text("name"),
@@ -508,6 +556,11 @@ fn offered(
     })?;
     let input = definition.get("inputSchema").filter(|schema| schema.is_object());
     let input = input.ok_or("it has no `inputSchema`")?.clone();
+    let repeated = |schema: &Value| schema.get(IN_HEADER).is_some();
+    let properties = input.get("properties").and_then(Value::as_object);
+    if properties.is_some_and(|properties| properties.values().any(repeated)) {
+        return Err("it wants arguments repeated in headers, which is not done here".to_owned());
+    }
     let schema = ParamsSchema::pinned(input).map_err(|error| {
         format!("its schema can't be taken: {} ({})", error.message, place(&error.pointer))
     })?;
@@ -564,7 +617,7 @@ fn offered(
         status: None,
         members: stated.response.members.clone(),
         row_limit: None,
-        trusted: stated.response.trusted.clone(),
+        trusted: None,
         resolve: Vec::new(),
         stream: false,
         mapping: Mapping { query: BTreeMap::new(), body: Body::Rest(Media::Json) },

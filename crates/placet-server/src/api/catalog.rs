@@ -161,8 +161,10 @@ pub(crate) async fn listed<'a>(
             continue;
         }
         let reached = Arc::new(reached);
-        for declared in service.actions().filter(|one| after.is_none_or(|after| one.name().as_str() > after))
-        {
+        let shown = |one: &&ServiceAction| {
+            after.is_none_or(|after| one.name().as_str() > after) && !live.quarantined.contains(one.name())
+        };
+        for declared in service.actions().filter(shown) {
             let range = declared.range();
             let (name, effect) = (declared.name(), declared.effect());
             let prospect = Prospect { chain, name, range: &range, effect, now };

@@ -4,6 +4,7 @@
 //! goes, or how, parks the connections that hold one (DESIGN §7).
 
 pub mod client;
+pub(crate) mod tools;
 
 use super::{approvals, document, query::QueryParams};
 use crate::{
@@ -23,7 +24,7 @@ use placet_core::{
     policy,
     record::{EntryType, Envelope},
     refusal::Code,
-    service::Service,
+    service::{Kind as Protocol, Pins, Service},
 };
 use placet_store::{
     connections,
@@ -47,23 +48,55 @@ pub(crate) async fn put(
     let parsed = Service::parse(text.as_bytes(), Some(&name));
     let (service, warnings) = parsed.map_err(|errors| Problem::document(&errors))?;
     in_force::expect_name(Kind::Service, service.name(), &name)?;
-    let known = document::versions(&app, Kind::Service, &name).await?;
+    let text = with_pins(&rules, &service, text)?;
+    let placed = place(&app, (&caller, source), &rules, &name, text).await?;
+    let body = json!({"service": name, "version": placed.version, "warnings": document::warnings(&warnings)});
+    Ok((if placed.is_new { StatusCode::CREATED } else { StatusCode::OK }, Json(body)).into_response())
+}
+
+/// A definition that states no pins keeps those in force, if it is still about the same MCP server.
+fn with_pins(rules: &Rules, service: &Service, text: String) -> Result<String, Problem> {
+    let before = rules.services.get(service.name()).map(|live| &live.service);
+    let kept = before.filter(|before| {
+        service.kind() == Protocol::Mcp
+            && before.kind() == Protocol::Mcp
+            && before.server() == service.server()
+    });
+    match kept {
+        Some(before) if service.pins() == Pins::default() => {
+            before.pins().written(&text, Some(service.name())).map_err(|errors| Problem::document(&errors))
+        }
+        _ => Ok(text),
+    }
+}
+
+/// A definition that is in force.
+struct Placed {
+    version: u64,
+    is_new: bool,
+}
+
+/// Puts a text in force, while the caller holds `rules_change`; the text that is in force already is left as it is.
+async fn place(
+    app: &Arc<App>,
+    (caller, source): (&Caller, Source),
+    rules: &Arc<Rules>,
+    name: &str,
+    text: String,
+) -> Result<Placed, Problem> {
+    let known = document::versions(app, Kind::Service, name).await?;
     let active = known.iter().find(|applied| applied.active);
-    let answer = |status: StatusCode, version: u64| {
-        let body = json!({"service": name, "version": version, "warnings": document::warnings(&warnings)});
-        (status, Json(body)).into_response()
-    };
     if let Some(same) = active.filter(|applied| applied.source == text) {
-        return Ok(answer(StatusCode::OK, same.version));
+        return Ok(Placed { version: same.version, is_new: false });
     }
     let version = known.last().map_or(0, |newest| newest.version) + 1;
-    let live = rules::live_service(&name, version, text.as_bytes())?;
-    check(&rules, &live)?;
-    let applied = apply(&app, &caller, source, &rules, live, text).await;
+    let live = rules::live_service(name, version, text.as_bytes())?;
+    check(rules, &live)?;
+    let applied = apply(app, caller, source, rules, live, text).await;
     app.connections.changed();
     app.reload_rules().await?;
     applied?;
-    Ok(answer(if active.is_some() { StatusCode::OK } else { StatusCode::CREATED }, version))
+    Ok(Placed { version, is_new: active.is_none() })
 }
 
 /// Checks a service beside the other services and the policies in force.
@@ -87,7 +120,8 @@ fn check(rules: &Rules, live: &LiveService) -> Result<(), Problem> {
 
 /// Whether a secret would go elsewhere, or in another way, than its owner knew.
 fn redirects(before: &Service, after: &Service) -> bool {
-    before.origin() != after.origin()
+    before.kind() != after.kind()
+        || before.origin() != after.origin()
         || before.base_path() != after.base_path()
         || before.auth() != after.auth()
 }

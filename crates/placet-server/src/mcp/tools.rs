@@ -100,7 +100,10 @@ impl Door<'_> {
         let waits = preferred_wait(self.headers).or((back.reply == Some(Reply::Yes)).then_some(WAIT));
         match wait::act(self.app, &self.caller.held, asked, waits).await {
             Ok(way::Answered::Executed { id, result, .. }) => {
-                Ok(Answered::Other(executed(&id.to_string(), &result)))
+                let rules = self.app.rules.load();
+                let is_tool = rules.declaring(&known).is_some_and(|(_, declared)| declared.tool().is_some());
+                let passed = if is_tool { passed_on(&id.to_string(), &result) } else { None };
+                Ok(Answered::Other(passed.unwrap_or_else(|| executed(&id.to_string(), &result))))
             }
             Ok(way::Answered::Held { id, approval }) => {
                 // Whoever was asked already is not asked again: it would be the same question.
@@ -229,6 +232,24 @@ fn told(content: Value, is_error: bool, meta: Map<String, Value>) -> Value {
         }
     }
     result
+}
+
+/// The result of a tool of an upstream, which is one here; `None` where it is an error of the protocol.
+fn passed_on(id: &str, result: &Value) -> Option<Value> {
+    // What is said in its name would be taken for its own.
+    let foreign = |key: &str| !key.starts_with("placet/") && !key.starts_with("io.modelcontextprotocol/");
+    let mut told =
+        result.get("body").filter(|body| body.get("content").is_some_and(Value::is_array))?.clone();
+    let members = told.as_object_mut()?;
+    let mut meta = match members.remove("_meta") {
+        Some(Value::Object(meta)) => meta,
+        _ => Map::new(),
+    };
+    meta.retain(|key, _| foreign(key));
+    meta.insert(META_ACTION.into(), id.into());
+    members.insert("_meta".into(), Value::Object(meta));
+    members.entry("isError").or_insert(false.into());
+    Some(told)
 }
 
 /// What upstream answered.

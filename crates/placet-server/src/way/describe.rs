@@ -98,6 +98,16 @@ async fn described(
     params: &Map<String, Value>,
     connection: Option<&str>,
 ) -> Result<Described, Problem> {
+    if live.quarantined.contains(declared.name()) {
+        return Err(Problem::of(
+            Code::ToolQuarantined,
+            format!(
+                "`{}` has to be looked at by an administrator: `placet service tools {}`",
+                declared.name(),
+                live.service.name()
+            ),
+        ));
+    }
     let described = declared.describe(params).map_err(|error| invalid(error.to_string()))?;
     let call = live.service.render(declared, params).map_err(|error| invalid(error.to_string()))?;
     let service = live.service.name();

@@ -115,8 +115,28 @@ impl Shaping {
         let request =
             Request { chain: &self.bearer.chain, action: &self.action, now: self.at, context: None };
         let declared = self.live.service.action(&self.action.name);
-        judge::shape(&self.bearer.policies, &request, &self.judgement, declared, body)
+        let shape = |body| judge::shape(&self.bearer.policies, &request, &self.judgement, declared, body);
+        if declared.is_some_and(|declared| declared.tool().is_some()) {
+            of_tool(body, shape)
+        } else {
+            shape(body)
+        }
     }
+}
+
+/// The result of a tool, of which only the structure can be shaped: what it says in words besides is left out, and of an
+/// error nothing passes but that it is one.
+fn of_tool(
+    mut result: Value,
+    shape: impl FnOnce(Value) -> Result<Value, Withheld>,
+) -> Result<Value, Withheld> {
+    if result.get("isError") == Some(&Value::Bool(true)) {
+        return Ok(json!({"isError": true, "content": []}));
+    }
+    let content = result.get_mut("structuredContent").map(Value::take).ok_or(Withheld::NotJson)?;
+    let shaped = shape(content)?;
+    let text = shaped.to_string();
+    Ok(json!({"structuredContent": shaped, "content": [{"type": "text", "text": text}], "isError": false}))
 }
 
 /// Does the work off the threads that serve requests, when it is the party's turn. What stops with a bug is withheld.

@@ -3,6 +3,7 @@
 mod client;
 mod import;
 mod shipped;
+mod tools;
 
 use super::policy::{apply, report, show_source};
 use crate::{
@@ -80,6 +81,35 @@ pub(crate) enum Command {
     /// Print the JSON Schema of services, with which editors complete and check them
     #[command(after_help = "Example:\n  placet service schema > service.schema.json")]
     Schema,
+    /// Ask an MCP server which tools it has, and show how they stand to what was accepted
+    #[command(after_help = "Example:\n  placet service tools files")]
+    Tools {
+        /// The service
+        name: String,
+    },
+    /// Accept what an MCP server says of its tools now: they become actions of the service
+    #[command(
+        after_help = "Examples:\n  placet service accept files read_file list_directory\n  placet service accept files read_file@DIGEST\n  placet service accept files --all\n\nLook at them first: placet --json service tools files. With a digest nothing else than what it names is accepted."
+    )]
+    Accept {
+        /// The service
+        name: String,
+        /// The tools, by their names at the server
+        #[arg(value_name = "TOOL[@DIGEST]")]
+        tools: Vec<String>,
+        /// All that are new or changed and can be accepted
+        #[arg(long, conflicts_with = "tools")]
+        all: bool,
+    },
+    /// Take tools of an MCP server out of a service again
+    #[command(after_help = "Example:\n  placet service withdraw files write_file")]
+    Withdraw {
+        /// The service
+        name: String,
+        /// The tools, by their names at the server
+        #[arg(required = true, value_name = "TOOL")]
+        tools: Vec<String>,
+    },
     /// List services
     #[command(after_help = "Example:\n  placet service list")]
     List,
@@ -132,6 +162,9 @@ impl Command {
             Self::Add { names, base_url, own, registered } => {
                 return add(context, &names, base_url.as_deref(), own.as_deref(), &registered).await;
             }
+            Self::Tools { name } => tools::look(context, &name).await?,
+            Self::Accept { name, tools, all } => tools::accept(context, &name, &tools, all).await?,
+            Self::Withdraw { name, tools } => tools::withdraw(context, &name, &tools).await?,
             Self::List => {
                 let answer = context.client()?.read("/v1/services").await?;
                 context.out.list(

@@ -104,6 +104,8 @@ mod lineage_model;
 #[cfg(test)]
 mod mcp;
 #[cfg(test)]
+mod mcp_upstream;
+#[cfg(test)]
 mod metadata;
 #[cfg(test)]
 mod metrics;

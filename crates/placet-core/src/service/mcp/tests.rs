@@ -168,6 +168,10 @@ fn what_cant_be_an_action_is_told_and_not_offered() {
             json!({"name": "a", "description": "x".repeat(MAX_DEFINITION), "inputSchema": {"type": "object"}}),
             "longer than",
         ),
+        (
+            json!({"name": "a", "inputSchema": {"type": "object", "properties": {"x": {"type": "string", "x-mcp-header": "X"}}}}),
+            "repeated in headers",
+        ),
         (json!({"name": "resources.read", "inputSchema": {"type": "object"}}), "no tool does"),
     ] {
         let pins = Pins::of_listing(&[definition.clone()]).unwrap();
@@ -190,7 +194,7 @@ fn a_definition_is_of_one_kind() {
         ("service: a\nmcp: {}\nauth: {type: bearer}\n", "`url` is missing"),
         ("service: a\nmcp: {url: 'ftp://x'}\nauth: {type: bearer}\n", "`url` is refused"),
         ("service: a\nmcp: {url: 'https://x'}\nauth: {type: bearer}\nactions: {}\n", "unknown key"),
-        ("service: a\nmcp: {url: 'https://x', command: [sh]}\nauth: {type: bearer}\n", "unknown key"),
+        ("service: a\nmcp: {command: [sh, -c, id]}\n", "must be a string"),
         ("service: a\nbase_url: https://x\nauth: {type: bearer}\nactions: {}\npins: {}\n", "unknown key"),
         (
             "service: a\nmcp: {url: 'https://x'}\nauth: {type: bearer}\ntools: {t: {method: GET}}\n",

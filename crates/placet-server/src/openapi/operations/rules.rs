@@ -20,6 +20,13 @@ const SOURCE: &[(u16, Gives)] = &[(
     ),
 )];
 
+const TOOLS: &[(u16, Gives)] = &[(
+    200,
+    Gives::Json(
+        "service!: text, version!: int, server!: text, seen!: time?, tools!: [{tool!: text, action!: text?, standing!: 'pinned'|'changed'|'new'|'gone', digest!: text, problem!: text?, definition!: object, accepted: object}]",
+    ),
+)];
+
 /// Policies and services, in the order of the router.
 pub(super) const OPERATIONS: &[Operation] = &[
     op(
@@ -113,4 +120,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     op("GET /v1/services", "List services", Bearer, &[(200, Gives::Json("services!: [object]"))]),
     op("PUT /v1/services/{name}", "Apply a service", Bearer, APPLIED).takes(Document),
     op("GET /v1/services/{name}", "Show a service", Bearer, SOURCE).query(&["version"]),
+    op("GET /v1/services/{name}/tools", "The tools of an MCP server, as it was last seen to say them, and how they stand to what was accepted", Bearer, TOOLS),
+    op("POST /v1/services/{name}/tools", "Ask an MCP server for its tools; or accept definitions of tools by their digests, and withdraw others", Bearer, TOOLS)
+        .takes(Json("accept: object, withdraw: [text]")),
 ];
