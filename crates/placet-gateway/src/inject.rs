@@ -192,7 +192,7 @@ impl Credential {
     pub(crate) fn in_environment(&self) -> Option<&str> {
         match &self.0.carrier {
             Carrier::Header(_, value) => std::str::from_utf8(value.as_bytes()).ok()?.strip_prefix("Bearer "),
-            Carrier::Query(_) => None,
+            Carrier::Query(_) | Carrier::Scheme(..) | Carrier::Aws { .. } | Carrier::Nothing => None,
         }
     }
 

@@ -38,9 +38,9 @@ mod clients_registration;
 mod clients_unused;
 #[cfg(test)]
 mod commands;
+mod confined;
 #[cfg(test)]
 mod connect;
-mod confined;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
