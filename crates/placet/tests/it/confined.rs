@@ -42,15 +42,34 @@ fn shell(home: &Path, user: Option<u32>, script: &str) -> Command {
 }
 
 /// Whether the same user can read this of a process.
-fn reads(home: &Path, user: Option<u32>, process: &Child, what: &str) -> bool {
+fn reads(home: &Path, user: Option<u32>, process: &Process, what: &str) -> bool {
     let script = format!("exec head -c 1 /proc/{}/{what}", process.id());
     shell(home, user, &script).status().unwrap().success()
 }
 
-fn ended(mut child: Child, signal: &str) -> ExitStatus {
-    let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
-    assert!(sent.success());
-    child.wait().unwrap()
+/// A process that ends with its test.
+struct Process(Child);
+
+impl Process {
+    fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Sends it the signal until it has ended: for SIGSEGV a Rust program has a handler, which takes itself away and returns
+    /// to what had failed.
+    fn ended_by(&mut self, signal: &str) -> ExitStatus {
+        until("the end", || {
+            _ = Command::new("kill").args([signal, &self.id().to_string()]).status().unwrap();
+            self.0.try_wait().unwrap()
+        })
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        _ = self.0.kill();
+        _ = self.0.wait();
+    }
 }
 
 #[test]
@@ -61,9 +80,9 @@ fn a_server_leaves_no_core_file_and_is_not_looked_into() {
         // What the one before it announced.
         let _ = fs::remove_file(data.join("address"));
         let script = "exec ./placet serve --listen 127.0.0.1:0 --log error --data data";
-        let server = shell(home, user, script).spawn().unwrap();
+        let mut server = Process(shell(home, user, script).spawn().unwrap());
         until("the server", || data.join("address").is_file().then_some(()));
-        let other = shell(home, user, "exec sleep 600").spawn().unwrap();
+        let mut other = Process(shell(home, user, "exec sleep 600").spawn().unwrap());
         until("the other process", || {
             let name = fs::read_to_string(format!("/proc/{}/comm", other.id())).unwrap_or_default();
             (name.trim() == "sleep").then_some(())
@@ -73,7 +92,7 @@ fn a_server_leaves_no_core_file_and_is_not_looked_into() {
             assert!(!reads(home, user, &server, what), "{what} of the server");
         }
         // Memory, too: reading at 0 fails for everybody, so it is whether it can be opened at all.
-        let opens = |process: &Child| {
+        let opens = |process: &Process| {
             let script = format!("exec 3< /proc/{}/mem", process.id());
             shell(home, user, &script).status().unwrap().success()
         };
@@ -82,14 +101,14 @@ fn a_server_leaves_no_core_file_and_is_not_looked_into() {
         let cores = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
         assert_eq!(cores.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{cores}");
 
-        let server = ended(server, signal);
+        let server = server.ended_by(signal);
         assert_eq!(server.signal(), Some(number));
         assert!(!server.core_dumped());
         let left: Vec<_> = fs::read_dir(home).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         let cores = left.iter().filter(|name| name.to_string_lossy().contains("core")).count();
         assert_eq!(cores, 0, "{left:?}");
         // What would have been without it, as far as this machine makes core files at all.
-        let other = ended(other, signal);
+        let other = other.ended_by(signal);
         assert_eq!(other.signal(), Some(number));
         eprintln!("another process left a core file: {}", other.core_dumped());
         for entry in fs::read_dir(home).unwrap().flatten() {
