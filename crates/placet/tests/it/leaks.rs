@@ -350,7 +350,7 @@ fn no_secret_stands_anywhere_but_where_it_belongs() {
     let belongs = [("admin.token", "the administrator token"), ("vault.key", "the vault key")];
     let log = story.server.log();
     for (name, word) in [
-        ("the log of Placet", "placet"),
+        ("the log of Placet", "\"target\":\"placet"),
         ("the log of what it uses", "\"target\":\"axum"),
         ("every line", "\"TRACE\""),
     ] {
