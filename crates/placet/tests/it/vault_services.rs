@@ -101,7 +101,7 @@ fn a_vault_key_goes_to_a_transit_interface_and_back_while_requests_go_on() {
     write(&story, &agent, "alone").expect(200);
     let refused = rotate(&story).refused(409, "conflict");
     assert!(refused.text("/detail").contains("can't be reached"), "{:#}", refused.body);
-    assert_eq!(lines(&story), [line.clone()]);
+    assert_eq!(lines(&story), std::slice::from_ref(&line));
     assert_eq!(state(&story, &new), "active");
     story.server.kill();
     let output = refused_start(&story.server, &flag);
