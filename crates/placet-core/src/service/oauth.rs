@@ -57,7 +57,7 @@ pub struct OAuth {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
     /// Whether its answers always say whose they are (RFC 9207 §3).
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub iss_in_response: bool,
     /// What else it wants to be told where people are asked.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -68,11 +68,6 @@ pub struct OAuth {
     /// Of which kind the token is that a connection has got and that is exchanged (RFC 8693 §3).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject_token_type: Option<String>,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
-const fn is_false(value: &bool) -> bool {
-    !*value
 }
 
 const fn in_header() -> ClientAuth {
@@ -185,7 +180,6 @@ struct Form<'a> {
     expires: Option<Timestamp>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
 const fn is_given(origin: &Origin) -> bool {
     matches!(origin, Origin::Given)
 }

@@ -171,7 +171,6 @@ fn params(map: &MapReading<'_>, asks_people: bool) -> Option<BTreeMap<String, St
 }
 
 /// A word that may be left out: none where it is; nothing where it is wrong.
-#[expect(clippy::option_option, reason = "the outer one is whether it could be read, as everywhere here")]
 fn word(map: &MapReading<'_>, key: &str) -> Option<Option<String>> {
     let Some(it) = map.optional(key) else { return Some(None) };
     let text = it.string()?;
