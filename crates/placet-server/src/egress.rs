@@ -12,6 +12,7 @@
 pub mod authority;
 mod credential;
 mod inside;
+mod share;
 mod tunnel;
 
 use crate::{app::App, caller::Source, operations::failures, problem::Problem, proxy};
@@ -27,6 +28,7 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use placet_core::refusal::Code;
 use placet_gateway::Route;
+use share::Shares;
 use std::{convert::Infallible, future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -60,12 +62,13 @@ pub struct Egress {
     pub settings: Option<Settings>,
     /// Who certifies hosts here.
     pub authorities: Authorities,
+    shares: Shares,
 }
 
 impl Egress {
     /// A door with these settings, if it is open at all.
     pub fn new(settings: Option<Settings>) -> Self {
-        Self { settings, authorities: Authorities::default() }
+        Self { settings, authorities: Authorities::default(), shares: Shares::default() }
     }
 
     /// Whether connections to this host are passed on.

@@ -17,11 +17,14 @@ use placet_store::egress_authorities::StoredAuthority;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// `GET /v1/egress`: for anybody, as it is what programs are set up with before they have a credential.
+/// `GET /v1/egress`: for anybody, as it is what programs are set up with before they have a credential. Without a URL the
+/// door is closed.
 pub(crate) async fn show(State(app): State<Arc<App>>, query: QueryParams) -> Answer<Json<Value>> {
     query.only(&[])?;
-    let url = url(&app)?.to_owned();
-    Ok(Json(told(&url, &app.egress.authorities.both(&app).await?)))
+    Ok(Json(match &app.egress.settings {
+        Some(settings) => told(Some(&settings.url), &app.egress.authorities.both(&app).await?),
+        None => told(None, &[]),
+    }))
 }
 
 /// `POST /v1/egress/authority/rotate`
@@ -31,20 +34,16 @@ pub(crate) async fn rotate(
     source: Source,
 ) -> Answer<Json<Value>> {
     caller.must_configure()?;
-    let url = url(&app)?.to_owned();
-    let by = By { by: caller.by(), source: recording::source(source.0) };
-    Ok(Json(told(&url, &app.egress.authorities.rotate(&app, &by).await?)))
-}
-
-fn url(app: &App) -> Answer<&str> {
     let closed = || {
         let detail = "the egress door is not open here: start the server with `--egress-listen`";
         Problem::of(Code::NotSupported, detail)
     };
-    app.egress.settings.as_ref().map(|settings| settings.url.as_str()).ok_or_else(closed)
+    let settings = app.egress.settings.as_ref().ok_or_else(closed)?;
+    let by = By { by: caller.by(), source: recording::source(source.0) };
+    Ok(Json(told(Some(&settings.url), &app.egress.authorities.rotate(&app, &by).await?)))
 }
 
-fn told(url: &str, both: &[StoredAuthority]) -> Value {
+fn told(url: Option<&str>, both: &[StoredAuthority]) -> Value {
     let authorities: Vec<_> = both
         .iter()
         .map(|one| {

@@ -154,7 +154,7 @@ impl Authorities {
                     return Err(Problem::of(Code::Conflict, detail));
                 }
                 stored::insert(tx, &new)?;
-                entries.iter().try_for_each(|entry| tx.record(entry.clone()).map(|_| ()))?;
+                entries.iter().try_for_each(|entry| tx.record(entry.clone()))?;
                 Ok(())
             })
             .await?;

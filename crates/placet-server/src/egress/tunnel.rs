@@ -9,6 +9,7 @@ use super::{
     Connection,
     credential::{self, Credential},
     http, inside, meant,
+    share::EACH,
 };
 use crate::{app::App, problem::Problem, recording};
 use axum::{body::Body, extract::Request, http::Method, response::Response};
@@ -20,7 +21,6 @@ use placet_core::{
     time::Timestamp,
 };
 use placet_gateway::{Route, Tunnel};
-use placet_store::Fault;
 use rustls::{ServerConfig, server::Acceptor};
 use serde_json::json;
 use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
@@ -46,6 +46,10 @@ pub(super) async fn open(
     let credential = credential::of(app, request.headers()).await?;
     let source = connection.source();
     let agreed = meant(app, &credential, &connection, "https", &authority, &Method::CONNECT).await?;
+    let share = app.egress.shares.take(credential.bearer.chain.agent().id).ok_or_else(|| {
+        let detail = format!("an agent may have {EACH} tunnels open at once");
+        Problem::of(Code::TooManyRequests, detail)
+    })?;
     // A host of a service is never passed on: what is asked there is an action.
     if !inside::is_a_services(app, &agreed) && app.egress.passes(&agreed) {
         let tunnel = dial(app, &credential, &connection, &agreed).await?;
@@ -55,6 +59,7 @@ pub(super) async fn open(
             if let Ok(agent) = upgrading.await {
                 pass_on(&app, connection, &credential, tunnel, agent).await;
             }
+            drop(share);
         });
         return Ok(Response::new(Body::empty()));
     }
@@ -69,6 +74,7 @@ pub(super) async fn open(
         if let Ok(agent) = upgrading.await {
             end_here(app, connection, credential, agreed, agent, identity).await;
         }
+        drop(share);
     });
     Ok(Response::new(Body::empty()))
 }
@@ -104,7 +110,7 @@ async fn dial(
         )
     };
     let entry = app.prepare(envelope, Some(&json!({"host": agreed.host()})))?;
-    app.store.write(move |tx| Ok::<_, Fault>(tx.record(entry.clone()).map(|_| ())?)).await?;
+    app.store.write(move |tx| tx.record(entry.clone())).await?;
     let dialled = app.gateway.tunnel(agreed).await;
     dialled.map_err(|failure| {
         let code = if failure.timed_out() { Code::UpstreamTimeout } else { Code::UpstreamUnreachable };

@@ -119,7 +119,7 @@ const KEYS: &[(u16, Gives)] = &[(
 const EGRESS: &[(u16, Gives)] = &[(
     200,
     Gives::Json(
-        "url!: text, authorities!: [{id!: text, state!: text, created!: time, expires!: time, certificate!: text}]",
+        "url!: text?, authorities!: [{id!: text, state!: text, created!: time, expires!: time, certificate!: text}]",
     ),
 )];
 const ENDED: &[(u16, Gives)] = &[(

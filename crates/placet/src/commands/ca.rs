@@ -50,7 +50,11 @@ impl Door {
     /// A sentence, where it can't be asked or has none.
     pub(super) async fn of(server: &Client) -> Result<Self, Failure> {
         let answer = server.send(Method::GET, "/v1/egress", &[], Body::Empty).await?.success()?;
-        let url = answer.get("url").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let closed = || {
+            let why = "the egress door is not open there: it is with `placet serve --egress-listen ADDRESS`";
+            Failure::Refused(why.to_owned())
+        };
+        let url = answer.get("url").and_then(Value::as_str).ok_or_else(closed)?.to_owned();
         Ok(Self { url, certificates: certificates(&answer) })
     }
 }

@@ -36,6 +36,12 @@ impl Egress {
                 .map_err(|_| Failure::unreadable(format!("--egress-pass: `{host}` is no host to pass on to")))
         });
         let pass = pass.collect::<Result<_, _>>()?;
+        if !address.ip().is_loopback() {
+            tracing::warn!(
+                %address,
+                "the egress door is listened for beyond this machine, and agents' tokens come to it without TLS: only within a network that is trusted"
+            );
+        }
         let url = self.egress_url.as_deref().map(checked).transpose()?;
         Ok(Some(running::Egress { listener: bind(address, "--egress-listen").await?, url, pass }))
     }

@@ -19,6 +19,7 @@ const OPEN: &[&str] = &[
     "GET /oauth/status",
     "GET /openapi.json",
     "GET /readyz",
+    "GET /v1/egress",
 ];
 
 /// What takes its proof from the body, or is there for some paths only: refused without, with a status of its own.

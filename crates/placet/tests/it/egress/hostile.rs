@@ -105,7 +105,7 @@ fn what_is_for_no_proxy_is_refused_at_its_port() {
     let credential = credential("x", &token);
     for (line, headers, status) in [
         (format!("GET {path}"), format!("host: {host}\r\n"), 400),
-        ("GET /".to_owned(), format!("host: {}\r\n", world.door), 400),
+        ("GET /".to_owned(), format!("host: {}\r\n", world.door()), 400),
         ("OPTIONS *".to_owned(), format!("host: {host}\r\n"), 400),
         (format!("GET https://{}/safe/1/1", world.safe), format!("host: {}\r\n", world.safe), 400),
         (format!("GET ftp://{host}{path}"), format!("host: {host}\r\n"), 400),

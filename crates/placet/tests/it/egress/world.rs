@@ -97,8 +97,6 @@ pub(super) struct World {
     pub(super) story: Story,
     /// Has certified the upstreams.
     pub(super) upstreams: Authority,
-    /// The door's host and port.
-    pub(super) door: String,
     /// The service's host and port.
     pub(super) safe: String,
     /// The host and port that are passed on.
@@ -134,17 +132,21 @@ impl World {
             &safe,
         ]);
         server.restart();
-        let door = fs::read_to_string(server.data().join("egress-address")).unwrap();
-        let door = door.trim().strip_prefix("http://").unwrap().to_owned();
         let story = Story::on(server);
         target.set(story.shop.base().strip_prefix("http://").unwrap().parse().unwrap()).unwrap();
         story.service("safe", &SERVICE.replace("SAFE", &safe)).expect(201);
         story.connection("safe-main", "safe", &serde_json::json!({})).expect(201);
-        Self { story, upstreams, door, safe, pass }
+        Self { story, upstreams, safe, pass }
+    }
+
+    /// The door's host and port; others after each start.
+    pub(super) fn door(&self) -> String {
+        let door = fs::read_to_string(self.story.server.data().join("egress-address")).unwrap();
+        door.trim().strip_prefix("http://").unwrap().to_owned()
     }
 
     fn dial(&self) -> TcpStream {
-        let stream = TcpStream::connect(&self.door).unwrap();
+        let stream = TcpStream::connect(self.door()).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream
     }
