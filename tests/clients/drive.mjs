@@ -14,6 +14,7 @@ import * as connect from "./flows/connect.mjs";
 import * as conformance from "./flows/conformance.mjs";
 import * as conforming from "./flows/mcp_conformance.mjs";
 import * as door from "./flows/mcp_door.mjs";
+import * as egress from "./flows/egress.mjs";
 import * as inspector from "./flows/mcp_inspector.mjs";
 import * as servers from "./flows/mcp_servers.mjs";
 import * as mcp from "./flows/mcp_typescript.mjs";
@@ -100,7 +101,7 @@ async function staged(directory, closing) {
     const shelf = await upstream();
     closing.push(() => shelf.close());
     const placet = await Placet.start(program, ["--loopback-documents", "--upstream-ca", documents.authority,
-        "--mtls-listen", "127.0.0.1:0", "--mtls-certificate", documents.certificate, "--mtls-key", documents.key]);
+        "--egress-listen", "127.0.0.1:0", "--mtls-listen", "127.0.0.1:0", "--mtls-certificate", documents.certificate, "--mtls-key", documents.key]);
     closing.push(() => placet.stop());
     await placet.admin("POST", "/v1/users", { name: "robin", password: PASSWORD, roles: [] });
     await placet.admin("POST", "/v1/users", { name: "quinn", password: APPROVER, roles: ["approver"] });
@@ -216,7 +217,8 @@ for (const event of ["SIGINT", "SIGTERM", "SIGHUP", "uncaughtException", "unhand
 }
 try {
     const stage = await staged(directory, closing);
-    const all = [conformance, oauth4webapi, openidClient, mutualTls, mcp, door, conforming, servers, inspector, browser, signIn, connect];
+    const all = [conformance, oauth4webapi, openidClient, mutualTls, mcp, door, conforming, servers, inspector, egress, browser, signIn,
+        connect];
     await each(all.flatMap(({ flows }) => flows), stage);
     await eachOfPython(stage, closing);
     if (failed > 0 && stage.placet.log !== "") console.log(`the server's log:\n${stage.placet.log}`);
