@@ -3,35 +3,28 @@
 //! Over TLS the version is what the handshake agreed on; on a plain listener a client that knows that it may just begins
 //! to speak HTTP/2 (RFC 9113 §3.3), which its first bytes show. An `Upgrade` to it is not taken.
 //!
+//! A connection of HTTP/1.1 that has been silent for a moment gives back what it was served with (buffers, above all) and is
+//! a socket again, until something comes: agents keep many that they seldom use.
+//!
 //! Invariant: whoever asks nothing for as long as the listener allows is cut off, whatever the version, and keeps nothing
 //! in memory that somebody else needs; what one connection may have under way, and send ahead, is bounded.
 
+mod activity;
+
+use activity::{Activity, Busy, UnderWay, Watched};
 use axum::{
     Router,
-    body::{Body, Bytes},
+    body::Body,
     extract::{ConnectInfo, Request},
     response::Response,
 };
-use http_body::Frame;
 use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
     service::service_fn,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use std::{
-    convert::Infallible,
-    future::Future,
-    io,
-    net::SocketAddr,
-    pin::{Pin, pin},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{convert::Infallible, future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -43,6 +36,8 @@ use tower_service::Service as _;
 /// How long an agent may keep a connection to the doors' listener without asking anything, and how long the head of a
 /// request may take to come: longer than the pools of usual clients keep one, so that they close first.
 const IDLE: Duration = Duration::from_secs(120);
+/// How long a connection is silent before what serves it is put away.
+const REST: Duration = Duration::from_secs(4);
 /// How long to wait where the system has no room for another connection.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How many requests one HTTP/2 connection has under way at once.
@@ -168,8 +163,93 @@ async fn plain(stream: TcpStream, address: SocketAddr, router: Router, mut endin
         // A router is always ready.
         router.clone().call(request)
     };
-    // On the heap, so that a connection that has said nothing yet is small.
-    Box::pin(serve(stream, version, IDLE, answering, ending)).await;
+    // On the heap, so that a connection on which nothing is asked is small.
+    if version == Version::Http2 {
+        Box::pin(serve(stream, version, IDLE, answering, ending)).await;
+        return;
+    }
+    let mut stream = stream;
+    loop {
+        match Box::pin(while_it_asks(stream, (IDLE, REST), answering.clone(), &mut ending)).await {
+            Some(silent) => stream = silent,
+            None => return,
+        }
+        let mut first = [0];
+        let comes = tokio::select! {
+            biased;
+            () = ending.told() => return,
+            comes = timeout(IDLE, stream.peek(&mut first)) => comes,
+        };
+        if !matches!(comes, Ok(Ok(1..))) {
+            return;
+        }
+    }
+}
+
+/// Serves a connection of HTTP/1.1 until it has been silent for as long as the second of these times, and gives it back then;
+/// `None` where it has ended.
+async fn while_it_asks<A, F>(
+    stream: TcpStream,
+    (idle, rest): (Duration, Duration),
+    answering: A,
+    ending: &mut Ending,
+) -> Option<TcpStream>
+where
+    A: Fn(Request) -> F + Send + 'static,
+    F: Future<Output = Result<Response, Infallible>> + Send + 'static,
+{
+    let activity = Arc::new(Activity::default());
+    let watched = Watched::new(stream, &activity);
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(idle);
+    let mut serving = http.serve_connection(TokioIo::new(watched), noting(&activity, answering));
+    let served = loop {
+        let until = activity.since() + rest;
+        tokio::select! {
+            served = &mut serving => break served,
+            () = ending.told() => {
+                std::pin::Pin::new(&mut serving).graceful_shutdown();
+                break serving.await;
+            }
+            () = sleep_until(until) => if activity.is_silent(rest) {
+                let parts = serving.into_parts();
+                // What began to come behind a request, and stopped, is waited for no longer.
+                return parts.read_buf.is_empty().then_some(parts.io.into_inner().into_stream());
+            }
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(%error, "a connection broke off");
+    }
+    None
+}
+
+/// Answers requests, and notes for how long each is under way: until its body is no longer needed and its answer has been
+/// taken.
+fn noting<A, F>(
+    activity: &Arc<Activity>,
+    answering: A,
+) -> impl hyper::service::Service<
+    Request<Incoming>,
+    Response = hyper::Response<UnderWay<Body>>,
+    Error = Infallible,
+    Future = impl Future<Output = Result<hyper::Response<UnderWay<Body>>, Infallible>> + Send + use<A, F>,
+> + use<A, F>
+where
+    A: Fn(Request) -> F + Send + 'static,
+    F: Future<Output = Result<Response, Infallible>> + Send + 'static,
+{
+    let activity = Arc::clone(activity);
+    service_fn(move |request: Request<Incoming>| {
+        activity.asked();
+        let (read, answered) = (Busy::new(&activity), Busy::new(&activity));
+        let request = request.map(|body| Body::new(UnderWay::new(body, read)));
+        let answering = answering(request);
+        async move {
+            let response = answering.await?;
+            Ok::<_, Infallible>(response.map(|body| UnderWay::new(body, answered)))
+        }
+    })
 }
 
 /// Serves one connection until its other end closes it, asks nothing for `idle`, or `ending` says so.
@@ -213,15 +293,6 @@ where
     F: Future<Output = Result<Response, Infallible>> + Send + 'static,
 {
     let activity = Arc::new(Activity::default());
-    let asked = Arc::clone(&activity);
-    let service = service_fn(move |request: Request<Incoming>| {
-        let busy = Busy::new(&asked);
-        let answering = answering(request.map(Body::new));
-        async move {
-            let response = answering.await?;
-            Ok::<_, Infallible>(response.map(|body| Answering { body, _busy: busy }))
-        }
-    });
     let mut http = http2::Builder::new(TokioExecutor::new());
     http.timer(TokioTimer::new())
         .keep_alive_interval(PING)
@@ -230,7 +301,7 @@ where
         .max_header_list_size(HEADERS)
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOWS);
-    let mut serving = pin!(http.serve_connection(TokioIo::new(io), service));
+    let mut serving = pin!(http.serve_connection(TokioIo::new(io), noting(&activity, answering)));
     loop {
         let until = activity.since() + idle;
         tokio::select! {
@@ -248,80 +319,6 @@ where
             served = serving.as_mut() => return served,
             () = sleep_until(until) => if activity.is_over(FAREWELL) { return Ok(()) },
         }
-    }
-}
-
-/// Whether anything is under way on a connection, and since when not.
-#[derive(Debug)]
-struct Activity {
-    under_way: AtomicUsize,
-    since: Mutex<Instant>,
-}
-
-impl Default for Activity {
-    fn default() -> Self {
-        Self { under_way: AtomicUsize::new(0), since: Mutex::new(Instant::now()) }
-    }
-}
-
-impl Activity {
-    /// When something began or ended last; now, while something is under way.
-    fn since(&self) -> Instant {
-        if self.under_way.load(Ordering::Acquire) > 0 {
-            return Instant::now();
-        }
-        *self.since.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn is_over(&self, idle: Duration) -> bool {
-        self.since().elapsed() >= idle
-    }
-
-    fn note(&self) {
-        *self.since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-    }
-}
-
-/// A request that is under way until this is dropped.
-struct Busy(Arc<Activity>);
-
-impl Busy {
-    fn new(activity: &Arc<Activity>) -> Self {
-        activity.under_way.fetch_add(1, Ordering::AcqRel);
-        Self(Arc::clone(activity))
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.note();
-        self.0.under_way.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-/// The body of an answer, which is under way until it has gone out.
-struct Answering {
-    body: Body,
-    _busy: Busy,
-}
-
-impl http_body::Body for Answering {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.get_mut().body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        self.body.size_hint()
     }
 }
 
@@ -394,5 +391,91 @@ mod tests {
             }
             assert_eq!(Version::shown(&ours).await.unwrap(), version);
         }
+    }
+
+    /// A connection, and the same served by `while_it_asks`, with a moment's rest.
+    async fn resting(
+        answer: impl Fn(Request) -> Response + Send + Sync + 'static,
+    ) -> (TcpStream, tokio::task::JoinHandle<Option<TcpStream>>, Open) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let theirs = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (ours, _) = listener.accept().await.unwrap();
+        let open = Open::new();
+        let mut ending = open.one();
+        let serving = tokio::spawn(async move {
+            let answering = move |request| std::future::ready(Ok(answer(request)));
+            while_it_asks(ours, (PATIENT, Duration::from_millis(150)), answering, &mut ending).await
+        });
+        (theirs, serving, open)
+    }
+
+    async fn reads(stream: &mut TcpStream, end: &[u8]) {
+        let mut seen = Vec::new();
+        while !seen.ends_with(end) {
+            assert!(stream.read_buf(&mut seen).await.unwrap() > 0, "{}", String::from_utf8_lossy(&seen));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_silent_connection_is_a_socket_again_and_answers_as_before() {
+        let (mut theirs, serving, _open) = resting(|_| Response::new(Body::from("here"))).await;
+        for _ in 0..3 {
+            theirs.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+            reads(&mut theirs, b"here").await;
+        }
+        let silent = serving.await.unwrap().expect("it is put away");
+        let open = Open::new();
+        let mut ending = open.one();
+        let answering = |_| std::future::ready(Ok(Response::new(Body::from("again"))));
+        let serving = while_it_asks(silent, (PATIENT, PATIENT), answering, &mut ending);
+        let asking = async {
+            theirs.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
+            reads(&mut theirs, b"again").await;
+        };
+        tokio::join!(serving, asking);
+    }
+
+    #[tokio::test]
+    async fn a_connection_on_which_something_is_under_way_is_not_put_away() {
+        const LONG: Duration = Duration::from_millis(600);
+        // The head of a request that comes slowly.
+        let (mut theirs, serving, _open) = resting(|_| Response::new(Body::from("here"))).await;
+        theirs.write_all(b"GET / HTTP/1.1\r\nho").await.unwrap();
+        sleep(LONG).await;
+        theirs.write_all(b"st: a\r\n\r\n").await.unwrap();
+        reads(&mut theirs, b"here").await;
+        assert!(serving.await.unwrap().is_some());
+        // A body that comes slowly, and is read by somebody after the answer.
+        let (kept, mut bodies) = tokio::sync::mpsc::unbounded_channel();
+        let (mut theirs, serving, _open) = resting(move |request| {
+            kept.send(request.into_body()).unwrap();
+            Response::new(Body::from("early"))
+        })
+        .await;
+        theirs.write_all(b"PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nab").await.unwrap();
+        reads(&mut theirs, b"early").await;
+        sleep(LONG).await;
+        theirs.write_all(b"cd").await.unwrap();
+        let body = bodies.recv().await.unwrap();
+        let body = timeout(PATIENT, axum::body::to_bytes(body, 10)).await.unwrap().unwrap();
+        assert_eq!(&body[..], b"abcd");
+        theirs.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        reads(&mut theirs, b"early").await;
+        drop(bodies.recv().await.unwrap());
+        assert!(serving.await.unwrap().is_some());
+        // An answer that nobody takes.
+        let large = 32 << 20;
+        let (mut theirs, serving, _open) =
+            resting(move |_| Response::new(Body::from(vec![b'x'; large]))).await;
+        theirs.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        sleep(LONG).await;
+        let mut read = 0;
+        let mut chunk = vec![0; 1 << 20];
+        while read < large {
+            let some = timeout(PATIENT, theirs.read(&mut chunk)).await.unwrap().unwrap();
+            assert!(some > 0, "it broke off after {read}");
+            read += some;
+        }
+        assert!(serving.await.unwrap().is_some());
     }
 }

@@ -15,8 +15,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::{
-    convert::Infallible,
-    fmt,
+    fmt, io,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -36,7 +35,7 @@ pub struct Http2 {
 
 /// A body that is sent piece by piece; it ends when this is dropped.
 #[derive(Debug)]
-pub struct Sending(mpsc::UnboundedSender<Frame<Bytes>>);
+pub struct Sending(mpsc::UnboundedSender<Result<Frame<Bytes>, io::Error>>);
 
 /// An answer that is on its way.
 pub struct Answering {
@@ -52,17 +51,17 @@ impl fmt::Debug for Answering {
     }
 }
 
-struct Pieces(mpsc::UnboundedReceiver<Frame<Bytes>>);
+struct Pieces(mpsc::UnboundedReceiver<Result<Frame<Bytes>, io::Error>>);
 
 impl Body for Pieces {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = io::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0.poll_recv(cx).map(|frame| frame.map(Ok))
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        self.0.poll_recv(cx)
     }
 }
 
@@ -122,7 +121,7 @@ impl Sending {
     /// # Panics
     /// Where the connection is gone.
     pub fn data(&self, bytes: impl AsRef<[u8]>) {
-        self.0.send(Frame::data(Bytes::copy_from_slice(bytes.as_ref()))).unwrap();
+        self.0.send(Ok(Frame::data(Bytes::copy_from_slice(bytes.as_ref())))).unwrap();
     }
 
     /// Sends trailers, after which nothing comes.
@@ -132,7 +131,15 @@ impl Sending {
     pub fn trailers(self, name: &'static str, value: &'static str) {
         let mut trailers = HeaderMap::new();
         trailers.insert(name, value.parse().unwrap());
-        self.0.send(Frame::trailers(trailers)).unwrap();
+        self.0.send(Ok(Frame::trailers(trailers))).unwrap();
+    }
+
+    /// Resets the request in the middle of its body.
+    ///
+    /// # Panics
+    /// Where the connection is gone.
+    pub fn break_off(self) {
+        self.0.send(Err(io::Error::other("the test breaks off"))).unwrap();
     }
 }
 
@@ -143,7 +150,8 @@ impl Answering {
     /// Where none comes.
     pub fn head(&mut self) -> &Response<Incoming> {
         if let Some(head) = self.head.take() {
-            let came = RUNTIME.block_on(timeout(PATIENCE, head)).expect("no answer came").unwrap();
+            let came = RUNTIME.block_on(async { timeout(PATIENCE, head).await });
+            let came = came.expect("no answer came").unwrap();
             self.answer = Some(came.unwrap());
         }
         self.answer.as_ref().unwrap()

@@ -184,7 +184,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn nothing_that_could_disguise_itself_is_shown() {
+    fn threat_14_nothing_that_could_disguise_itself_is_shown() {
         assert_eq!(escaped("a\u{1b}[31m\u{202e}b\n"), "a\\u{1b}[31m\\u{202e}b\\u{a}");
         assert_eq!(text(&json!({"a": "\u{202e}\u{1b}"})), "{\"a\":\"\\u{202e}\\u001b\"}");
         assert_eq!(text(&json!(["x", 2, null])), "x, 2, -");

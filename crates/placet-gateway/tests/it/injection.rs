@@ -51,7 +51,7 @@ async fn a_method_that_expects_a_body_says_that_there_is_none() {
 }
 
 #[tokio::test]
-async fn a_secret_that_could_end_a_header_is_refused_before_anything_is_sent() {
+async fn threat_09_a_secret_that_could_end_a_header_is_refused_before_anything_is_sent() {
     let upstream = Upstream::fixed(Reply::Keep(answer("200 OK", "", ""))).await;
     let route = upstream.route();
     for secret in [

@@ -168,7 +168,7 @@ async fn a_handshake_that_never_ends_means_not_sent() {
 }
 
 #[tokio::test]
-async fn a_name_that_also_points_inside_is_refused_whole() {
+async fn threat_06_a_name_that_also_points_inside_is_refused_whole() {
     let upstream = Upstream::fixed(ok()).await;
     let public: SocketAddr = "93.184.215.14:80".parse().unwrap();
     for answer in [vec![public, upstream.address], vec![upstream.address, public], vec![upstream.address]] {
@@ -183,7 +183,7 @@ async fn a_name_that_also_points_inside_is_refused_whole() {
 }
 
 #[tokio::test]
-async fn a_name_is_looked_up_once_per_connection_and_its_checked_answer_is_dialled() {
+async fn threat_07_a_name_is_looked_up_once_per_connection_and_its_checked_answer_is_dialled() {
     // A second look-up would get the metadata service.
     let upstream = Upstream::fixed(ok()).await;
     let metadata: SocketAddr = "169.254.169.254:80".parse().unwrap();

@@ -37,6 +37,49 @@ fn tests_named_for_threats_exist() {
     none("docs/threats.md names tests that do not exist", &missing);
 }
 
+/// Each row of the table on that page has tests that are named after it, or says why not; and each such test is in its row.
+#[test]
+fn every_threat_has_a_test_named_after_it() {
+    let page = fs::read_to_string(root().join("docs/threats.md")).unwrap();
+    let rows: Vec<Vec<&str>> = page
+        .lines()
+        .filter_map(|line| Some(line.strip_prefix("| ")?.strip_suffix(" |")?.split(" | ").collect()))
+        .filter(|cells: &Vec<&str>| cells.first().is_some_and(|cell| cell.parse::<usize>().is_ok()))
+        .collect();
+    assert_eq!(rows.len(), 25, "the table has a row for each threat");
+    let mut wrong = Vec::new();
+    let mut listed: Vec<String> = Vec::new();
+    for (index, cells) in rows.iter().enumerate() {
+        let (number, last) = (cells[0], cells[cells.len() - 1].trim());
+        assert_eq!(number, (index + 1).to_string());
+        let prefix = format!("threat_{:02}_", index + 1);
+        let named: Vec<String> =
+            in_backticks(last).filter(|name| name.starts_with("threat_")).map(str::to_owned).collect();
+        let excused =
+            ["does not apply: ", "open: "].iter().any(|why| last.trim_start_matches("| ").starts_with(why));
+        if named.is_empty() && !excused {
+            wrong.push(format!("row {number} names no test"));
+        }
+        wrong.extend(
+            named
+                .iter()
+                .filter(|name| !name.starts_with(&prefix))
+                .map(|name| format!("row {number}: {name}")),
+        );
+        listed.extend(named);
+    }
+    for file in crate::tree::rust_files() {
+        for (at, _) in file.lexed.code.match_indices("fn threat_") {
+            let name: String =
+                file.lexed.code[at + 3..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            if !listed.contains(&name) {
+                wrong.push(format!("{name} is in no row"));
+            }
+        }
+    }
+    none("docs/threats.md and the tests of threats differ", &wrong);
+}
+
 /// The short texts between single backticks, code blocks left out.
 fn in_backticks(page: &str) -> impl Iterator<Item = &str> {
     page.split("```").step_by(2).flat_map(|text| text.split('`').skip(1).step_by(2))

@@ -72,7 +72,7 @@ fn a_held_action_runs_once_after_a_person_said_yes() {
 }
 
 #[test]
-fn of_32_that_come_back_at_once_one_is_carried_out() {
+fn threat_12_of_32_that_come_back_at_once_one_is_carried_out() {
     let story = story();
     let (_, token) = story.ready(HELD);
     let customer = fresh("c");
@@ -90,7 +90,7 @@ fn of_32_that_come_back_at_once_one_is_carried_out() {
 }
 
 #[test]
-fn an_approval_is_for_one_request_of_one_grant_of_one_agent() {
+fn threat_13_an_approval_is_for_one_request_of_one_grant_of_one_agent() {
     let story = story();
     let client = story.client();
     let (agent, token) = story.ready(HELD);
@@ -145,7 +145,7 @@ fn an_approval_is_for_one_request_of_one_grant_of_one_agent() {
 }
 
 #[test]
-fn only_those_whom_the_rule_names_decide_and_nobody_elses_token() {
+fn threat_15_only_those_whom_the_rule_names_decide_and_nobody_elses_token() {
     let story = story();
     let (leah, noa) = others(story);
     let (_, token) = story.ready(HELD);
@@ -230,7 +230,7 @@ fn a_yes_that_is_not_used_in_time_is_none() {
 }
 
 #[test]
-fn only_so_many_wait_for_one_agent() {
+fn threat_17_only_so_many_wait_for_one_agent() {
     let story = story();
     let (_, token) = story.ready(HELD);
     let customer = fresh("c");

@@ -120,7 +120,7 @@ fn rule(intent: &str) -> String {
 const JUDGED: &str = "{entities: [customer_id], judge: true}";
 
 #[test]
-fn a_judge_that_says_yes_lets_it_go_on_and_anything_else_denies() {
+fn threat_18_a_judge_that_says_yes_lets_it_go_on_and_anything_else_denies() {
     let Court { story, .. } = court();
     let customer = fresh("judged");
     let purpose = json!({"description": format!("Note for {customer} that we called")});
@@ -189,7 +189,7 @@ fn nobody_is_asked_what_is_decided_without_or_only_asked_about() {
 }
 
 #[test]
-fn what_is_sent_can_not_leave_its_block() {
+fn threat_16_what_is_sent_can_not_leave_its_block() {
     let Court { story, .. } = court();
     let customer = fresh("injected");
     let (_, token) =

@@ -88,6 +88,8 @@ mod help;
 #[cfg(test)]
 mod idempotency;
 #[cfg(test)]
+mod idle;
+#[cfg(test)]
 mod intent;
 #[cfg(test)]
 mod introspection;

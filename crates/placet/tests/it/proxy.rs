@@ -269,7 +269,7 @@ fn what_can_be_read_in_two_ways_is_refused() {
 }
 
 #[test]
-fn what_is_not_granted_looks_like_what_does_not_exist() {
+fn threat_21_what_is_not_granted_looks_like_what_does_not_exist() {
     let story = story();
     let agent = story.agent(&fresh("agent-")).with("allowed_tools", json!(["orders.read"])).register();
     story.rules(&agent.handle, ALL).expect(201);

@@ -89,7 +89,7 @@ fn files_with(folder: &Path, text: &str, found: &mut Vec<String>) {
 }
 
 #[test]
-fn no_secret_lies_on_disk_in_the_log_or_in_an_entry() {
+fn threat_22_no_secret_lies_on_disk_in_the_log_or_in_an_entry() {
     let mut story = Story::new(PLACET);
     let (agent, token) = story.ready(RULES);
     let echo = placet_testkit::Reply::json(200, &json!({"echo": SECRET}));
@@ -138,8 +138,8 @@ pub(crate) fn tamper(data: &Path, statements: &str) {
 }
 
 #[test]
-fn a_record_that_was_touched_is_not_verified() {
-    if is_about_a_file("record::a_record_that_was_touched_is_not_verified") {
+fn threat_23_a_record_that_was_touched_is_not_verified() {
+    if is_about_a_file("record::threat_23_a_record_that_was_touched_is_not_verified") {
         return;
     }
     let mut story = Story::new(PLACET);

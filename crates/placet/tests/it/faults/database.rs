@@ -72,7 +72,7 @@ fn a_database_server_that_is_killed_under_load_is_unavailable_until_it_is_back()
 }
 
 #[test]
-fn a_silent_database_is_unavailable_in_time_and_service_resumes_by_itself() {
+fn threat_18_a_silent_database_is_unavailable_in_time_and_service_resumes_by_itself() {
     let cluster = Cluster::of_this_process();
     let proxy = Proxy::before(cluster.address());
     let story = Story::on(Server::on_database(PLACET, cluster.database().behind(&proxy)));
