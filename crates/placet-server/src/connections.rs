@@ -204,7 +204,7 @@ pub async fn any(app: &App, service: &str, auth: &Auth) -> Result<Option<Picked>
     let usable = all.iter().enumerate().filter(|(_, live)| live.is_usable());
     let index =
         usable.min_by_key(|(_, live)| (live.connection.user.is_some(), live.connection.id)).map(|it| it.0);
-    Ok(index.map(|index| Picked { all, index }))
+    Ok(index.map(|index| Picked { all, index, own: None }))
 }
 
 /// The service of the connection with this name or id, whoever may reach it.
