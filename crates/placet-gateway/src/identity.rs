@@ -8,7 +8,7 @@
 use crate::gateway::{GatewayConfig, provider};
 use crate::inject::CredentialError;
 use crate::pools::{HttpClient, Pools};
-use placet_core::call::Mtls;
+use placet_core::call::{Auth, Mtls};
 use placet_core::secret::Secret;
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
@@ -48,7 +48,8 @@ impl Identity {
             return Err(CredentialError::TooLong);
         }
         let refused = CredentialError::Certificate;
-        let (chain, key, secret) = if kept.expose().trim_ascii_start().starts_with(b"-----BEGIN") {
+        let text = kept.expose().trim_ascii_start();
+        let (chain, key, secret) = if text.starts_with(b"-----BEGIN") {
             (chain(kept.expose())?, key(kept.expose())?, None)
         } else {
             let form: Form<'_> = serde_json::from_slice(kept.expose())
@@ -85,19 +86,25 @@ impl Identity {
     }
 }
 
+/// Whether what a service says of certificates can be used.
+///
+/// # Errors
+/// [`CredentialError::Authorities`].
+pub fn check(auth: &Auth) -> Result<(), CredentialError> {
+    let Auth::Mtls(mtls) = auth else { return Ok(()) };
+    mtls.ca.as_deref().map_or(Ok(()), |pem| authorities(pem).map(drop))
+}
+
 /// The authorities of a service's definition.
 ///
 /// # Errors
-/// [`CredentialError::Certificate`].
-pub(crate) fn authorities(pem: &str) -> Result<Vec<CertificateDer<'static>>, CredentialError> {
-    let refused = |_| CredentialError::Certificate("the service's `ca` can't be read");
-    let found: Vec<CertificateDer<'static>> =
-        CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>().map_err(refused)?;
+/// [`CredentialError::Authorities`].
+fn authorities(pem: &str) -> Result<Vec<CertificateDer<'static>>, CredentialError> {
+    let found = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
+    let found = found.map_err(|_| CredentialError::Authorities)?;
     let mut store = RootCertStore::empty();
     for certificate in &found {
-        store
-            .add(certificate.clone())
-            .map_err(|_| CredentialError::Certificate("the service's `ca` can't be read"))?;
+        store.add(certificate.clone()).map_err(|_| CredentialError::Authorities)?;
     }
     Ok(found)
 }

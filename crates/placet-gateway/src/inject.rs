@@ -101,6 +101,9 @@ pub enum CredentialError {
     /// No certificate to show.
     #[error("the connection's client certificate can't be used: {0}")]
     Certificate(&'static str),
+    /// The service's own authorities can't be read.
+    #[error("`ca` has a certificate that can't be read")]
+    Authorities,
 }
 
 impl Credential {

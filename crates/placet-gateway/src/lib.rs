@@ -35,6 +35,7 @@ pub use failure::{Happened, NotSent, Unknown, Unreadable, UpstreamFailure};
 pub use fetch::{Answered, FetchConfig, FetchError, Fetched, Fetcher};
 pub use form::{basic, form};
 pub use gateway::{Gateway, GatewayConfig, GatewayError, roots_from_pem};
+pub use identity::check as check_certificates;
 pub use inject::{Credential, CredentialError};
 pub use key_service::{KeyService, KeyServiceError, KeyServices, Pkcs11, SecretFrom, Transit};
 pub use kv::{Given, KeyValue, Login};

@@ -94,6 +94,12 @@ impl Connections {
         self.cache.remove(service);
     }
 
+    /// Says that a connection is gone.
+    pub fn removed(&self, id: ConnectionId) {
+        self.elsewhere.forget(id);
+        self.changed();
+    }
+
     /// Says that a connection was made or changed: all are read anew.
     pub fn changed(&self) {
         self.generation.fetch_add(1, Ordering::SeqCst);

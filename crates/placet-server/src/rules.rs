@@ -250,6 +250,9 @@ pub fn live_service(name: &str, version: u64, source: &[u8]) -> Result<LiveServi
             format!("service `{name}`: base_url: {error}"),
         )
     })?;
+    placet_gateway::check_certificates(service.auth()).map_err(|error| {
+        Problem::of(placet_core::refusal::Code::DocumentInvalid, format!("service `{name}`: auth: {error}"))
+    })?;
     let route = route.speaking(service.kind());
     let live = LiveService { service, version, stamp: 0, route, listed: None, quarantined: BTreeSet::new() };
     Ok(live.with_listed(None))

@@ -252,10 +252,7 @@ async fn taken(app: &App, caller: &Caller, live: &LiveService, mut new: NewAuth)
 
 /// Where the secret is kept, where something else is said than the secret.
 fn referred(new: &mut NewAuth) -> Result<Option<Reference>, Problem> {
-    if !new.secret.as_ref().is_some_and(|secret| secret.get("from").is_some()) {
-        return Ok(None);
-    }
-    let said = new.secret.take().unwrap_or_default();
+    let Some(said) = new.secret.take_if(|secret| secret.get("from").is_some()) else { return Ok(None) };
     let reference: Reference = serde_json::from_value(said).map_err(|_| {
         invalid("`auth.secret.from` is `env` or `command` with `name`, `file` with `path`, or `vault_kv` with `path` and `key`")
     })?;

@@ -85,11 +85,21 @@ impl fmt::Debug for Elsewhere {
 impl Elsewhere {
     fn of(&self, id: ConnectionId) -> Arc<Slot> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Those of connections that nobody uses are read again when somebody does.
-        if all.len() > 4096 {
-            all.retain(|_, slot| Arc::strong_count(slot) > 1);
+        if let Some(slot) = all.get(&id) {
+            return Arc::clone(slot);
         }
+        // What nobody needed for so long is read again when somebody does: no secret stays for nothing.
+        all.retain(|_, slot| {
+            let is_new =
+                |read: &Option<Read>| read.as_ref().is_some_and(|read| read.at.elapsed() < KEPT_FROM_OTHERS);
+            Arc::strong_count(slot) > 1 || slot.read.try_lock().is_ok_and(|read| is_new(&read))
+        });
         Arc::clone(all.entry(id).or_default())
+    }
+
+    /// Drops what was read for a connection that is gone.
+    pub(super) fn forget(&self, id: ConnectionId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
 }
 

@@ -9,7 +9,7 @@
 //! be decided, which never come here. What can't be read is unknown.
 
 use super::describe::Described;
-use crate::{app::App, bearer::Bearer, problem::Problem};
+use crate::{app::App, bearer::Bearer, connections, problem::Problem};
 use placet_core::{
     judge::{self, Need},
     refusal::Code,
@@ -114,7 +114,11 @@ pub(super) async fn gather(
                 Some(credential) => {
                     let deadline = tokio::time::Instant::from_std(Instant::now() + lookup.within());
                     let max = lookup.max_bytes();
-                    read(app.gateway.send_for(call, &live.route, credential, deadline, max).await)
+                    let sent = app.gateway.send_for(call, &live.route, credential, deadline, max).await;
+                    if let Ok(response) = &sent {
+                        connections::refused(&app, &connection, response.status);
+                    }
+                    read(sent)
                 }
                 None => Err(Unread::NoAnswer),
             };

@@ -395,7 +395,7 @@ fn nobody_who_can_only_write_to_the_database_has_another_place_read() {
     account.get(&story).expect(200);
     assert_eq!(story.server.stop(), Some(0));
     let other =
-        "UPDATE connections SET document = replace(document, '\"path\":\"mine\"', '\"path\":\"else\"')";
+        "update connections set document = replace(document, '\"path\":\"mine\"', '\"path\":\"else\"')";
     tamper(&story.server.data(), other);
     story.server.restart();
     let state = account.state(&story);

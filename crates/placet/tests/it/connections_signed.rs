@@ -380,6 +380,12 @@ fn each_connection_shows_its_own_certificate() {
     let refused = account.through(story, Some(&stranger), "get", &json!({"id": "1"})).send();
     assert!(refused.status >= 500, "{:#}", refused.body);
     assert!(refused.text("/detail").contains("certificate"), "{:#}", refused.body);
+    let broken = fresh("broken");
+    let yaml = format!(
+        "service: {broken}\nbase_url: {base}\nauth: {{type: mtls, ca: \"-----BEGIN CERTIFICATE-----\\nAAAA\\n-----END CERTIFICATE-----\"}}\n\
+         actions:\n  {broken}.get: {{method: GET, path: /, resource: '{broken}://x', effect: read}}\n"
+    );
+    story.service(&broken, &yaml).refused(422, "document_invalid");
     // Only the service's own authority is believed.
     let another =
         format!("{{type: mtls, ca: \"{}\", beside: {{type: bearer}}}}", strangers.pem.replace('\n', "\\n"));

@@ -120,7 +120,7 @@ pub(crate) async fn remove(
             Ok(tx.record(entry.clone())?)
         })
         .await?;
-    app.connections.changed();
+    app.connections.removed(id);
     Ok(StatusCode::NO_CONTENT)
 }
 
