@@ -40,22 +40,22 @@ pub(crate) struct SecretPlaces {
     secrets_command: Option<PathBuf>,
     /// Connections may have their secrets in this HashiCorp Vault or OpenBao (key-value store, version 2)
     #[arg(long, value_name = "URL")]
-    secrets_vault: Option<String>,
+    kv_url: Option<String>,
     /// Where in it the key-value store is mounted
-    #[arg(long, value_name = "NAME", default_value = "secret", requires = "secrets_vault")]
-    secrets_vault_mount: String,
+    #[arg(long, value_name = "NAME", default_value = "secret", requires = "kv_url")]
+    kv_mount: String,
     /// The namespace of it
-    #[arg(long, value_name = "NAME", requires = "secrets_vault")]
-    secrets_vault_namespace: Option<String>,
+    #[arg(long, value_name = "NAME", requires = "kv_url")]
+    kv_namespace: Option<String>,
     /// A token for it is in this file, which is read at each use
-    #[arg(long, value_name = "FILE", requires = "secrets_vault", conflicts_with = "secrets_vault_role_id")]
-    secrets_vault_token_file: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", requires = "kv_url", conflicts_with = "kv_role_id")]
+    kv_token_file: Option<PathBuf>,
     /// The role that this server has there (AppRole)
-    #[arg(long, value_name = "ID", requires = "secrets_vault", requires = "secrets_vault_secret_id_file")]
-    secrets_vault_role_id: Option<String>,
+    #[arg(long, value_name = "ID", requires = "kv_url", requires = "kv_secret_id_file")]
+    kv_role_id: Option<String>,
     /// The role's secret id is in this file, which is read at each login
-    #[arg(long, value_name = "FILE", requires = "secrets_vault_role_id")]
-    secrets_vault_secret_id_file: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", requires = "kv_role_id")]
+    kv_secret_id_file: Option<PathBuf>,
 }
 
 impl SecretPlaces {
@@ -86,29 +86,30 @@ impl SecretPlaces {
             },
             None => None,
         };
-        let store = match self.secrets_vault {
+        let store = match self.kv_url {
             Some(url) => {
                 if !is_token_url(&url) {
                     let why = "an https URL (or http at this machine) without user, query and fragment";
-                    return Err(Failure::start(format!("--secrets-vault: `{url}` is not {why}")));
+                    return Err(Failure::start(format!("--kv-url: `{url}` is not {why}")));
                 }
                 let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte);
-                let mount = self.secrets_vault_mount.trim_matches('/');
+                let mount = self.kv_mount.trim_matches('/');
                 if mount.is_empty() || !mount.bytes().all(plain) || mount.contains("..") {
-                    return Err(Failure::start("--secrets-vault-mount is no name of a mount".to_owned()));
+                    return Err(Failure::start("--kv-mount is no name of a mount".to_owned()));
                 }
-                let login = match (self.secrets_vault_token_file, self.secrets_vault_role_id) {
+                let login = match (self.kv_token_file, self.kv_role_id) {
                     (Some(path), _) => Login::Token(given(path, "token")),
                     (None, Some(role_id)) => {
-                        let path = self.secrets_vault_secret_id_file.unwrap_or_default();
+                        let path = self.kv_secret_id_file.unwrap_or_default();
                         Login::AppRole { role_id, secret_id: given(path, "secret id") }
                     }
                     (None, None) => {
-                        let detail = "--secrets-vault needs --secrets-vault-token-file, or --secrets-vault-role-id with --secrets-vault-secret-id-file";
+                        let detail =
+                            "--kv-url needs --kv-token-file, or --kv-role-id with --kv-secret-id-file";
                         return Err(Failure::start(detail.to_owned()));
                     }
                 };
-                let store = KeyValue::new(&url, mount, self.secrets_vault_namespace, login, extra_roots);
+                let store = KeyValue::new(&url, mount, self.kv_namespace, login, extra_roots);
                 Some(store.map_err(|error| Failure::start(error.to_string()))?)
             }
             None => None,
@@ -157,7 +158,7 @@ impl SecretSource for Places {
                     said_by(command, name).await
                 }
                 Reference::VaultKv { path, key } => {
-                    let store = self.store.as_ref().ok_or_else(|| not_started_with("--secrets-vault"))?;
+                    let store = self.store.as_ref().ok_or_else(|| not_started_with("--kv-url"))?;
                     store.read(path, key.as_deref()).await
                 }
             }

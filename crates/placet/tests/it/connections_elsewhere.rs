@@ -50,11 +50,11 @@ fn world() -> &'static World {
             text(&directory),
             "--secrets-command".to_owned(),
             text(&command),
-            "--secrets-vault".to_owned(),
+            "--kv-url".to_owned(),
             store.base().to_owned(),
-            "--secrets-vault-mount".to_owned(),
+            "--kv-mount".to_owned(),
             "kv".to_owned(),
-            "--secrets-vault-token-file".to_owned(),
+            "--kv-token-file".to_owned(),
             text(&token),
         ];
         server.flags(&flags.iter().map(String::as_str).collect::<Vec<_>>());
@@ -287,13 +287,13 @@ fn a_role_gets_a_token_and_another_when_that_one_is_ended() {
         Reply::json(200, &json!({"data": {"data": {"token": "canary-kv"}}}))
     });
     server.flags(&[
-        "--secrets-vault",
+        "--kv-url",
         store.base(),
-        "--secrets-vault-namespace",
+        "--kv-namespace",
         "team",
-        "--secrets-vault-role-id",
+        "--kv-role-id",
         "placet-role",
-        "--secrets-vault-secret-id-file",
+        "--kv-secret-id-file",
         file.to_str().unwrap(),
     ]);
     server.restart();
@@ -339,7 +339,7 @@ fn only_who_configures_says_what_is_read_and_only_where_the_operator_lets_it() {
     for (secret, flag) in [
         (file("somebodys"), "--secrets-from-dir"),
         (json!({"from": "command", "name": "x"}), "--secrets-command"),
-        (json!({"from": "vault_kv", "path": "x"}), "--secrets-vault"),
+        (json!({"from": "vault_kv", "path": "x"}), "--kv-url"),
     ] {
         let refused = account.connect(&self::story().admin(), &secret).refused(400, "request_invalid");
         assert!(refused.text("/detail").contains(flag), "{:#}", refused.body);
