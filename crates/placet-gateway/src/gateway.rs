@@ -442,7 +442,9 @@ fn request(
         Ok(shown) => shown,
         Err(error) => return Some(Err(error)),
     };
-    headers.extend(shown.headers);
+    for (name, value) in shown.headers {
+        headers.insert(name, value);
+    }
     *request.uri_mut() = Uri::builder()
         .scheme(route.scheme())
         .authority(route.authority())

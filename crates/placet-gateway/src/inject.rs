@@ -115,6 +115,7 @@ impl Credential {
         let of = |(carrier, scrubber)| Self::prepared(carrier, scrubber, None);
         match auth {
             Auth::Hmac(scheme) => {
+                scheme.headers.iter().try_for_each(|(name, _)| header_name(name).map(drop))?;
                 let key = scheme.key(secret)?;
                 let scrubber = Scrubber::of_all(key.secrets());
                 Ok(of((Carrier::Scheme(scheme.clone(), key), scrubber)))

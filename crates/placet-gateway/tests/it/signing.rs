@@ -139,6 +139,15 @@ async fn what_is_streamed_goes_out_unsigned_only_where_the_upstream_has_a_word_f
     assert_eq!(header(&parts(&seen[0]).2, "x-amz-content-sha256"), "UNSIGNED-PAYLOAD");
 }
 
+#[test]
+fn a_signature_goes_into_no_header_of_the_gateways_own() {
+    for name in ["user-agent", "accept-encoding", "range", "proxy-authorization"] {
+        let scheme = scheme(json!({"sign": "{path}", "headers": [[name, "{signature}"]]}));
+        let refused = Credential::new(&Auth::Hmac(Box::new(scheme)), &Secret::new(KEY)).unwrap_err();
+        assert_eq!(refused, CredentialError::Header(name.to_owned()));
+    }
+}
+
 #[tokio::test]
 async fn without_a_clock_nothing_is_signed() {
     let upstream = Upstream::fixed(Reply::Keep(answer("200 OK", "", ""))).await;
