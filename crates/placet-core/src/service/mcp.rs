@@ -202,7 +202,7 @@ impl Pins {
 /// Whether a document is a map of which each key begins a line.
 fn is_block(text: &str, entries: &[(Spanned<String>, Node)]) -> bool {
     let plain = |(key, _): &(Spanned<String>, Node)| {
-        let line = text.lines().nth(key.position.line.saturating_sub(1) as usize).unwrap_or_default();
+        let line = text.lines().nth(key.position.line.saturating_sub(1)).unwrap_or_default();
         line.starts_with(key.value.as_str()) || line.starts_with('"')
     };
     !text.trim_start().starts_with('{')
@@ -212,7 +212,7 @@ fn is_block(text: &str, entries: &[(Spanned<String>, Node)]) -> bool {
 
 /// The lines of a document but for those of `pins`, ended.
 fn without_pins(text: &str, entries: &[(Spanned<String>, Node)]) -> String {
-    let line_of = |key: &Spanned<String>| key.position.line.saturating_sub(1) as usize;
+    let line_of = |key: &Spanned<String>| key.position.line.saturating_sub(1);
     let from = entries.iter().find(|(key, _)| key.value == "pins").map(|(key, _)| line_of(key));
     let until = from.map(|from| {
         let next = entries.iter().map(|(key, _)| line_of(key)).filter(|line| *line > from).min();
@@ -578,10 +578,10 @@ fn offered(
         None => ResourceTemplate::parse(&format!("mcp://{service}/{own}")).map_err(|error| error.message)?,
     };
     let known = |name: &str| all.iter().any(|known| known == name);
-    for variable in resource.variables().filter(|variable| !known(variable)) {
+    if let Some(variable) = resource.variables().find(|variable| !known(variable)) {
         return Err(format!("{} in its `resource` is no parameter of it", quoted(variable)));
     }
-    for bind in stated.binds.iter().filter(|bind| !resource.variables().any(|name| name == *bind)) {
+    if let Some(bind) = stated.binds.iter().find(|bind| !resource.variables().any(|name| name == *bind)) {
         return Err(format!("`binds` names {}, which is no variable of `resource`", quoted(bind)));
     }
     for secret in &stated.secret {
