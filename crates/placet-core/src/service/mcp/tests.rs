@@ -68,6 +68,13 @@ fn pins_are_actions_and_nothing_else_is() {
 }
 
 #[test]
+fn the_example_of_the_page_loads() {
+    let page = include_str!("../../../../../docs/mcp.md");
+    let block = page.split("```yaml\n").nth(1).and_then(|rest| rest.split_once("```")).unwrap().0;
+    assert_eq!(parsed(block).kind(), Kind::Mcp);
+}
+
+#[test]
 fn a_call_is_the_message_and_describes_back() {
     let service = pinned();
     let action = service.action(&ActionName::parse("files.read_file").unwrap()).unwrap();
