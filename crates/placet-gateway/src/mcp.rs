@@ -40,6 +40,8 @@ use tokio::time::{Instant, timeout_at};
 const OLDER: &str = "2025-03-26";
 /// The first, which programs still answer with.
 const OLDEST: &str = "2024-11-05";
+/// The error of a server that does not speak the revision.
+const UNSUPPORTED: i64 = -32022;
 /// The longest session id that is taken.
 const MAX_SESSION: usize = 1024;
 /// How many pages of tools are read.
@@ -499,10 +501,18 @@ fn answer(message: Value, id: u64) -> Said {
     }
 }
 
-/// Whether the server says that it knows no such session. Some say so with 400, to no request in particular.
+/// Whether the server says that it knows no such session, or no such revision any more, and so has not looked at what was
+/// asked. Some say the first with 400, to no request in particular.
 fn forgotten(came: &Came, agreed: &Agreed) -> bool {
     let in_session = matches!(agreed, Agreed::Session { id: Some(_), .. });
-    in_session && (came.status == 404 || (came.status == 400 && matches!(came.body, Body::Other(_))))
+    match &came.body {
+        Body::Answer(answer) if answer.contains_key("result") => false,
+        Body::Answer(answer) => {
+            let code = answer.get("error").and_then(|error| error.get("code")?.as_i64());
+            code == Some(UNSUPPORTED) || (in_session && came.status == 404)
+        }
+        Body::Other(_) => in_session && matches!(came.status, 400 | 404),
+    }
 }
 
 fn message(method: &str, params: Map<String, Value>) -> Map<String, Value> {

@@ -41,6 +41,8 @@ const SEQUENCE: Duration = Duration::from_millis(250);
 const DENIALS: Duration = Duration::from_secs(5);
 /// How often MCP servers are asked for their tools.
 const TOOLS: Duration = Duration::from_secs(60);
+/// How soon again, of servers that say that they have others.
+const TOOLS_AGAIN: Duration = Duration::from_secs(2);
 /// How often is tidied up.
 const TIDY: Duration = Duration::from_secs(60);
 /// How often is looked for approvals that ended unused.
@@ -200,8 +202,9 @@ async fn giving_back(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
 
 /// Asks MCP servers which tools they have: all of them at times, and those at once that say they have others.
 async fn watching_tools(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
-    let mut turns = turns(TOOLS);
-    loop {
+    let (mut turns, mut pace) = (turns(TOOLS), turns(TOOLS_AGAIN));
+    // A server that always says so is not asked all the time.
+    while turn(&mut pace, &mut stopped).await {
         let servers = tokio::select! {
             biased;
             _ = stopped.wait_for(|stopped| *stopped) => return,
