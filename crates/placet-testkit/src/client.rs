@@ -16,7 +16,7 @@ static HTTP: LazyLock<reqwest::Client> = LazyLock::new(|| builder().build().unwr
 fn builder() -> reqwest::ClientBuilder {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
-    builder.no_proxy().timeout(Duration::from_secs(60))
+    builder.no_proxy().http1_only().timeout(Duration::from_secs(60))
 }
 
 /// A server and the bearer token that is sent to it, if any.
@@ -64,6 +64,17 @@ impl Client {
             Some(pem) => builder.identity(reqwest::Identity::from_pem(pem.as_bytes()).unwrap()),
             None => builder,
         };
+        Self { http: builder.build().unwrap(), ..Self::new(base) }
+    }
+
+    /// The same in HTTP/2 and nothing else, as the handshake agrees on it.
+    ///
+    /// # Panics
+    /// Where they can't be used.
+    pub fn over_tls_in_http2(base: &str, identity: &str, authority: &str) -> Self {
+        let authority = reqwest::Certificate::from_pem(authority.as_bytes()).unwrap();
+        let identity = reqwest::Identity::from_pem(identity.as_bytes()).unwrap();
+        let builder = builder().tls_certs_only([authority]).identity(identity).http2_prior_knowledge();
         Self { http: builder.build().unwrap(), ..Self::new(base) }
     }
 

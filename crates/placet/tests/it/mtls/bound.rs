@@ -257,3 +257,19 @@ fn the_refresh_token_of_a_public_client_is_bound_to_its_certificate() {
     let again = app.at(&mine).refresh(&refresh).expect(200);
     assert_eq!(read(&again.text("/access_token")).1["cnf"], cnf);
 }
+
+#[test]
+fn in_http2_a_bound_token_needs_the_certificate_of_its_connection_too() {
+    let world = world();
+    let (agent, certificate) = agent_with(world);
+    let (mine, other) = (world.showing_in_http2(&certificate), world.showing_in_http2(&own()));
+    let token = ask(&mine, &agent).expect(200).text("/access_token");
+    let rule = "allow: [orders.*]\n    on: [\"**\"]";
+    world.story.rules(&agent.handle, &format!("  - name: all\n    {rule}\n")).expect(201);
+    for _ in 0..3 {
+        assert_eq!(act(&mine, &token).expect(200).at("/status"), "executed");
+        act(&other, &token).refused(401, "certificate_required");
+    }
+    // The older version on the same listener knows it by the same certificate.
+    act(&world.showing(&certificate), &token).expect(200);
+}

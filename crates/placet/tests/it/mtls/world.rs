@@ -182,6 +182,11 @@ impl World {
         Client::over_tls(&self.url, Some(&certificate.pem), &self.servers.pem)
     }
 
+    /// With a certificate, in HTTP/2.
+    pub(crate) fn showing_in_http2(&self, certificate: &Certified) -> Client {
+        Client::over_tls_in_http2(&self.url, &certificate.pem, &self.servers.pem)
+    }
+
     /// Over TLS, without any.
     pub(crate) fn bare(&self) -> Client {
         Client::over_tls(&self.url, None, &self.servers.pem)
