@@ -21,7 +21,7 @@ use std::fmt;
 use std::process::Stdio;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command as Program};
 use tokio::sync::{Mutex, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -307,7 +307,7 @@ impl Reading {
 
 /// The next line, without its end; `None` after the last.
 async fn line(
-    from: &mut (impl AsyncRead + Unpin + tokio::io::AsyncBufRead),
+    from: &mut (impl Unpin + tokio::io::AsyncBufRead),
     max: usize,
 ) -> Result<Option<Vec<u8>>, ReadError> {
     let mut line = Vec::new();

@@ -40,12 +40,15 @@ impl hyper::body::Body for Receiving {
     }
 }
 
+/// A request, and its body.
+type Seen = (Request<()>, Bytes);
+
 /// An upstream that offers both versions.
 struct Upstream {
     gateway: Gateway,
     route: Route,
     connections: Arc<AtomicUsize>,
-    seen: Arc<Mutex<Vec<(Request<()>, Bytes)>>>,
+    seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl Upstream {

@@ -36,7 +36,9 @@ fn parts(request: &str) -> (String, String, Vec<(&str, &str)>, &str) {
 }
 
 fn header<'a>(headers: &[(&str, &'a str)], name: &str) -> &'a str {
-    headers.iter().find(|(it, _)| *it == name).unwrap_or_else(|| panic!("{name}: {headers:?}")).1
+    let found = headers.iter().find(|(it, _)| *it == name);
+    assert!(found.is_some(), "{name}: {headers:?}");
+    found.unwrap().1
 }
 
 #[tokio::test]

@@ -44,7 +44,7 @@ pub(crate) async fn show(
 ) -> Answer<Json<Value>> {
     caller.must_configure()?;
     query.only(&[])?;
-    Ok(Json(tools::shown(&of(&app, &name)?)))
+    Ok(Json(tools::shown(&*of(&app, &name)?)))
 }
 
 /// `POST /v1/services/{name}/tools`
@@ -57,7 +57,7 @@ pub(crate) async fn change(
 ) -> Answer<Json<Value>> {
     caller.must_configure()?;
     if wanted.accept.is_empty() && wanted.withdraw.is_empty() {
-        return Ok(Json(tools::shown(&tools::look(&app, &name, &caller.by()).await?)));
+        return Ok(Json(tools::shown(&*tools::look(&app, &name, &caller.by()).await?)));
     }
     let _changing = app.rules_change.lock().await;
     let rules = app.newest_rules().await?;
@@ -89,7 +89,7 @@ pub(crate) async fn change(
         .ok_or_else(crate::rules::document::overtaken)?;
     let text = pins.written(&stored.source, Some(&name)).map_err(|errors| Problem::document(&errors))?;
     place(&app, (&caller, source), &rules, &name, text).await?;
-    Ok(Json(tools::shown(&of(&app, &name)?)))
+    Ok(Json(tools::shown(&*of(&app, &name)?)))
 }
 
 fn of(app: &App, name: &str) -> Result<Arc<LiveService>, Problem> {
