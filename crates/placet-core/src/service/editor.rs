@@ -332,8 +332,25 @@ mod tests {
             Service::parse(good.as_bytes(), None).is_ok() && validator.is_valid(&json_of(&good)),
             "{good}"
         );
+        for auth in [
+            "auth: {type: hmac, sign: '{path}{timestamp}', digest: sha512, key: hex, encoding: base64, timestamp: iso8601, headers: {X-T: '{timestamp}'}, query: {s: '{signature}'}}",
+            "auth: {type: aws_sigv4, region: eu-central-1, service: sqs}",
+            "auth: {type: mtls, beside: {type: header, name: X-Key}}",
+        ] {
+            let good = [name, base, auth, &action("no_effect: [404]")].join("\n");
+            assert!(Service::parse(good.as_bytes(), None).is_ok(), "{good}");
+            assert!(validator.is_valid(&json_of(&good)), "{good}");
+        }
         for lines in [
             ["", base, auth, &action("")],
+            [
+                name,
+                base,
+                "auth: {type: hmac, sign: '{path}', headers: {X-S: '{signature}'}, digest: md5}",
+                &action(""),
+            ],
+            [name, base, "auth: {type: aws_sigv4, region: eu-central-1}", &action("")],
+            [name, base, "auth: {type: mtls, beside: {type: magic}}", &action("")],
             ["service: S", base, auth, &action("")],
             [name, "base_url: ftp://a.b", auth, &action("")],
             [name, base, "auth: {type: magic}", &action("")],
