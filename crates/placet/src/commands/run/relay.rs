@@ -134,9 +134,8 @@ async fn pass(mut agent: impl AsyncRead + AsyncWrite + Unpin, known: &Known) -> 
             return answer(&mut agent, "502 Bad Gateway", "", "there is no token for the proxy").await;
         }
     };
-    let mut door = match TcpStream::connect(known.door.as_str()).await {
-        Ok(door) => door,
-        Err(_) => return answer(&mut agent, "502 Bad Gateway", "", "the egress door can't be reached").await,
+    let Ok(mut door) = TcpStream::connect(known.door.as_str()).await else {
+        return answer(&mut agent, "502 Bad Gateway", "", "the egress door can't be reached").await;
     };
     _ = door.set_nodelay(true);
     let own = format!("{}:{}", known.user, token.expose_str().unwrap_or_default());
