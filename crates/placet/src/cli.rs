@@ -68,7 +68,7 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Start the server
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
     /// Play the whole story on a temporary server, with a real upstream
     Demo(demo::Demo),
     /// Register and end agents

@@ -175,7 +175,8 @@ fn is_signed_by_version_4(seen: &Seen, region: &str, service: &str) -> bool {
     let (names, signature) =
         (names.strip_prefix("SignedHeaders=").unwrap(), signature.strip_prefix("Signature=").unwrap());
     let date = header("x-amz-date");
-    let expected = format!("{}/{region}/{service}/aws4_request", &date[..8]);
+    let Some(day) = date.get(..8) else { return false };
+    let expected = format!("{day}/{region}/{service}/aws4_request");
     let all = ["host", "x-amz-date"].iter().all(|name| names.split(';').any(|it| it == *name));
     let typed = seen.body.is_empty() || names.split(';').any(|name| name == "content-type");
     let body = sha256(&seen.body);
@@ -189,7 +190,7 @@ fn is_signed_by_version_4(seen: &Seen, region: &str, service: &str) -> bool {
     let path = if service == "s3" { seen.path.clone() } else { seen.path.replace('%', "%25") };
     let canonical = format!("{}\n{path}\n{}\n{lines}\n{names}\n{body}", seen.method, query.join("&"));
     let text = format!("AWS4-HMAC-SHA256\n{date}\n{expected}\n{}", sha256(canonical.as_bytes()));
-    let key = [&date[..8], region, service, "aws4_request"]
+    let key = [day, region, service, "aws4_request"]
         .iter()
         .fold(format!("AWS4{KEY}").into_bytes(), |key, word| mac(&key, word.as_bytes()));
     signature == hex(&mac(&key, text.as_bytes()))

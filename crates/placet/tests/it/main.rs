@@ -38,6 +38,7 @@ mod clients_registration;
 mod clients_unused;
 #[cfg(test)]
 mod commands;
+#[cfg(test)]
 mod confined;
 #[cfg(test)]
 mod connect;

@@ -52,7 +52,7 @@ impl Open {
     }
 
     /// That it ends soon, without looking whole, and for upstream too.
-    fn is_cut(mut self) {
+    fn ends(mut self) {
         let began = Instant::now();
         let all = self.agent.rest();
         assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
@@ -75,7 +75,7 @@ fn a_child_that_reads_is_cut_when_its_parent_is_revoked() {
     let (below, other) = (given.expect(200).text("/access_token"), child.token(&story.client(), &scope));
     let (open, mut beside) = (stage.opened(&below), stage.opened(&other));
     stage.revoke();
-    open.is_cut();
+    open.ends();
     assert_eq!(stage.cut(1), [json!("lineage_revoked")]);
     beside.goes_on("still here");
 }
@@ -96,9 +96,10 @@ fn a_stream_ends_when_its_task_does() {
     let id = tasks.at("/tasks").as_array().unwrap().iter().find(|task| task["label"] == label.as_str());
     let id = id.unwrap_or_else(|| panic!("{:#}", tasks.body))["id"].as_str().unwrap().to_owned();
     story.admin().post(&format!("/v1/tasks/{id}/complete")).send().expect(200);
-    open.is_cut();
+    open.ends();
     assert_eq!(stage.cut(1), [json!("task_ended")]);
     // By itself, when its time is over.
+    #[expect(clippy::disallowed_methods, reason = "what the real server's clock says is compared with it")]
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let expires = Timestamp::from_seconds(i64::try_from(now.as_secs()).unwrap() + 5);
     let mut open = stage.opened(&ask(&fresh("t-"), Some(expires)).text("/access_token"));
@@ -124,7 +125,7 @@ fn a_stream_ends_when_its_action_would_be_denied() {
     open.goes_on("asked before");
     let denied = format!("  - {{name: all, allow: [{name}.*]}}\n  - {{name: no, deny: [{name}.get]}}\n");
     story.rules(&stage.agent.handle, &denied).expect(200);
-    open.is_cut();
+    open.ends();
     assert_eq!(stage.cut(1), [json!("forbidden")]);
 }
 
@@ -135,7 +136,7 @@ fn a_stream_ends_when_less_of_it_may_be_seen() {
     let open = stage.opened(&stage.token);
     let less = format!("  - {{name: all, allow: [{name}.*], shape: {{redact: ['$.card']}}}}\n");
     story.rules(&stage.agent.handle, &less).expect(200);
-    open.is_cut();
+    open.ends();
     assert_eq!(stage.cut(1), [json!("result_withheld")]);
 }
 
@@ -157,7 +158,7 @@ fn a_stream_ends_when_its_grant_is_narrowed_below_it() {
     narrow(&[format!("{name}.get"), format!("{name}.put")]);
     open.goes_on("still within");
     narrow(&[format!("{name}.put")]);
-    open.is_cut();
+    open.ends();
     assert_eq!(stage.cut(1), [json!("not_granted")]);
 }
 
@@ -168,14 +169,14 @@ fn a_stream_ends_when_its_connection_is_parked_or_gone() {
     let open = stage.opened(&stage.token);
     // Elsewhere: its secret is not sent there before somebody confirms it.
     story.service(name, &service(name, "http://127.0.0.1:9", "{type: bearer}")).expect(200);
-    open.is_cut();
+    open.ends();
     assert_eq!(stage.cut(1), [json!("unavailable")]);
     let changed = story.service(name, &service(name, &stage.upstream.base(), "{type: bearer}")).expect(200);
     let confirm = json!({"confirm": format!("{name}@{}", changed.at("/version"))});
     story.admin().patch(&format!("/v1/connections/{name}")).json(&confirm).send().expect(200);
     let open = stage.opened(&stage.token);
     story.admin().delete(&format!("/v1/connections/{name}")).send().expect(204);
-    open.is_cut();
+    open.ends();
     assert_eq!(stage.cut(2).len(), 2);
 }
 

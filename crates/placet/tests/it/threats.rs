@@ -444,28 +444,23 @@ fn threat_11_a_tool_is_called_only_by_the_name_that_the_message_has_and_only_whe
         request.header("mcp-method", method).header("mcp-name", name).json(&body).send()
     };
     for (method, name, tool) in [
-        ("tools/call", "orders.read", "orders.delete"),
-        ("tools/call", "orders.delete", "orders.read"),
-        ("tools/list", "orders.read", "orders.read"),
+        ("tools/call", "orders__read", "orders__delete"),
+        ("tools/call", "orders__delete", "orders__read"),
+        ("tools/list", "orders__read", "orders__read"),
     ] {
         assert_eq!(send(method, name, tool).at("/error/code"), &json!(-32020), "{method} {name} {tool}");
     }
     assert!(story.shop.seen_at(&format!("/customers/{customer}")).is_empty());
     // What is not listed can't be called, and what is can.
-    let answer = send("tools/call", "orders.delete", "orders.delete");
+    let answer = send("tools/call", "orders__delete", "orders__delete");
     assert!(
         answer.body.get("error").is_some() || answer.at("/result/isError") == &json!(true),
         "{:#}",
         answer.body
     );
     assert!(story.shop.seen_at(&format!("/customers/{customer}")).is_empty());
-    assert_eq!(
-        send("tools/call", "orders.read", "orders.read").body["result"]
-            .get("isError")
-            .and_then(Value::as_bool)
-            .unwrap_or(false),
-        false
-    );
+    let read = send("tools/call", "orders__read", "orders__read");
+    assert_ne!(read.at("/result").get("isError"), Some(&json!(true)), "{:#}", read.body);
     assert_eq!(story.shop.count(&format!("/customers/{customer}")), 1);
 }
 

@@ -218,7 +218,9 @@ fn pins_are_written_into_any_document_and_taken_out_again() {
     let all = listing();
     let json = yaml::to_json(&yaml::parse(FILES.as_bytes(), None).unwrap().0).to_string();
     let middle = "service: files\npins:\n  old: {inputSchema: {type: object}}\nmcp: {url: 'https://mcp.example.com/mcp'}\nauth:\n  type: bearer";
-    for text in [FILES, FILES.trim_end(), &json, middle, &format!("\"service\": x\n{}", FILES.get(15..).unwrap())] {
+    for text in
+        [FILES, FILES.trim_end(), &json, middle, &format!("\"service\": x\n{}", FILES.get(15..).unwrap())]
+    {
         let once = all.written(text, None).unwrap();
         // The administrator's own words stay.
         assert_eq!(once.contains("# What"), text.contains("# What"), "{once}");
