@@ -57,7 +57,7 @@ async function behind(stage, service, calls) {
             return answer.result;
         };
         const listed = (await ask("tools/list", {})).tools.map((tool) => tool.name);
-        await calls((name, args) => ask("tools/call", { name: `${service}.${name}`, arguments: args }), listed, service, shared);
+        await calls((name, args) => ask("tools/call", { name: `${service}__${name}`, arguments: args }), listed, service, shared);
         const refused = tools.filter((tool) => tool.problem !== null).map((tool) => `${tool.tool}: ${tool.problem}`);
         return `${listed.length} tools${refused.length > 0 ? `; not taken: ${refused.join("; ")}` : ""}`;
     } catch (error) {
@@ -68,8 +68,8 @@ async function behind(stage, service, calls) {
 }
 
 async function filesystem(call, listed, _, shared) {
-    assert.ok(listed.includes("files.read_text_file") && listed.includes("files.write_file"), listed.join(" "));
-    assert.ok(!listed.includes("files.move_file"), "what a rule forbids is not listed");
+    assert.ok(listed.includes("files__read_text_file") && listed.includes("files__write_file"), listed.join(" "));
+    assert.ok(!listed.includes("files__move_file"), "what a rule forbids is not listed");
     const path = join(shared, "note.txt");
     const written = await call("write_file", { path, content: "remember the milk" });
     assert.ok(!written.isError, JSON.stringify(written));
@@ -83,7 +83,7 @@ async function filesystem(call, listed, _, shared) {
 }
 
 async function everything(call, listed, service) {
-    assert.ok(listed.includes(`${service}.echo`) && listed.includes(`${service}.get-sum`), listed.join(" "));
+    assert.ok(listed.includes(`${service}__echo`) && listed.includes(`${service}__get-sum`), listed.join(" "));
     assert.match(JSON.stringify(await call("echo", { message: "hello" })), /Echo: hello/);
     assert.match(JSON.stringify(await call("get-sum", { a: 2, b: 40 })), /42/);
     const wrong = await call("get-sum", { a: "2", b: 40 });
