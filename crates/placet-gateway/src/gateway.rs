@@ -550,6 +550,8 @@ fn is_about_identity(error: &(dyn Error + 'static)) -> bool {
                     | Alert::CertificateUnknown
                     | Alert::UnknownCA
                     | Alert::AccessDenied
+                    // A certificate by somebody who merely has the name of an authority.
+                    | Alert::DecryptError
             ))
         )
     })

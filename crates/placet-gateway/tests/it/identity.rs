@@ -188,8 +188,10 @@ async fn an_upstream_that_does_not_know_the_certificate_is_told_of_as_such() {
     let upstream = Upstream::start(&own, &clients, false).await;
     let (gateway, route) = (gateway(vec![own.der().clone()]), upstream.route());
     let stranger = credential(&mtls(None, None), &client(&authority("strangers"), "one"));
+    // It has the name of who certifies clients, and is somebody else.
+    let impostor = credential(&mtls(None, None), &client(&authority("clients"), "one"));
     let bearer = Credential::new(&Auth::Bearer, &Secret::new(SECRET)).unwrap();
-    for credential in [stranger, bearer] {
+    for credential in [stranger, impostor, bearer] {
         let failure = get(&gateway, &route, &credential).await.unwrap_err();
         // TLS 1.3 says so when the request may have been written already.
         let about_it = match &failure {
