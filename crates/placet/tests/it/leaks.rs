@@ -365,7 +365,7 @@ fn no_secret_stands_anywhere_but_where_it_belongs() {
     search.none_in("the log", story.server.log().as_bytes());
     assert!(search.wrong.is_empty(), "{}", search.wrong.join("\n"));
     // It would have been found.
-    assert!(search.looked_at > 500_000, "{} bytes", search.looked_at);
+    assert!(search.looked_at > 100_000, "{} bytes", search.looked_at);
     let planted = format!("x{}x", base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE, SECRET));
     assert_eq!(search.found(planted.as_bytes()), ["a connection's secret"]);
 }
