@@ -3,15 +3,12 @@
 //! Over TLS the version is what the handshake agreed on; on a plain listener a client that knows that it may just begins
 //! to speak HTTP/2 (RFC 9113 §3.3), which its first bytes show. An `Upgrade` to it is not taken.
 //!
-//! A connection of HTTP/1.1 that has been silent for a moment gives back what it was served with (buffers, above all) and is
-//! a socket again, until something comes: agents keep many that they seldom use.
-//!
 //! Invariant: whoever asks nothing for as long as the listener allows is cut off, whatever the version, and keeps nothing
 //! in memory that somebody else needs; what one connection may have under way, and send ahead, is bounded.
 
 mod activity;
 
-use activity::{Activity, Busy, UnderWay, Watched};
+use activity::{Activity, Busy, UnderWay};
 use axum::{
     Router,
     body::Body,
@@ -36,8 +33,6 @@ use tower_service::Service as _;
 /// How long an agent may keep a connection to the doors' listener without asking anything, and how long the head of a
 /// request may take to come: longer than the pools of usual clients keep one, so that they close first.
 const IDLE: Duration = Duration::from_secs(120);
-/// How long a connection is silent before what serves it is put away.
-const REST: Duration = Duration::from_secs(4);
 /// How long to wait where the system has no room for another connection.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How many requests one HTTP/2 connection has under way at once.
@@ -163,68 +158,8 @@ async fn plain(stream: TcpStream, address: SocketAddr, router: Router, mut endin
         // A router is always ready.
         router.clone().call(request)
     };
-    // On the heap, so that a connection on which nothing is asked is small.
-    if version == Version::Http2 {
-        Box::pin(serve(stream, version, IDLE, answering, ending)).await;
-        return;
-    }
-    let mut stream = stream;
-    loop {
-        match Box::pin(while_it_asks(stream, (IDLE, REST), answering.clone(), &mut ending)).await {
-            Some(silent) => stream = silent,
-            None => return,
-        }
-        let mut first = [0];
-        let comes = tokio::select! {
-            biased;
-            () = ending.told() => return,
-            comes = timeout(IDLE, stream.peek(&mut first)) => comes,
-        };
-        if !matches!(comes, Ok(Ok(1..))) {
-            return;
-        }
-    }
-}
-
-/// Serves a connection of HTTP/1.1 until it has been silent for as long as the second of these times, and gives it back then;
-/// `None` where it has ended.
-async fn while_it_asks<A, F>(
-    stream: TcpStream,
-    (idle, rest): (Duration, Duration),
-    answering: A,
-    ending: &mut Ending,
-) -> Option<TcpStream>
-where
-    A: Fn(Request) -> F + Send + 'static,
-    F: Future<Output = Result<Response, Infallible>> + Send + 'static,
-{
-    let activity = Arc::new(Activity::default());
-    let watched = Watched::new(stream, &activity);
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(idle);
-    let mut serving = http.serve_connection(TokioIo::new(watched), noting(&activity, answering));
-    let served = loop {
-        let until = activity.since() + rest;
-        tokio::select! {
-            // First: a body that nobody reads any more ends the connection only when this is looked at, and what is left
-            // of it must never be taken for a request.
-            biased;
-            served = &mut serving => break served,
-            () = ending.told() => {
-                std::pin::Pin::new(&mut serving).graceful_shutdown();
-                break serving.await;
-            }
-            () = sleep_until(until) => if activity.is_silent(rest) {
-                let parts = serving.into_parts();
-                // What began to come behind a request, and stopped, is waited for no longer.
-                return parts.read_buf.is_empty().then_some(parts.io.into_inner().into_stream());
-            }
-        }
-    };
-    if let Err(error) = served {
-        tracing::debug!(%error, "a connection broke off");
-    }
-    None
+    // On the heap, so that a connection that has said nothing yet is small.
+    Box::pin(serve(stream, version, IDLE, answering, ending)).await;
 }
 
 /// Answers requests, and notes for how long each is under way: until its body is no longer needed and its answer has been
@@ -244,7 +179,6 @@ where
 {
     let activity = Arc::clone(activity);
     service_fn(move |request: Request<Incoming>| {
-        activity.asked();
         let (read, answered) = (Busy::new(&activity), Busy::new(&activity));
         let request = request.map(|body| Body::new(UnderWay::new(body, read)));
         let answering = answering(request);
@@ -328,7 +262,6 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http_body_util::BodyExt as _;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     const PATIENT: Duration = Duration::from_secs(30);
@@ -395,102 +328,5 @@ mod tests {
             }
             assert_eq!(Version::shown(&ours).await.unwrap(), version);
         }
-    }
-
-    /// A connection, and the same served by `while_it_asks`, with a moment's rest.
-    async fn resting(
-        answer: impl Fn(Request) -> Response + Send + Sync + 'static,
-    ) -> (TcpStream, tokio::task::JoinHandle<Option<TcpStream>>, Open) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let theirs = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (ours, _) = listener.accept().await.unwrap();
-        let open = Open::new();
-        let mut ending = open.one();
-        let serving = tokio::spawn(async move {
-            let answering = move |request| std::future::ready(Ok(answer(request)));
-            while_it_asks(ours, (PATIENT, Duration::from_millis(150)), answering, &mut ending).await
-        });
-        (theirs, serving, open)
-    }
-
-    async fn reads(stream: &mut TcpStream, end: &[u8]) {
-        let mut seen = Vec::new();
-        while !seen.ends_with(end) {
-            assert!(stream.read_buf(&mut seen).await.unwrap() > 0, "{}", String::from_utf8_lossy(&seen));
-        }
-    }
-
-    #[tokio::test]
-    async fn a_silent_connection_is_a_socket_again_and_answers_as_before() {
-        let (mut theirs, serving, _open) = resting(|_| Response::new(Body::from("here"))).await;
-        for _ in 0..3 {
-            theirs.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
-            reads(&mut theirs, b"here").await;
-        }
-        let silent = serving.await.unwrap().expect("it is put away");
-        let open = Open::new();
-        let mut ending = open.one();
-        let answering = |_| std::future::ready(Ok(Response::new(Body::from("again"))));
-        let serving = while_it_asks(silent, (PATIENT, PATIENT), answering, &mut ending);
-        let asking = async {
-            theirs.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
-            reads(&mut theirs, b"again").await;
-        };
-        tokio::join!(serving, asking);
-    }
-
-    #[tokio::test]
-    async fn a_connection_on_which_something_is_under_way_is_not_put_away() {
-        const LONG: Duration = Duration::from_millis(600);
-        // The head of a request that comes slowly.
-        let (mut theirs, serving, _open) = resting(|_| Response::new(Body::from("here"))).await;
-        theirs.write_all(b"GET / HTTP/1.1\r\nho").await.unwrap();
-        sleep(LONG).await;
-        theirs.write_all(b"st: a\r\n\r\n").await.unwrap();
-        reads(&mut theirs, b"here").await;
-        assert!(serving.await.unwrap().is_some());
-        // A body that comes slowly, and is read by somebody after the answer.
-        let (kept, mut bodies) = tokio::sync::mpsc::unbounded_channel();
-        let (mut theirs, serving, _open) = resting(move |request| {
-            kept.send(request.into_body()).unwrap();
-            Response::new(Body::from("early"))
-        })
-        .await;
-        theirs.write_all(b"PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nab").await.unwrap();
-        reads(&mut theirs, b"early").await;
-        sleep(LONG).await;
-        theirs.write_all(b"cd").await.unwrap();
-        let mut body = bodies.recv().await.unwrap();
-        // Its pieces: hyper tells its end only with the next request.
-        let mut seen = Vec::new();
-        while seen.len() < 4 {
-            let frame = timeout(PATIENT, body.frame()).await.unwrap().unwrap().unwrap();
-            seen.extend_from_slice(frame.data_ref().unwrap());
-        }
-        assert_eq!(&seen[..], b"abcd");
-        drop(body);
-        assert!(serving.await.unwrap().is_some());
-        // A body that nobody reads, and that stops in the middle: what is left of it is no request.
-        for _ in 0..20 {
-            let (mut theirs, serving, _open) = resting(|_| Response::new(Body::from("refused"))).await;
-            theirs.write_all(b"PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 40\r\n\r\n").await.unwrap();
-            reads(&mut theirs, b"refused").await;
-            let put_away = timeout(PATIENT, serving).await.unwrap().unwrap();
-            assert!(put_away.is_none(), "a connection in the middle of a body was kept");
-        }
-        // An answer that nobody takes.
-        let large = 32 << 20;
-        let (mut theirs, serving, _open) =
-            resting(move |_| Response::new(Body::from(vec![b'x'; large]))).await;
-        theirs.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
-        sleep(LONG).await;
-        let mut read = 0;
-        let mut chunk = vec![0; 1 << 20];
-        while read < large {
-            let some = timeout(PATIENT, theirs.read(&mut chunk)).await.unwrap().unwrap();
-            assert!(some > 0, "it broke off after {read}");
-            read += some;
-        }
-        assert!(serving.await.unwrap().is_some());
     }
 }
