@@ -124,6 +124,10 @@ codes! {
     ResultWithheld = "result_withheld", 403, "access_denied", "The action was carried out, and its result is withheld";
     /// Upstream didn't answer in time; it may have acted.
     UpstreamTimeout = "upstream_timeout", 504, "server_error", "The upstream did not answer in time";
+    /// Upstream has not answered of late; nothing was sent or reserved.
+    UpstreamUnavailable = "upstream_unavailable", 503, "temporarily_unavailable", "The upstream does not answer, and is tried again later";
+    /// Too many calls to this upstream are under way; nothing was sent or reserved.
+    UpstreamBusy = "upstream_busy", 503, "temporarily_unavailable", "Too many calls to the upstream are under way";
     /// A part that is needed to decide doesn't answer.
     Unavailable = "unavailable", 503, "temporarily_unavailable", "A part of the service is unavailable";
     /// A fault of Placet's own.

@@ -25,6 +25,7 @@ mod paging;
 pub mod reference;
 pub(crate) mod resolve;
 mod schema;
+mod seen;
 mod signed;
 mod status;
 mod target;
@@ -42,6 +43,7 @@ pub use members::{Members, RowLimit};
 pub use paging::Paging;
 pub use resolve::{Fact, FactType, Facts, Lookup, Unread};
 pub use schema::ParamType;
+pub use seen::{SeenBody, Unfit};
 pub use status::StatusCheck;
 pub use target::{check_target, normal_path};
 pub use trusted::Trusted;
@@ -54,7 +56,7 @@ use crate::{
 use mapping::Mapping;
 use schema::ParamsSchema;
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 use template::{PathTemplate, ResourceTemplate, Values};
 
 /// The longest target (path and query, encoded) that is rendered, in bytes.
@@ -82,6 +84,8 @@ pub struct Service {
     base_path: String,
     auth: Auth,
     allow_private: bool,
+    timeout: Option<Duration>,
+    concurrency: Option<usize>,
     headers: Vec<(String, String)>,
     actions: BTreeMap<ActionName, ServiceAction>,
     /// What is said of the tools of an MCP server, by their names there.
@@ -181,6 +185,16 @@ impl Service {
     /// Whether its host may be a private address.
     pub fn allow_private(&self) -> bool {
         self.allow_private
+    }
+
+    /// How long it may take over an answer, where that is stated.
+    pub fn timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+
+    /// How many calls to it may be under way at once, where that is stated.
+    pub fn concurrency(&self) -> Option<usize> {
+        self.concurrency
     }
 
     /// Its actions in the order of their names.

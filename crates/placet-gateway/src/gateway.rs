@@ -19,6 +19,7 @@ use crate::route::{OpenCall, Route};
 use crate::streamed::StreamedAnswer;
 use crate::token::{TokenEndpoints, TokenError};
 use crate::upload::{Outgoing, Progress, Upload};
+use crate::upstream::Upstreams;
 use bytes::Bytes;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, TE,
@@ -50,7 +51,7 @@ use tokio::time::{Instant, timeout_at};
 pub struct GatewayConfig {
     /// For resolving, connecting and the TLS handshake together. Default 10 s.
     pub connect_timeout: Duration,
-    /// For the whole call, to the last byte of the answer. Default 30 s.
+    /// For the whole call, to the last byte of the answer, where the route states no other time. Default 30 s.
     pub total_timeout: Duration,
     /// For the next piece of a body that is passed on as it comes, in either direction. Default 60 s.
     pub stream_idle_timeout: Duration,
@@ -117,6 +118,7 @@ struct Inner {
     tokens: TokenEndpoints,
     heard: Heard,
     resolver: Arc<dyn Resolve>,
+    upstreams: Upstreams,
 }
 
 impl Gateway {
@@ -128,7 +130,13 @@ impl Gateway {
         let pools = Pools::new(&config, &tls(&config.extra_roots)?, false);
         let resolver = config.resolver.clone().unwrap_or_else(|| Arc::new(SystemResolver));
         let tokens = TokenEndpoints::new(&config.extra_roots, Arc::clone(&resolver))?;
-        Ok(Self(Arc::new(Inner { pools, config, tokens, heard: Heard::default(), resolver })))
+        let (heard, upstreams) = (Heard::default(), Upstreams::default());
+        Ok(Self(Arc::new(Inner { pools, config, tokens, heard, resolver, upstreams })))
+    }
+
+    /// What each upstream can take. Whoever sends has a turn of the upstream's ([`Upstream::enter`](crate::Upstream::enter)).
+    pub fn upstreams(&self) -> &Upstreams {
+        &self.0.upstreams
     }
 
     /// Dials as calls do.
@@ -219,7 +227,7 @@ impl Gateway {
         deadline: Instant,
         max: usize,
     ) -> Result<UpstreamResponse, UpstreamFailure> {
-        let deadline = deadline.min(Instant::now() + self.0.config.total_timeout);
+        let deadline = deadline.min(Instant::now() + route.timeout().unwrap_or(self.0.config.total_timeout));
         if route.kind() == Kind::Mcp {
             let max = max.min(self.0.config.max_response_bytes);
             return self.call_tool(&call, route, credential, deadline, max).await;
@@ -281,7 +289,7 @@ impl Gateway {
         }
         let (progress, idle) = (Progress::new(), self.0.config.stream_idle_timeout);
         let streamed = upload.is_some();
-        let deadline = Instant::now() + self.0.config.total_timeout;
+        let deadline = Instant::now() + route.timeout().unwrap_or(self.0.config.total_timeout);
         let upload = upload.map(|upload| (upload, idle, progress.clone()));
         let request = self.request(call, upload, route, credential)?;
         let until = || if streamed { progress.until(idle) } else { deadline };

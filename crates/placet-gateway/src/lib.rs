@@ -27,6 +27,7 @@ mod streamed;
 mod token;
 mod tunnel;
 mod upload;
+mod upstream;
 
 pub use address::{AddressClass, classify};
 pub use ask::Asker;
@@ -48,3 +49,4 @@ pub use streamed::{Piece, StreamedAnswer};
 pub use token::TokenError;
 pub use tunnel::Tunnel;
 pub use upload::Upload;
+pub use upstream::{CONCURRENCY, Outcome, Slot, Standing, State, TurnedAway, Upstream, Upstreams};

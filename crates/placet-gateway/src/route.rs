@@ -12,6 +12,7 @@ use placet_core::service::Kind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// The scheme, host and port of an upstream, and whether private addresses are permitted. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -26,6 +27,8 @@ struct Parts {
     allow_private: bool,
     /// The command whose process it is, where it is one.
     command: Option<String>,
+    /// How long it may take over an answer, where that is stated.
+    timeout: Option<Duration>,
     /// How many calls are open.
     open: Arc<AtomicUsize>,
 }
@@ -102,8 +105,16 @@ impl Route {
         let bad_host = |_| RouteError::Host(host.clone());
         let authority = Authority::try_from(text.as_str()).map_err(|e| bad_host(e.to_string()))?;
         let origin = format!("{scheme}://{text}");
-        let (kind, command, open) = (Kind::Http, None, Arc::default());
-        Ok(Self(Arc::new(Parts { kind, scheme, authority, origin, allow_private, command, open })))
+        Ok(Self(Arc::new(Parts {
+            kind: Kind::Http,
+            scheme,
+            authority,
+            origin,
+            allow_private,
+            command: None,
+            timeout: None,
+            open: Arc::default(),
+        })))
     }
 
     /// The way to a process of a command that the operator lists.
@@ -133,6 +144,18 @@ impl Route {
     /// What is spoken there.
     pub fn kind(&self) -> Kind {
         self.0.kind
+    }
+
+    /// The same for an upstream that may take so long over an answer.
+    #[must_use]
+    pub fn within(mut self, timeout: Option<Duration>) -> Self {
+        Arc::make_mut(&mut self.0).timeout = timeout;
+        self
+    }
+
+    /// How long it may take over an answer, where that is stated.
+    pub fn timeout(&self) -> Option<Duration> {
+        self.0.timeout
     }
 
     /// `scheme://host[:port]`, lower case, the scheme's default port left out.

@@ -15,6 +15,7 @@ pub mod clock;
 pub mod connections;
 mod consent;
 mod cross_origin;
+pub mod doors;
 pub mod egress;
 mod gcra;
 pub mod intent;
@@ -115,6 +116,7 @@ pub fn routes() -> Routes {
         .route("/v1/decisions", post(api::decisions::decide))
         .route("/v1/decisions/filter", post(api::decisions::filter::filter))
         .route("/v1/decisions/{id}/outcome", post(api::decisions::outcome))
+        .route("/v1/forward-auth/{service}", get(doors::forward_auth::check))
         .route("/v1/catalog", get(api::catalog::show))
         .route("/.well-known/authzen-configuration", get(api::access::configuration))
         .route("/.well-known/authzen-configuration/{*path}", get(api::access::configuration_at))

@@ -27,6 +27,8 @@ pub enum Caller {
     MaybeBearer,
     /// A bearer of any kind; what it may do is said by the operation.
     Bearer,
+    /// A proxy, with the credentials of a resource server in a header of their own.
+    Proxy,
 }
 
 /// What one route takes and answers. Shapes are written as [`shape`] reads them.

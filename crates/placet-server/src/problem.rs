@@ -53,6 +53,11 @@ impl Problem {
         Self { retry_after: Some(seconds), ..self }
     }
 
+    /// In how many seconds to try again, where that helps.
+    pub fn seconds(&self) -> u64 {
+        self.retry_after.unwrap_or(1)
+    }
+
     /// The first reason's code.
     pub fn code(&self) -> Code {
         self.reasons.first().map_or(Code::Internal, |reason| reason.code)
@@ -140,8 +145,7 @@ impl IntoResponse for Problem {
         response.extensions_mut().insert(Refused { code, scope });
         response.extensions_mut().insert(RefusedWith(code.as_str()));
         if status == StatusCode::SERVICE_UNAVAILABLE || code == Code::TooManyRequests {
-            let seconds = self.retry_after.unwrap_or(1);
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(self.seconds()));
         }
         response
     }

@@ -37,7 +37,7 @@ const MAX_HEADER: usize = 1024;
 /// How long a body that is read whole may take to come.
 const BODY_TIME: Duration = Duration::from_secs(30);
 /// Headers that would have an upstream take the request for another, or that say that the body isn't what it seems.
-const REFUSED: [&str; 5] =
+pub(crate) const REFUSED: [&str; 5] =
     ["x-http-method-override", "x-http-method", "x-method-override", "content-encoding", "content-range"];
 /// Says who speaks: `allow` before the upstream's own answer, `deny` and `hold` before Placet's.
 const DECISION: HeaderName = HeaderName::from_static("placet-decision");

@@ -292,7 +292,15 @@ async fn ask(app: &App, action: &StoredAction) -> Result<Asked, Problem> {
     let answer = match credential {
         Some(credential) => {
             let deadline = tokio::time::Instant::from_std(Instant::now() + ASKED_FOR);
-            Some(app.gateway.send(question.call, &live.route, credential, deadline).await)
+            // It is asked in its turn; else it stays unknown until the next time.
+            match live.upstream(&app.gateway).enter().await {
+                Ok(turn) => {
+                    let sent = app.gateway.send(question.call, &live.route, credential, deadline).await;
+                    turn.conclude(sent.as_ref().map(|response| response.status));
+                    Some(sent)
+                }
+                Err(_) => None,
+            }
         }
         None => None,
     };

@@ -14,7 +14,7 @@ use placet_core::{
     service::{Pins, Service, ServiceAction},
     time::Timestamp,
 };
-use placet_gateway::Route;
+use placet_gateway::{Gateway, Route, Upstream};
 use placet_store::{
     Fault, Query, Store, Version,
     documents::{self, Applied, Kind},
@@ -25,7 +25,7 @@ use std::{
     collections::{BTreeSet, HashMap},
     fmt,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     thread,
@@ -46,9 +46,15 @@ pub struct LiveService {
     pub listed: Option<(Pins, Timestamp)>,
     /// The tools that can't be called until somebody has looked at them.
     pub quarantined: BTreeSet<ActionName>,
+    upstream: OnceLock<Arc<Upstream>>,
 }
 
 impl LiveService {
+    /// What it can take, which is the same for every version of it.
+    pub fn upstream(&self, gateway: &Gateway) -> &Arc<Upstream> {
+        self.upstream.get_or_init(|| gateway.upstreams().of(self.service.name(), self.service.concurrency()))
+    }
+
     /// By what is stored of what its server says.
     fn with_listed(mut self, stored: Option<Listed>) -> Self {
         let of_this = stored.filter(|said| said.server == self.service.server());
@@ -253,7 +259,15 @@ pub fn live_service(name: &str, version: u64, source: &[u8]) -> Result<LiveServi
     placet_gateway::check_certificates(service.auth()).map_err(|error| {
         Problem::of(placet_core::refusal::Code::DocumentInvalid, format!("service `{name}`: auth: {error}"))
     })?;
-    let route = route.speaking(service.kind());
-    let live = LiveService { service, version, stamp: 0, route, listed: None, quarantined: BTreeSet::new() };
+    let route = route.speaking(service.kind()).within(service.timeout());
+    let live = LiveService {
+        service,
+        version,
+        stamp: 0,
+        route,
+        listed: None,
+        quarantined: BTreeSet::new(),
+        upstream: OnceLock::new(),
+    };
     Ok(live.with_listed(None))
 }

@@ -158,6 +158,17 @@ impl Held {
     }
 }
 
+fn no_proof() -> Problem {
+    Problem::of(Code::ProofRequired, "send a `DPoP` header with `Authorization: DPoP …`")
+}
+
+/// Scheme, host and port of an audience that is an http or https URL.
+fn origin(audience: &str) -> Option<String> {
+    let (scheme, rest) =
+        audience.split_once("://").filter(|(scheme, _)| matches!(*scheme, "http" | "https"))?;
+    rest.split('/').next().map(|authority| format!("{scheme}://{authority}"))
+}
+
 fn not_bound() -> Problem {
     Problem::of(Code::ProofRequired, "the token is not bound to a key: send it as `Authorization: Bearer …`")
 }
@@ -179,6 +190,17 @@ impl Sender {
         }
     }
 
+    /// Of a request that came to somebody else, as they tell it: nobody's certificate is known.
+    pub fn told(method: &str, path: &str, headers: &HeaderMap) -> Self {
+        let proofs = headers.get_all(&DPOP).iter().map(|value| (DPOP, value.clone()));
+        Self {
+            method: method.to_owned(),
+            path: path.to_owned(),
+            headers: proofs.collect(),
+            certificate: None,
+        }
+    }
+
     /// The credential of its `Authorization` header.
     ///
     /// # Errors
@@ -196,13 +218,38 @@ impl Sender {
         if credential.scheme == Scheme::Bearer {
             return Ok(held(Shown::Bearer));
         }
-        let proof = self.proof(app, Some(credential.token))?.ok_or_else(|| {
-            Problem::of(Code::ProofRequired, "send a `DPoP` header with `Authorization: DPoP …`")
-        })?;
+        let proof = self.proof(app, Some(credential.token))?.ok_or_else(no_proof)?;
         let held = held(Shown::With(proof.key));
         // Before the proof is remembered: only who holds a live token and its key takes up room.
         bearer::live(app, &held).await?;
         proofs::take(app, &proof).await?;
+        Ok(held)
+    }
+
+    /// As [`agent`](Self::agent), at the resource server of this audience, by whose origin its URLs begin.
+    ///
+    /// # Errors
+    /// As [`agent`](Self::agent).
+    pub async fn agent_at(
+        &self,
+        app: &App,
+        credential: Credential<'_>,
+        audience: &str,
+    ) -> Result<Held, Problem> {
+        let held = |shown| Held { token: credential.token.to_owned(), shown, certificate: None };
+        let (held, proof) = match credential.scheme {
+            Scheme::Bearer => (held(Shown::Bearer), None),
+            Scheme::Dpop => {
+                let bases: Vec<String> = origin(audience).into_iter().collect();
+                let proof = self.proof_for(app, &bases, Some(credential.token))?.ok_or_else(no_proof)?;
+                (held(Shown::With(proof.key)), Some(proof))
+            }
+        };
+        let bearer = bearer::live_for(app, held.token(), bearer::Meant::Audience(audience)).await?;
+        held.fits(&bearer.claims)?;
+        if let Some(proof) = proof {
+            proofs::take(app, &proof).await?;
+        }
         Ok(held)
     }
 
@@ -220,6 +267,11 @@ impl Sender {
     /// # Errors
     /// `proof_invalid`.
     pub fn proof(&self, app: &App, token: Option<&str>) -> Result<Option<Proof>, Problem> {
+        self.proof_for(app, &app.bases, token)
+    }
+
+    /// The same for somebody who has these base URLs.
+    fn proof_for(&self, app: &App, bases: &[String], token: Option<&str>) -> Result<Option<Proof>, Problem> {
         let mut values = self.headers.get_all(&DPOP).iter();
         let Some(value) = values.next() else { return Ok(None) };
         let invalid = |detail: String| Problem::of(Code::ProofInvalid, detail);
@@ -228,7 +280,7 @@ impl Sender {
         }
         let text = value.to_str().map_err(|_| invalid("the DPoP header is not text".into()))?;
         let now = app.clock.now();
-        let expected = Expected { method: &self.method, bases: &app.bases, path: &self.path, token, now };
+        let expected = Expected { method: &self.method, bases, path: &self.path, token, now };
         dpop::verify(text, &expected).map(Some).map_err(|error| invalid(error.to_string()))
     }
 }

@@ -23,6 +23,7 @@ mod passing;
 pub(crate) mod permits;
 pub(crate) mod returned;
 mod shaped;
+mod turn;
 mod turns;
 pub mod wait;
 
@@ -59,7 +60,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(crate) use describe::unnamed;
+pub(crate) use describe::{NO_SUCH_ACTION, expect_type, names, unnamed};
 pub use describe::{Takes, takes};
 pub use outcome::{Answered, Form};
 
@@ -137,10 +138,11 @@ pub enum Wanted {
 }
 
 impl Wanted {
-    /// How long carrying it out may take: an answer at the proxy door may be a stream.
-    const fn longest(&self) -> Duration {
+    /// How long carrying it out may take, where the upstream takes `upstream` over its answer: one at the proxy door may
+    /// be a stream.
+    fn longest(&self, upstream: Duration) -> Duration {
         match self {
-            Self::Action { .. } => outcome::UPSTREAM_TIME,
+            Self::Action { .. } => upstream,
             Self::Call(_) => streams::LONGEST,
         }
     }
@@ -183,6 +185,7 @@ pub enum ArrivedBody {
 pub async fn act(app: &Arc<App>, held: &Held, asked: &Asked) -> Result<Answered, Problem> {
     let (mut spent, mut heard) = (BTreeSet::new(), None);
     let (mut looked_up, mut first) = (facts::LookedUp::default(), false);
+    let mut taken = None;
     app.operations.space.may_begin()?;
     for _ in 0..ATTEMPTS {
         let bearer = bearer::live(app, held).await?;
@@ -204,7 +207,7 @@ pub async fn act(app: &Arc<App>, held: &Held, asked: &Asked) -> Result<Answered,
         let again = !first && again::recalled(app, &bearer, &mut described, asked, now).await?;
         // What took time to read is judged with the authority that there is then.
         if !again
-            && facts::gather(app, &bearer, &mut described, &mut looked_up, now).await?
+            && facts::gather(app, &bearer, &mut described, &mut looked_up, taken.is_some(), now).await?
                 == facts::Gathered::Anew
         {
             continue;
@@ -273,6 +276,24 @@ pub async fn act(app: &Arc<App>, held: &Held, asked: &Asked) -> Result<Answered,
         if described.freshen(app).await? {
             continue;
         }
+        // Before anything is reserved, too: what can't be sent costs nothing.
+        match turn::take(app, &described, &mut taken).await {
+            Ok(turn::Taken::Here) => {}
+            // With the authority that there is now.
+            Ok(turn::Taken::Waited) => continue,
+            Err(away) => {
+                // What ran already is answered all the same.
+                if let Some(key) = idempotency(&bearer, &described, asked, now)
+                    && let Err(refused) = app.store.first_use(key, described.versions(&bearer), now).await
+                {
+                    match turned_away(app, &bearer, &described, asked, &judgement, refused, now).await? {
+                        Some(answer) => return Ok(answer),
+                        None => continue,
+                    }
+                }
+                return Err(away);
+            }
+        }
         let action_id = clock::fresh(now);
         let admission = Admission {
             action: action_id,
@@ -283,7 +304,7 @@ pub async fn act(app: &Arc<App>, held: &Held, asked: &Asked) -> Result<Answered,
             task: bearer.chain.leaf().grant.task,
             connection: Some(described.connection.connection.id),
             at: now,
-            until: now.plus(asked.wanted.longest()).plus(CONCLUDING),
+            until: now.plus(asked.wanted.longest(turn::time(&described.live))).plus(CONCLUDING),
             versions: [described.versions(&bearer), release.permitted.versions].concat(),
             charges: [judgement.charges.clone(), release.permitted.charges].concat(),
             observed: observe::noted(
@@ -326,6 +347,7 @@ pub async fn act(app: &Arc<App>, held: &Held, asked: &Asked) -> Result<Answered,
             Ok(admitted) => {
                 count(app, "allow", "");
                 let shaping = Shaping::of(&bearer, &described, &judgement, now);
+                described.turn = taken.take().map(|(_, slot)| slot);
                 return outcome::perform(app, admitted, &bearer, (described, shaping), asked).await;
             }
             // Somebody else had the last of a permit: then people are asked.

@@ -1,5 +1,6 @@
 //! For tests only: the outside of Placet, as tests need it. The real binary as a process ([`Server`]), an upstream
-//! that demands a secret and remembers what it saw ([`Upstream`]), a PostgreSQL server ([`Cluster`]), key services ([`OpenBao`], [`SoftHsm`]), a network that fails ([`Proxy`]), a client that takes any answer ([`Client`]), and a
+//! that demands a secret and remembers what it saw ([`Upstream`]), a PostgreSQL server ([`Cluster`]), key services
+//! ([`OpenBao`], [`SoftHsm`]), a network that fails ([`Proxy`]), a real nginx ([`Nginx`]), a client that takes any answer ([`Client`]), and a
 //! stage on which they are set up together ([`Story`]). The house rules of the repository are in `tests/tidy`.
 //!
 //! Everything blocks, so that a test reads from top to bottom; what happens at once is written with [`together`].
@@ -17,6 +18,7 @@ mod authenticator;
 mod client;
 mod http2;
 mod key_services;
+mod nginx;
 mod postgres;
 mod proxy;
 mod publisher;
@@ -31,6 +33,7 @@ pub use authenticator::{
 pub use client::{Answer, Client, Request};
 pub use http2::{Answering, Http2, Sending};
 pub use key_services::{OpenBao, SoftHsm};
+pub use nginx::Nginx;
 pub use postgres::{Cluster, Database};
 pub use proxy::Proxy;
 pub use publisher::Publisher;

@@ -106,6 +106,11 @@ impl Wire {
         written
     }
 
+    /// The connection itself, for what is no text.
+    pub fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     /// What has come so far.
     pub fn seen(&self) -> String {
         String::from_utf8_lossy(&self.seen).into_owned()

@@ -16,6 +16,7 @@ use placet_server::{
     app::{App, Config},
     clock::{self, Clock},
     connections::{Nowhere, SecretSource},
+    doors::ext_authz::listener::{self as ext_authz, Listening},
     egress,
     intent::Judge,
     jobs::{self, Jobs},
@@ -64,11 +65,12 @@ pub(crate) struct Running {
     monitoring: Option<JoinHandle<io::Result<()>>>,
     /// What runs beside it until it stops.
     beside: Vec<JoinHandle<()>>,
-    stopping: [oneshot::Sender<()>; 4],
+    stopping: [oneshot::Sender<()>; 5],
     serving: JoinHandle<io::Result<()>>,
     pages: JoinHandle<io::Result<()>>,
     mtls: Option<JoinHandle<io::Result<()>>>,
     egress: Option<JoinHandle<io::Result<()>>>,
+    ext_authz: Option<(SocketAddr, JoinHandle<io::Result<()>>)>,
     // Last: the lock is given up when all else is gone.
     directory: DataDir,
 }
@@ -84,6 +86,8 @@ pub(crate) struct Front {
     pub(crate) mutual_tls: Option<MutualTls>,
     /// Where programs of agents find a proxy, if they do.
     pub(crate) egress: Option<Egress>,
+    /// Where Envoy asks, if it does.
+    pub(crate) ext_authz: Option<Listening>,
     /// How often a second a client may ask the OAuth endpoints.
     pub(crate) client_rate: u32,
     /// Where its policies come from, besides from administrators.
@@ -127,6 +131,7 @@ impl Default for Front {
             forwarded_by: Vec::new(),
             mutual_tls: None,
             egress: None,
+            ext_authz: None,
             client_rate: 10_000,
             policies: None,
             judge: None,
@@ -161,8 +166,17 @@ pub(crate) async fn start(
 ) -> Result<Running, Failure> {
     let address = listener.local_addr().map_err(|error| Failure::start(error.to_string()))?;
     let base_url = base_url(address);
-    let Front { issuer, forwarded_by, mutual_tls, egress, client_rate, policies, judge, secrets_elsewhere } =
-        front;
+    let Front {
+        issuer,
+        forwarded_by,
+        mutual_tls,
+        egress,
+        ext_authz,
+        client_rate,
+        policies,
+        judge,
+        secrets_elsewhere,
+    } = front;
     let (mtls_listener, mutual_tls, files) = match mutual_tls {
         Some(MutualTls { listener, url, authorities, header, files }) => {
             let bound = listener.as_ref().map(|(listener, _)| listener.local_addr()).transpose();
@@ -258,6 +272,16 @@ pub(crate) async fn start(
     let egress = egress_listener.map(|listener| {
         tokio::spawn(egress::serve(listener, Arc::clone(&app), async { _ = stop_egress.await }))
     });
+    let (stopping_ext_authz, stop_ext_authz) = oneshot::channel();
+    let ext_authz = match ext_authz {
+        Some(Listening { listener, identity }) => {
+            let address = listener.local_addr().map_err(|error| Failure::start(error.to_string()))?;
+            tracing::info!(%address, tls = identity.is_some(), "Envoy is answered (ext_authz)");
+            let stop = async { _ = stop_ext_authz.await };
+            Some((address, tokio::spawn(ext_authz::serve(listener, identity, Arc::clone(&app), stop))))
+        }
+        None => None,
+    };
     let url = app.mutual_tls.as_ref().and_then(|here| here.url.as_deref());
     directory.announce(
         &base_url,
@@ -273,11 +297,12 @@ pub(crate) async fn start(
         jobs,
         monitoring: None,
         beside,
-        stopping: [stopping, stopping_pages, stopping_mtls, stopping_egress],
+        stopping: [stopping, stopping_pages, stopping_mtls, stopping_egress, stopping_ext_authz],
         serving,
         pages,
         mtls,
         egress,
+        ext_authz,
         directory,
     })
 }
@@ -313,6 +338,11 @@ impl Running {
         self.app.egress.settings.as_ref().map(|settings| settings.url.as_str())
     }
 
+    /// Where Envoy asks, if that is a listener here.
+    pub(crate) fn ext_authz(&self) -> Option<SocketAddr> {
+        self.ext_authz.as_ref().map(|(address, _)| *address)
+    }
+
     /// Also answers `/healthz`, `/readyz` and `/metrics` on this listener, to anybody who reaches it.
     pub(crate) fn monitor(&mut self, listener: TcpListener) {
         let app = Arc::clone(&self.app);
@@ -325,8 +355,9 @@ impl Running {
         let ended = tokio::select! {
             ended = &mut self.serving => ended,
             ended = &mut self.pages => ended,
-            ended = either(&mut self.mtls) => ended,
-            ended = either(&mut self.egress) => ended,
+            ended = either(self.mtls.as_mut()) => ended,
+            ended = either(self.egress.as_mut()) => ended,
+            ended = either(self.ext_authz.as_mut().map(|(_, task)| task)) => ended,
         };
         match ended {
             Ok(Ok(())) => "it ended".to_owned(),
@@ -347,9 +378,11 @@ impl Running {
             mut pages,
             mut mtls,
             mut egress,
+            ext_authz,
             directory,
             ..
         } = self;
+        let mut ext_authz = ext_authz.map(|(_, task)| task);
         app.operations.readiness.stop();
         directory.withdraw();
         for stopping in stopping {
@@ -357,13 +390,13 @@ impl Running {
         }
         let all = async {
             _ = tokio::join!(&mut serving, &mut pages);
-            for also in [&mut mtls, &mut egress].into_iter().flatten() {
+            for also in [&mut mtls, &mut egress, &mut ext_authz].into_iter().flatten() {
                 _ = also.await;
             }
         };
         if tokio::time::timeout(grace, all).await.is_err() {
             tracing::warn!("some requests were not answered in time and are cut off");
-            for listener in [serving, pages].into_iter().chain(mtls).chain(egress) {
+            for listener in [serving, pages].into_iter().chain(mtls).chain(egress).chain(ext_authz) {
                 if !listener.is_finished() {
                     listener.abort();
                     let _ = listener.await;
@@ -409,7 +442,7 @@ async fn compare_issuers(app: &App, now: Timestamp) {
 }
 
 /// The end of a listener that may not be there.
-async fn either(listener: &mut Option<JoinHandle<io::Result<()>>>) -> Result<io::Result<()>, JoinError> {
+async fn either(listener: Option<&mut JoinHandle<io::Result<()>>>) -> Result<io::Result<()>, JoinError> {
     match listener {
         Some(listener) => listener.await,
         None => std::future::pending().await,

@@ -6,6 +6,7 @@
 
 pub(crate) mod certificates;
 mod egress;
+mod ext_authz;
 mod mutual_tls;
 pub(crate) mod policies;
 mod secrets;
@@ -22,6 +23,7 @@ use crate::{
     running::{self, Outside, Pages, Running},
 };
 use clap::Args;
+use ext_authz::ExtAuthz;
 use mutual_tls::MutualTls;
 use placet_gateway::{CertificateDer, FetchConfig, GatewayConfig};
 use secrets::SecretPlaces;
@@ -122,6 +124,8 @@ pub(crate) struct Serve {
     secret_places: SecretPlaces,
     #[command(flatten)]
     egress: egress::Egress,
+    #[command(flatten)]
+    ext_authz: ExtAuthz,
     /// A directory with policies (.yaml, .yml, .json) that are put in force whenever one of them changes; a bad file
     /// changes nothing
     #[arg(long, value_name = "DIR")]
@@ -147,6 +151,7 @@ impl Serve {
             forwarded_by: self.forwarded_by.iter().map(IpAddr::to_canonical).collect(),
             mutual_tls: self.mutual_tls.open().await?,
             egress: self.egress.open().await?,
+            ext_authz: self.ext_authz.open().await?,
             client_rate: self.client_rate,
             policies: self.policies.as_deref().map(policies::Followed::open).transpose()?,
             judge: self
@@ -205,7 +210,7 @@ impl Serve {
         if context.global.json {
             line(
                 &json!({"address": base, "pages": running.pages_url(), "mtls": running.mtls_url(),
-                "egress": running.egress_url(), "admin_token": token})
+                "egress": running.egress_url(), "ext_authz": running.ext_authz(), "admin_token": token})
                 .to_string(),
             );
         } else if let Some(token) = token {
@@ -220,6 +225,9 @@ impl Serve {
             }
             if let Some(url) = running.egress_url() {
                 line(&format!("Agents' programs find a proxy at {url}"));
+            }
+            if let Some(address) = running.ext_authz() {
+                line(&format!("Envoy asks (ext_authz, gRPC) at {address}"));
             }
         }
         serve_until_stopped(running, &mut signals).await

@@ -20,8 +20,18 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-pub(super) const SERVICE_KEYS: &[&str] =
-    &["service", "description", "base_url", "auth", "allow_private", "encoded_slash", "headers", "actions"];
+pub(super) const SERVICE_KEYS: &[&str] = &[
+    "service",
+    "description",
+    "base_url",
+    "auth",
+    "allow_private",
+    "timeout",
+    "concurrency",
+    "encoded_slash",
+    "headers",
+    "actions",
+];
 pub(super) const ACTION_KEYS: &[&str] = &[
     "description",
     "method",
@@ -45,6 +55,11 @@ pub(super) const ACTION_KEYS: &[&str] = &[
 pub(super) const METHODS: [Method; 6] =
     [Method::Get, Method::Head, Method::Post, Method::Put, Method::Patch, Method::Delete];
 
+/// The longest `timeout`, in seconds.
+pub(super) const LONGEST_TIMEOUT: u64 = 300;
+/// The largest `concurrency`.
+pub(super) const MOST_CONCURRENT: i64 = 10_000;
+
 /// Reads a definition.
 pub(super) fn service(
     source: &[u8],
@@ -66,6 +81,8 @@ fn read(map: &MapReading<'_>, report: &Report) -> Option<Service> {
     let allow_private = flag(map, "allow_private");
     let base = map.required("base_url").and_then(|it| base_url(&it, allow_private));
     let auth = map.required("auth").and_then(|it| auth(&it));
+    let timeout = map.optional("timeout").map(|it| resolve::seconds(&it, LONGEST_TIMEOUT));
+    let concurrency = map.optional("concurrency").map(|it| concurrency(&it));
     let slash = flag(map, "encoded_slash");
     let headers = mapping::headers(map);
     let mut actions = map.required("actions").and_then(|it| actions(&it, slash, report));
@@ -103,6 +120,8 @@ fn read(map: &MapReading<'_>, report: &Report) -> Option<Service> {
         base_path,
         auth: auth?,
         allow_private,
+        timeout: timeout.map_or(Some(None), |it| it.map(Some))?,
+        concurrency: concurrency.map_or(Some(None), |it| it.map(Some))?,
         headers,
         actions: actions?,
         settings: BTreeMap::new(),
@@ -123,6 +142,11 @@ pub(super) fn name(it: &Reading<'_>) -> Option<String> {
         ));
     }
     good.then(|| text.to_owned())
+}
+
+/// How many calls may be under way at once.
+fn concurrency(it: &Reading<'_>) -> Option<usize> {
+    usize::try_from(it.integer(1, MOST_CONCURRENT)?).ok()
 }
 
 pub(super) fn description(map: &MapReading<'_>) -> Option<String> {

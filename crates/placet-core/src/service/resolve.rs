@@ -484,7 +484,7 @@ fn lookup(
         None => Some(BYTES),
         Some(it) => it.integer(1, MOST_BYTES).and_then(|bytes| usize::try_from(bytes).ok()),
     };
-    let within = inner.optional("within").map_or(Some(WITHIN), |it| seconds(&it));
+    let within = inner.optional("within").map_or(Some(WITHIN), |it| seconds(&it, LONGEST));
     let read = Lookup {
         name: key.value.clone(),
         path: path?,
@@ -590,11 +590,12 @@ fn pointer(it: &Reading<'_>) -> Option<String> {
     Some(text.to_owned())
 }
 
-fn seconds(it: &Reading<'_>) -> Option<Duration> {
+/// A time in whole seconds, up to the longest.
+pub(super) fn seconds(it: &Reading<'_>, longest: u64) -> Option<Duration> {
     let count = it.string()?.strip_suffix('s').filter(|digits| digits.bytes().all(|it| it.is_ascii_digit()));
-    match count.and_then(|count| count.parse::<u64>().ok()).filter(|count| (1..=LONGEST).contains(count)) {
+    match count.and_then(|count| count.parse::<u64>().ok()).filter(|count| (1..=longest).contains(count)) {
         Some(count) => Some(Duration::from_secs(count)),
-        None => it.refuse("a time from `1s` to `10s`", None),
+        None => it.refuse(&format!("a time from `1s` to `{longest}s`"), None),
     }
 }
 

@@ -9,7 +9,7 @@
 
 pub(crate) mod asking;
 pub(crate) mod batch;
-mod charged;
+pub(crate) mod charged;
 pub(crate) mod filter;
 mod held;
 mod outcome;

@@ -16,6 +16,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use placet_core::{refusal::Code, user::AUDITOR};
+use placet_gateway::{Standing, State as Breaker};
 use placet_store::gauges;
 use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
@@ -86,7 +87,41 @@ async fn gauges_of(app: &App) -> Gauges {
     for (job, works) in readiness.jobs() {
         gauges.labelled("placet_job_up", "Whether the job works.", &[("job", job)], u64::from(works));
     }
+    upstreams(app, &mut gauges);
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     gauges.labelled("placet_build_info", "The version that runs.", &version, 1);
     gauges
+}
+
+/// How each upstream that was asked since the start stands, by the name of its service.
+fn upstreams(app: &App, gauges: &mut Gauges) {
+    let standing = app.gateway.upstreams().standing();
+    let mut each = |name, help, value: fn(&Standing) -> u64| {
+        for one in &standing {
+            gauges.labelled(name, help, &[("service", &one.service)], value(one));
+        }
+    };
+    let state = "Whether the upstream is asked: 0 it is, 1 one call tries, 2 it is not.";
+    each("placet_upstream_breaker", state, |one| match one.state {
+        Breaker::Closed => 0,
+        Breaker::HalfOpen => 1,
+        Breaker::Open => 2,
+    });
+    each("placet_upstream_under_way", "Calls to the upstream that are under way.", |one| {
+        one.under_way as u64
+    });
+    each("placet_upstream_waiting", "Calls that wait for their turn at the upstream.", |one| {
+        one.waiting as u64
+    });
+    each("placet_upstream_concurrency", "Calls that may be under way at once.", |one| one.concurrency as u64);
+    each(
+        "placet_upstream_turned_away_busy",
+        "Calls turned away, as too many waited, since the start.",
+        |one| one.busy,
+    );
+    each(
+        "placet_upstream_turned_away_broken",
+        "Calls turned away, as it doesn't answer, since the start.",
+        |one| one.broken,
+    );
 }

@@ -186,10 +186,19 @@ pub(crate) async fn list(
             let live = rules.services.get(&one.name);
             let actions: Vec<_> =
                 live.iter().flat_map(|live| live.service.actions().map(|action| action.name().as_str())).collect();
-            json!({"service": one.name, "version": one.version, "applied": one.at, "applied_by": one.by, "actions": actions})
+            let upstream = live.map(|live| standing(&app, live));
+            json!({"service": one.name, "version": one.version, "applied": one.at, "applied_by": one.by, "actions": actions,
+                "upstream": upstream})
         })
         .collect();
     Ok(Json(json!({"services": listed})))
+}
+
+/// How a service's upstream stands on this node.
+fn standing(app: &App, live: &LiveService) -> Value {
+    let standing = live.upstream(&app.gateway).standing(live.service.name());
+    json!({"state": standing.state.as_str(), "retry_after": standing.retry_after.map(|it| it.as_secs_f64().ceil()),
+        "under_way": standing.under_way, "waiting": standing.waiting, "concurrency": standing.concurrency})
 }
 
 /// `GET /v1/services/{name}`

@@ -42,6 +42,10 @@ pub fn document(routes: &Routes) -> Value {
                     "type": "http", "scheme": "basic",
                     "description": "An agent's client id and client secret (RFC 6749 section 2.3.1).",
                 },
+                "proxy": {
+                    "type": "apiKey", "in": "header", "name": "Placet-Resource-Server",
+                    "description": "A resource server's id and secret as `Basic …`, where `Authorization` is the agent's.",
+                },
             },
             "schemas": {"Problem": problem(), "OAuthError": oauth_error()},
         },
@@ -77,6 +81,7 @@ fn security(caller: Caller) -> Value {
     match caller {
         Caller::Anybody => json!([]),
         Caller::Client => json!([{"client": []}, {"bearer": []}]),
+        Caller::Proxy => json!([{"proxy": []}]),
         Caller::MaybeBearer => json!([{"bearer": []}, {}]),
         Caller::Agent | Caller::Person | Caller::Bearer => json!([{"bearer": []}]),
     }

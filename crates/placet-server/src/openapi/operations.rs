@@ -484,6 +484,7 @@ const OPERATIONS: &[Operation] = &[
         &[(200, Gives::Json("id!: text, happened!: 'yes'|'no', charged!: flag"))],
     )
     .takes(MaybeJson("happened: 'yes'|'no', status: int")),
+    access::FORWARD_AUTH,
     access::CATALOG,
     access::CONFIGURATION,
     access::CONFIGURATION_AT,
@@ -731,8 +732,8 @@ const OPERATIONS: &[Operation] = &[
         "Whether the server can do its work",
         Anybody,
         &[
-            (200, Gives::Json("status!: 'ready', at!: time, checks!: object")),
-            (503, Gives::Json("status!: 'not_ready', at!: time, checks!: object, failing_jobs: [text]")),
+            (200, Gives::Json("status!: 'ready', at!: time, checks!: object, upstreams_not_answering: int")),
+            (503, Gives::Json("status!: 'not_ready', at!: time, checks!: object, failing_jobs: [text], upstreams_not_answering: int")),
         ],
     ),
     op("GET /metrics", "Counters, histograms and gauges for Prometheus", Bearer, TEXT),

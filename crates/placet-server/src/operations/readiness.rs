@@ -6,6 +6,7 @@
 //! Invariant: what doesn't answer in time is not ready; and the answer names parts, never what is stored in them.
 
 use crate::app::App;
+use placet_gateway::State;
 use placet_store::Fault;
 use serde_json::{Map, Value, json};
 use std::{
@@ -98,6 +99,11 @@ pub async fn report(app: &App) -> (bool, Value) {
     let mut report = json!({"status": status, "at": app.clock.now(), "checks": checks});
     if let (Some(members), false) = (report.as_object_mut(), failing.is_empty()) {
         members.insert("failing_jobs".to_owned(), json!(failing));
+    }
+    // What is outside makes nobody unready: another node would not reach it either.
+    let silent = app.gateway.upstreams().standing().iter().filter(|it| it.state != State::Closed).count();
+    if let (Some(members), 1..) = (report.as_object_mut(), silent) {
+        members.insert("upstreams_not_answering".to_owned(), silent.into());
     }
     (ready, report)
 }

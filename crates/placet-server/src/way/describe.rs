@@ -21,6 +21,7 @@ use placet_core::{
     service::{Facts, Placed, ServiceAction, check_target, normal_path},
     time::Timestamp,
 };
+use placet_gateway::Slot;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -39,6 +40,8 @@ pub(super) struct Described {
     pub(super) connection: Picked,
     /// The rules that it was described by.
     pub(super) rules: Arc<Rules>,
+    /// Its turn at the upstream, once it is admitted.
+    pub(super) turn: Option<Slot>,
 }
 
 /// How what is sent differs from what was asked.
@@ -74,7 +77,7 @@ pub(super) async fn describe(app: &App, bearer: &Bearer, asked: &Asked) -> Resul
     }
 }
 
-const NO_SUCH_ACTION: &str = "the grant covers no such action";
+pub(crate) const NO_SUCH_ACTION: &str = "the grant covers no such action";
 
 fn no_such_action(name: &ActionName) -> Reason {
     let mut reason = Reason::of(Code::NotGranted).detail(NO_SUCH_ACTION);
@@ -129,6 +132,7 @@ async fn described(
         live: Arc::clone(live),
         connection,
         rules: Arc::clone(rules),
+        turn: None,
     })
 }
 
@@ -246,7 +250,7 @@ fn invalid(detail: impl Into<String>) -> Problem {
 }
 
 /// Lets the type of the action's bodies through, in UTF-8, which is all that JSON is in (RFC 8259 §8.1).
-fn expect_type(content_type: Option<&str>, declared: Option<&str>) -> Result<(), Problem> {
+pub(crate) fn expect_type(content_type: Option<&str>, declared: Option<&str>) -> Result<(), Problem> {
     let declared = declared.unwrap_or("application/json");
     let mut parts = content_type.unwrap_or_default().split(';').map(|part| part.trim().to_ascii_lowercase());
     let fits = parts.next().as_deref() == Some(declared);
@@ -258,7 +262,7 @@ fn expect_type(content_type: Option<&str>, declared: Option<&str>) -> Result<(),
 }
 
 /// Whether every authority of the chain names the action at all, whatever resource it is on.
-fn names(chain: &Chain, name: &ActionName) -> bool {
+pub(crate) fn names(chain: &Chain, name: &ActionName) -> bool {
     chain.authorities().all(|authority| {
         authority.tools.iter().any(|tool| tool.matches(name))
             && authority.scope.iter().any(|scope| scope.action().matches(name))

@@ -58,6 +58,7 @@ pub(super) async fn gather(
     bearer: &Bearer,
     described: &mut Described,
     looked_up: &mut LookedUp,
+    has_turn: bool,
     now: Timestamp,
 ) -> Result<Gathered, Problem> {
     let live = Arc::clone(&described.live);
@@ -114,11 +115,26 @@ pub(super) async fn gather(
                 Some(credential) => {
                     let deadline = tokio::time::Instant::from_std(Instant::now() + lookup.within());
                     let max = lookup.max_bytes();
-                    let sent = app.gateway.send_for(call, &live.route, credential, deadline, max).await;
-                    if let Ok(response) = &sent {
-                        connections::refused(&app, &connection, response.status);
+                    // Who has a turn already waits for no other: that could be its own.
+                    let turn = match has_turn {
+                        true => None,
+                        false => Some(live.upstream(&app.gateway).enter().await),
+                    };
+                    let turn = turn.transpose();
+                    match turn {
+                        Ok(turn) => {
+                            let sent =
+                                app.gateway.send_for(call, &live.route, credential, deadline, max).await;
+                            if let Some(turn) = turn {
+                                turn.conclude(sent.as_ref().map(|response| response.status));
+                            }
+                            if let Ok(response) = &sent {
+                                connections::refused(&app, &connection, response.status);
+                            }
+                            read(sent)
+                        }
+                        Err(_) => Err(Unread::NoAnswer),
                     }
-                    read(sent)
                 }
                 None => Err(Unread::NoAnswer),
             };

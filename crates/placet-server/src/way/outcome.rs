@@ -4,6 +4,7 @@ use super::{
     ArrivedBody, Asked, Described, Wanted, passing,
     returned::Keeping,
     shaped::{self, Shaping},
+    turn,
 };
 use crate::{app::App, bearer::Bearer, connections, problem::Problem, recording};
 use axum::{
@@ -152,7 +153,7 @@ pub(super) async fn perform(
 async fn carry_out(
     app: &App,
     admitted: Admitted,
-    (described, shaping, keeping): (Described, Option<Shaping>, Option<Keeping>),
+    (mut described, shaping, keeping): (Described, Option<Shaping>, Option<Keeping>),
     recorded: Envelope,
     wait: bool,
 ) -> Result<Answered, Problem> {
@@ -161,9 +162,12 @@ async fn carry_out(
         return Err(Problem::of(Code::Internal, "the connection has no credential"));
     };
     let began = Instant::now();
-    let deadline = tokio::time::Instant::from_std(began + UPSTREAM_TIME);
+    let deadline = tokio::time::Instant::from_std(began + turn::time(&described.live));
     let sent = app.gateway.send(described.call.clone(), &described.live.route, credential, deadline).await;
     app.operations.metrics.upstream_took.observe(began.elapsed());
+    if let Some(turn) = described.turn.take() {
+        turn.conclude(sent.as_ref().map(|response| response.status));
+    }
     if let Ok(response) = &sent {
         connections::refused(app, &described.connection, response.status);
     }

@@ -22,7 +22,7 @@ use placet_core::{
     refusal::Code,
     shape::Withheld,
 };
-use placet_gateway::{Piece, StreamedAnswer, Upload, UpstreamFailure};
+use placet_gateway::{Piece, Slot, StreamedAnswer, Upload, UpstreamFailure};
 use placet_store::Admitted;
 use std::{
     pin::Pin,
@@ -70,7 +70,7 @@ pub(super) async fn pass(
 async fn carry_out(
     app: &App,
     admitted: Admitted,
-    (described, shaping, keeping): (Described, Option<Shaping>, Option<Keeping>),
+    (mut described, shaping, keeping): (Described, Option<Shaping>, Option<Keeping>),
     recorded: Envelope,
     upload: Option<Upload>,
     grant: GrantId,
@@ -79,7 +79,8 @@ async fn carry_out(
     let id = admitted.action();
     let register = |shaped| app.streams.register_action(grant, Ongoing::of(&described, shaped));
     let mut open = described.call.streamed.then(|| register(shaping.is_some()));
-    let begun = begin(app, &described, upload, &mut open).await;
+    let turn = described.turn.take();
+    let begun = begin(app, &described, turn, upload, &mut open).await;
     if begun.as_ref().is_ok_and(|answer| answer.status() == REFUSED) {
         described.doubt(app).await;
     }
@@ -124,6 +125,7 @@ enum Unbegun {
 async fn begin(
     app: &App,
     described: &Described,
+    turn: Option<Slot>,
     upload: Option<Upload>,
     open: &mut Option<OpenStream<'_>>,
 ) -> Result<StreamedAnswer, Unbegun> {
@@ -141,6 +143,13 @@ async fn begin(
         app.operations.metrics.upstream_took.observe(began.elapsed());
         if let Ok(answer) = &opened {
             connections::refused(app, &described.connection, answer.status());
+        }
+        // Others take their turns while it is passed on.
+        match (turn, &opened) {
+            // Whoever sends the body may have stopped sending: that says nothing about the upstream.
+            (Some(_), Err(UpstreamFailure::Unknown { .. })) if described.call.streamed => {}
+            (Some(turn), opened) => turn.conclude(opened.as_ref().map(StreamedAnswer::status)),
+            (None, _) => {}
         }
         opened
     };

@@ -156,6 +156,15 @@ async fn server(client: &Client) -> Vec<Finding> {
             "is it Placet that answers there?",
         ),
     }];
+    if let Some(count @ 1..) = answer.body.get("upstreams_not_answering").and_then(Value::as_u64) {
+        findings.push(Finding::warn(
+            "upstreams",
+            format!(
+                "{count} of the upstreams did not answer of late, and are tried again by one call at a time"
+            ),
+            "`placet service list --json` says which: see whether they are up and reachable from the server",
+        ));
+    }
     let at = answer.body.get("at").and_then(|at| serde_json::from_value::<Timestamp>(at.clone()).ok());
     if let Some(at) = at {
         findings.push(clock(at, before, after));

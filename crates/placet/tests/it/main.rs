@@ -77,11 +77,15 @@ mod egress;
 #[cfg(test)]
 mod exchange;
 #[cfg(test)]
+mod ext_authz;
+#[cfg(test)]
 mod facts;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod federation;
+#[cfg(test)]
+mod forward_auth;
 #[cfg(test)]
 mod grants;
 #[cfg(test)]
@@ -202,6 +206,8 @@ mod threats;
 mod tokens;
 #[cfg(test)]
 mod upgrade;
+#[cfg(test)]
+mod upstreams;
 #[cfg(test)]
 mod users;
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::{
     problem::Problem,
     sender::Sender,
 };
-use axum::http::{header, request::Parts};
+use axum::http::{HeaderMap, HeaderValue, header, request::Parts};
 use placet_core::refusal::Code;
 use placet_store::resource_servers::ResourceServer;
 use std::sync::Arc;
@@ -42,10 +42,27 @@ async fn resource_server(app: &App, parts: &Parts) -> Result<Option<Arc<Resource
     if !is_basic {
         return Ok(None);
     }
+    authenticated(app, &parts.headers).await
+}
+
+/// The resource server whose `client_secret_basic` stands in another header than `Authorization`, or in the metadata of a
+/// call; `None` where that is something else.
+///
+/// # Errors
+/// `token_invalid`, or `unavailable` where it can't be told.
+pub(crate) async fn presented(app: &App, value: &str) -> Result<Option<Arc<ResourceServer>>, Problem> {
+    let mut headers = HeaderMap::new();
+    let Ok(mut value) = HeaderValue::from_str(value) else { return Ok(None) };
+    value.set_sensitive(true);
+    headers.insert(header::AUTHORIZATION, value);
+    authenticated(app, &headers).await
+}
+
+async fn authenticated(app: &App, headers: &HeaderMap) -> Result<Option<Arc<ResourceServer>>, Problem> {
     let wrong = || {
         Problem::of(Code::TokenInvalid, "the resource server is unknown, has ended, or its secret is wrong")
     };
-    let presented = client::presented(&parts.headers, &OAuthParams::default()).map_err(|_| wrong())?;
+    let presented = client::presented(headers, &OAuthParams::default()).map_err(|_| wrong())?;
     let found = resource_server::authenticate(app, &presented).await;
     match found {
         Ok(found) => found.map(Some).ok_or_else(wrong),

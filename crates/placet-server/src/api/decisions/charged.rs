@@ -31,6 +31,7 @@ use placet_core::{
     record::{EntryType, Envelope, body::redact_secret_members, leaf},
     refusal::{Code, Reader, Reason},
     secret::sha256,
+    service::ServiceAction,
     time::Timestamp,
 };
 use placet_store::{
@@ -38,7 +39,7 @@ use placet_store::{
     resource_servers::ResourceServer,
 };
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// How often a request is judged anew because what it was judged on changed meanwhile.
 const ATTEMPTS: usize = 20;
@@ -49,20 +50,85 @@ const KEY_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// The most bytes of a `context`: it is recorded.
 const MAX_CONTEXT: usize = 64 * 1024;
 
+/// What somebody asks who is charged for it, but for which action it is.
+pub(crate) struct Asks<'a> {
+    /// Who asks.
+    pub(crate) server: &'a ResourceServer,
+    /// The agent's token.
+    pub(crate) token: &'a str,
+    /// What it states beside the action.
+    pub(crate) context: Option<&'a Value>,
+    /// The yes that the agent came back with.
+    pub(crate) approval: Option<ApprovalId>,
+    /// Whether whoever answers the agent can't shape what it answers.
+    pub(crate) unshaped: bool,
+    /// Its idempotency key.
+    pub(crate) key: Option<&'a str>,
+    /// Where it asks from.
+    pub(crate) source: Source,
+    /// The door, where the agent itself is told the answer.
+    pub(crate) door: Option<&'static str>,
+}
+
 /// What is asked, in one attempt to answer it.
 pub(super) struct Case<'a> {
     pub(super) app: &'a App,
-    pub(super) server: &'a ResourceServer,
-    pub(super) bearer: &'a Bearer,
+    pub(super) asks: &'a Asks<'a>,
+    pub(super) bearer: &'a Arc<Bearer>,
     pub(super) policies: &'a BoundPolicies,
     pub(super) rules: &'a Rules,
     pub(super) action: &'a Action,
-    pub(super) context: Option<&'a Value>,
-    pub(super) approval: Option<ApprovalId>,
-    pub(super) unshaped: bool,
-    pub(super) key: Option<&'a str>,
-    pub(super) source: Source,
     pub(super) now: Timestamp,
+}
+
+/// How it was decided.
+pub(crate) enum Charged {
+    /// By the rules, and recorded.
+    Decided(Box<Answered>),
+    /// Before any rule was asked; with whom the token is of, where it is any good.
+    Refused(Reason, Option<Arc<Bearer>>),
+}
+
+/// A decision as it was made.
+pub(crate) struct Answered {
+    /// What it is.
+    pub(crate) verdict: Verdict,
+    /// Its id, by which an allowed one is closed.
+    pub(crate) id: DecisionId,
+    /// What would be done.
+    pub(crate) action: Action,
+    /// Why it is not allowed.
+    pub(crate) reasons: Vec<Reason>,
+    /// The question that people were asked, or the yes that was used up.
+    pub(crate) approval: Option<Value>,
+    /// What has to be taken out of what is answered.
+    pub(crate) shape: Option<Value>,
+    /// Whose it is.
+    pub(crate) bearer: Arc<Bearer>,
+}
+
+impl Answered {
+    /// In full: resource servers are told everything (DESIGN §5).
+    fn shown(self) -> Value {
+        let reasons: Vec<_> =
+            self.reasons.iter().map(|reason| reason.disclosed_to(Reader::Administrator)).collect();
+        let mut answer = json!({"decision": self.verdict, "id": self.id, "action": self.action.name.as_str(),
+            "resource": self.action.resource.as_str(), "reasons": reasons});
+        if let Value::Object(members) = &mut answer {
+            for (name, value) in [("approval", self.approval), ("shape", self.shape)] {
+                members.extend(value.map(|value| (name.to_owned(), value)));
+            }
+        }
+        answer
+    }
+
+    /// With what the resource server has to take out of what it answers the agent.
+    fn shaped(mut self, judgement: &Judgement) -> Self {
+        if !judgement.shapes.is_empty() {
+            self.shape = Some(judgement.shapes.iter().map(AppliedShape::in_full).collect());
+        }
+        self
+    }
 }
 
 /// One decision.
@@ -92,52 +158,101 @@ pub(super) async fn decide(
         return Err(super::invalid(format!("`context` is an object of at most {MAX_CONTEXT} bytes")));
     }
     let asked = Asked::read(question)?;
+    let asks = Asks {
+        server,
+        token: &token,
+        context: context.as_ref(),
+        approval,
+        unshaped,
+        key: key.as_deref(),
+        source,
+        door: None,
+    };
+    let charged = if dry_run {
+        match dry(app, &asks, &asked, Told::all(explain)).await? {
+            Ok(answer) => return Ok(Json(answer)),
+            Err(reason) => Charged::Refused(reason, None),
+        }
+    } else {
+        charge(app, &asks, |_, rules| stated(rules, &asked)).await?
+    };
+    Ok(Json(match charged {
+        Charged::Decided(answered) => answered.shown(),
+        Charged::Refused(reason, _) => Decision::denied(&asked, reason).shown(id(app), Reader::Administrator),
+    }))
+}
+
+/// What would be decided, and is not.
+async fn dry(
+    app: &App,
+    asks: &Asks<'_>,
+    asked: &Asked,
+    told: Told,
+) -> Result<Result<Value, Reason>, Problem> {
+    let bearer = match shown_to(app, asks).await? {
+        Ok(bearer) => bearer,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let rules = app.rules.load_full();
+    let action = match stated(&rules, asked)? {
+        Ok(action) => action,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let rebound = (!bearer.is_bound_by(&rules)).then(|| rules.policies.bind(&bearer.chain));
+    let chain = (&bearer.chain, rebound.as_ref().unwrap_or(&bearer.policies));
+    let decision = Decision::of(app, chain, action, asks.context, told).await?;
+    let decision = if asks.unshaped { decision.whole() } else { decision };
+    Ok(Ok(decision.shown(id(app), Reader::Administrator)))
+}
+
+/// Whom the agent's token stands for, or why it is none for whoever asks.
+async fn shown_to(app: &App, asks: &Asks<'_>) -> Result<Result<Arc<Bearer>, Reason>, Problem> {
+    match bearer::live_for(app, asks.token, Meant::Audience(&asks.server.audience)).await {
+        Ok(bearer) => Ok(Ok(bearer)),
+        // The resource server's own credentials are fine: that the agent's are not is the answer.
+        Err(problem) if problem.code().status() == 401 => {
+            Ok(Err(Reason::of(problem.code()).detail(problem.detail())))
+        }
+        Err(problem) => Err(problem),
+    }
+}
+
+/// Decides what somebody is charged for. `describe` says which action it is, by the rules that are in force, or why it is
+/// none; it is asked again where those change meanwhile.
+///
+/// # Errors
+/// Where nothing was decided.
+pub(crate) async fn charge(
+    app: &App,
+    asks: &Asks<'_>,
+    describe: impl Fn(&Bearer, &Rules) -> Result<Result<Action, Reason>, Problem>,
+) -> Result<Charged, Problem> {
     let mut heard = None;
     for _ in 0..ATTEMPTS {
-        let bearer = match bearer::live_for(app, &token, Meant::Audience(&server.audience)).await {
+        let bearer = match shown_to(app, asks).await? {
             Ok(bearer) => bearer,
-            // The resource server's own credentials are fine: that the agent's are not is the answer.
-            Err(problem) if problem.code().status() == 401 => {
-                let reason = Reason::of(problem.code()).detail(problem.detail());
-                return Ok(Json(Decision::denied(&asked, reason).shown(id(app), Reader::Administrator)));
-            }
-            Err(problem) => return Err(problem),
+            Err(reason) => return Ok(Charged::Refused(reason, None)),
         };
         let rules = app.rules.load_full();
         // Bound anew where the rules were swapped since the token was looked up.
         let rebound = (!bearer.is_bound_by(&rules)).then(|| rules.policies.bind(&bearer.chain));
-        let mut action = match stated(&rules, &asked)? {
+        let mut action = match describe(&bearer, &rules)? {
             Ok(action) => action,
-            Err(reason) => {
-                return Ok(Json(Decision::denied(&asked, reason).shown(id(app), Reader::Administrator)));
-            }
+            Err(reason) => return Ok(Charged::Refused(reason, Some(bearer))),
         };
         let policies = rebound.as_ref().unwrap_or(&bearer.policies);
-        if !dry_run {
-            returned::gather(app, policies, &bearer.chain, &mut action).await?;
-        }
+        returned::gather(app, policies, &bearer.chain, &mut action).await?;
         let case = Case {
             app,
-            server,
+            asks,
             bearer: &bearer,
             policies,
             rules: &rules,
             action: &action,
-            context: context.as_ref(),
-            approval,
-            unshaped,
-            key: key.as_deref(),
-            source,
             now: app.clock.now(),
         };
-        if dry_run {
-            let chain = (&bearer.chain, case.policies);
-            let decision = Decision::of(app, chain, action.clone(), case.context, Told::all(explain)).await?;
-            let decision = if unshaped { decision.whole() } else { decision };
-            return Ok(Json(decision.shown(id(app), Reader::Administrator)));
-        }
-        if let Some(answer) = case.decide(&mut heard).await? {
-            return Ok(Json(answer));
+        if let Some(answered) = case.decide(&mut heard).await? {
+            return Ok(Charged::Decided(Box::new(answered)));
         }
         app.refresh().await?;
     }
@@ -153,14 +268,26 @@ fn id(app: &App) -> DecisionId {
 
 impl Case<'_> {
     /// The answer; `None` where something has changed meanwhile.
-    async fn decide(&self, heard: &mut Option<intent::Heard>) -> Result<Option<Value>, Problem> {
-        let request =
-            Request { chain: &self.bearer.chain, action: self.action, now: self.now, context: self.context };
+    async fn decide(&self, heard: &mut Option<intent::Heard>) -> Result<Option<Answered>, Problem> {
+        let request = Request {
+            chain: &self.bearer.chain,
+            action: self.action,
+            now: self.now,
+            context: self.asks.context,
+        };
         // Nothing is looked up here: there is no connection that it would go through.
         let declared = self.rules.declaring(&self.action.name).map(|(_, declared)| declared);
         let mut judgement = judge::informed(self.policies, &request, declared);
-        intent::prefer_people(&mut judgement, self.approval);
-        if self.unshaped && judgement.verdict != Verdict::Deny && !judgement.shapes.is_empty() {
+        intent::prefer_people(&mut judgement, self.asks.approval);
+        let asks_people = judgement.verdict == Verdict::Hold || !judgement.intents.is_empty();
+        // What a resource server states is all there is; what arrives at a door may have more, which nobody reads.
+        let unread = self.asks.door.is_some() && declared.is_some_and(ServiceAction::stream);
+        if unread && judgement.verdict != Verdict::Deny && asks_people {
+            let reason = Reason::of(Code::Forbidden)
+                .detail("it needs an approval, and what of it isn't seen here can't be shown to a person");
+            return self.deny(vec![reason], &judgement.observed).await.map(Some);
+        }
+        if self.asks.unshaped && judgement.verdict != Verdict::Deny && !judgement.shapes.is_empty() {
             return self.deny(vec![super::unshaped()], &judgement.observed).await.map(Some);
         }
         // Before anybody is asked: it may be a decision that was made already, sent again.
@@ -175,7 +302,7 @@ impl Case<'_> {
             Ok(approval) => approval,
             Err(answer) => return Ok(Some(answer)),
         };
-        if heard.is_none() && self.approval.is_none() && !judgement.intents.is_empty() {
+        if heard.is_none() && self.asks.approval.is_none() && !judgement.intents.is_empty() {
             let (agent, digest) = (self.bearer.chain.agent().id, |left: &Judgement| held::digest(self, left));
             match intent::people(self.app, agent, &judgement, digest, self.now).await? {
                 intent::People::Silent => {}
@@ -207,7 +334,7 @@ impl Case<'_> {
     async fn approved(
         &self,
         judgement: &Judgement,
-    ) -> Result<Result<Option<(ApprovalId, [u8; 32])>, Value>, Problem> {
+    ) -> Result<Result<Option<(ApprovalId, [u8; 32])>, Answered>, Problem> {
         Ok(match judgement.verdict {
             Verdict::Deny => Err(self.deny(judgement.reasons.clone(), &judgement.observed).await?),
             Verdict::Allow => Ok(None),
@@ -225,7 +352,7 @@ impl Case<'_> {
         judgement: Judgement,
         approval: Option<(ApprovalId, [u8; 32])>,
         heard: Option<&intent::Heard>,
-    ) -> Result<Option<Value>, Problem> {
+    ) -> Result<Option<Answered>, Problem> {
         let Case { app, bearer, now, .. } = *self;
         let leaf = &bearer.chain.leaf().grant;
         let action_id: ActionId = clock::fresh(now);
@@ -260,13 +387,12 @@ impl Case<'_> {
                 )?
                 .kept_until(self.policies.keep_until(now)),
         };
-        match app.store.admit_for(self.server.id, admission).await {
+        match app.store.admit_for(self.asks.server.id, admission).await {
             Ok(_) => {
                 way::count(app, "allow", "");
-                let mut answer = shaped(self.answer("allow", action_id.as_kind(), &[]), &judgement);
-                if let (Some((approval, _)), Value::Object(members)) = (approval, &mut answer) {
-                    members.insert("approval".into(), json!({"id": approval}));
-                }
+                let mut answer =
+                    self.answer(Verdict::Allow, action_id.as_kind(), Vec::new()).shaped(&judgement);
+                answer.approval = approval.map(|(approval, _)| json!({"id": approval}));
                 Ok(Some(answer))
             }
             Err(refused) => self.turned_away(refused, &judgement).await,
@@ -274,7 +400,11 @@ impl Case<'_> {
     }
 
     /// What follows from a refusal of the commit point; `None` where something has changed meanwhile.
-    async fn turned_away(&self, refused: Refused, judgement: &Judgement) -> Result<Option<Value>, Problem> {
+    async fn turned_away(
+        &self,
+        refused: Refused,
+        judgement: &Judgement,
+    ) -> Result<Option<Answered>, Problem> {
         match refused {
             Refused::Stale => Ok(None),
             Refused::Limit { index, standing } => {
@@ -283,10 +413,10 @@ impl Case<'_> {
             }
             Refused::Approval(code) => self.deny(vec![Reason::of(code)], &judgement.observed).await.map(Some),
             Refused::Fault(fault) => Err(fault.into()),
-            Refused::IdempotencyInFlight => self.again().await.map(|answer| Some(shaped(answer, judgement))),
+            Refused::IdempotencyInFlight => self.again().await.map(|answer| Some(answer.shaped(judgement))),
             // A restart came between: it is charged still, and still to be closed.
             Refused::Replay(replay) if replay.state == ActionState::Unknown => {
-                Ok(Some(shaped(self.answer("allow", replay.action.as_kind(), &[]), judgement)))
+                Ok(Some(self.answer(Verdict::Allow, replay.action.as_kind(), Vec::new()).shaped(judgement)))
             }
             Refused::Replay(_) => {
                 let detail = "the decision with this idempotency key was closed; ask with another key";
@@ -299,17 +429,17 @@ impl Case<'_> {
     }
 
     /// The decision that was made with this key and is open.
-    async fn again(&self) -> Result<Value, Problem> {
+    async fn again(&self) -> Result<Answered, Problem> {
         let scope = self.key().map(|key| key.scope).unwrap_or_default();
         let action = self.app.store.read(move |q| decisions::of_key(q, &scope)).await?;
         // It was closed between the two looks at it.
         let gone = || Problem::of(Code::IdempotencyInFlight, "the decision with this key is being closed");
-        Ok(self.answer("allow", action.ok_or_else(gone)?.as_kind(), &[]))
+        Ok(self.answer(Verdict::Allow, action.ok_or_else(gone)?.as_kind(), Vec::new()))
     }
 
     /// What the idempotency key is scoped to and bound to.
     fn key(&self) -> Option<Key> {
-        let key = self.key?;
+        let key = self.asks.key?;
         let chain = &self.bearer.chain;
         let digest = |parts: &[&[u8]]| {
             let lengths: Vec<[u8; 8]> = parts.iter().map(|part| (part.len() as u64).to_be_bytes()).collect();
@@ -317,10 +447,10 @@ impl Case<'_> {
                 lengths.iter().zip(parts).flat_map(|(length, part)| [length.as_slice(), *part]).collect();
             sha256(&all)
         };
-        let (server, agent) = (self.server.id.to_string(), chain.agent().id.to_string());
+        let (server, agent) = (self.asks.server.id.to_string(), chain.agent().id.to_string());
         let user = chain.user_id().map(|user| user.to_string()).unwrap_or_default();
         let params = self.action.params.as_value().to_string();
-        let context = self.context.map(Value::to_string).unwrap_or_default();
+        let context = self.asks.context.map(Value::to_string).unwrap_or_default();
         Some(Key {
             scope: digest(&[
                 b"decision",
@@ -340,7 +470,7 @@ impl Case<'_> {
     }
 
     /// Records a refusal; equal ones within a minute become one entry with a count.
-    async fn deny(&self, reasons: Vec<Reason>, observed: &[Observation]) -> Result<Value, Problem> {
+    async fn deny(&self, reasons: Vec<Reason>, observed: &[Observation]) -> Result<Answered, Problem> {
         let mut codes: Vec<String> = Vec::new();
         for reason in &reasons {
             if !codes.iter().any(|code| code == reason.code.as_str()) {
@@ -355,8 +485,8 @@ impl Case<'_> {
             ..self.envelope(EntryType::DecisionDeny)
         };
         let stated = serde_json::to_vec(&(
-            (self.server.id, self.bearer.chain.leaf().grant.id, self.action.name.as_str(), &reasons),
-            (self.action.resource.as_str(), &self.action.params, self.context, self.approval),
+            (self.asks.server.id, self.bearer.chain.leaf().grant.id, self.action.name.as_str(), &reasons),
+            (self.action.resource.as_str(), &self.action.params, self.asks.context, self.asks.approval),
             (&envelope.source, &envelope.policies, observed),
         ));
         let stated = stated.map_err(|_| Problem::of(Code::Internal, "a refusal could not be written"))?;
@@ -366,28 +496,22 @@ impl Case<'_> {
         self.app.store.observe(self.noted(observed, leaf::Verdict::Deny), self.now).await?;
         self.app.store.append_denial(key, entry, self.now, way::COALESCED_OVER).await?;
         way::count(self.app, "deny", reasons.first().map_or("", |reason| reason.code.as_str()));
-        Ok(self.answer("deny", clock::fresh(self.now), &reasons))
+        Ok(self.answer(Verdict::Deny, clock::fresh(self.now), reasons))
     }
 
     fn noted(&self, observed: &[Observation], decided: leaf::Verdict) -> Vec<Observed> {
         observe::noted(observed, &self.bearer.chain, &self.action.name, decided)
     }
 
-    fn hold(&self, judgement: &Judgement, approval: Value) -> Value {
+    fn hold(&self, judgement: &Judgement, approval: Value) -> Answered {
         way::count(self.app, "hold", Code::ApprovalRequired.as_str());
-        let mut answer = self.answer("hold", clock::fresh(self.now), &judgement.reasons);
-        if let Value::Object(members) = &mut answer {
-            members.insert("approval".into(), approval);
-        }
-        answer
+        let answer = self.answer(Verdict::Hold, clock::fresh(self.now), judgement.reasons.clone());
+        Answered { approval: Some(approval), ..answer }
     }
 
-    /// In full: resource servers are told everything (DESIGN §5).
-    fn answer(&self, decision: &str, id: DecisionId, reasons: &[Reason]) -> Value {
-        let reasons: Vec<_> =
-            reasons.iter().map(|reason| reason.disclosed_to(Reader::Administrator)).collect();
-        json!({"decision": decision, "id": id, "action": self.action.name.as_str(),
-            "resource": self.action.resource.as_str(), "reasons": reasons})
+    fn answer(&self, verdict: Verdict, id: DecisionId, reasons: Vec<Reason>) -> Answered {
+        let (action, bearer) = (self.action.clone(), Arc::clone(self.bearer));
+        Answered { verdict, id, action, reasons, approval: None, shape: None, bearer }
     }
 
     /// An entry about this case.
@@ -395,9 +519,10 @@ impl Case<'_> {
         Envelope {
             action: Some(self.action.name.as_str().to_owned()),
             service: self.action.service.as_ref().map(ToString::to_string),
-            source: recording::source(self.source.0),
-            approval: self.approval,
-            by: Some(self.server.id.to_string()),
+            source: recording::source(self.asks.source.0),
+            approval: self.asks.approval,
+            door: self.asks.door.map(str::to_owned),
+            by: Some(self.asks.server.id.to_string()),
             ..recording::attributed(entry_type, self.now, &self.bearer.chain, Some(self.bearer.claims.jti))
         }
     }
@@ -410,8 +535,8 @@ impl Case<'_> {
         }
         let reasons: Vec<_> =
             reasons.iter().map(|reason| reason.disclosed_to(Reader::Administrator)).collect();
-        json!({"resource": self.action.resource.as_str(), "params": params, "context": self.context,
-            "resource_server": self.server.name, "reasons": reasons})
+        json!({"resource": self.action.resource.as_str(), "params": params, "context": self.asks.context,
+            "resource_server": self.asks.server.name, "reasons": reasons})
     }
 
     /// The parameters that the service marks as secret.
@@ -430,13 +555,4 @@ impl Case<'_> {
         }
         versions
     }
-}
-
-/// With what the resource server has to take out of what it answers the agent.
-fn shaped(mut answer: Value, judgement: &Judgement) -> Value {
-    if let (Value::Object(members), false) = (&mut answer, judgement.shapes.is_empty()) {
-        let shapes = judgement.shapes.iter().map(AppliedShape::in_full).collect();
-        members.insert("shape".to_owned(), shapes);
-    }
-    answer
 }

@@ -22,15 +22,17 @@ use serde_json::{Map, Value, json};
 /// Finds or makes the approval.
 pub(super) async fn standing(case: &Case<'_>, judgement: &Judgement) -> Result<Standing, Problem> {
     let digest = digest(case, judgement)?;
-    if let Some(id) = case.approval {
-        return question::presented(case.app, case.bearer, id, digest, case.key.is_some(), case.now).await;
+    if let Some(id) = case.asks.approval {
+        return question::presented(case.app, case.bearer, id, digest, case.asks.key.is_some(), case.now)
+            .await;
     }
     let mut beside = Map::new();
-    beside.insert("context".into(), json!(case.context));
-    let server = json!({"id": case.server.id, "name": case.server.name, "audience": case.server.audience});
+    beside.insert("context".into(), json!(case.asks.context));
+    let server = json!({"id": case.asks.server.id, "name": case.asks.server.name, "audience": case.asks.server.audience});
     beside.insert("resource_server".into(), server);
     let question = Question {
-        counted: true,
+        // Who is told the answer itself learns nothing of what others have used.
+        counted: case.asks.door.is_none(),
         bearer: case.bearer,
         policies: case.policies,
         judgement,
@@ -50,7 +52,7 @@ pub(super) fn digest(case: &Case<'_>, judgement: &Judgement) -> Result<RequestDi
     let written = |value: &Value| {
         serde_json::to_vec(value).map_err(|_| Problem::of(Code::Internal, "a request could not be written"))
     };
-    let context = case.context.map(written).transpose()?.unwrap_or_default();
+    let context = case.asks.context.map(written).transpose()?.unwrap_or_default();
     let params = written(case.action.params.as_value())?;
     let binding = Binding {
         agent: leaf.agent,
@@ -58,12 +60,12 @@ pub(super) fn digest(case: &Case<'_>, judgement: &Judgement) -> Result<RequestDi
         task: leaf.task,
         grant: leaf.id,
         service: &case.action.service.as_ref().map(ToString::to_string).unwrap_or_default(),
-        connection: &case.server.id.to_string(),
+        connection: &case.asks.server.id.to_string(),
         // No HTTP method has a space: nothing at the action door is bound to the same.
         method: "a decision",
         target: &format!("{} {}", case.action.name.as_str(), case.action.resource.as_str()),
         headers: &[],
-        content_type: if case.context.is_some() { "application/json" } else { "" },
+        content_type: if case.asks.context.is_some() { "application/json" } else { "" },
         body: &context,
         params: &params,
         facts: &[],

@@ -2,7 +2,7 @@
 
 use super::op;
 use crate::openapi::{
-    Caller::{Anybody, Bearer},
+    Caller::{Anybody, Bearer, Proxy},
     Gives, Operation,
     Takes::{Json, OpenJson},
 };
@@ -15,6 +15,12 @@ macro_rules! question {
 }
 pub(super) const QUESTIONS: &str = concat!(question!(), ", decisions: [{", question!(), "}]");
 
+pub(super) const FORWARD_AUTH: Operation = op(
+    "GET /v1/forward-auth/{service}",
+    "Whether a proxy passes a request on (nginx's `auth_request`, Traefik, Caddy): charged, and anything but 200 is a no",
+    Proxy,
+    &[(200, Gives::Nothing)],
+);
 pub(super) const FILTER: Operation = op(
     "POST /v1/decisions/filter",
     "On which of many resources an action is allowed, or where within a pattern; nothing is charged",

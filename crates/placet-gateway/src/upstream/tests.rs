@@ -1,0 +1,191 @@
+use super::{
+    breaker::{ENOUGH, FIRST, IN_A_ROW, LONGEST},
+    *,
+};
+use proptest::prelude::*;
+use std::collections::VecDeque;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn one_of(concurrency: usize, wait: Duration) -> Arc<Upstream> {
+    Arc::new(Upstream::new(concurrency, wait, Arc::default()))
+}
+
+fn unreachable() -> UpstreamFailure {
+    UpstreamFailure::NotSent { host: "x".into(), reason: NotSent::Unreachable }
+}
+
+#[tokio::test(start_paused = true)]
+async fn turns_come_in_order_and_no_more_wait_than_may() {
+    let upstream = one_of(1, SECOND * 100);
+    let first = upstream.enter().await.unwrap();
+    assert!(!first.waited());
+    let (told, mut order) = tokio::sync::mpsc::unbounded_channel();
+    let mut waiting = Vec::new();
+    for number in 0..WAITING_EACH {
+        let (upstream, told) = (Arc::clone(&upstream), told.clone());
+        waiting.push(tokio::spawn(async move {
+            let slot = upstream.enter().await.unwrap();
+            assert!(slot.waited());
+            told.send(number).unwrap();
+            slot.conclude(Ok(200));
+        }));
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(upstream.standing("x").waiting, WAITING_EACH);
+    assert!(matches!(upstream.enter().await, Err(TurnedAway::Busy { .. })), "the queue is full");
+    first.conclude(Ok(200));
+    for waits in waiting {
+        waits.await.unwrap();
+    }
+    drop(told);
+    let mut came = Vec::new();
+    while let Some(number) = order.recv().await {
+        came.push(number);
+    }
+    assert_eq!(came, (0..WAITING_EACH).collect::<Vec<_>>());
+    let standing = upstream.standing("x");
+    assert_eq!((standing.under_way, standing.waiting, standing.busy), (0, 0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_longer_than_told_and_who_gives_up_leaves_no_trace() {
+    let upstream = one_of(1, SECOND);
+    let held = upstream.enter().await.unwrap();
+    let began = Instant::now();
+    assert!(matches!(upstream.enter().await, Err(TurnedAway::Busy { .. })));
+    assert!((SECOND..SECOND * 2).contains(&began.elapsed()), "{:?}", began.elapsed());
+    // Whoever asked has gone.
+    assert!(timeout(SECOND / 2, upstream.enter()).await.is_err());
+    assert_eq!(upstream.standing("x").waiting, 0);
+    drop(held);
+    assert_eq!(upstream.standing("x").under_way, 0);
+    upstream.enter().await.unwrap().conclude(Ok(200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_answer_is_not_asked_and_then_tried_by_one() {
+    let upstream = one_of(8, SECOND);
+    for _ in 0..IN_A_ROW {
+        assert_eq!(upstream.standing("x").state, State::Closed);
+        upstream.enter().await.unwrap().conclude(Err(&unreachable()));
+    }
+    assert_eq!(upstream.standing("x").state, State::Open);
+    assert_eq!(upstream.enter().await.unwrap_err(), TurnedAway::Broken { retry_after: FIRST });
+    tokio::time::advance(FIRST).await;
+    assert_eq!(upstream.standing("x").state, State::HalfOpen);
+    let trial = upstream.enter().await.unwrap();
+    assert!(matches!(upstream.enter().await, Err(TurnedAway::Broken { .. })), "one at a time");
+    // It was not sent after all.
+    drop(trial);
+    let trial = upstream.enter().await.unwrap();
+    trial.conclude(Err(&unreachable()));
+    assert_eq!(upstream.enter().await.unwrap_err(), TurnedAway::Broken { retry_after: FIRST * 2 });
+    tokio::time::advance(FIRST * 2).await;
+    upstream.enter().await.unwrap().conclude(Ok(404));
+    let standing = upstream.standing("x");
+    assert_eq!((standing.state, standing.retry_after, standing.broken), (State::Closed, None, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_service_keeps_what_is_known_of_its_upstream() {
+    let upstreams = Upstreams::default();
+    let before = upstreams.of("shop", Some(1));
+    assert!(Arc::ptr_eq(&before, &upstreams.of("shop", Some(1))));
+    let held = before.enter().await.unwrap();
+    let after = upstreams.of("shop", Some(2));
+    for _ in 0..IN_A_ROW {
+        after.enter().await.unwrap().conclude(Err(&unreachable()));
+    }
+    assert!(matches!(upstreams.of("shop", None).enter().await, Err(TurnedAway::Broken { .. })));
+    assert!(upstreams.of("other", None).enter().await.is_ok(), "each has its own");
+    held.conclude(Ok(200));
+    let standing = upstreams.standing();
+    let names: Vec<_> = standing.iter().map(|it| (it.service.as_str(), it.state, it.concurrency)).collect();
+    assert_eq!(names, [("other", State::Closed, CONCURRENCY), ("shop", State::Open, CONCURRENCY)]);
+}
+
+#[test]
+fn what_an_upstream_is_blamed_for() {
+    let failed = |reason| outcome(Err(&UpstreamFailure::NotSent { host: "x".into(), reason }));
+    assert_eq!(failed(NotSent::BadCall), Outcome::Nothing);
+    assert_eq!(failed(NotSent::Metadata), Outcome::Nothing);
+    assert_eq!(failed(NotSent::TimedOut), Outcome::Silence);
+    let blamed: Vec<u16> = (100..600).filter(|status| outcome(Ok(*status)) != Outcome::Good).collect();
+    assert_eq!(blamed, (500..600).filter(|status| *status != 501).collect::<Vec<_>>());
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap()
+}
+
+/// The same rules, from the whole history each time.
+#[derive(Default)]
+struct Oracle {
+    /// When each call ended and whether it failed, since it was closed.
+    ended: VecDeque<(u64, Outcome)>,
+    open: Option<(u64, u64)>,
+}
+
+impl Oracle {
+    fn opens(&self, now: u64) -> bool {
+        let told: Vec<_> = self.ended.iter().filter(|(_, it)| *it != Outcome::Nothing).collect();
+        let row = told.iter().rev().take_while(|(_, it)| *it == Outcome::Silence).count();
+        let recent: Vec<_> = told.iter().filter(|(at, _)| now / 1000 - at / 1000 < 10).collect();
+        let failed = recent.iter().filter(|(_, it)| *it != Outcome::Good).count();
+        row >= IN_A_ROW as usize || (recent.len() >= ENOUGH as usize && failed * 2 >= recent.len())
+    }
+}
+
+proptest! {
+    /// Calls one after the other, each at some time and with some outcome.
+    #[test]
+    fn it_opens_and_closes_when_the_rules_say(
+        calls in prop::collection::vec((0_u64..3000, prop::sample::select(vec![
+            Outcome::Good, Outcome::Good, Outcome::Error, Outcome::Silence, Outcome::Nothing,
+        ])), 1..200),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let _entered = runtime.enter();
+        let start = Instant::now();
+        let (mut breaker, mut oracle, mut now) = (Breaker::default(), Oracle::default(), 0);
+        for (index, (later, outcome)) in calls.into_iter().enumerate() {
+            // Seconds are counted from the first call.
+            now += if index == 0 { 0 } else { later };
+            let at = start + Duration::from_millis(now);
+            let entered = breaker.enter(at);
+            match oracle.open {
+                Some((until, _)) if now < until => {
+                    prop_assert_eq!(entered, Err(Duration::from_millis(until - now)));
+                    continue;
+                }
+                Some((_, after)) => {
+                    prop_assert_eq!(entered, Ok(Entry::Trial));
+                    prop_assert!(breaker.enter(at).is_err());
+                    breaker.conclude(Entry::Trial, outcome, at);
+                    match outcome {
+                        Outcome::Good => {
+                            oracle = Oracle::default();
+                        }
+                        Outcome::Nothing => oracle.open = Some((now, after)),
+                        _ => {
+                            let after = (after * 2).min(millis(LONGEST));
+                            oracle.open = Some((now + after, after));
+                        }
+                    }
+                }
+                None => {
+                    let entry = entered.unwrap();
+                    breaker.conclude(entry, outcome, at);
+                    oracle.ended.push_back((now, outcome));
+                    if outcome != Outcome::Nothing && oracle.opens(now) {
+                        let first = millis(FIRST);
+                        oracle.open = Some((now + first, first));
+                    }
+                }
+            }
+            let open = oracle.open.is_some_and(|(until, _)| now < until);
+            prop_assert_eq!(breaker.state(at) == State::Open, open, "at {}", now);
+        }
+    }
+}
