@@ -21,6 +21,7 @@ import * as mcp from "./flows/mcp_typescript.mjs";
 import * as mutualTls from "./flows/mutual_tls.mjs";
 import * as oauth4webapi from "./flows/oauth4webapi.mjs";
 import * as openidClient from "./flows/openid_client.mjs";
+import * as proxies from "./flows/proxies.mjs";
 import * as signIn from "./flows/sign_in.mjs";
 import { Person } from "./person.mjs";
 import { Placet } from "./placet.mjs";
@@ -100,7 +101,8 @@ async function staged(directory, closing) {
     closing.push(() => notes.stop());
     const shelf = await upstream();
     closing.push(() => shelf.close());
-    const placet = await Placet.start(program, ["--loopback-documents", "--upstream-ca", documents.authority,
+    const asksEnvoy = await proxies.free();
+    const placet = await Placet.start(program, ["--ext-authz-listen", `127.0.0.1:${asksEnvoy}`, "--loopback-documents", "--upstream-ca", documents.authority,
         "--egress-listen", "127.0.0.1:0", "--mtls-listen", "127.0.0.1:0", "--mtls-certificate", documents.certificate, "--mtls-key", documents.key]);
     closing.push(() => placet.stop());
     await placet.admin("POST", "/v1/users", { name: "robin", password: PASSWORD, roles: [] });
@@ -119,7 +121,8 @@ async function staged(directory, closing) {
         return child;
     };
     const approves = (approval) => placet.approves("quinn", APPROVER, approval);
-    return { program, placet, notes, documents, spawned, approves, directory, person: new Person(placet.pages, "robin", PASSWORD) };
+    const around = { program, placet, notes, documents, spawned, approves, directory, python, asksEnvoy };
+    return { ...around, person: new Person(placet.pages, "robin", PASSWORD) };
 }
 
 let failed = 0;
@@ -218,7 +221,7 @@ for (const event of ["SIGINT", "SIGTERM", "SIGHUP", "uncaughtException", "unhand
 try {
     const stage = await staged(directory, closing);
     const all = [conformance, oauth4webapi, openidClient, mutualTls, mcp, door, conforming, servers, inspector, egress, browser, signIn,
-        connect];
+        connect, proxies];
     await each(all.flatMap(({ flows }) => flows), stage);
     await eachOfPython(stage, closing);
     if (failed > 0 && stage.placet.log !== "") console.log(`the server's log:\n${stage.placet.log}`);

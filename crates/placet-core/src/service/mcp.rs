@@ -458,6 +458,8 @@ pub(super) fn read(map: &MapReading<'_>, server: &Reading<'_>) -> Option<Service
     }
     let (origin, base_path) = at?;
     Some(Service {
+        timeout: None,
+        concurrency: None,
         name,
         description: load::description(map),
         kind: super::Kind::Mcp,
