@@ -10,7 +10,7 @@
 
 mod breaker;
 
-use crate::failure::{NotSent, UpstreamFailure};
+use crate::failure::{NotSent, Unknown, UpstreamFailure};
 use breaker::{Breaker, Entry};
 pub use breaker::{Outcome, State};
 use std::{
@@ -252,6 +252,8 @@ fn outcome(sent: Result<u16, &UpstreamFailure>) -> Outcome {
         Ok(501) => Outcome::Good,
         Ok(500..) => Outcome::Error,
         Ok(_) | Err(UpstreamFailure::Answered { .. }) => Outcome::Good,
+        // A certificate that is refused is one connection's, and others have theirs.
+        Err(UpstreamFailure::Unknown { reason: Unknown::Identity, .. }) => Outcome::Nothing,
         Err(UpstreamFailure::Unknown { .. }) => Outcome::Silence,
         Err(UpstreamFailure::NotSent { reason, .. }) => match reason {
             NotSent::NotResolved
@@ -259,9 +261,13 @@ fn outcome(sent: Result<u16, &UpstreamFailure>) -> Outcome {
             | NotSent::Tls
             | NotSent::Certificate
             | NotSent::TimedOut => Outcome::Silence,
-            NotSent::BadCall | NotSent::Credential(_) | NotSent::Forbidden(_) | NotSent::Metadata => {
-                Outcome::Nothing
-            }
+            NotSent::Handshake => Outcome::Error,
+            NotSent::BadCall
+            | NotSent::Credential(_)
+            | NotSent::Forbidden(_)
+            | NotSent::Metadata
+            | NotSent::Identity
+            | NotSent::NotListed => Outcome::Nothing,
         },
     }
 }

@@ -77,9 +77,9 @@ async fn carry_out(
     tell: oneshot::Sender<Told>,
 ) {
     let id = admitted.action();
+    let turn = described.turn.take();
     let register = |shaped| app.streams.register_action(grant, Ongoing::of(&described, shaped));
     let mut open = described.call.streamed.then(|| register(shaping.is_some()));
-    let turn = described.turn.take();
     let begun = begin(app, &described, turn, upload, &mut open).await;
     if begun.as_ref().is_ok_and(|answer| answer.status() == REFUSED) {
         described.doubt(app).await;
