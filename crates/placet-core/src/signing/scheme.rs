@@ -338,7 +338,10 @@ impl Scheme {
 
     /// Whether nothing that is signed ends: what was overheard could be sent again.
     pub fn is_timeless(&self) -> bool {
-        !self.sign.has(Part::Timestamp) && !self.sign.has(Part::Nonce)
+        let ends = |template: &Template| template.has(Part::Timestamp) || template.has(Part::Nonce);
+        let signs_query = self.sign.has(Part::Query) || self.sign.has(Part::Target);
+        let mut signed = self.query.iter().filter(|(_, it)| signs_query && !it.has(Part::Signature));
+        !ends(&self.sign) && !signed.any(|(_, it)| ends(it))
     }
 
     /// Whether the body has to be known before the request is sent.

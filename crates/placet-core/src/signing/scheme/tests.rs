@@ -56,6 +56,9 @@ fn a_signature_in_the_query() {
     let expected = "c8db56825ae71d6d79447849e617115f4a920fa2acdcab2b053c4b2838bd6b71";
     assert_eq!(signed.target, format!("{target}&timestamp=1499827319559&signature={expected}"));
     assert_eq!(signed.headers, [("x-mbx-apikey".to_owned(), id.to_owned())]);
+    // The time is signed with the query that it is in, and only with that.
+    assert!(!scheme.is_timeless());
+    assert!(Scheme { sign: Template::parse("{path}{body}").unwrap(), ..scheme }.is_timeless());
 }
 
 #[test]
