@@ -92,10 +92,12 @@ async fn silence_is_unknown_and_keeps_the_status_it_had() {
     for (written, status) in cases {
         let upstream = Upstream::fixed(Reply::Hang(written.to_vec())).await;
         let route = upstream.route();
+        // What the time is for is the answer: setting up TLS can take longer than that.
+        let gateway = gateway();
         let soon = Instant::now() + Duration::from_millis(150);
         let call = call(&route, Method::Post, Some("{}"));
         let failure =
-            gateway().perform(call, &route, &Auth::Bearer, &Secret::new(SECRET), soon).await.unwrap_err();
+            gateway.perform(call, &route, &Auth::Bearer, &Secret::new(SECRET), soon).await.unwrap_err();
         let host = upstream.address.to_string();
         assert_eq!(failure, UpstreamFailure::Unknown { host, status, reason: Unknown::TimedOut });
         assert!(failure.timed_out());
