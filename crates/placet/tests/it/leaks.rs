@@ -351,7 +351,7 @@ fn no_secret_stands_anywhere_but_where_it_belongs() {
     let log = story.server.log();
     for (name, word) in [
         ("the log of Placet", "\"target\":\"placet"),
-        ("the log of what it uses", "\"target\":\"axum"),
+        ("the log of what it uses", "\"target\":\"hyper"),
         ("every line", "\"TRACE\""),
     ] {
         if !log.contains(word) {

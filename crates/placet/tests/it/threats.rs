@@ -27,7 +27,7 @@ fn at_proxy(story: &Story, token: &str, method: &str, path: &str) -> placet_test
 
 /// A tool called at the MCP door.
 fn at_mcp(story: &Story, token: &str, tool: &str, arguments: &Value) -> placet_testkit::Request {
-    let params = json!({"name": tool, "arguments": arguments});
+    let params = json!({"name": tool.replace('.', "__"), "arguments": arguments});
     let message = json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params});
     let request = story.client().post("/mcp").bearer(token).header("mcp-protocol-version", "2025-11-25");
     request.header("accept", "application/json, text/event-stream").json(&message)
