@@ -1,10 +1,10 @@
-//! What a server gives up before it holds a secret: memory images of itself.
+//! What a server, and a run of an agent's program, give up before they hold a secret: memory images of themselves.
 //!
 //! Vault keys and, for a moment each, credentials are in the memory of a server. It leaves no core file when it crashes,
 //! and no other process of its user may attach to it, or read its memory or its environment. (The administrator of the
 //! machine can do all of that, and is trusted.)
 //!
-//! Invariant: this comes before anything secret is read from a file.
+//! Invariant: this comes before anything secret is read from a file, and before a program of anybody else's runs.
 
 use crate::exit::Failure;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
@@ -20,5 +20,17 @@ pub(crate) fn confine() -> Result<(), Failure> {
     let confined = limited.and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable));
     confined.map_err(|error| {
         Failure::start(format!("core dumps, which would hold keys, can't be switched off: {error}"))
+    })
+}
+
+/// Gives up being looked into, for good, by the program that is run among others. Core files are not limited: the limit
+/// would be that program's, too, and this one leaves none without it.
+///
+/// # Errors
+/// A sentence, where the system does not do it: a program is not run that could read what is kept from it.
+pub(crate) fn hide() -> Result<(), Failure> {
+    let hidden = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    hidden.map_err(|error| {
+        Failure::unreadable(format!("the client secret can't be hidden from the command: {error}"))
     })
 }

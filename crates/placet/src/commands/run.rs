@@ -4,7 +4,8 @@
 //! agent's token stays here and is renewed. What it finds around itself says so, and lacks the credentials that lay there
 //! ([`surroundings`]).
 //!
-//! Invariant: nothing stays behind: no file, no credential, and no authority that was asked for this run alone.
+//! Invariant: nothing stays behind: no file, no credential, and no authority that was asked for this run alone. The program
+//! can't look into this process, which has the agent's secret.
 
 pub(crate) mod isolation;
 mod relay;
@@ -17,6 +18,7 @@ use super::{
 };
 use crate::{
     cli::Context,
+    confined,
     exit::{Exit, Failure},
     input, output,
 };
@@ -94,6 +96,8 @@ struct Program {
 
 impl Run {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        // The command is of the same user, and the client secret is in the environment and memory of this process.
+        confined::hide()?;
         let server = context.server()?;
         let door = Door::of(&server).await?;
         let tokens = match &self.token_file {

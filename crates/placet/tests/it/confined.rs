@@ -15,7 +15,7 @@ const NOBODY: u32 = 65534;
 const VAULT_KEY: &str = "Y2FuYXJ5LWluLXRoZS1lbnZpcm9ubWVudC01ZDFjN2U=";
 
 /// A directory for a user who is not root, with the binary in it, where that user can reach it.
-fn home() -> (TempDir, Option<u32>) {
+pub(crate) fn home() -> (TempDir, Option<u32>) {
     let home = tempfile::Builder::new().prefix("placet-test-").tempdir().unwrap();
     let is_root = fs::metadata(home.path()).unwrap().uid() == 0;
     let binary = home.path().join("placet");

@@ -8,6 +8,7 @@ use placet_testkit::{Agent, Reply, fresh, until};
 use serde_json::json;
 use std::{
     fs,
+    os::unix::process::CommandExt as _,
     process::{Command, Output, Stdio},
 };
 
@@ -143,6 +144,35 @@ fn what_the_command_finds_holds_no_credential_and_goes_with_it() {
     let answer = world.connect("placet", password.split('@').next().unwrap(), &world.safe);
     assert_eq!(answer.status, 407, "{}", answer.text);
     assert_eq!(world.story.shop.count(&path), 1);
+}
+
+/// The command is of the same user as the run that knows the agent's secret. Where tests run as root, who may look into
+/// everything, the run is `nobody`'s.
+#[test]
+fn the_command_can_not_look_into_the_run() {
+    let (world, agent, _) = prepared();
+    let (home, user) = crate::confined::home();
+    // The shell between them is one that can be looked into: the same way finds the secret in it.
+    let script = "./placet run --client-id \"$AGENT\" --scope 'orders.* notes.*' -- sh -c 'tr \"\\0\" \"\\n\" < /proc/$PPID/environ; \
+        head -c 1 /proc/$PPID/maps && echo maps; exec 3< /proc/$PPID/mem && echo memory'; \
+        echo below; sh -c 'tr \"\\0\" \"\\n\" < /proc/$PPID/environ'; true";
+    let mut run = Command::new("sh");
+    run.args(["-c", script]).current_dir(home.path()).env("AGENT", &agent.id).stdin(Stdio::null());
+    run.env("PLACET_URL", world.story.server.base()).env("PLACET_CLIENT_SECRET", &agent.secret);
+    run.env("HOME", home.path());
+    if let Some(user) = user {
+        run.uid(user).gid(user);
+    }
+    let (code, text) = ended(&run.output().unwrap());
+    assert_eq!(code, 0, "{text}");
+    let output = text.split("below\n").collect::<Vec<_>>();
+    let [inside, below] = output.as_slice() else { panic!("{text}") };
+    assert!(below.contains(&agent.secret), "the test can't see what there is: {text}");
+    assert!(
+        !inside.contains(&agent.secret) && !inside.contains("maps\n") && !inside.contains("memory\n"),
+        "{text}"
+    );
+    assert!(text.contains("left out of the environment: "), "the command has run: {text}");
 }
 
 #[test]
