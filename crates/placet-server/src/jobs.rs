@@ -208,8 +208,7 @@ async fn watching_tools(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
         let servers = tokio::select! {
             biased;
             _ = stopped.wait_for(|stopped| *stopped) => return,
-            servers = app.gateway.other_tools() => Some(servers),
-            _ = turns.tick() => None,
+            servers = next_asked(&mut turns, app.gateway.other_tools()) => servers,
         };
         // A server that is slow to answer does not hold up the end.
         tokio::select! {
@@ -217,6 +216,16 @@ async fn watching_tools(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
             _ = stopped.wait_for(|stopped| *stopped) => return,
             () = tools::look_at(&app, servers.as_ref()) => {}
         }
+    }
+}
+
+/// The servers that are asked next, which said so; `None`: all. One that always says so keeps no other from its turn, while
+/// nothing that was said is forgotten for a turn of all.
+async fn next_asked<S>(turns: &mut tokio::time::Interval, said: impl Future<Output = S>) -> Option<S> {
+    tokio::select! {
+        biased;
+        _ = turns.tick() => None,
+        servers = said => Some(servers),
     }
 }
 
@@ -417,5 +426,20 @@ mod tests {
         let outcomes = [Ok(()), fails(), fails(), Ok(()), Ok(()), fails()];
         let told: Vec<_> = outcomes.iter().map(|outcome| health.note(outcome)).collect();
         assert_eq!(told, [false, true, false, true, false, true]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_always_says_so_keeps_no_other_from_its_turn() {
+        let mut turns = turns(TOOLS);
+        let ready = std::future::ready::<&str>;
+        assert_eq!(next_asked(&mut turns, ready("x")).await, None, "all of them, at a start");
+        assert_eq!(next_asked(&mut turns, ready("x")).await, Some("x"));
+        tokio::time::advance(TOOLS).await;
+        assert_eq!(next_asked(&mut turns, ready("x")).await, None);
+        assert_eq!(
+            next_asked(&mut turns, std::future::pending::<&str>()).await,
+            None,
+            "whether or not it says so"
+        );
     }
 }
