@@ -8,9 +8,8 @@
 //! process writes to standard error goes to the log without the secret, and so much of it only.
 
 use super::{Body, Came, Peer, Said, answer, client, message};
-use crate::failure::{NotSent, Unknown, Unreadable, UpstreamFailure};
+use crate::failure::{NotSent, Unknown, UpstreamFailure};
 use crate::gateway::{Gateway, not_sent, unknown};
-use crate::response::ReadError;
 use crate::scrub::Scrubber;
 use http::HeaderMap;
 use placet_core::json;
@@ -63,7 +62,7 @@ pub(super) struct Slot {
     failures: u32,
 }
 
-type Answered = oneshot::Sender<Result<Map<String, Value>, ReadError>>;
+type Answered = oneshot::Sender<Map<String, Value>>;
 
 #[derive(Default)]
 struct Pending {
@@ -89,13 +88,11 @@ fn lock(pending: &std::sync::Mutex<Pending>) -> std::sync::MutexGuard<'_, Pendin
     pending.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Nobody is left to answer.
-fn fail_all(pending: &std::sync::Mutex<Pending>, why: ReadError) {
+/// Nobody is left to answer: whoever waits learns that nothing comes, and not what has become of the call.
+fn leave(pending: &std::sync::Mutex<Pending>) {
     let mut pending = lock(pending);
     pending.ended = true;
-    for (_, asked) in pending.asked.drain() {
-        _ = asked.send(Err(why));
-    }
+    pending.asked.clear();
 }
 
 impl Peer<'_> {
@@ -109,10 +106,7 @@ impl Peer<'_> {
         let asked = self.converse(&running, message).await;
         let answer = asked.map_err(|why| match why {
             Missing::NotWritten => not_sent(self.route, NotSent::Unreachable),
-            Missing::Read(ReadError::Unreadable(reason)) => {
-                UpstreamFailure::Answered { host: self.route.host().to_owned(), status: 200, reason }
-            }
-            Missing::Read(ReadError::Unknown(reason)) => unknown(self.route, None, reason),
+            Missing::Unknown(reason) => unknown(self.route, None, reason),
         })?;
         Ok(Came { status: 200, headers: HeaderMap::new(), body: Body::Answer(answer) })
     }
@@ -167,6 +161,7 @@ impl Peer<'_> {
         let reading = Reading {
             gateway: self.gateway.clone(),
             server: self.server(),
+            host: self.route.host().to_owned(),
             max: self.gateway.max_response_bytes(),
             input: Arc::clone(&input),
             pending: Arc::clone(&pending),
@@ -174,11 +169,11 @@ impl Peer<'_> {
         let (host, scrubber) = (self.route.host().to_owned(), self.credential.scrubber().clone());
         tokio::spawn(log(host, errors, scrubber));
         tokio::spawn(async move {
-            let ended = tokio::select! {
-                _ = stopped.changed() => ReadError::Unknown(Unknown::Disconnected),
-                ended = reading.read(output) => ended,
-            };
-            fail_all(&reading.pending, ended);
+            tokio::select! {
+                _ = stopped.changed() => {}
+                () = reading.read(output) => {}
+            }
+            leave(&reading.pending);
             // Whatever it does now, nobody listens.
             _ = child.kill().await;
         });
@@ -220,12 +215,12 @@ impl Peer<'_> {
         if write(&running.input, &Value::Object(message), self.deadline).await.is_err() {
             // It may have read a part, and what comes after a part is nothing.
             _ = running.stop.send(true);
-            fail_all(&running.pending, ReadError::Unknown(Unknown::Disconnected));
-            return Err(Missing::Read(ReadError::Unknown(Unknown::Disconnected)));
+            leave(&running.pending);
+            return Err(Missing::Unknown(Unknown::Disconnected));
         }
         match timeout_at(self.deadline, answer).await {
-            Ok(Ok(answer)) => answer.map_err(Missing::Read),
-            Ok(Err(_)) => Err(Missing::Read(ReadError::Unknown(Unknown::Disconnected))),
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) => Err(Missing::Unknown(Unknown::Disconnected)),
             Err(_) => {
                 lock(&running.pending).asked.remove(&id);
                 let params = json!({"requestId": id, "reason": "it took too long"});
@@ -234,7 +229,7 @@ impl Peer<'_> {
                 if write(&running.input, &cancelled, Instant::now() + WRITE).await.is_err() {
                     _ = running.stop.send(true);
                 }
-                Err(Missing::Read(ReadError::Unknown(Unknown::TimedOut)))
+                Err(Missing::Unknown(Unknown::TimedOut))
             }
         }
     }
@@ -244,7 +239,8 @@ impl Peer<'_> {
 enum Missing {
     /// The process had ended before.
     NotWritten,
-    Read(ReadError),
+    /// It was written, or a part of it was.
+    Unknown(Unknown),
 }
 
 async fn write(input: &Mutex<ChildStdin>, message: &Value, deadline: Instant) -> Result<(), ()> {
@@ -265,20 +261,25 @@ async fn write(input: &Mutex<ChildStdin>, message: &Value, deadline: Instant) ->
 struct Reading {
     gateway: Gateway,
     server: String,
+    host: String,
     max: usize,
     input: Arc<Mutex<ChildStdin>>,
     pending: Arc<std::sync::Mutex<Pending>>,
 }
 
 impl Reading {
-    /// Reads until the end; answers how it ended.
-    async fn read(&self, output: ChildStdout) -> ReadError {
+    /// Reads until the end.
+    async fn read(&self, output: ChildStdout) {
         let mut output = BufReader::new(output);
-        loop {
-            let line = match line(&mut output, self.max).await {
-                Ok(Some(line)) => line,
-                Ok(None) => return ReadError::Unknown(Unknown::Disconnected),
-                Err(ended) => return ended,
+        while let Some(line) = line(&mut output, self.max).await {
+            // Whose answer it was, nobody knows: that call runs out of time, and no other one does.
+            let Line::Whole(line) = line else {
+                tracing::warn!(
+                    command = self.host,
+                    max = self.max,
+                    "an MCP server said more in one line than is read"
+                );
+                continue;
             };
             // What is no message is nothing.
             let Ok(message) = json::parse(&line) else { continue };
@@ -296,7 +297,7 @@ impl Reading {
                 Said::Question(question) => {
                     let error = super::unanswered(&question);
                     if write(&self.input, &error, Instant::now() + WRITE).await.is_err() {
-                        return ReadError::Unknown(Unknown::Disconnected);
+                        return;
                     }
                 }
                 Said::Notice(_) | Said::Nothing => {}
@@ -305,27 +306,31 @@ impl Reading {
     }
 }
 
-/// The next line, without its end; `None` after the last.
-async fn line(
-    from: &mut (impl Unpin + tokio::io::AsyncBufRead),
-    max: usize,
-) -> Result<Option<Vec<u8>>, ReadError> {
-    let mut line = Vec::new();
+/// A line, without its end.
+#[derive(Debug, PartialEq, Eq)]
+enum Line {
+    Whole(Vec<u8>),
+    /// Read to its end, and not kept.
+    TooLong,
+}
+
+/// The next line; `None` after the last.
+async fn line(from: &mut (impl Unpin + tokio::io::AsyncBufRead), max: usize) -> Option<Line> {
+    let mut line = Line::Whole(Vec::new());
     loop {
-        let some = from.fill_buf().await.map_err(|_| ReadError::Unknown(Unknown::Disconnected))?;
-        if some.is_empty() {
-            return Ok(None);
-        }
+        let some = from.fill_buf().await.ok().filter(|some| !some.is_empty())?;
         let end = some.iter().position(|byte| *byte == b'\n');
         let part = some.get(..end.unwrap_or(some.len())).unwrap_or_default();
-        if line.len().saturating_add(part.len()) > max {
-            return Err(ReadError::Unreadable(Unreadable::TooLarge { max }));
+        match &mut line {
+            Line::Whole(whole) if whole.len().saturating_add(part.len()) <= max => {
+                whole.extend_from_slice(part);
+            }
+            _ => line = Line::TooLong,
         }
-        line.extend_from_slice(part);
         let used = end.map_or(some.len(), |end| end.saturating_add(1));
         from.consume(used);
         if end.is_some() {
-            return Ok(Some(line));
+            return Some(line);
         }
     }
 }
@@ -336,9 +341,9 @@ async fn log(host: String, errors: ChildStderr, scrubber: Scrubber) {
     let mut lines = 0_usize;
     loop {
         let whole = match timeout(Duration::from_secs(3600), line(&mut errors, 64 * 1024)).await {
-            Ok(Ok(Some(line))) => line,
-            Ok(Ok(None) | Err(ReadError::Unknown(_))) => return,
-            Ok(Err(_)) | Err(_) => continue,
+            Ok(Some(Line::Whole(line))) => line,
+            Ok(None) => return,
+            Ok(Some(Line::TooLong)) | Err(_) => continue,
         };
         lines = lines.saturating_add(1);
         if lines > LINES {
@@ -348,5 +353,27 @@ async fn log(host: String, errors: ChildStderr, scrubber: Scrubber) {
         let text = scrubber.scrub_text(&text).unwrap_or_else(|| text.into_owned());
         let text: String = text.chars().filter(|letter| !letter.is_control()).take(LINE).collect();
         tracing::info!(command = host, text, "an MCP server says");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_line_that_is_too_long_takes_no_other_with_it() {
+        let said = b"short\nmuch too long\nexactly8\nexactly-9\n\nlast\nno end";
+        // However it comes.
+        for at_once in 1..said.len() {
+            let mut from = BufReader::with_capacity(at_once, &said[..]);
+            let mut lines = Vec::new();
+            while let Some(line) = line(&mut from, 8).await {
+                lines.push(line);
+            }
+            let whole = |text: &str| Line::Whole(text.as_bytes().to_vec());
+            let expected =
+                [whole("short"), Line::TooLong, whole("exactly8"), Line::TooLong, whole(""), whole("last")];
+            assert_eq!(lines, expected, "{at_once} bytes at once");
+        }
     }
 }

@@ -22,10 +22,14 @@ for line in sys.stdin:
     if method == "initialize":
         result({"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": {"name": "s", "version": "1"}})
     elif method == "tools/list":
-        names = ["about", "die", "noise"]
+        names = ["about", "die", "noise", "flood"]
         result({"tools": [{"name": name, "inputSchema": {"type": "object"}} for name in names]})
     elif message["params"]["name"] == "die":
         sys.exit(1)
+    elif message["params"]["name"] == "flood":
+        # Somebody else's answer, which is too long to be read: this one's comes behind it.
+        say({"jsonrpc": "2.0", "id": 424242, "result": {"content": ["x" * (3 << 20)]}})
+        result({"content": []})
     elif message["params"]["name"] == "noise":
         print("no message", flush=True)
         say({"jsonrpc": "2.0", "id": 424242, "result": {"content": []}})
@@ -99,6 +103,9 @@ fn a_listed_program_is_a_server_with_nothing_but_what_is_listed() {
     assert_eq!(programs.call("about")["structuredContent"]["process"], about["process"], "one process");
     // What is no answer is none, and what it asks is refused.
     assert_eq!(programs.call("noise")["structuredContent"]["error"]["code"], -32601);
+    let flood = programs.call("flood");
+    assert_eq!((&flood["isError"], &flood["content"]), (&json!(false), &json!([])), "{flood:#}");
+    assert_eq!(programs.call("about")["structuredContent"]["process"], about["process"], "the same");
     // Another connection has a process of its own.
     let other = format!("{service}-other");
     story.connection(&other, service, &json!({})).expect(201);
