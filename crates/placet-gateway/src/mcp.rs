@@ -212,7 +212,7 @@ impl Peer<'_> {
         }
     }
 
-    /// What is agreed with this server, other than `stale`. Where it can't be agreed on, the server's own answer.
+    /// What is agreed with this server, other than `stale`. Where the server does not take who asks, its own refusal.
     async fn agreed(&self, stale: Option<&Agreed>) -> Result<Result<Agreed, Came>, UpstreamFailure> {
         let sessions = self.credential.sessions();
         let server = self.server();
@@ -244,6 +244,10 @@ impl Peer<'_> {
     async fn agree(&self) -> Result<Result<Agreed, Came>, UpstreamFailure> {
         let discover = message("server/discover", Map::new());
         let came = self.exchange(&discover, &Agreed::Stateless).await?;
+        // Who asks is not known, in whatever revision.
+        if is_refusal(&came) {
+            return Ok(Err(came));
+        }
         if let Body::Answer(answer) = &came.body {
             let versions =
                 answer.get("result").and_then(|result| result.get("supportedVersions")?.as_array());
@@ -251,21 +255,20 @@ impl Peer<'_> {
                 return Ok(Ok(Agreed::Stateless));
             }
         }
-        // Who asks is not known, in whatever revision.
-        if matches!(came.status, 401 | 403) {
-            return Ok(Err(came));
-        }
         let offered = WITH_HANDSHAKE[0];
         let hello = json!({"protocolVersion": offered, "capabilities": {}, "clientInfo": client()});
         let hello = message("initialize", hello.as_object().cloned().unwrap_or_default());
         let before = Agreed::Session { version: String::new(), id: None };
         let came = self.exchange(&hello, &before).await?;
-        let Body::Answer(answer) = &came.body else { return Ok(Err(came)) };
-        let version = answer.get("result").and_then(|result| result.get("protocolVersion")?.as_str());
-        let Some(version) = version else { return Ok(Err(came)) };
-        if !WITH_HANDSHAKE.contains(&version) && version != OLDER {
-            return Err(not_sent(self.route, NotSent::Handshake));
+        if is_refusal(&came) {
+            return Ok(Err(came));
         }
+        // Whatever else it says is of the handshake, and no answer to what was to be asked.
+        let refuse = || not_sent(self.route, NotSent::Handshake);
+        let Body::Answer(answer) = &came.body else { return Err(refuse()) };
+        let version = answer.get("result").and_then(|result| result.get("protocolVersion")?.as_str());
+        let version = version.filter(|version| WITH_HANDSHAKE.contains(version) || *version == OLDER);
+        let version = version.ok_or_else(refuse)?;
         let id = match came.headers.get("mcp-session-id") {
             None => None,
             Some(id) => match id.to_str() {
@@ -501,6 +504,12 @@ fn answer(message: Value, id: u64) -> Said {
     }
 }
 
+/// Whether the server does not take who asks: the one answer to a handshake that is passed on, as nothing was done.
+fn is_refusal(came: &Came) -> bool {
+    let claims = matches!(&came.body, Body::Answer(answer) if answer.contains_key("result"));
+    matches!(came.status, 401 | 403) && !claims
+}
+
 /// Whether the server says that it knows no such session, or no such revision any more, and so has not looked at what was
 /// asked. Some say the first with 400, to no request in particular.
 fn forgotten(came: &Came, agreed: &Agreed) -> bool {
@@ -544,4 +553,20 @@ fn in_header(name: &str) -> String {
 fn is_events(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("text/event-stream")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handshake_passes_on_a_refusal_and_no_result() {
+        let came = |status, member: &str| Came {
+            status,
+            headers: HeaderMap::new(),
+            body: Body::Answer(Map::from_iter([(member.to_owned(), json!({}))])),
+        };
+        assert!(is_refusal(&came(401, "error")) && is_refusal(&came(403, "error")));
+        assert!(!is_refusal(&came(401, "result")) && !is_refusal(&came(400, "error")));
+    }
 }

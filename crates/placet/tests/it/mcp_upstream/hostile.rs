@@ -203,3 +203,43 @@ fn a_server_that_does_not_agree_is_asked_nothing() {
     );
     assert_eq!(server.came("tools/call").len(), calls + 1, "the one that was refused");
 }
+
+#[test]
+fn what_a_handshake_is_answered_with_is_no_answer_to_the_call() {
+    let story = story();
+    let (server, token, read) = ready(story, state(false, false), ALL);
+    act(story, &token, &read, &json!({})).expect(200);
+    let calls = server.came("tools/call").len();
+    let error = json!({"code": -32602, "message": "no such version"});
+    for (status, said) in [
+        (200, json!({"jsonrpc": "2.0", "error": error})),
+        (400, json!({"jsonrpc": "2.0", "error": error})),
+        (401, json!({"jsonrpc": "2.0", "result": {"content": []}})),
+        (500, json!({"error": "down"})),
+        (200, json!({"jsonrpc": "2.0", "result": {"content": [{"type": "text", "text": "done"}]}})),
+    ] {
+        server.upstream.answer("/mcp", move |seen| {
+            let id = &seen.json()["id"];
+            if seen.json()["method"] != "initialize" {
+                let error = json!({"code": -32001, "message": "no session"});
+                return Reply::json(404, &json!({"jsonrpc": "2.0", "id": null, "error": error}));
+            }
+            let mut said = said.clone();
+            said["id"] = id.clone();
+            Reply::json(status, &said)
+        });
+        let answer = act(story, &token, &read, &json!({}));
+        assert_eq!(
+            (answer.status, happened(&answer)),
+            (502, ("upstream_unreachable", "no")),
+            "{status}: {:#}",
+            answer.body
+        );
+    }
+    // What it was sent was refused for its session, before; nothing else was sent.
+    assert_eq!(server.came("tools/call").len(), calls + 1);
+    // That it does not take who asks is what the caller is told.
+    server.upstream.answer("/mcp", |_| Reply::bytes(401, "text/plain", "who is it"));
+    let answer = act(story, &token, &read, &json!({})).expect(200);
+    assert_eq!(answer.at("/result/status"), 401, "{:#}", answer.body);
+}
