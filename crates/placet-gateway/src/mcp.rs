@@ -511,7 +511,8 @@ fn is_refusal(came: &Came) -> bool {
 }
 
 /// Whether the server says that it knows no such session, or no such revision any more, and so has not looked at what was
-/// asked. Some say the first with 400, to no request in particular.
+/// asked. Some say the first with 400, as an error that answers no request in particular; any other 400 may be of what
+/// stands before the server, or of something that it has acted on.
 fn forgotten(came: &Came, agreed: &Agreed) -> bool {
     let in_session = matches!(agreed, Agreed::Session { id: Some(_), .. });
     match &came.body {
@@ -520,8 +521,17 @@ fn forgotten(came: &Came, agreed: &Agreed) -> bool {
             let code = answer.get("error").and_then(|error| error.get("code")?.as_i64());
             code == Some(UNSUPPORTED) || (in_session && came.status == 404)
         }
-        Body::Other(_) => in_session && matches!(came.status, 400 | 404),
+        Body::Other(whole) => {
+            in_session && (came.status == 404 || (came.status == 400 && is_error_of_nothing(whole)))
+        }
     }
+}
+
+/// An error that answers no request in particular.
+fn is_error_of_nothing(body: &[u8]) -> bool {
+    json::parse(body).is_ok_and(|said| {
+        said.get("id").is_some_and(Value::is_null) && said.get("error").is_some_and(Value::is_object)
+    })
 }
 
 fn message(method: &str, params: Map<String, Value>) -> Map<String, Value> {
@@ -558,6 +568,34 @@ fn is_events(headers: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_a_server_has_not_looked_at_is_sent_again() {
+        let session = Agreed::Session { version: WITH_HANDSHAKE[0].to_owned(), id: Some("s".to_owned()) };
+        let other = |status: u16, body: &'static str| Came {
+            status,
+            headers: HeaderMap::new(),
+            body: Body::Other(body.into()),
+        };
+        let lost =
+            r#"{"jsonrpc": "2.0", "id": null, "error": {"code": -32000, "message": "no valid session"}}"#;
+        for (status, body, again) in [
+            (404, "", true),
+            (404, lost, true),
+            (400, lost, true),
+            (400, "", false),
+            (400, "<p>Bad Request</p>", false),
+            (400, r#"{"error": {"code": -32000}}"#, false),
+            (400, r#"{"id": 7, "error": {"code": -32000}}"#, false),
+            (400, r#"{"id": null, "result": {}}"#, false),
+            (400, r#"{"id": null, "error": "bad"}"#, false),
+            (500, lost, false),
+            (200, lost, false),
+        ] {
+            assert_eq!(forgotten(&other(status, body), &session), again, "{status} {body}");
+            assert!(!forgotten(&other(status, body), &Agreed::Stateless), "{status} {body}");
+        }
+    }
 
     #[test]
     fn a_handshake_passes_on_a_refusal_and_no_result() {
