@@ -29,6 +29,7 @@ use hyper::body::Incoming;
 use placet_core::call::{Method, UpstreamCall};
 use placet_core::json;
 use placet_core::mcp::{STATELESS, WITH_HANDSHAKE};
+use placet_core::service::MAX_ACTIONS;
 use serde_json::{Map, Value, json};
 use std::collections::{HashMap, HashSet};
 use std::sync::PoisonError;
@@ -46,6 +47,8 @@ const UNSUPPORTED: i64 = -32022;
 const MAX_SESSION: usize = 1024;
 /// How many pages of tools are read.
 const MAX_PAGES: usize = 100;
+/// How much is said of them, in bytes of all pages.
+const MAX_LISTED: usize = 4 * 1024 * 1024;
 /// How many questions of a server are answered within one call.
 const MAX_QUESTIONS: usize = 16;
 /// How many servers one credential remembers; it is one but where a definition was changed.
@@ -95,6 +98,9 @@ pub enum NoTools {
     /// What it answered is no list of tools.
     #[error("what it answered is no list of tools")]
     NoList,
+    /// It goes on for too long.
+    #[error("it lists more than {MAX_ACTIONS} tools, or says more than {MAX_LISTED} bytes of them")]
+    TooMany,
 }
 
 /// One exchange is about this.
@@ -151,7 +157,7 @@ impl Gateway {
         deadline: Instant,
     ) -> Result<Vec<Value>, NoTools> {
         let peer = Peer { gateway: self, route, credential, at, deadline, max: self.max_response_bytes() };
-        let (mut found, mut cursor) = (Vec::new(), None::<String>);
+        let (mut found, mut listed, mut cursor) = (Vec::new(), 0_usize, None::<String>);
         for _ in 0..MAX_PAGES {
             let mut params = Map::new();
             if let Some(cursor) = &cursor {
@@ -167,6 +173,15 @@ impl Gateway {
                 return Err(NoTools::NoList);
             };
             let Some(Value::Array(mut tools)) = result.remove("tools") else { return Err(NoTools::NoList) };
+            if found.len().saturating_add(tools.len()) > MAX_ACTIONS {
+                return Err(NoTools::TooMany);
+            }
+            for tool in &tools {
+                listed = listed.saturating_add(tool.to_string().len());
+            }
+            if listed > MAX_LISTED {
+                return Err(NoTools::TooMany);
+            }
             tools.iter_mut().for_each(|tool| credential.scrubber().scrub_json(tool));
             found.append(&mut tools);
             cursor = match result.remove("nextCursor") {

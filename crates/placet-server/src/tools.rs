@@ -129,7 +129,7 @@ fn untold(service: &str, why: &NoTools) -> Problem {
     let code = match why {
         NoTools::Failed(failure) if failure.timed_out() => Code::UpstreamTimeout,
         NoTools::Failed(_) => Code::UpstreamUnreachable,
-        NoTools::Refused(_) | NoTools::NoList => Code::UpstreamUnreadable,
+        NoTools::Refused(_) | NoTools::NoList | NoTools::TooMany => Code::UpstreamUnreadable,
     };
     Problem::of(code, format!("the server of `{service}` has not told its tools: {why}"))
 }
