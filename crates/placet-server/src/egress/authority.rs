@@ -45,7 +45,7 @@ use std::{
 pub const AUTHORITY_KIND: &str = "egress_authority";
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// How long an authority certifies.
+/// How long an authority certifies, and for how long the next one has been trusted before that.
 const LIFETIME: Duration = Duration::from_secs(2 * 365 * 24 * 3600);
 /// How long before its end the next one takes over, at the latest at a start.
 const TAKES_OVER: Duration = Duration::from_secs(60 * 24 * 3600);
@@ -127,7 +127,13 @@ impl Authorities {
         let both = self.both(app).await?;
         let ends = both.first().map(|active| active.expires);
         if ends.is_some_and(|ends| ends.minus(TAKES_OVER) <= app.clock.now()) {
-            self.rotate(app, &By { by: "placet".to_owned(), source: None }).await?;
+            let rotated = self.rotate(app, &By { by: "placet".to_owned(), source: None }).await;
+            // Another node that starts has done the same, and once will do.
+            if let Err(problem) = rotated
+                && problem.code() != Code::Conflict
+            {
+                return Err(problem);
+            }
         }
         Ok(())
     }
@@ -147,7 +153,8 @@ impl Authorities {
             entry(EntryType::KeyActivated, &next, by, now),
             entry(EntryType::KeyCreated, &new.id, by, now),
         ];
-        app.store
+        let written = app
+            .store
             .write(move |tx| {
                 if !stored::advance(tx, &active, &next)? {
                     let detail = "another rotation was faster; look at the authorities again";
@@ -157,8 +164,10 @@ impl Authorities {
                 entries.iter().try_for_each(|entry| tx.record(entry.clone()))?;
                 Ok(())
             })
-            .await?;
+            .await;
+        // What was known is not so any more, whoever has changed it.
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        written?;
         self.both(app).await
     }
 
@@ -223,13 +232,22 @@ fn make(app: &App, state: AuthorityState, now: Timestamp) -> Answer<StoredAuthor
         _ = write!(id, "{byte:02x}");
         id
     });
-    let expires = now.plus(LIFETIME);
+    let expires = expires(state, now);
     let key = KeyPair::generate().map_err(failed)?;
     let certificate = params(&id, now, expires).self_signed(&key).map_err(failed)?;
     let aad = Aad { kind: AUTHORITY_KIND, row: &id, version: 1 };
     let sealed = app.secrets.vault.seal(&aad, SealEntropy::new(clock::entropy()), key.serialized_der());
     let sealed = sealed.map_err(failed)?.to_bytes();
     Ok(StoredAuthority { certificate: certificate.der().to_vec(), id, state, sealed, created: now, expires })
+}
+
+/// Until when an authority holds that is made now. The next one is there before it certifies: it outlasts the active one by
+/// as much as that one has before it, so that it is of use once that one ends.
+fn expires(state: AuthorityState, now: Timestamp) -> Timestamp {
+    match state {
+        AuthorityState::Active => now.plus(LIFETIME),
+        AuthorityState::Next => now.plus(LIFETIME * 2),
+    }
 }
 
 /// What signs, from the vault.
@@ -315,4 +333,23 @@ fn entry(entry_type: EntryType, id: &str, by: &By, now: Timestamp) -> PreparedEn
 fn failed(error: impl fmt::Display) -> Problem {
     tracing::error!(%error, "the egress door's authority can't be used");
     Problem::of(Code::Internal, "the egress door's authority can't be used; the log has the cause")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_takes_over_at_the_end_of_the_one_before_lasts_as_long_as_that_did() {
+        let mut now = Timestamp::from_seconds(1_800_000_000);
+        let (mut active, mut next) =
+            (expires(AuthorityState::Active, now), expires(AuthorityState::Next, now));
+        for _ in 0..5 {
+            // At the very end, which is the worst.
+            now = active;
+            (active, next) = (next, expires(AuthorityState::Next, now));
+            assert!(active >= now.plus(LIFETIME), "it would be taken over from at the next start");
+            assert!(next >= active.plus(LIFETIME));
+        }
+    }
 }
