@@ -176,6 +176,10 @@ impl Head {
     fn parse(head: &[u8]) -> Option<Self> {
         let mut lines = std::str::from_utf8(head).ok()?.split_terminator("\r\n");
         let first = lines.next()?;
+        // A line that ends sooner for another program has a second one in it.
+        if first.contains(['\n', '\r']) {
+            return None;
+        }
         let is_connect = first.starts_with("CONNECT ");
         let (mut passed, mut credential) = (format!("{first}\r\n"), None);
         for line in lines {
@@ -242,6 +246,9 @@ mod tests {
             b"GET http://a/ HTTP/1.1\r\nA: b\nProxy-Authorization: Basic YTpi\r\n",
             b"GET http://a/ HTTP/1.1\r\nProxy-Authorization: Basic YTpi\r\nProxy-Authorization: Basic YTpi\r\n",
             b"GET http://a/ HTTP/1.1\r\nProxy-Authorization: Bearer a\r\n",
+            b"GET http://a/ HTTP/1.1\nProxy-Authorization: Basic YTpi\r\nA: b\r\n",
+            b"GET http://a/ HTTP/1.1\rA: b\r\n",
+            b"GET http://a/\r HTTP/1.1\r\nA: b\r\n",
             b"\xff\r\n",
             b"",
         ] {
