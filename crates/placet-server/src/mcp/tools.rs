@@ -234,8 +234,10 @@ fn told(content: Value, is_error: bool, meta: Map<String, Value>) -> Value {
     result
 }
 
-/// The result of a tool of an upstream, which is one here; `None` where it is an error of the protocol.
+/// The result of a tool of an upstream, which is one here; `None` where it is an error of the protocol, or of HTTP, whatever
+/// it looks like.
 fn passed_on(id: &str, result: &Value) -> Option<Value> {
+    result.get("status").and_then(Value::as_u64).filter(|status| *status < 400)?;
     // What is said in its name would be taken for its own.
     let foreign = |key: &str| !key.starts_with("placet/") && !key.starts_with("io.modelcontextprotocol/");
     let mut told =
@@ -302,4 +304,21 @@ fn declined(approval: ApprovalId) -> Value {
         "status": "held", "code": code.as_str(), "title": code.title(), "detail": detail, "approval": {"id": approval},
     });
     told(content, true, meta)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_is_no_result_of_a_tool() {
+        let answered =
+            |status: u64| json!({"status": status, "body": {"content": [{"type": "text", "text": "x"}]}});
+        let passed = passed_on("act_1", &answered(200)).unwrap();
+        assert_eq!((&passed["isError"], &passed["_meta"][META_ACTION]), (&json!(false), &json!("act_1")));
+        for status in [400, 401, 500] {
+            assert_eq!(passed_on("act_1", &answered(status)), None, "{status}");
+            assert_eq!(executed("act_1", &answered(status))["isError"], true, "{status}");
+        }
+    }
 }
