@@ -174,9 +174,9 @@ async fn answer(app: &Arc<App>, connection: Connection, request: Request<Incomin
         plain(app, connection, request.map(Body::new)).await
     };
     let mut response = answered.unwrap_or_else(|problem| proxy::said(Err(problem)));
-    failures::count(app, &response);
-    // It is the proxy that wants to know who asks, not the host.
-    if response.status() == StatusCode::UNAUTHORIZED {
+    // It is the proxy that wants to know who asks. What a host does not take is the answer of that host.
+    if response.status() == StatusCode::UNAUTHORIZED && !proxy::is_allowed(&response) {
+        failures::count(app, &response);
         *response.status_mut() = StatusCode::PROXY_AUTHENTICATION_REQUIRED;
         response.headers_mut().insert(header::PROXY_AUTHENTICATE, CHALLENGE);
     }

@@ -251,6 +251,11 @@ pub(crate) fn response(id: ActionId, status: u16, headers: HeaderMap, body: Body
     decided(response, "allow")
 }
 
+/// Whether this answers what was allowed, so that its status is upstream's, or of what upstream did.
+pub(crate) fn is_allowed(response: &Response) -> bool {
+    response.headers().get(DECISION).is_some_and(|decision| decision == "allow")
+}
+
 fn decided(mut response: Response, decision: &'static str) -> Response {
     let headers = response.headers_mut();
     headers.insert(DECISION, HeaderValue::from_static(decision));

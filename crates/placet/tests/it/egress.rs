@@ -69,9 +69,15 @@ fn whole_urls_are_actions_of_services_that_are_http() {
     let denied = ask("DELETE", &format!("{path}/1"));
     assert!(denied.status == 403 && denied.has("\"no_rule\""), "{}", denied.text);
     assert!(denied.has("placet-decision: deny"));
+    // A host that does not take the connection's credential is not the proxy, which knows who asks.
+    let refusing = format!("{path}/refused");
+    world.story.shop.reply(&refusing, Reply::status(401));
+    let refused = ask("GET", &refusing);
+    assert!(refused.status == 401 && refused.has("placet-decision: allow"), "{}", refused.text);
+    assert!(!refused.has("proxy-authenticate"), "{}", refused.text);
     let unknown = ask("GET", "/nothing/of/the/kind");
     assert!(unknown.status == 403 && unknown.has("\"not_granted\""), "{}", unknown.text);
-    assert_eq!(world.story.shop.count(&path), 1);
+    assert_eq!(world.story.shop.count(&path), 2);
 }
 
 #[test]
