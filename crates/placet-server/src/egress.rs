@@ -20,7 +20,7 @@ use authority::Authorities;
 use axum::{
     body::Body,
     extract::Request,
-    http::{HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::Response,
 };
 use credential::Credential;
@@ -29,7 +29,18 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use placet_core::refusal::Code;
 use placet_gateway::Route;
 use share::Shares;
-use std::{convert::Infallible, future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::Future,
+    io,
+    net::SocketAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
@@ -39,6 +50,8 @@ use tokio::{
 pub const CONNECTIONS: u32 = 8192;
 /// How long a connection is kept on which nothing is asked, and how long the head of a request may take to come.
 pub const IDLE: Duration = Duration::from_secs(60);
+/// How long a connection is kept on which nobody has asked anything yet: whoever it is shows no credential sooner than that.
+pub const FIRST: Duration = Duration::from_secs(10);
 /// The longest head of a request.
 const MAX_HEAD: usize = 64 * 1024;
 /// How long to wait where the system has no room for another connection.
@@ -84,11 +97,39 @@ struct Connection {
     peer: SocketAddr,
     /// True once the server stops.
     stop: watch::Receiver<bool>,
+    /// How far who is there has come.
+    shown: Arc<Shown>,
     /// Its place among those that may be open; given up when the last who shares it has ended.
     _open: Arc<OwnedSemaphorePermit>,
 }
 
+/// What has come on a connection.
+#[derive(Debug, Default)]
+struct Shown {
+    /// A request.
+    request: AtomicBool,
+    /// A credential that was good.
+    credential: AtomicBool,
+}
+
+impl Shown {
+    /// Ends where nothing has come for so long that nothing is waited for any more.
+    async fn too_late(&self) {
+        tokio::time::sleep(FIRST).await;
+        if self.request.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
 impl Connection {
+    /// The credential of a request on it.
+    async fn credential(&self, app: &App, request: &HeaderMap) -> Result<Credential, Problem> {
+        let credential = credential::of(app, request).await?;
+        self.shown.credential.store(true, Ordering::Relaxed);
+        Ok(credential)
+    }
+
     fn source(&self) -> Source {
         Source(Some(self.peer))
     }
@@ -123,7 +164,8 @@ pub async fn serve(
         };
         match accepted {
             Ok((open, stream, peer)) => {
-                let connection = Connection { peer, stop: stop.clone(), _open: Arc::new(open) };
+                let (stop, shown) = (stop.clone(), Arc::default());
+                let connection = Connection { peer, stop, shown, _open: Arc::new(open) };
                 tokio::spawn(serve_one(Arc::clone(&app), stream, connection));
             }
             Err(error) => {
@@ -154,8 +196,10 @@ async fn serve_one(app: Arc<App>, stream: TcpStream, mut connection: Connection)
         async move { Ok::<_, Infallible>(answer(&app, connection, request).await) }
     });
     let mut serving = pin!(http().serve_connection(TokioIo::new(stream), answering).with_upgrades());
+    let shown = Arc::clone(&connection.shown);
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
+        () = shown.too_late() => return,
         () = connection.stopped() => {
             serving.as_mut().graceful_shutdown();
             serving.await
@@ -168,6 +212,8 @@ async fn serve_one(app: Arc<App>, stream: TcpStream, mut connection: Connection)
 
 /// Answers a request to the proxy itself.
 async fn answer(app: &Arc<App>, connection: Connection, request: Request<Incoming>) -> Response {
+    let shown = Arc::clone(&connection.shown);
+    shown.request.store(true, Ordering::Relaxed);
     let answered = if request.method() == Method::CONNECT {
         tunnel::open(app, connection, request).await
     } else {
@@ -179,6 +225,12 @@ async fn answer(app: &Arc<App>, connection: Connection, request: Request<Incomin
         failures::count(app, &response);
         *response.status_mut() = StatusCode::PROXY_AUTHENTICATION_REQUIRED;
         response.headers_mut().insert(header::PROXY_AUTHENTICATE, CHALLENGE);
+    }
+    // No place is kept for who may be nobody's agent.
+    if !shown.credential.load(Ordering::Relaxed)
+        || response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED
+    {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }
@@ -194,7 +246,7 @@ async fn plain(app: &Arc<App>, connection: Connection, request: Request) -> Resu
         let detail = "whole URLs are http:// here; for https ask for a tunnel with CONNECT";
         return Err(Problem::of(Code::RequestInvalid, detail));
     }
-    let credential = credential::of(app, request.headers()).await?;
+    let credential = connection.credential(app, request.headers()).await?;
     let route = meant(app, &credential, &connection, scheme, authority.as_str(), request.method()).await?;
     Ok(inside::ask(app, &credential, &route, request, connection.source()).await)
 }

@@ -5,12 +5,7 @@
 //!
 //! Invariant: the name in TLS is the host of the tunnel; and before a byte is passed on, the record says so.
 
-use super::{
-    Connection,
-    credential::{self, Credential},
-    http, inside, meant,
-    share::EACH,
-};
+use super::{Connection, credential::Credential, http, inside, meant, share::EACH};
 use crate::{app::App, problem::Problem, recording};
 use axum::{body::Body, extract::Request, http::Method, response::Response};
 use hyper::{body::Incoming, service::service_fn, upgrade::Upgraded};
@@ -43,7 +38,7 @@ pub(super) async fn open(
     let authority = authority.map(|authority| authority.as_str().to_owned()).ok_or_else(|| {
         Problem::of(Code::RequestInvalid, "CONNECT names a host and a port: `CONNECT api.example.com:443`")
     })?;
-    let credential = credential::of(app, request.headers()).await?;
+    let credential = connection.credential(app, request.headers()).await?;
     let source = connection.source();
     let agreed = meant(app, &credential, &connection, "https", &authority, &Method::CONNECT).await?;
     let share = app.egress.shares.take(credential.bearer.chain.agent().id).ok_or_else(|| {

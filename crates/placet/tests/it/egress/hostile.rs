@@ -181,6 +181,47 @@ fn nobody_passes_without_a_credential_of_their_own() {
     assert_eq!(detail(&unknown.text), detail(&unreached.text));
 }
 
+/// Nobody takes a place for long who has shown no credential.
+#[test]
+fn who_shows_nothing_is_not_kept() {
+    use std::io::{Read as _, Write as _};
+    let world = world();
+    let (_, token) = world.story.ready(ALL);
+    let safe = &world.safe;
+    // An end, and not an end of patience.
+    let ends = |mut stream: std::net::TcpStream| {
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(40))).unwrap();
+        let mut bytes = Vec::new();
+        match stream.read_to_end(&mut bytes) {
+            Err(error) if error.kind() != std::io::ErrorKind::ConnectionReset => panic!("{error}"),
+            _ => String::from_utf8(bytes).unwrap(),
+        }
+    };
+    let dialled = |said: &str| {
+        let mut stream = std::net::TcpStream::connect(world.door()).unwrap();
+        stream.write_all(said.as_bytes()).unwrap();
+        stream
+    };
+    let known =
+        format!("GET http://localhost:1/ HTTP/1.1\r\nhost: localhost:1\r\n{}\r\n", credential("x", &token));
+    let mut kept = dialled(&known);
+    let silent = [dialled(""), dialled(&format!("CONNECT {safe} HTTP/1.1\r\n"))];
+    for (said, status) in [
+        (format!("CONNECT {safe} HTTP/1.1\r\nhost: {safe}\r\n\r\n"), " 407 "),
+        (format!("CONNECT {safe} HTTP/1.1\r\nhost: {safe}\r\n{}\r\n", credential("x", "bad")), " 407 "),
+        ("GET /no/proxy HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), " 400 "),
+    ] {
+        let answer = ends(dialled(&said));
+        assert!(answer.contains(status) && answer.to_lowercase().contains("connection: close"), "{answer}");
+    }
+    for stream in silent {
+        assert!(!ends(stream).contains(" 200 "));
+    }
+    // Who has shown one can ask again on the same connection, after all that time.
+    kept.write_all(known.replace("\r\nhost", "\r\nconnection: close\r\nhost").as_bytes()).unwrap();
+    assert_eq!(ends(kept).matches("HTTP/1.1 403 ").count(), 2);
+}
+
 /// Threat 9: what follows a body whose end two programs see differently is nobody's request.
 #[test]
 fn no_second_request_is_smuggled_behind_a_body() {
