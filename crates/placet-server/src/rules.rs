@@ -57,13 +57,17 @@ impl LiveService {
 
     /// By what is stored of what its server says.
     fn with_listed(mut self, stored: Option<Listed>) -> Self {
-        let of_this = stored.filter(|said| said.server == self.service.server());
-        // What can't be read is as if nothing had been said: nothing can be called.
-        self.listed =
-            of_this.and_then(|said| Some((Pins(serde_json::from_str(&said.tools).ok()?), said.seen)));
+        self.listed = said_by(&self.service.server(), stored);
         self.quarantined = self.service.quarantined(self.listed.as_ref().map(|(pins, _)| pins));
         self
     }
+}
+
+/// What a server says of its tools by what is stored, and since when.
+pub(crate) fn said_by(server: &str, stored: Option<Listed>) -> Option<(Pins, Timestamp)> {
+    let said = stored.filter(|said| said.server == server)?;
+    // What can't be read is as if nothing had been said: nothing can be called.
+    Some((Pins(serde_json::from_str(&said.tools).ok()?), said.seen))
 }
 
 /// Policies and services in force.

@@ -4,7 +4,14 @@
 //! Invariant: nothing that is said here makes an action or lets one through; it only takes some out of reach. Where a
 //! server does not answer, what it said last stands.
 
-use crate::{app::App, connections, problem::Problem, reconcile::ITSELF, recording, rules::LiveService};
+use crate::{
+    app::App,
+    connections,
+    problem::Problem,
+    reconcile::ITSELF,
+    recording,
+    rules::{LiveService, said_by},
+};
 use placet_core::{
     record::{EntryType, Envelope},
     refusal::Code,
@@ -24,6 +31,8 @@ const MOST: usize = 4 * 1024 * 1024;
 const NAMED: usize = 100;
 /// How many servers are asked at once.
 const AT_ONCE: usize = 8;
+/// How often a server is asked where each time another answer of it was kept meanwhile.
+const TRIES: usize = 3;
 
 /// Asks the MCP server of a service for its tools, through the first connection that can be used, and keeps what it says.
 /// `by` is who wants to know.
@@ -31,6 +40,16 @@ const AT_ONCE: usize = 8;
 /// # Errors
 /// `not_found` where the service is no MCP server; `upstream_unreachable` and the like with what stands in the way.
 pub async fn look(app: &Arc<App>, service: &str, by: &str) -> Result<Arc<LiveService>, Problem> {
+    for _ in 0..TRIES {
+        if let Some(live) = try_look(app, service, by).await? {
+            return Ok(live);
+        }
+    }
+    of(app, service)
+}
+
+/// One look; `None` where it counts for nothing, as something else that the server said was kept since it began.
+async fn try_look(app: &Arc<App>, service: &str, by: &str) -> Result<Option<Arc<LiveService>>, Problem> {
     let live = of(app, service)?;
     let (name, auth) = (live.service.name(), live.service.auth());
     let picked = connections::any(app, name, auth).await?;
@@ -49,14 +68,14 @@ pub async fn look(app: &Arc<App>, service: &str, by: &str) -> Result<Arc<LiveSer
     let unreadable = |detail: String| Problem::of(Code::UpstreamUnreadable, detail);
     let now = Pins::of_listing(&tools).map_err(|why| unreadable(format!("the tools of `{name}`: {why}")))?;
     if live.listed.as_ref().is_some_and(|(before, _)| *before == now) {
-        return Ok(live);
+        return Ok(Some(live));
     }
     let text = serde_json::to_string(&now.0).map_err(|error| unreadable(error.to_string()))?;
     if text.len() > MOST {
         return Err(unreadable(format!("`{name}` says more than {MOST} bytes of its tools")));
     }
-    keep(app, &live, &now, text, by).await?;
-    of(app, service)
+    let kept = keep(app, &live, &now, text, by).await?;
+    Ok(if kept { Some(of(app, service)?) } else { None })
 }
 
 /// Asks the servers of all services, or of those at these addresses.
@@ -89,13 +108,15 @@ fn of(app: &App, service: &str) -> Result<Arc<LiveService>, Problem> {
     live.cloned().ok_or_else(|| Problem::of(Code::NotFound, format!("there is no MCP server `{service}`")))
 }
 
+/// Keeps what a server says instead of what it said before; `false` where that is not so any more, and which of the two is
+/// newer nobody can tell.
 async fn keep(
     app: &Arc<App>,
     live: &LiveService,
     now: &Pins,
     tools: String,
     by: &str,
-) -> Result<(), Problem> {
+) -> Result<bool, Problem> {
     let (name, at) = (live.service.name().to_owned(), app.clock.now());
     let differing: Vec<Value> = live
         .service
@@ -105,24 +126,34 @@ async fn keep(
         .take(NAMED)
         .map(|one| json!({"tool": one.tool, "standing": one.standing.as_str(), "digest": one.digest}))
         .collect();
-    tracing::warn!(
-        service = name,
-        differing = differing.len(),
-        "an MCP server says something else of its tools"
-    );
     let envelope = Envelope {
         service: Some(format!("{name}@{}", live.version)),
         ..recording::by(EntryType::ServiceTools, at, by.to_owned())
     };
     let entry = app.prepare(envelope, Some(&json!({"tools": differing})))?;
     let said = Listed { server: live.service.server(), tools, seen: at };
-    app.store
+    let (service, before) = (name.clone(), live.listed.clone());
+    let kept = app
+        .store
         .write(move |tx| {
-            listed_tools::note(tx, &name, &said)?;
-            tx.record(entry.clone())
+            let stored = listed_tools::of_service(tx, &service)?;
+            if said_by(&said.server, stored) != before {
+                return Ok::<_, Problem>(false);
+            }
+            listed_tools::note(tx, &service, &said)?;
+            tx.record(entry.clone())?;
+            Ok(true)
         })
         .await?;
-    app.reload_rules().await
+    if kept {
+        tracing::warn!(
+            service = name,
+            differing = differing.len(),
+            "an MCP server says something else of its tools"
+        );
+    }
+    app.reload_rules().await?;
+    Ok(kept)
 }
 
 fn untold(service: &str, why: &NoTools) -> Problem {

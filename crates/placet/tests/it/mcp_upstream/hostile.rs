@@ -1,9 +1,13 @@
 //! Servers that break, lie, ask and repeat: nothing that they say is taken for more than it is.
 
-use super::{ALL, Given, Server, State, act, call, state};
+use super::{ALL, Given, Server, State, act, call, server::answer, state, tool};
 use crate::stage::story;
-use placet_testkit::{Answer, Reply, SECRET, Story, until};
+use placet_testkit::{Answer, Gate, Reply, SECRET, Story, until};
 use serde_json::{Value, json};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 /// A server whose tool `read` was accepted, an agent's token, and its action.
 fn ready(story: &Story, state: State, rules: &str) -> (Server, String, String) {
@@ -86,8 +90,8 @@ fn what_is_too_long_is_read_no_further() {
         assert_eq!(happened(&answer), ("upstream_unreadable", "yes"), "{:#}", answer.body);
     }
     // So with a list of tools: what was said before stands.
-    let mut tools = vec![super::tool("read", "Reads")];
-    tools.extend((0..1001).map(|index| super::tool(&format!("t{index}"), "x")));
+    let mut tools = vec![tool("read", "Reads")];
+    tools.extend((0..1001).map(|index| tool(&format!("t{index}"), "x")));
     server.set(|state| state.tools = tools);
     let path = format!("/v1/services/{}/tools", server.service);
     let refused = story.admin().post(&path).json(&json!({})).send();
@@ -95,7 +99,7 @@ fn what_is_too_long_is_read_no_further() {
     server.give("read", Given::Result(said("still")));
     assert_eq!(call(story, &token, &read, &json!({}))["content"][0]["text"], "still");
     // And one that says two things of one tool says nothing.
-    server.set(|state| state.tools = vec![super::tool("read", "Reads"), super::tool("read", "Other")]);
+    server.set(|state| state.tools = vec![tool("read", "Reads"), tool("read", "Other")]);
     assert_eq!(story.admin().post(&path).json(&json!({})).send().status, 502);
 }
 
@@ -119,7 +123,7 @@ fn the_credential_is_in_no_answer() {
         let answer = act(story, &token, &read, &json!({})).expect(200);
         assert!(answer.at("/result/status") == 401 && !answer.body.to_string().contains(SECRET));
         // What a tool is said to be is shown to people, and kept.
-        server.set(|state| state.tools = vec![super::tool("read", SECRET)]);
+        server.set(|state| state.tools = vec![tool("read", SECRET)]);
         let told = server.tools(story, &json!({}));
         assert!(!told.to_string().contains(SECRET), "{told:#}");
     }
@@ -242,4 +246,30 @@ fn what_a_handshake_is_answered_with_is_no_answer_to_the_call() {
     server.upstream.answer("/mcp", |_| Reply::bytes(401, "text/plain", "who is it"));
     let answer = act(story, &token, &read, &json!({})).expect(200);
     assert_eq!(answer.at("/result/status"), 401, "{:#}", answer.body);
+}
+
+#[test]
+fn a_list_that_was_overtaken_does_not_undo_the_newer_one() {
+    let story = story();
+    let (server, ..) = ready(story, state(true, false), ALL);
+    let says = |description: &'static str| server.set(|state| state.tools = vec![tool("read", description)]);
+    // The next list is as it is then, and comes after the one that is asked for later.
+    says("Second");
+    let (gate, taken) = (Gate::shut(), Arc::new(AtomicBool::new(false)));
+    let (shared, late, first) = (Arc::clone(&server.state), gate.clone(), Arc::clone(&taken));
+    server.upstream.answer("/mcp", move |seen| {
+        let reply = answer(&mut shared.lock().unwrap(), seen);
+        let is_first = seen.json()["method"] == "tools/list" && !first.swap(true, Ordering::SeqCst);
+        if is_first { reply.after(&late) } else { reply }
+    });
+    std::thread::scope(|scope| {
+        scope.spawn(|| server.look(story));
+        until("the first to be asked", || taken.load(Ordering::SeqCst).then_some(()));
+        says("Third");
+        server.look(story);
+        gate.open();
+    });
+    let path = format!("/v1/services/{}/tools", server.service);
+    let told = story.admin().get(&path).send().expect(200).body;
+    assert_eq!(told["tools"][0]["definition"]["description"], "Third", "{told:#}");
 }

@@ -125,7 +125,8 @@ fn refused(status: u16, code: i64, id: &Value) -> Reply {
     Reply::json(status, &json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": "refused"}}))
 }
 
-fn answer(state: &mut State, seen: &Seen) -> Reply {
+/// What it answers, as it is now.
+pub(super) fn answer(state: &mut State, seen: &Seen) -> Reply {
     let message = seen.json();
     let (id, method) = (&message["id"], message["method"].as_str().unwrap_or_default().to_owned());
     let accepts = seen.header("accept").unwrap_or_default();
