@@ -288,7 +288,7 @@ impl Reading {
                 Said::Answer(answer) => {
                     let asked = id.and_then(|id| lock(&self.pending).asked.remove(&id));
                     if let Some(asked) = asked {
-                        _ = asked.send(Ok(answer));
+                        _ = asked.send(answer);
                     }
                 }
                 Said::Notice(method) if method == "notifications/tools/list_changed" => {
