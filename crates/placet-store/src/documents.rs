@@ -9,7 +9,7 @@ use crate::{
     observations, params, policy_stages,
     sql::Statement,
     tx::{Query, Row, Tx},
-    versions::Version,
+    versions::{self, Version},
 };
 use placet_core::time::Timestamp;
 
@@ -244,6 +244,16 @@ pub fn current(q: &mut impl Query, kind: Kind) -> Result<Vec<Applied>, Fault> {
 /// [`Fault`].
 pub fn find(q: &mut impl Query, kind: Kind, name: &str) -> Result<Option<Applied>, Fault> {
     q.one(&kind.table().by_name, &params![name], read)
+}
+
+/// Whether `version` of the document `name` is the one in force, and stays that until the transaction ends: asked where
+/// something is stored that rests on what that version says.
+///
+/// # Errors
+/// [`Fault`].
+pub fn stays(tx: &mut Tx<'_>, kind: Kind, name: &str, version: u64) -> Result<bool, Fault> {
+    versions::hold(tx, &kind.stamp(name))?;
+    Ok(find(tx, kind, name)?.is_some_and(|found| found.version == version))
 }
 
 /// One version of the document `name`, in force or not.

@@ -26,6 +26,8 @@ use std::fmt;
 statements! {
     /// The version of a key.
     VERSION = "SELECT version FROM versions WHERE key = ?1";
+    /// The same, which stays as it is until the transaction ends.
+    HELD = "SELECT version FROM versions WHERE key = ?1 FOR SHARE";
     /// Of every service.
     SERVICES = "SELECT key, version FROM versions WHERE key >= 'service/' AND key < 'service0' ORDER BY key";
     /// One higher, or 1.
@@ -148,6 +150,11 @@ pub(crate) fn raise(tx: &mut Tx<'_>, version: &Version) -> Result<(), Fault> {
     tx.lease.versions.remove(version);
     tx.execute(&RAISE, &params![version.to_string()])?;
     tx.execute(&RAISE, &params![CHANGES]).map(|_| ())
+}
+
+/// Keeps a version as it is until the transaction ends: whoever raises it on another node did before, or waits.
+pub(crate) fn hold(tx: &mut Tx<'_>, version: &Version) -> Result<(), Fault> {
+    tx.one(&HELD, &params![version.to_string()], |row| row.count(0)).map(|_| ())
 }
 
 /// For a group's needs: keys, locked against change.

@@ -14,6 +14,7 @@ use placet_core::{
 use placet_store::{
     Fault, Tx,
     connections::{self, Connection, ConnectionState},
+    documents::{self, Kind},
 };
 use serde_json::{Value, json};
 
@@ -40,8 +41,10 @@ pub(crate) async fn added(
     let mut body = json!({"name": connection.name, "auth": connection.auth, "agents": connection.agents});
     told_elsewhere(&mut body, connection.reference.as_ref());
     let (entry, connection) = (app.prepare(envelope, Some(&body))?, connection.clone());
+    let of = (live.service.name().to_owned(), live.version);
     app.store
         .write(move |tx| {
+            stays(tx, &of)?;
             first(tx)?;
             connections::insert(tx, &connection, &sealed).map_err(|fault| match fault {
                 Fault::Conflict("name") => Problem::of(
@@ -80,8 +83,10 @@ pub(crate) async fn changed(
     let mut body = json!({"name": connection.name, "changed": "secret", "auth": connection.auth});
     told_elsewhere(&mut body, connection.reference.as_ref());
     let entry = app.prepare(envelope, Some(&body))?;
+    let of = (live.service.name().to_owned(), live.version);
     app.store
         .write(move |tx| {
+            stays(tx, &of)?;
             first(tx)?;
             if !connections::set_secret(tx, &connection, &sealed)? {
                 return Err(overtaken());
@@ -105,13 +110,23 @@ fn told_elsewhere(body: &mut Value, reference: Option<&Reference>) {
 pub(crate) fn unchanged(app: &App, live: &LiveService) -> Result<(), Problem> {
     let rules = app.rules.load();
     let now = rules.services.get(live.service.name()).map(|now| now.version);
-    if now == Some(live.version) {
-        return Ok(());
-    }
-    Err(Problem::of(
+    if now == Some(live.version) { Ok(()) } else { Err(service_changed()) }
+}
+
+/// Refuses where this version of a service is not the one in force, and keeps it until the transaction ends: another node
+/// may have changed it, and parks only what there is then.
+///
+/// # Errors
+/// `conflict`.
+pub(crate) fn stays(tx: &mut Tx<'_>, (service, version): &(String, u64)) -> Result<(), Problem> {
+    if documents::stays(tx, Kind::Service, service, *version)? { Ok(()) } else { Err(service_changed()) }
+}
+
+fn service_changed() -> Problem {
+    Problem::of(
         Code::Conflict,
         "the service was changed at the same time; nothing was done, look at it and try again",
-    ))
+    )
 }
 
 /// A service as the record names it.

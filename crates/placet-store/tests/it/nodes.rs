@@ -12,6 +12,7 @@ use placet_store::{
     Admission, Fault, PendingDenial, PreparedEntry, Refused, Store, Version,
     actions::{self, ActionState},
     admit::Key,
+    documents::{self, Kind},
     record,
 };
 use std::time::{Duration, Instant};
@@ -298,4 +299,34 @@ async fn closures_of_two_nodes_exclude_each_other() {
     at_once.join_all().await;
     assert_eq!(world.number("SELECT COUNT(DISTINCT expires) FROM spent_delegations"), 100);
     assert!(begun.elapsed() < Duration::from_secs(30));
+}
+
+/// A connection that is made while another node puts another version of its service in force: either it is refused, or
+/// whoever replaces the service sees it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_rests_on_a_version_of_a_service_is_seen_by_whoever_replaces_it() {
+    let (_world, one, other) = two();
+    let apply = |tx: &mut placet_store::Tx<'_>| {
+        documents::apply(tx, Kind::Service, "crm", "service: crm", "admin-token", at(0))
+    };
+    assert_eq!(one.write(move |tx| apply(tx)).await.unwrap(), 1);
+    let mut kept = 0;
+    for version in 1..=100u64 {
+        let replaces = one.write::<_, Fault, _>(move |tx| {
+            apply(tx)?;
+            placet_store::versions::current(tx, &Version::Agent(agent()))
+        });
+        let keeps = other.write::<_, Fault, _>(move |tx| {
+            if !documents::stays(tx, Kind::Service, "crm", version)? {
+                return Ok(false);
+            }
+            tx.bump(Version::Agent(agent()))?;
+            Ok(true)
+        });
+        let (saw, stayed) = tokio::join!(replaces, keeps);
+        kept += u64::from(stayed.unwrap());
+        assert_eq!(saw.unwrap(), kept, "version {version}");
+        let replaced = other.write(move |tx| documents::stays(tx, Kind::Service, "crm", version)).await;
+        assert!(!replaced.unwrap());
+    }
 }

@@ -177,8 +177,10 @@ async fn confirm(
     let body = json!({"name": found.name, "changed": "confirmed", "auth": auth});
     let entry = entry(app, caller, source, EntryType::ConnectionChanged, &found, Some(live), &body)?;
     let confirmed = Connection { auth, ..found };
+    let of = (live.service.name().to_owned(), live.version);
     app.store
         .write(move |tx| {
+            keep::stays(tx, &of)?;
             if !connections::confirm(tx, &confirmed)? {
                 return Err(Problem::of(
                     Code::Conflict,
