@@ -76,6 +76,8 @@ pub struct Registered {
 pub struct Connecting {
     /// The service that it is an account of.
     pub service: String,
+    /// The version of it that they saw: nothing is kept for where another one would send it.
+    pub version: u64,
     /// Its authorization server, as it was when they left.
     pub server: OAuth,
     /// Who this server is there.

@@ -6,7 +6,7 @@
 //! come back to.
 //!
 //! Invariant: what somebody comes back with is taken once, on all nodes, before anything is asked of the server; it is of no
-//! use in another session, for another service, or once the service names another server. A person connects their own
+//! use in another session, for another service, or once the service is another than they were told of. A person connects their own
 //! account; the organization's needs an administrator.
 
 pub(crate) mod device;
@@ -168,6 +168,7 @@ pub(crate) async fn planned(app: &App, caller: &Caller, wish: &Wish) -> Result<P
     };
     let mut who = Connecting {
         service: wish.service.clone(),
+        version: live.version,
         server: (**server).clone(),
         client_id: client.id.clone(),
         name: String::new(),
@@ -359,8 +360,10 @@ async fn as_it_was(app: &App, who: &Connecting) -> Result<(Arc<LiveService>, Cli
             "the service was changed while you were away; nothing was connected, look at it and try again";
         Problem::of(Code::Conflict, detail)
     };
+    // Whatever else it says by now: the page told them of that version where the account will be used.
     let live = app.rules.load().services.get(&who.service).cloned().ok_or_else(changed)?;
-    if !matches!(live.service.auth(), Auth::Oauth2(now) if **now == who.server) {
+    if live.version != who.version || !matches!(live.service.auth(), Auth::Oauth2(now) if **now == who.server)
+    {
         return Err(changed());
     }
     let client = client::registered(app, &who.service, &who.server).await?;

@@ -97,6 +97,11 @@ pub(crate) async fn leave(
     };
     let left = async {
         let plan = planned(&app, &person, &wish).await?;
+        // They say yes to what the page has told them.
+        if form.text("version") != plan.live.version.to_string() {
+            let detail = "the service was changed while you looked at it; nothing was connected, look at it and try again";
+            return Err(Problem::of(Code::Conflict, detail));
+        }
         let url = connect::leave(&app, &person, &plan, source).await?;
         Ok::<_, Problem>((plan, url))
     };
@@ -270,6 +275,7 @@ fn question(app: &App, person: &SignedIn, wish: &Wish, plan: &Plan) -> Page {
         }
         form method="post" action={ (CONNECT) (who.service) } {
             input type="hidden" name="token" value=(token);
+            input type="hidden" name="version" value=(plan.live.version);
             @if who.mends.is_some() {
                 input type="hidden" name="connection" value=(who.name);
             } @else {

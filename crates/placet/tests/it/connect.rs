@@ -70,12 +70,16 @@ impl Site {
     }
 
     fn apply(&self, more: &str) -> Answer {
+        self.apply_at(self.api.base(), more)
+    }
+
+    fn apply_at(&self, base: &str, more: &str) -> Answer {
         let (name, server) = (&self.service, self.server.base());
         let yaml = format!(
             "service: {name}\nbase_url: {}\nauth: {{type: oauth2, token_url: {server}/token, authorization_url: {server}/authorize, \
              device_authorization_url: {server}/device, scope: [read, write]{more}}}\nactions:\n  \
              {name}.get: {{method: GET, path: '/things/{{id}}', resource: '{name}://things/{{id}}', effect: read}}\n",
-            self.api.base(),
+            base,
         );
         self.story.service(name, &yaml)
     }

@@ -181,6 +181,43 @@ fn a_service_that_names_another_server_meanwhile_connects_nothing() {
 }
 
 #[test]
+fn nobody_agrees_to_a_place_that_they_were_not_told_of() {
+    let (site, person) = (Site::new(), Person::new());
+    let elsewhere = Upstream::with_header("user-agent", "nobody");
+    let mut browser = person.signed_in_browser();
+    let away = site.leaves(&person, &mut browser, "");
+    let page = browser.get(&site.path()).expect(200);
+    site.server.reply(
+        "/device",
+        Reply::json(
+            200,
+            &json!({"device_code": "d", "user_code": "WDJB-MJHT", "verification_uri": "https://upstream.example/device",
+                "expires_in": 300, "interval": 1}),
+        ),
+    );
+    let body = json!({"service": site.service, "device": true});
+    let begun =
+        person.client().post("/v1/connect").header("x-forwarded-for", &person.from).json(&body).send();
+    let ticket = begun.expect(201).text("/ticket");
+    site.gives([token("t1", 3600, None)]);
+    // The same authorization server, and another place to which its tokens go.
+    site.apply_at(elsewhere.base(), "").expect(200);
+    let back = site.back(&person, &browser, &[("code", "c"), ("state", &away.state)]);
+    assert_eq!(back.status, 409, "{}", html(&back));
+    let said_yes = site.posts(&person, &mut browser, &page, &[]);
+    assert_eq!(said_yes.status, 409, "{}", html(&said_yes));
+    placet_testkit::until("the device to be asked about", || {
+        let answer = person.client().post("/v1/connect/device").json(&json!({"ticket": ticket})).send();
+        (answer.status != 200).then(|| answer.refused(409, "conflict"))
+    });
+    assert!(site.asked().is_empty() && site.connections_of(&person).is_empty());
+    // Who looks at it anew may.
+    let page = browser.get(&site.path()).expect(200);
+    assert!(html(&page).contains(elsewhere.base()), "{}", html(&page));
+    site.goes(&person, &mut browser, &page, &[]);
+}
+
+#[test]
 fn a_link_does_nothing_and_a_form_counts_only_in_its_session() {
     let (site, person, other) = (Site::new(), Person::new(), Person::new());
     let mut browser = person.signed_in_browser();
