@@ -52,8 +52,9 @@ pub struct LiveConnection {
     pub connection: Connection,
     /// What the commit point compares.
     pub version: u64,
-    /// Ready to inject; none where the stored secret can't be used.
-    pub credential: Option<Credential>,
+    /// Made of the secret that is stored here; none where that can't be used, or is kept elsewhere. Who sends something
+    /// takes [`Picked::credential`], which knows of both.
+    stored: Option<Credential>,
     /// The access token that it was made of, where it is one.
     pub access: Option<Access>,
     /// Where its secret is, where that is not here.
@@ -249,7 +250,7 @@ pub struct Picked {
 impl Picked {
     /// Ready to inject; none where the secret can't be used.
     pub fn credential(&self) -> Option<&Credential> {
-        self.own.as_ref().or(self.credential.as_ref())
+        self.own.as_ref().or(self.stored.as_ref())
     }
 }
 
@@ -277,7 +278,7 @@ impl LiveConnection {
     /// Whether its owner has nothing to do first. A token that it needs may still have to be asked for ([`freshen`]).
     fn is_usable(&self) -> bool {
         let renewable = matches!(self.connection.auth, Auth::Oauth2(_)) || self.reference.is_some();
-        self.connection.state == ConnectionState::Active && (self.credential.is_some() || renewable)
+        self.connection.state == ConnectionState::Active && (self.stored.is_some() || renewable)
     }
 }
 
@@ -332,8 +333,8 @@ async fn of_service(app: &App, service: &str, auth: &Auth) -> Result<Arc<Vec<Liv
                 }
                 _ => (secret, None),
             };
-            let credential = auth.zip(secret).and_then(|(auth, secret)| Credential::new(&auth, &secret).ok());
-            LiveConnection { connection, version, credential, access, reference }
+            let stored = auth.zip(secret).and_then(|(auth, secret)| Credential::new(&auth, &secret).ok());
+            LiveConnection { connection, version, stored, access, reference }
         })
         .collect();
     let live = Arc::new(live);

@@ -59,7 +59,7 @@ async fn try_look(app: &Arc<App>, service: &str, by: &str) -> Result<Option<Arc<
         return Err(Problem::of(Code::Conflict, detail));
     };
     connections::freshen(app, &mut picked, auth, live.service.allow_private()).await?;
-    let Some(credential) = &picked.credential else {
+    let Some(credential) = picked.credential() else {
         return Err(Problem::of(Code::Unavailable, "the connection has no credential"));
     };
     let at = live.service.asked_for_tools();
