@@ -93,8 +93,13 @@ pub enum NoTools {
     #[error(transparent)]
     Failed(#[from] UpstreamFailure),
     /// The server refused.
-    #[error("it answered with the status {0}")]
-    Refused(u16),
+    #[error("it answered with the status {status}")]
+    Refused {
+        /// The status.
+        status: u16,
+        /// Whether it says that the token is not valid (RFC 6750 §3.1).
+        invalid_token: bool,
+    },
     /// What it answered is no list of tools.
     #[error("what it answered is no list of tools")]
     NoList,
@@ -166,7 +171,10 @@ impl Gateway {
             let came = peer.ask(&message("tools/list", params)).await?;
             let mut answer = match came.body {
                 Body::Answer(answer) => answer,
-                Body::Other(_) if came.status >= 300 => return Err(NoTools::Refused(came.status)),
+                Body::Other(_) if came.status >= 300 => {
+                    let invalid_token = response::says_invalid_token(&came.headers);
+                    return Err(NoTools::Refused { status: came.status, invalid_token });
+                }
                 Body::Other(_) => return Err(NoTools::NoList),
             };
             let Some(Value::Object(mut result)) = answer.remove("result") else {
@@ -438,6 +446,7 @@ impl Peer<'_> {
     fn answered(&self, came: Came) -> Result<UpstreamResponse, UpstreamFailure> {
         let Came { status, headers, body } = came;
         let scrubber = self.credential.scrubber();
+        let invalid_token = response::says_invalid_token(&headers);
         let mut answer = match body {
             Body::Answer(answer) => answer,
             // Acted on or not: nothing says.
@@ -450,6 +459,7 @@ impl Peer<'_> {
                     status,
                     headers: response::shown_headers(&headers, scrubber),
                     body,
+                    invalid_token,
                 });
             }
         };
@@ -476,7 +486,7 @@ impl Peer<'_> {
         };
         scrubber.scrub_json(&mut told);
         let kind = ("content-type".to_owned(), "application/json".to_owned());
-        Ok(UpstreamResponse { status, headers: vec![kind], body: ResponseBody::Json(told) })
+        Ok(UpstreamResponse { status, headers: vec![kind], body: ResponseBody::Json(told), invalid_token })
     }
 
     fn server(&self) -> String {

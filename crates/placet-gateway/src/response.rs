@@ -9,7 +9,9 @@
 use crate::failure::{Unknown, Unreadable};
 use crate::scrub::Scrubber;
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, TRANSFER_ENCODING};
+use http::header::{
+    CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, TRANSFER_ENCODING, WWW_AUTHENTICATE,
+};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use serde_json::Value;
@@ -23,6 +25,8 @@ pub struct UpstreamResponse {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: ResponseBody,
+    /// Whether it says that the token that it was shown is not valid (RFC 6750 §3.1).
+    pub invalid_token: bool,
 }
 
 /// A body, as much decoded as its type allows.
@@ -58,6 +62,7 @@ pub(crate) async fn read(
         status: head.status.as_u16(),
         headers: shown_headers(&head.headers, scrubber),
         body: decode(body, is_json(&head.headers), scrubber),
+        invalid_token: says_invalid_token(&head.headers),
     })
 }
 
@@ -134,6 +139,23 @@ pub(crate) fn shown_headers(headers: &HeaderMap, scrubber: &Scrubber) -> Vec<(St
     shown
 }
 
+/// Whether an answer says of the token itself that it has ended, was taken back or is none (RFC 6750 §3.1): a challenge with
+/// `error="invalid_token"`. Any other refusal may be about what was asked for.
+pub(crate) fn says_invalid_token(headers: &HeaderMap) -> bool {
+    headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok()).any(|challenge| {
+        let mut quoted = false;
+        let parameters = challenge.split(|letter: char| {
+            quoted ^= letter == '"';
+            letter == ',' && !quoted
+        });
+        parameters.filter_map(|parameter| parameter.split_once('=')).any(|(name, value)| {
+            // The first has the scheme before it.
+            let name = name.split_ascii_whitespace().next_back().unwrap_or_default();
+            name.eq_ignore_ascii_case("error") && value.trim().trim_matches('"') == "invalid_token"
+        })
+    })
+}
+
 /// The headers an agent can use: what the body is, validators, paging, rate limits, redirects, ids for support.
 pub(crate) fn is_shown(name: &HeaderName) -> bool {
     let name = name.as_str();
@@ -177,4 +199,41 @@ fn is_named_in_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .any(|named| named.trim().eq_ignore_ascii_case(name.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_challenge_that_says_so_is_about_the_token() {
+        let says = |challenges: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for challenge in challenges {
+                headers.append(WWW_AUTHENTICATE, challenge.parse().unwrap());
+            }
+            says_invalid_token(&headers)
+        };
+        for challenge in [
+            r#"Bearer error="invalid_token""#,
+            r#"Bearer realm="a, b", error="invalid_token", error_description="it ended""#,
+            r#"bearer  ERROR = "invalid_token""#,
+            "Bearer error=invalid_token",
+            r#"DPoP algs="ES256", error="invalid_token""#,
+        ] {
+            assert!(says(&[challenge]), "{challenge}");
+            assert!(says(&["Basic realm=x", challenge]), "{challenge}");
+        }
+        for challenge in [
+            "Bearer",
+            r#"Bearer realm="api""#,
+            r#"Bearer error="insufficient_scope""#,
+            r#"Bearer error_description="invalid_token""#,
+            r#"Bearer realm="x, error=invalid_token""#,
+            r#"Bearer error="invalid_token_or_so""#,
+        ] {
+            assert!(!says(&[challenge]), "{challenge}");
+        }
+        assert!(!says(&[]));
+    }
 }

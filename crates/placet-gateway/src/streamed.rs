@@ -21,6 +21,7 @@ const GRPC: [&str; 3] = ["grpc-status", "grpc-message", "grpc-status-details-bin
 #[derive(Debug)]
 pub struct StreamedAnswer {
     status: u16,
+    invalid_token: bool,
     headers: Vec<(String, String)>,
     /// Names of trailers that are announced and may be shown.
     trailers: Vec<HeaderName>,
@@ -64,6 +65,7 @@ impl StreamedAnswer {
         }
         Ok(Self {
             status,
+            invalid_token: response::says_invalid_token(&head.headers),
             headers: response::shown_headers(&head.headers, scrubber),
             trailers: announced(&head.headers, scrubber),
             json: response::is_json(&head.headers),
@@ -80,6 +82,11 @@ impl StreamedAnswer {
     /// The status as it came; a redirect is answered, not followed.
     pub fn status(&self) -> u16 {
         self.status
+    }
+
+    /// Whether it says that the token that it was shown is not valid (RFC 6750 §3.1).
+    pub fn invalid_token(&self) -> bool {
+        self.invalid_token
     }
 
     /// The headers that may be shown, names in lower case, in the order they came.

@@ -12,7 +12,7 @@ mod elsewhere;
 pub(crate) mod keep;
 mod token;
 
-pub use elsewhere::{Nowhere, SecretSource, check, refused};
+pub use elsewhere::{Nowhere, SecretSource, check};
 pub use token::{Renewals, doubted, freshen};
 
 use crate::{app::App, clock, problem::Problem};
@@ -24,6 +24,7 @@ use placet_core::{
     seal::{Aad, SealEntropy, Sealed},
     secret::Secret,
     service::{
+        Service,
         oauth::{Access, Kept},
         reference::Reference,
     },
@@ -41,6 +42,9 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
 };
+
+/// The status of an upstream that does not know a credential.
+const UNAUTHORIZED: u16 = 401;
 
 /// The kind of row that a connection's secret is sealed to.
 pub const VAULT_KIND: &str = "connection";
@@ -260,6 +264,21 @@ impl std::ops::Deref for Picked {
     fn deref(&self) -> &LiveConnection {
         #[expect(clippy::indexing_slicing, reason = "the index was found in this very list")]
         &self.all[self.index]
+    }
+}
+
+/// What an upstream's answer says of the credential that it was shown: what is kept elsewhere is read again where it was
+/// refused, and how often a token was is counted. What follows for a token is [`doubted`].
+pub fn heard(app: &App, picked: &Picked, status: u16) {
+    elsewhere::refused(app, picked, status);
+    app.connections.renewals.heard(&picked.connection, status);
+}
+
+/// The same with what follows, for a question that the server asks by itself.
+pub async fn answered(app: &App, picked: &Picked, service: &Service, status: u16, invalid_token: bool) {
+    heard(app, picked, status);
+    if status == UNAUTHORIZED {
+        doubted(app, picked, service.auth(), service.allow_private(), invalid_token).await;
     }
 }
 

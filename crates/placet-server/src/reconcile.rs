@@ -288,15 +288,19 @@ async fn ask(app: &App, action: &StoredAction) -> Result<Asked, Problem> {
         // Without a token nothing is asked, and it stays unknown.
         _ = connections::freshen(app, picked, auth, live.service.allow_private()).await;
     }
-    let credential = picked.as_ref().and_then(connections::Picked::credential);
-    let answer = match credential {
-        Some(credential) => {
+    let shown = picked.as_ref().and_then(|picked| Some((picked, picked.credential()?)));
+    let answer = match shown {
+        Some((picked, credential)) => {
             let deadline = tokio::time::Instant::from_std(Instant::now() + ASKED_FOR);
             // It is asked in its turn; else it stays unknown until the next time.
             match live.upstream(&app.gateway).enter().await {
                 Ok(turn) => {
                     let sent = app.gateway.send(question.call, &live.route, credential, deadline).await;
                     turn.conclude(sent.as_ref().map(|response| response.status));
+                    if let Ok(response) = &sent {
+                        let (status, invalid) = (response.status, response.invalid_token);
+                        connections::answered(app, picked, &live.service, status, invalid).await;
+                    }
                     Some(sent)
                 }
                 Err(_) => None,

@@ -64,6 +64,13 @@ async fn try_look(app: &Arc<App>, service: &str, by: &str) -> Result<Option<Arc<
     };
     let at = live.service.asked_for_tools();
     let told = app.gateway.tools(&at, &live.route, credential, Instant::now() + PATIENCE).await;
+    match &told {
+        Err(NoTools::Refused { status, invalid_token }) => {
+            connections::answered(app, &picked, &live.service, *status, *invalid_token).await;
+        }
+        Err(_) => {}
+        Ok(_) => connections::heard(app, &picked, 200),
+    }
     let tools = told.map_err(|why| untold(name, &why))?;
     let unreadable = |detail: String| Problem::of(Code::UpstreamUnreadable, detail);
     let now = Pins::of_listing(&tools).map_err(|why| unreadable(format!("the tools of `{name}`: {why}")))?;
@@ -160,7 +167,7 @@ fn untold(service: &str, why: &NoTools) -> Problem {
     let code = match why {
         NoTools::Failed(failure) if failure.timed_out() => Code::UpstreamTimeout,
         NoTools::Failed(_) => Code::UpstreamUnreachable,
-        NoTools::Refused(_) | NoTools::NoList | NoTools::TooMany => Code::UpstreamUnreadable,
+        NoTools::Refused { .. } | NoTools::NoList | NoTools::TooMany => Code::UpstreamUnreadable,
     };
     Problem::of(code, format!("the server of `{service}` has not told its tools: {why}"))
 }

@@ -175,8 +175,8 @@ pub async fn check(app: &App, auth: &Auth, reference: &Reference) -> Result<(), 
 }
 
 /// An upstream did not know the credential: it is read again before it is used for another request.
-pub fn refused(app: &App, picked: &Picked, status: u16) {
-    if status != 401 || picked.reference.is_none() {
+pub(super) fn refused(app: &App, picked: &Picked, status: u16) {
+    if status != super::UNAUTHORIZED || picked.reference.is_none() {
         return;
     }
     app.connections.elsewhere.of(picked.connection.id).refused.store(true, Ordering::SeqCst);

@@ -38,7 +38,9 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// How long a token that was renewed because an upstream refused the one before is not doubted again.
 const TRUSTED: Duration = Duration::from_secs(300);
-/// How many connections it is noted of when their token was doubted.
+/// How many refusals in a row, without a success between them, mean that a token is worth nothing, where no upstream says so.
+const SURELY: u32 = 5;
+/// How many connections it is noted of when their token was doubted, or how often it was refused.
 const NOTED: usize = 4096;
 
 /// Which connections this node is getting a token for, and of which an upstream has refused one.
@@ -46,6 +48,8 @@ const NOTED: usize = 4096;
 pub struct Renewals {
     turns: Mutex<HashMap<ConnectionId, Arc<sync::Mutex<()>>>>,
     doubts: Mutex<HashMap<ConnectionId, Instant>>,
+    /// How often in a row upstreams have refused the token of a connection, and the number of the secret that it came with.
+    refusals: Mutex<HashMap<ConnectionId, (u64, u32)>>,
 }
 
 impl fmt::Debug for Renewals {
@@ -62,6 +66,38 @@ impl Renewals {
             all.retain(|_, turn| Arc::strong_count(turn) > 1);
         }
         Arc::clone(all.entry(id).or_default())
+    }
+
+    /// Notes whether an upstream took the token of a connection.
+    pub(super) fn heard(&self, connection: &Connection, status: u16) {
+        if !matches!(connection.auth, Auth::Oauth2(_)) {
+            return;
+        }
+        let mut all = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        if (200..300).contains(&status) {
+            all.remove(&connection.id);
+        }
+        if status != super::UNAUTHORIZED {
+            return;
+        }
+        if all.len() >= NOTED && !all.contains_key(&connection.id) {
+            all.clear();
+        }
+        let noted = all.entry(connection.id).or_default();
+        let before = if noted.0 == connection.generation { noted.1 } else { 0 };
+        *noted = (connection.generation, before.saturating_add(1));
+    }
+
+    /// Whether a token was refused so often in a row that it is worth nothing.
+    fn is_refused_for_good(&self, connection: &Connection) -> bool {
+        let all = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(&connection.id)
+            .is_some_and(|(generation, times)| *generation == connection.generation && *times >= SURELY)
+    }
+
+    /// Forgets what was refused: there is another token.
+    fn forget(&self, id: ConnectionId) {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
 
     /// Whether the token of a connection may be doubted now: once in a while, so that who is refused again and again makes
@@ -86,8 +122,8 @@ enum Why<'a> {
     None,
     /// The one there is ends soon.
     Due,
-    /// An upstream has refused this one.
-    Doubted(&'a Access),
+    /// An upstream has refused this one; and whether that was surely about the token, and not about what was asked for.
+    Doubted(&'a Access, bool),
 }
 
 /// What became of a token that was due.
@@ -149,17 +185,31 @@ pub async fn freshen(
 }
 
 /// What follows from an upstream's refusal (401) of a token that should be good: another is asked for, once, and where the
-/// server gives none any more the connection is parked. What was refused is not sent again.
-pub async fn doubted(app: &App, live: &LiveConnection, auth: &Auth, allow_private: bool) {
+/// server gives none any more the connection is parked. What was refused is not sent again. Where there is nothing to get
+/// another with, the connection is parked only once it is sure that the token is meant: where upstream says so
+/// (`invalid_token`), or refused it again and again.
+pub async fn doubted(
+    app: &App,
+    live: &LiveConnection,
+    auth: &Auth,
+    allow_private: bool,
+    invalid_token: bool,
+) {
     let (Auth::Oauth2(server), Some(access)) = (auth, &live.access) else { return };
     let id = live.connection.id;
+    let surely = invalid_token || app.connections.renewals.is_refused_for_good(&live.connection);
+    // A token that nothing renews is never due. One refusal of it does not use up the turn of the one that counts.
+    if !surely && access.due.is_none() {
+        tracing::info!(connection = %id, "an upstream refuses a token that can't be renewed");
+        return;
+    }
     if !app.connections.renewals.may_doubt(id) {
         return;
     }
     let turn = app.connections.renewals.of(id);
     // Whoever has the turn gets another one anyway.
     let Ok(_turn) = turn.try_lock() else { return };
-    match renewed(app, live, server, allow_private, Why::Doubted(access)).await {
+    match renewed(app, live, server, allow_private, Why::Doubted(access, surely)).await {
         Ok(Renewal::Anew | Renewal::Parked) => {}
         Ok(Renewal::Failed(why)) => {
             tracing::warn!(connection = %id, why, "an upstream refuses a token, and there is no other");
@@ -203,13 +253,16 @@ async fn renewed(
             return Ok(Renewal::Failed("what is kept of it can't be read"));
         };
         let now = app.clock.now();
-        let is_doubted = |access: &Access| matches!(why, Why::Doubted(doubted) if doubted == access);
+        let is_doubted = |access: &Access| matches!(why, Why::Doubted(doubted, _) if doubted == access);
         let is_fine = |access: &Access| access.is_good(now) && !access.is_due(now) && !is_doubted(access);
         if kept.access.as_ref().is_some_and(is_fine) {
             app.connections.renewed(&connection.service);
             return Ok(Renewal::Anew);
         }
         if !kept.is_renewable() {
+            if matches!(why, Why::Doubted(_, false)) {
+                return Ok(Renewal::Failed("nothing was given that gets another"));
+            }
             // What a person agreed to has ended, and nothing was given that gets more.
             park(app, connection, "no_refresh_token").await?;
             return Ok(Renewal::Parked);
@@ -288,6 +341,7 @@ async fn store(
         let put =
             app.store.write(move |tx| Ok::<_, Problem>(connections::renewed(tx, &of, &was, &new)?)).await?;
         if put {
+            app.connections.renewals.forget(connection.id);
             app.connections.renewed(&connection.service);
             return Ok(Renewal::Anew);
         }

@@ -286,9 +286,10 @@ impl Described {
     }
 
     /// Looks after the connection's token, which its upstream has just refused.
-    pub(super) async fn doubt(&self, app: &App) {
+    pub(super) async fn doubt(&self, app: &App, invalid_token: bool) {
         let service = &self.live.service;
-        connections::doubted(app, &self.connection, service.auth(), service.allow_private()).await;
+        let (auth, private) = (service.auth(), service.allow_private());
+        connections::doubted(app, &self.connection, auth, private, invalid_token).await;
     }
 
     /// The action's declaration.

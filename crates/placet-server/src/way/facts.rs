@@ -129,7 +129,9 @@ pub(super) async fn gather(
                                 turn.conclude(sent.as_ref().map(|response| response.status));
                             }
                             if let Ok(response) = &sent {
-                                connections::refused(&app, &connection, response.status);
+                                let (status, invalid) = (response.status, response.invalid_token);
+                                connections::answered(&app, &connection, &live.service, status, invalid)
+                                    .await;
                             }
                             read(sent)
                         }

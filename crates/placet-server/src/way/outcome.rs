@@ -169,8 +169,10 @@ async fn carry_out(
         turn.conclude(sent.as_ref().map(|response| response.status));
     }
     if let Ok(response) = &sent {
-        connections::refused(app, &described.connection, response.status);
+        connections::heard(app, &described.connection, response.status);
     }
+    let refused = sent.as_ref().ok().filter(|response| response.status == REFUSED);
+    let refused = refused.map(|response| response.invalid_token);
     let settled = Settled::of(&described, sent.as_ref().map(|response| response.status));
     let answer = sent.map(|response| (Form::of(&response.body), result(response)));
     // What happened is recorded whether its answer can be kept or not (nothing is sealed while the store is silent): a
@@ -192,8 +194,8 @@ async fn carry_out(
                 .with("happened", "yes")
         })?;
     }
-    if matches!(&answer, Ok((_, result)) if result.get("status") == Some(&json!(REFUSED))) {
-        described.doubt(app).await;
+    if let Some(invalid_token) = refused {
+        described.doubt(app, invalid_token).await;
     }
     let (form, result) = match (answer, shaping) {
         // What is kept is kept whole: a replay is shaped anew, by what holds then.

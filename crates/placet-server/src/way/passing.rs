@@ -81,8 +81,10 @@ async fn carry_out(
     let register = |shaped| app.streams.register_action(grant, Ongoing::of(&described, shaped));
     let mut open = described.call.streamed.then(|| register(shaping.is_some()));
     let begun = begin(app, &described, turn, upload, &mut open).await;
-    if begun.as_ref().is_ok_and(|answer| answer.status() == REFUSED) {
-        described.doubt(app).await;
+    if let Ok(answer) = &begun
+        && answer.status() == REFUSED
+    {
+        described.doubt(app, answer.invalid_token()).await;
     }
     let (settled, told) = match begun {
         Ok(answer)
@@ -142,7 +144,7 @@ async fn begin(
         // Until the answer begins: how long it goes on is the upstream's to say.
         app.operations.metrics.upstream_took.observe(began.elapsed());
         if let Ok(answer) = &opened {
-            connections::refused(app, &described.connection, answer.status());
+            connections::heard(app, &described.connection, answer.status());
         }
         // Others take their turns while it is passed on.
         match (turn, &opened) {

@@ -169,6 +169,11 @@ impl Site {
 
     /// The token of an agent that acts on behalf of somebody.
     fn agent_of(&self, person: &Person<'_>) -> String {
+        self.agent_where(person, "")
+    }
+
+    /// The same, whose rule says this besides.
+    fn agent_where(&self, person: &Person<'_>, more: &str) -> String {
         let (story, tools) = (self.story, format!("{}.*", self.service));
         let agent = story
             .agent(&fresh("agent-"))
@@ -176,7 +181,7 @@ impl Site {
             .with("resource_access", json!(["**"]))
             .register();
         story
-            .rules(&agent.handle, &format!("  - {{name: all, allow: [{}.get]}}\n", self.service))
+            .rules(&agent.handle, &format!("  - {{name: all, allow: [{}.get]{more}}}\n", self.service))
             .expect(201);
         let task = fresh("task-");
         let body =

@@ -131,6 +131,72 @@ fn without_a_refresh_token_an_account_is_connected_anew_when_its_token_ends() {
 }
 
 #[test]
+fn one_refusal_does_not_cost_an_account_without_a_refresh_token() {
+    let (site, person) = (Site::new(), Person::new());
+    let name = site.connected(&person, token("t1", 3600, None));
+    let agent = site.agent_of(&person);
+    let state = || site.state(&person, &name)["state"].clone();
+    // Four in a row, a success, and four more: it may be what was asked for.
+    for _ in 0..2 {
+        takes(&site, &[]);
+        for _ in 0..4 {
+            assert_eq!(status(&site.get(&agent)), json!(401));
+        }
+        takes(&site, &["t1"]);
+        assert_eq!((status(&site.get(&agent)), state()), (json!(200), json!("active")));
+    }
+    // A fifth in a row is about the token.
+    takes(&site, &[]);
+    for _ in 0..5 {
+        assert_eq!(status(&site.get(&agent)), json!(401));
+    }
+    assert_eq!(state(), json!("needs_attention"));
+    site.get(&agent).refused(503, "unavailable");
+    assert_eq!(site.asked().len(), 1, "there was nothing to ask with");
+}
+
+#[test]
+fn an_upstream_that_says_that_the_token_is_not_valid_is_believed_at_once() {
+    let (site, person) = (Site::new(), Person::new());
+    let name = site.connected(&person, token("t1", 3600, None));
+    let agent = site.agent_of(&person);
+    let says = |error: &str| {
+        let challenge = format!("Bearer realm=\"api\", error=\"{error}\"");
+        let reply = Reply::json(401, &json!({})).header("www-authenticate", &challenge);
+        site.api.answer("/", move |_| reply.clone());
+        assert_eq!(status(&site.get(&agent)), json!(401));
+        site.state(&person, &name)["state"].clone()
+    };
+    assert_eq!(says("insufficient_scope"), json!("active"));
+    assert_eq!(says("invalid_token"), json!("needs_attention"));
+}
+
+#[test]
+fn a_token_that_is_refused_to_a_lookup_is_renewed() {
+    let (site, person) = (Site::new(), Person::new());
+    site.connected(&person, token("t1", 3600, Some("r1")));
+    let (name, server) = (&site.service, site.server.base());
+    let yaml = format!(
+        "service: {name}\nbase_url: {}\nauth: {{type: oauth2, token_url: {server}/token, authorization_url: {server}/authorize, \
+         device_authorization_url: {server}/device, scope: [read, write]}}\nactions:\n  {name}.get: {{method: GET, path: '/things/{{id}}', \
+         resource: '{name}://things/{{id}}', effect: read, params: {{type: object, properties: {{id: {{type: string}}}}, \
+         required: [id]}}, resolve: {{state: {{path: '/states/{{id}}', facts: {{open: {{at: /open, type: boolean}}}}}}}}}}\n",
+        site.api.base(),
+    );
+    site.story.service(name, &yaml).expect(200);
+    let agent = site.agent_where(&person, ", when: 'resource.open == true'");
+    takes(&site, &["t2"]);
+    site.gives([token("t2", 3600, Some("r2"))]);
+    let refused = site.get(&agent);
+    assert_eq!(refused.status, 403, "{:#}", refused.body);
+    assert_eq!(
+        (site.shown(), site.asked().len()),
+        (vec!["Bearer t1".to_owned()], 2),
+        "looked up once, renewed once"
+    );
+}
+
+#[test]
 fn who_connects_anew_does_not_overtake_another_secret() {
     let (site, person) = (Site::new(), Person::new());
     let name = site.connected(&person, token("t1", 3600, Some("r1")));
