@@ -71,6 +71,8 @@ pub struct Connections {
     /// The service of each name or id that was asked for; none where there is no such connection.
     services: Cache<String, (u64, Option<Arc<str>>)>,
     generation: AtomicU64,
+    /// How many tokens were renewed: whoever has read meanwhile keeps nothing of what they read.
+    renewed: AtomicU64,
     renewals: Renewals,
     elsewhere: elsewhere::Elsewhere,
 }
@@ -81,6 +83,7 @@ impl Default for Connections {
             cache: Cache::new(4096),
             services: Cache::new(4096),
             generation: AtomicU64::new(0),
+            renewed: AtomicU64::new(0),
             renewals: Renewals::default(),
             elsewhere: elsewhere::Elsewhere::default(),
         }
@@ -96,7 +99,17 @@ impl fmt::Debug for Connections {
 impl Connections {
     /// Says that the token of a connection of this service is another: those are read anew.
     pub fn renewed(&self, service: &str) {
+        // Before it is taken out: who has read the old one and puts it in after that sees that it is one more.
+        self.renewed.fetch_add(1, Ordering::SeqCst);
         self.cache.remove(service);
+    }
+
+    /// Keeps what was read of a service, where no token was renewed since `renewed` was counted.
+    fn keep(&self, service: &str, read: (u64, Arc<Vec<LiveConnection>>), renewed: u64) {
+        self.cache.insert(service.to_owned(), read);
+        if self.renewed.load(Ordering::SeqCst) != renewed {
+            self.cache.remove(service);
+        }
     }
 
     /// Says that a connection is gone.
@@ -322,6 +335,7 @@ async fn of_service(app: &App, service: &str, auth: &Auth) -> Result<Arc<Vec<Liv
     {
         return Ok(found);
     }
+    let renewed = app.connections.renewed.load(Ordering::SeqCst);
     let name = service.to_owned();
     let stored = app
         .store
@@ -357,7 +371,7 @@ async fn of_service(app: &App, service: &str, auth: &Auth) -> Result<Arc<Vec<Liv
         })
         .collect();
     let live = Arc::new(live);
-    app.connections.cache.insert(service.to_owned(), (generation, Arc::clone(&live)));
+    app.connections.keep(service, (generation, Arc::clone(&live)), renewed);
     Ok(live)
 }
 
@@ -385,4 +399,24 @@ fn open(app: &App, connection: &Connection, generation: u64, sealed: &[u8]) -> O
     opened
         .inspect_err(|error| tracing::error!(connection = %connection.id, %error, "a connection's secret can't be opened"))
         .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_read_before_a_token_was_renewed_is_not_kept_after_it() {
+        let all = Connections::default();
+        let counted = |all: &Connections| all.renewed.load(Ordering::SeqCst);
+        let read = || (0, Arc::new(Vec::new()));
+        let before = counted(&all);
+        all.renewed("crm");
+        all.keep("crm", read(), before);
+        assert!(all.cache.get("crm").is_none());
+        all.keep("crm", read(), counted(&all));
+        assert!(all.cache.get("crm").is_some());
+        all.renewed("crm");
+        assert!(all.cache.get("crm").is_none());
+    }
 }
