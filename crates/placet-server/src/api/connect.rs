@@ -19,7 +19,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse as _, Response},
 };
-use placet_core::{call::Auth, refusal::Code, secret::Secret};
+use placet_core::{refusal::Code, secret::Secret};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -53,9 +53,14 @@ pub(crate) async fn begin(
     source: Source,
     JsonBody(wanted): JsonBody<Wanted>,
 ) -> Answer<Response> {
+    if matches!(caller, Caller::Agent(_)) {
+        caller.person()?;
+    }
     let service = match (wanted.service, &wanted.connection) {
         (Some(service), _) => service,
-        (None, Some(connection)) => service_of(&app, connection.clone()).await?,
+        (None, Some(connection)) => {
+            connect::theirs(&app, &caller, connection.clone(), |_| true).await?.service
+        }
         (None, None) => {
             let detail = "name the `service`, or the `connection` that is to be connected anew";
             return Err(Problem::of(Code::RequestInvalid, detail));
@@ -121,15 +126,4 @@ pub(crate) async fn ask(
             Err(Problem::of(Code::RequestInvalid, format!("nothing was connected: {error}")))
         }
     }
-}
-
-/// The service of a connection; whether the caller may name it is looked at with everything else.
-async fn service_of(app: &App, connection: String) -> Result<String, Problem> {
-    let found = crate::connections::service_of(app, &connection).await?;
-    let found = found.filter(|service| {
-        let live = app.rules.load().services.get(&**service).cloned();
-        live.is_some_and(|live| matches!(live.service.auth(), Auth::Oauth2(_)))
-    });
-    let none = || Problem::of(Code::NotFound, "you have no such connection that could be connected anew");
-    Ok(found.ok_or_else(none)?.to_string())
 }

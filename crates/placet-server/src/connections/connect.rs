@@ -188,6 +188,22 @@ pub(crate) async fn planned(app: &App, caller: &Caller, wish: &Wish) -> Result<P
 
 /// One of the caller's that is there already.
 async fn mended(app: &App, caller: &Caller, asked: String, who: &mut Connecting) -> Result<(), Problem> {
+    let found = theirs(app, caller, asked, |found| found.service == who.service).await?;
+    who.mends = Some((found.id, found.generation));
+    (who.name, who.user, who.agents) = (found.name, found.user, found.agents);
+    Ok(())
+}
+
+/// The connection of this name or id that the caller may connect anew: what isn't theirs is told like what isn't there.
+///
+/// # Errors
+/// `not_found`.
+pub(crate) async fn theirs(
+    app: &App,
+    caller: &Caller,
+    asked: String,
+    fits: impl Fn(&Connection) -> bool,
+) -> Result<Connection, Problem> {
     let found = app
         .store
         .read(move |q| match asked.parse() {
@@ -203,12 +219,10 @@ async fn mended(app: &App, caller: &Caller, asked: String, who: &mut Connecting)
         Some(owner) => own == Some(owner),
         None => caller.configures(),
     };
-    let found = found
-        .filter(|found| found.service == who.service && is_theirs(found))
-        .ok_or_else(|| Problem::of(Code::NotFound, "you have no such connection of this service"))?;
-    who.mends = Some((found.id, found.generation));
-    (who.name, who.user, who.agents) = (found.name, found.user, found.agents);
-    Ok(())
+    let found = found.filter(|found| is_theirs(found) && fits(found));
+    found.ok_or_else(|| {
+        Problem::of(Code::NotFound, "you have no such connection that could be connected anew")
+    })
 }
 
 /// A new one.

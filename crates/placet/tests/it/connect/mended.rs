@@ -97,8 +97,17 @@ fn where_the_server_says_that_the_grant_is_gone_its_owner_is_asked_to_connect_an
     other.client().get(&format!("/v1/connections/{name}")).send().refused(404, "not_found");
     let anew =
         |client: placet_testkit::Client| client.post("/v1/connect").json(&json!({"connection": name})).send();
-    anew(other.client()).refused(404, "not_found");
-    anew(site.story.admin()).refused(404, "not_found");
+    // What isn't theirs is told like what isn't there, also where there would be something else to say of the service.
+    let none = other.client().post("/v1/connect").json(&json!({"connection": fresh("none-")})).send();
+    let none = none.refused(404, "not_found").text("/detail");
+    assert_eq!(anew(other.client()).refused(404, "not_found").text("/detail"), none);
+    assert_eq!(anew(site.story.admin()).refused(404, "not_found").text("/detail"), none);
+    for asked in
+        [json!({"connection": name}), json!({"connection": fresh("none-")}), json!({"service": site.service})]
+    {
+        let told = site.story.client().post("/v1/connect").bearer(&agent).json(&asked).send();
+        told.refused(403, "not_permitted");
+    }
     assert_eq!(anew(person.client()).expect(200).text("/url"), link);
     // They follow the link.
     let mut browser = person.signed_in_browser();
