@@ -22,6 +22,7 @@ use placet_core::{
     refusal::Code,
     secret::Secret,
     service::oauth::{self, OAuth},
+    time::Timestamp,
 };
 use placet_store::accounts::{self, Registered, ServiceClient};
 use serde::Deserialize;
@@ -51,27 +52,25 @@ pub(crate) async fn put(
     oauth::check_client(&new.client_id, secret.as_ref())
         .map_err(|error| Problem::of(Code::RequestInvalid, error.to_string()))?;
     let now = app.clock.now();
-    // Higher than that of any before, also of one that is gone.
-    let generation = u64::try_from(now.as_micros()).unwrap_or(1).max(1);
-    let sealed = match &secret {
-        Some(secret) => Some(client::seal(&app, &name, generation, secret)?),
-        None => None,
-    };
     let about = Registered { client_id: new.client_id, server, made_by: caller.by(), created: now };
     let answer = told(&app, &name, &about, secret.is_some());
     let body = json!({"client_id": about.client_id, "token_url": about.server.token_url});
     let entry = app.prepare(envelope(&app, &caller, source, &name), Some(&body))?;
-    let client = ServiceClient { service: name, generation, about, sealed };
+    let shared = Arc::clone(&app);
     let before = app
         .store
         .write(move |tx| {
-            let before = accounts::client(tx, &client.service)?.is_some();
+            let before = accounts::client(tx, &name)?;
+            let generation = next(before.as_ref().map(|before| before.generation), now);
+            let sealed = secret.as_ref().map(|secret| client::seal(&shared, &name, generation, secret));
+            let (service, sealed) = (name.clone(), sealed.transpose()?);
+            let client = ServiceClient { service, generation, about: about.clone(), sealed };
             if !accounts::put_client(tx, &client)? {
                 let detail = "somebody else has just said so: look at it and try again";
                 return Err(Problem::of(Code::Conflict, detail));
             }
             tx.record(entry.clone())?;
-            Ok(before)
+            Ok(before.is_some())
         })
         .await?;
     let status = if before { StatusCode::OK } else { StatusCode::CREATED };
@@ -108,6 +107,12 @@ pub(crate) async fn remove(
         })
         .await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Higher than that of the one before, whatever the clock says; and than that of one that is gone, as far as the clock went on.
+fn next(before: Option<u64>, now: Timestamp) -> u64 {
+    let clock = u64::try_from(now.as_micros()).unwrap_or(1).max(1);
+    before.map_or(clock, |before| clock.max(before.saturating_add(1)))
 }
 
 fn server_of(app: &App, name: &str) -> Result<OAuth, Problem> {
@@ -149,4 +154,19 @@ fn envelope(app: &App, caller: &Caller, source: Source, name: &str) -> Envelope 
 
 fn none() -> Problem {
     Problem::of(Code::NotFound, "nobody has said which client this server is there")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_client_has_a_higher_number_also_where_the_clock_was_set_back() {
+        let at = Timestamp::from_micros;
+        assert_eq!(next(None, at(5)), 5);
+        assert_eq!(next(Some(3), at(5)), 5);
+        assert_eq!(next(Some(5), at(5)), 6);
+        assert_eq!(next(Some(9), at(5)), 10);
+        assert_eq!(next(None, at(-5)), 1);
+    }
 }
