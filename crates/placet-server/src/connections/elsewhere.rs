@@ -1,5 +1,5 @@
 //! Secrets of connections that are kept elsewhere ([`Reference`]): read when they are needed, and again after a while, or
-//! when an upstream says that it does not know the one that there is.
+//! when an upstream says that it does not know the one that there is, then at most once a second.
 //!
 //! Of many requests that need one, one reads it. What can't be read isn't used, whatever there was before.
 //!
@@ -97,7 +97,7 @@ impl Elsewhere {
         Arc::clone(all.entry(id).or_default())
     }
 
-    /// Drops what was read for a connection that is gone.
+    /// Drops what was read for a connection that is gone, or has another secret.
     pub(super) fn forget(&self, id: ConnectionId) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
@@ -174,7 +174,8 @@ pub async fn check(app: &App, auth: &Auth, reference: &Reference) -> Result<(), 
     reading(app, auth, reference, None).await.map(|_| ())
 }
 
-/// An upstream did not know the credential: it is read again before it is used for another request.
+/// An upstream did not know the credential: it is read again before it is used for another request, though at most once a
+/// second.
 pub(super) fn refused(app: &App, picked: &Picked, status: u16) {
     if status != super::UNAUTHORIZED || picked.reference.is_none() {
         return;

@@ -83,7 +83,7 @@ pub(crate) async fn changed(
     let mut body = json!({"name": connection.name, "changed": "secret", "auth": connection.auth});
     told_elsewhere(&mut body, connection.reference.as_ref());
     let entry = app.prepare(envelope, Some(&body))?;
-    let of = (live.service.name().to_owned(), live.version);
+    let (of, id) = ((live.service.name().to_owned(), live.version), connection.id);
     app.store
         .write(move |tx| {
             stays(tx, &of)?;
@@ -93,7 +93,10 @@ pub(crate) async fn changed(
             }
             Ok(tx.record(entry.clone())?)
         })
-        .await
+        .await?;
+    // What was read where the secret before was kept is of no use any more.
+    app.connections.elsewhere.forget(id);
+    Ok(())
 }
 
 /// Where its secret is, among what is recorded.
