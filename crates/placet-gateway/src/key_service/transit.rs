@@ -32,7 +32,10 @@ use serde::Deserialize;
 use serde_json::json;
 use std::{
     borrow::Cow,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 use tokio::time::timeout;
@@ -48,6 +51,8 @@ const SAID: usize = 200;
 /// How soon, and how late, a token is looked at again.
 const SOONEST: Duration = Duration::from_secs(1);
 const LATEST: Duration = Duration::from_secs(3600);
+/// How soon a token is renewed again that gets ever less time.
+const CAPPED: Duration = Duration::from_secs(60);
 /// After a failure.
 const AGAIN: Duration = Duration::from_secs(30);
 
@@ -60,6 +65,8 @@ pub struct Transit {
     roots: Vec<CertificateDer<'static>>,
     /// When the token is looked at again.
     due: Mutex<Option<Instant>>,
+    /// Whether it was said that the token can't be kept for long any more.
+    told: AtomicBool,
 }
 
 type Http = Client<Connector, Full<Bytes>>;
@@ -133,6 +140,17 @@ struct Lifetime {
 }
 
 #[derive(Deserialize)]
+struct Renewed {
+    auth: Lease,
+}
+
+/// In seconds.
+#[derive(Deserialize)]
+struct Lease {
+    lease_duration: u64,
+}
+
+#[derive(Deserialize)]
 struct Errors {
     #[serde(default)]
     errors: Vec<String>,
@@ -141,7 +159,7 @@ struct Errors {
 impl Transit {
     /// The one that `config` describes; `credential` is what its `auth` names, `roots` are believed besides the system's.
     pub fn new(config: TransitConfig, credential: SecretFrom, roots: Vec<CertificateDer<'static>>) -> Self {
-        Self { config, credential, roots, due: Mutex::new(None) }
+        Self { config, credential, roots, due: Mutex::new(None), told: AtomicBool::new(false) }
     }
 
     /// Runs `work` on a thread and a runtime of its own.
@@ -218,6 +236,7 @@ impl Transit {
     /// Looks at the token, and renews it where half of its time is over; answers when to look again.
     async fn renew(work: &Work<'_>) -> Result<Duration, KeyServiceError> {
         const WHAT: &str = "say how long the token lives";
+        const RENEW: &str = "renew the token";
         let answer = work.request(Method::GET, "auth/token/lookup-self", None, WHAT, true).await?;
         let read: Result<LookedUp, _> = serde_json::from_slice(answer.expose());
         let life = read.map_err(|_| work.of.unread(WHAT))?.data;
@@ -236,9 +255,23 @@ impl Transit {
         if life.ttl > half {
             return Ok(Duration::from_secs(life.ttl - half).clamp(SOONEST, LATEST));
         }
-        work.post("auth/token/renew-self", Secret::new("{}"), "renew the token", true).await?;
-        tracing::debug!(service = work.of.name(), "the token of the key service was renewed");
-        Ok(SOONEST)
+        let answer = work.post("auth/token/renew-self", Secret::new("{}"), RENEW, true).await?;
+        let read: Result<Renewed, _> = serde_json::from_slice(answer.expose());
+        let lease = read.map_err(|_| work.of.unread(RENEW))?.auth.lease_duration;
+        tracing::debug!(service = work.of.name(), lease, "the token of the key service was renewed");
+        if lease > half {
+            work.of.told.store(false, Ordering::Relaxed);
+            return Ok(Duration::from_secs(lease - half).clamp(SOONEST, LATEST));
+        }
+        // Its longest time comes to an end (`max_ttl`): looked at as before it would be renewed every second.
+        if !work.of.told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                service = work.of.name(),
+                seconds = lease,
+                "the token of the key service can't be renewed for much longer: put another into its file in time"
+            );
+        }
+        Ok(Duration::from_secs(lease / 2).clamp(CAPPED, LATEST))
     }
 }
 

@@ -128,3 +128,28 @@ async fn a_key_is_what_its_line_says_or_it_is_none() {
     let bound = "cGxhY2V0L3ZhdWx0LWtleS8xOnZhdWx0";
     assert!(upstream.requests().iter().all(|request| request.contains(bound)), "{:#?}", upstream.requests());
 }
+
+#[tokio::test]
+async fn a_token_that_gets_less_time_each_time_is_not_renewed_every_second() {
+    let upstream = Upstream::start(|request, _| {
+        if request.starts_with("GET /v1/auth/token/lookup-self ") {
+            json("{\"data\":{\"ttl\":300,\"creation_ttl\":3600,\"renewable\":true}}")
+        } else {
+            // Its longest time is nearly over: there is no more to be had.
+            json("{\"auth\":{\"lease_duration\":299,\"renewable\":true}}")
+        }
+    })
+    .await;
+    let transit = Arc::new(transit(&upstream, "", "token_file: x"));
+    let tend = || {
+        let transit = Arc::clone(&transit);
+        async move { tokio::task::spawn_blocking(move || transit.tend()).await.unwrap().unwrap() }
+    };
+    tend().await;
+    // Longer than the shortest time after which a token is looked at.
+    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+    tend().await;
+    let requests = upstream.requests();
+    assert_eq!(requests.len(), 2, "{requests:#?}");
+    assert!(requests[1].starts_with("POST /v1/auth/token/renew-self "), "{}", requests[1]);
+}
