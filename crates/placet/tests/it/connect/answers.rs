@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn what_somebody_comes_back_with_is_good_once_in_the_session_that_they_left_in() {
+fn threat_24_what_somebody_comes_back_with_is_good_once_in_the_session_that_they_left_in() {
     let (site, person, other) = (Site::new(), Person::new(), Person::new());
     let mut browser = person.signed_in_browser();
     let away = site.leaves(&person, &mut browser, "");
@@ -83,7 +83,7 @@ fn an_answer_says_whose_it_is_where_the_definition_does() {
 }
 
 #[test]
-fn a_code_of_one_server_does_not_reach_another() {
+fn threat_24_a_code_of_one_server_does_not_reach_another() {
     // The person leaves for the honest server; the attacker, who has another service here, sends them back to its own place
     // with the code that the honest one gave (RFC 9700 §4.4).
     let (honest, evil, person) = (Site::new(), Site::new(), Person::new());
@@ -104,7 +104,7 @@ fn a_code_of_one_server_does_not_reach_another() {
 }
 
 #[test]
-fn an_injected_code_comes_with_another_proof() {
+fn threat_24_an_injected_code_comes_with_another_proof() {
     let (site, person) = (Site::new(), Person::new());
     let mut browser = person.signed_in_browser();
     let first = site.leaves(&person, &mut browser, "");
