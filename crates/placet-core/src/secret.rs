@@ -8,6 +8,7 @@
 
 use aws_lc_rs::{constant_time, hmac};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::de::{Deserialize, Deserializer, Visitor};
 use std::fmt;
 use zeroize::Zeroizing;
 
@@ -38,6 +39,30 @@ impl Secret {
     /// The bytes as text, where they are text.
     pub fn expose_str(&self) -> Option<&str> {
         std::str::from_utf8(&self.0).ok()
+    }
+}
+
+/// From a text, straight into bytes that are wiped. (A `Cow` inside an `Option` is owned by whatever reads it, and is not.)
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Secret;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Secret, E> {
+                Ok(Secret::new(text))
+            }
+
+            fn visit_string<E>(self, text: String) -> Result<Secret, E> {
+                Ok(Secret::new(text))
+            }
+        }
+        // Not `deserialize_string`: what is at hand is lent, and not first copied.
+        deserializer.deserialize_str(Text)
     }
 }
 
@@ -138,6 +163,17 @@ mod tests {
     fn what_a_secret_holds_is_wiped_when_it_is_dropped() {
         fn is_wiped<T: zeroize::ZeroizeOnDrop>(_: &T) {}
         is_wiped(&Secret::new("x").0);
+    }
+
+    #[test]
+    fn a_secret_is_read_of_a_text_and_nothing_else() {
+        let read = |text: &str| serde_json::from_str::<Option<Secret>>(text).ok();
+        assert_eq!(read(r#""a\n\u0062""#), Some(Some(Secret::new("a\nb"))));
+        assert_eq!(read(r#""plain""#), Some(Some(Secret::new("plain"))));
+        assert_eq!(read("null"), Some(None));
+        for other in ["7", "{}", "[1, 2]", "true"] {
+            assert_eq!(read(other), None, "{other}");
+        }
     }
 
     #[test]

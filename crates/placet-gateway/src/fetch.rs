@@ -216,6 +216,17 @@ impl Fetcher {
     }
 }
 
+/// The body of a request, which is wiped once it is sent.
+pub(crate) fn wiped(body: Secret) -> Bytes {
+    struct Wiped(Secret);
+    impl AsRef<[u8]> for Wiped {
+        fn as_ref(&self) -> &[u8] {
+            self.0.expose()
+        }
+    }
+    Bytes::from_owner(Wiped(body))
+}
+
 pub(crate) fn uncompressed(response: Response<Incoming>) -> Result<(Parts, Incoming), FetchError> {
     let (parts, body) = response.into_parts();
     if parts.headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {

@@ -14,7 +14,6 @@ use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use serde::Deserialize;
-use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 /// The longest certificate and key that are read, in bytes.
@@ -31,13 +30,10 @@ pub(crate) struct Identity {
 /// A certificate, its key, and what is shown beside them.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Form<'a> {
-    #[serde(borrow)]
-    certificate: Cow<'a, str>,
-    #[serde(borrow)]
-    key: Cow<'a, str>,
-    #[serde(borrow, default)]
-    secret: Option<Cow<'a, str>>,
+struct Form {
+    certificate: String,
+    key: Secret,
+    secret: Option<Secret>,
 }
 
 impl Identity {
@@ -52,10 +48,9 @@ impl Identity {
         let (chain, key, secret) = if text.starts_with(b"-----BEGIN") {
             (chain(kept.expose())?, key(kept.expose())?, None)
         } else {
-            let form: Form<'_> = serde_json::from_slice(kept.expose())
+            let form: Form = serde_json::from_slice(kept.expose())
                 .map_err(|_| refused("it is no PEM, and no object with `certificate` and `key`"))?;
-            let secret = form.secret.map(|text| Secret::new(text.as_bytes()));
-            (chain(form.certificate.as_bytes())?, key(form.key.as_bytes())?, secret)
+            (chain(form.certificate.as_bytes())?, key(form.key.expose())?, form.secret)
         };
         let certified = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| match error {
             rustls::Error::InconsistentKeys(_) => refused("the key is not that of the certificate"),

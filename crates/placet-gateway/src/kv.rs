@@ -6,7 +6,7 @@
 
 use crate::ask::client;
 use crate::dial::Connector;
-use crate::fetch::{uncompressed, whole};
+use crate::fetch::{uncompressed, whole, wiped};
 use crate::gateway::{GatewayError, connect_failure};
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
@@ -83,7 +83,7 @@ struct LoggedIn {
 
 #[derive(Deserialize)]
 struct Authorized {
-    client_token: String,
+    client_token: Secret,
     #[serde(default)]
     lease_duration: u64,
 }
@@ -122,12 +122,12 @@ impl KeyValue {
     pub async fn read(&self, path: &str, key: Option<&str>) -> Result<Secret, String> {
         let url = format!("{}/v1/{}/data/{path}", self.base, self.mount);
         let (mut token, kept) = self.token().await?;
-        let mut answer = self.ask(self.request("GET", &url, Some(&token), Vec::new())?).await?;
+        let mut answer = self.ask(self.request("GET", &url, Some(&token), None)?).await?;
         // What was good for long may have been ended there.
         if answer.0 == StatusCode::FORBIDDEN && kept {
             *self.held.lock().await = None;
             token = self.token().await?.0;
-            answer = self.ask(self.request("GET", &url, Some(&token), Vec::new())?).await?;
+            answer = self.ask(self.request("GET", &url, Some(&token), None)?).await?;
         }
         match answer.0 {
             StatusCode::OK => {}
@@ -169,8 +169,11 @@ impl KeyValue {
         }
         let secret_id = secret_id()?;
         let secret_id = secret_id.expose_str().ok_or("the secret id is no text")?;
-        let body =
-            serde_json::to_vec(&RoleLogin { role_id, secret_id }).map_err(|error| error.to_string())?;
+        // Written once into room that is large enough: nothing is left behind where it would have grown.
+        let mut body = Vec::with_capacity(6 * (role_id.len() + secret_id.len()) + 64);
+        serde_json::to_writer(&mut body, &RoleLogin { role_id, secret_id })
+            .map_err(|error| error.to_string())?;
+        let body = Some(Secret::new(body));
         let url = format!("{}/v1/auth/approle/login", self.base);
         let (status, answer) = self.ask(self.request("POST", &url, None, body)?).await?;
         if status != StatusCode::OK {
@@ -178,7 +181,7 @@ impl KeyValue {
         }
         let granted = serde_json::from_slice::<LoggedIn>(answer.expose()).ok().and_then(|it| it.auth);
         let granted = granted.ok_or("the key-value store's answer to the role has no token")?;
-        let token = Secret::new(granted.client_token);
+        let token = granted.client_token;
         // A fifth ahead of its end.
         let until = Instant::now() + Duration::from_secs(granted.lease_duration.min(86_400) / 5 * 4);
         *held = Some((token.clone(), until));
@@ -190,7 +193,7 @@ impl KeyValue {
         method: &str,
         url: &str,
         token: Option<&Secret>,
-        body: Vec<u8>,
+        body: Option<Secret>,
     ) -> Result<Request<Full<Bytes>>, String> {
         let unfit =
             |_| "the address, the token or the namespace of the key-value store can't be sent".to_owned();
@@ -202,7 +205,7 @@ impl KeyValue {
         if let Some(namespace) = &self.namespace {
             request = request.header(HeaderName::from_static("x-vault-namespace"), namespace);
         }
-        if !body.is_empty() {
+        if body.is_some() {
             request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         if let Some(token) = token {
@@ -210,7 +213,7 @@ impl KeyValue {
             value.set_sensitive(true);
             request = request.header(HeaderName::from_static("x-vault-token"), value);
         }
-        request.body(Full::new(Bytes::from(body))).map_err(unfit)
+        request.body(Full::new(body.map_or_else(Bytes::new, wiped))).map_err(unfit)
     }
 
     async fn ask(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Secret), String> {

@@ -159,24 +159,37 @@ pub enum KeptError {
 }
 
 /// The form that it is sealed in.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Serialize)]
 struct Form<'a> {
-    #[serde(borrow)]
-    client_id: Cow<'a, str>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    client_secret: Option<Cow<'a, str>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    refresh_token: Option<Cow<'a, str>>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    subject_token: Option<Cow<'a, str>>,
-    #[serde(default, skip_serializing_if = "is_given")]
+    client_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_secret: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject_token: Option<&'a str>,
+    #[serde(skip_serializing_if = "is_given")]
     origin: Origin,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    access_token: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_token: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     due: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<Timestamp>,
+}
+
+/// The same as it is read.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Formed {
+    client_id: String,
+    client_secret: Option<Secret>,
+    refresh_token: Option<Secret>,
+    subject_token: Option<Secret>,
+    #[serde(default)]
+    origin: Origin,
+    access_token: Option<Secret>,
+    due: Option<Timestamp>,
     expires: Option<Timestamp>,
 }
 
@@ -262,16 +275,12 @@ impl Kept {
     /// As it is sealed.
     pub fn to_secret(&self) -> Secret {
         let form = Form {
-            client_id: Cow::Borrowed(&self.client_id),
-            client_secret: self.client_secret.as_ref().and_then(Secret::expose_str).map(Cow::Borrowed),
-            refresh_token: self.refresh_token.as_ref().and_then(Secret::expose_str).map(Cow::Borrowed),
-            subject_token: self.subject_token.as_ref().and_then(Secret::expose_str).map(Cow::Borrowed),
+            client_id: &self.client_id,
+            client_secret: self.client_secret.as_ref().and_then(Secret::expose_str),
+            refresh_token: self.refresh_token.as_ref().and_then(Secret::expose_str),
+            subject_token: self.subject_token.as_ref().and_then(Secret::expose_str),
             origin: self.origin,
-            access_token: self
-                .access
-                .as_ref()
-                .and_then(|access| access.token.expose_str())
-                .map(Cow::Borrowed),
+            access_token: self.access.as_ref().and_then(|access| access.token.expose_str()),
             due: self.access.as_ref().and_then(|access| access.due),
             expires: self.access.as_ref().and_then(|access| access.expires),
         };
@@ -283,18 +292,14 @@ impl Kept {
 
     /// As it was sealed; none where that is not what this is.
     pub fn from_secret(secret: &Secret) -> Option<Self> {
-        let form: Form<'_> = serde_json::from_slice(secret.expose()).ok()?;
-        let held = |text: Option<Cow<'_, str>>| text.map(|text| Secret::new(text.as_bytes()));
-        let access = form.access_token.map(|token| Access {
-            token: Secret::new(token.as_bytes()),
-            due: form.due,
-            expires: form.expires,
-        });
+        let form: Formed = serde_json::from_slice(secret.expose()).ok()?;
+        let (due, expires) = (form.due, form.expires);
+        let access = form.access_token.map(|token| Access { token, due, expires });
         Some(Self {
-            client_id: form.client_id.into_owned(),
-            client_secret: held(form.client_secret),
-            refresh_token: held(form.refresh_token),
-            subject_token: held(form.subject_token),
+            client_id: form.client_id,
+            client_secret: form.client_secret,
+            refresh_token: form.refresh_token,
+            subject_token: form.subject_token,
             origin: form.origin,
             access,
         })
@@ -449,16 +454,12 @@ pub enum Ungranted {
 
 /// The members of an answer that are read (RFC 6749 §5.1, §5.2).
 #[derive(Deserialize)]
-struct Said<'a> {
-    #[serde(borrow)]
-    access_token: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    token_type: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    refresh_token: Option<Cow<'a, str>>,
+struct Said {
+    access_token: Option<Secret>,
+    token_type: Option<String>,
+    refresh_token: Option<Secret>,
     expires_in: Option<u64>,
-    #[serde(borrow)]
-    error: Option<Cow<'a, str>>,
+    error: Option<String>,
 }
 
 /// Reads the answer of a token endpoint: `ok` where its status was 200, else it was 400, 401 or 403.
@@ -466,7 +467,7 @@ struct Said<'a> {
 /// # Errors
 /// [`Ungranted`].
 pub fn read(server: &OAuth, ok: bool, body: &Secret) -> Result<Granted, Ungranted> {
-    let said: Said<'_> = serde_json::from_slice(body.expose())
+    let said: Said = serde_json::from_slice(body.expose())
         .map_err(|_| Ungranted::Unusable("it is no JSON object of RFC 6749 §5"))?;
     if !ok || said.error.is_some() {
         let error = said.error.ok_or(Ungranted::Unusable("it names no error"))?;
@@ -480,18 +481,18 @@ pub fn read(server: &OAuth, ok: bool, body: &Secret) -> Result<Granted, Ungrante
         });
     }
     let token = said.access_token.ok_or(Ungranted::Unusable("it has no access token"))?;
-    let is_bearer = |kind: Cow<'_, str>| {
+    let is_bearer = |kind: String| {
         kind.eq_ignore_ascii_case("bearer")
             || server.token_type.as_ref().is_some_and(|own| kind.eq_ignore_ascii_case(own))
     };
     if !said.token_type.is_some_and(is_bearer) {
         return Err(Ungranted::Unusable("its token is no bearer token"));
     }
-    let secret = |text: Cow<'_, str>| is_token(text.as_bytes()).then(|| Secret::new(text.as_bytes()));
+    let fit = |token: Secret| is_token(token.expose()).then_some(token);
     let unfit = Ungranted::Unusable("its token can't be sent in a header");
     Ok(Granted {
-        access_token: secret(token).filter(|token| !token.expose().contains(&b' ')).ok_or(unfit.clone())?,
-        refresh_token: said.refresh_token.map(|token| secret(token).ok_or(unfit)).transpose()?,
+        access_token: fit(token).filter(|token| !token.expose().contains(&b' ')).ok_or(unfit.clone())?,
+        refresh_token: said.refresh_token.map(|token| fit(token).ok_or(unfit)).transpose()?,
         lifetime: said.expires_in,
     })
 }

@@ -12,7 +12,6 @@ use super::{
 use crate::secret::Secret;
 use aws_lc_rs::{digest::SHA256, hmac::HMAC_SHA256};
 use serde::Deserialize;
-use std::borrow::Cow;
 
 /// What stands for the digest of a body that isn't signed.
 const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
@@ -40,13 +39,13 @@ pub struct AwsKey {
 
 /// As it is given and kept; or as the vendor's `credential_process` writes it.
 #[derive(Deserialize)]
-struct Form<'a> {
-    #[serde(borrow, alias = "AccessKeyId")]
-    access_key_id: Cow<'a, str>,
-    #[serde(borrow, alias = "SecretAccessKey")]
-    secret_access_key: Cow<'a, str>,
-    #[serde(borrow, default, alias = "SessionToken")]
-    session_token: Option<Cow<'a, str>>,
+struct Form {
+    #[serde(alias = "AccessKeyId")]
+    access_key_id: String,
+    #[serde(alias = "SecretAccessKey")]
+    secret_access_key: Secret,
+    #[serde(alias = "SessionToken")]
+    session_token: Option<Secret>,
 }
 
 impl AwsKey {
@@ -58,22 +57,23 @@ impl AwsKey {
         const FORM: KeyError = KeyError::Form(
             "`access_key_id`, `secret_access_key` and perhaps `session_token`, as members of one JSON object",
         );
-        let form: Form<'_> = serde_json::from_slice(secret.expose()).map_err(|_| FORM)?;
-        let word = |text: &str, longest: usize| {
-            (MIN_KEY..=longest).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+        let form: Form = serde_json::from_slice(secret.expose()).map_err(|_| FORM)?;
+        let word = |text: &[u8], longest: usize| {
+            (MIN_KEY..=longest).contains(&text.len()) && text.iter().all(|byte| byte.is_ascii_graphic())
         };
         let id = form.access_key_id;
-        if !word(&id, 128) || !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        if !word(id.as_bytes(), 128) || !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
             return Err(KeyError::KeyId);
         }
-        if !word(&form.secret_access_key, 512) || !form.session_token.iter().all(|token| word(token, MAX_KEY))
+        if !word(form.secret_access_key.expose(), 512)
+            || !form.session_token.iter().all(|token| word(token.expose(), MAX_KEY))
         {
             return Err(KeyError::Key);
         }
         Ok(Self {
-            access_key_id: id.into_owned(),
-            secret_access_key: Secret::new(form.secret_access_key.as_bytes()),
-            session_token: form.session_token.map(|token| Secret::new(token.as_bytes())),
+            access_key_id: id,
+            secret_access_key: form.secret_access_key,
+            session_token: form.session_token,
         })
     }
 

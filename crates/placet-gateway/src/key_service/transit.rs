@@ -10,7 +10,7 @@
 use super::{KeyService, KeyServiceError, SecretFrom};
 use crate::{
     dial::{Connector, Dialer, Reach, SystemResolver},
-    fetch::{FetchError, uncompressed, whole},
+    fetch::{FetchError, uncompressed, whole, wiped},
     gateway::{connect_failure, tls},
     scrub::Scrubber,
 };
@@ -79,15 +79,6 @@ struct Work<'a> {
     is_own: bool,
 }
 
-/// Bytes of a body that are wiped once they are sent.
-struct Body(Secret);
-
-impl AsRef<[u8]> for Body {
-    fn as_ref(&self) -> &[u8] {
-        self.0.expose()
-    }
-}
-
 #[derive(Deserialize)]
 struct Wrapped<'a> {
     #[serde(borrow)]
@@ -113,15 +104,13 @@ struct Plaintext<'a> {
 }
 
 #[derive(Deserialize)]
-struct LoggedIn<'a> {
-    #[serde(borrow)]
-    auth: Login<'a>,
+struct LoggedIn {
+    auth: Login,
 }
 
 #[derive(Deserialize)]
-struct Login<'a> {
-    #[serde(borrow)]
-    client_token: Cow<'a, str>,
+struct Login {
+    client_token: Secret,
 }
 
 #[derive(Deserialize)]
@@ -210,14 +199,19 @@ impl Transit {
             TransitAuth::Kubernetes { mount, role, .. } => (mount, ("role", role.as_str(), "jwt")),
         };
         let (name, role, member) = body;
-        // Secret ids and tokens of service accounts are printable; as JSON strings they are escaped all the same.
-        let secret = json!(credential.expose_str().unwrap_or_default()).to_string();
-        let body = Secret::new(format!("{{\"{name}\":{},\"{member}\":{secret}}}", json!(role)));
+        // Secret ids and tokens of service accounts are printable; as JSON strings they are escaped all the same. Written
+        // once into room that is large enough: nothing is left behind where it would have grown.
+        let text = credential.expose_str().unwrap_or_default();
+        let mut body = Vec::with_capacity(6 * (text.len() + role.len()) + 64);
+        body.extend_from_slice(format!("{{\"{name}\":{},\"{member}\":", json!(role)).as_bytes());
+        _ = serde_json::to_writer(&mut body, text);
+        body.push(b'}');
+        let body = Secret::new(body);
         let work = Work { of: self, client, token: credential, is_own: true };
         let answer = work.post(&format!("auth/{path}/login"), body, "log in", false).await?;
-        let read: Result<LoggedIn<'_>, _> = serde_json::from_slice(answer.expose());
-        let token = read.map_err(|_| self.unread("log in"))?.auth.client_token.into_owned();
-        Ok(Work { token: Secret::new(token), ..work })
+        let read: Result<LoggedIn, _> = serde_json::from_slice(answer.expose());
+        let token = read.map_err(|_| self.unread("log in"))?.auth.client_token;
+        Ok(Work { token, ..work })
     }
 
     fn context(&self) -> String {
@@ -363,7 +357,7 @@ impl Work<'_> {
         with_token: bool,
     ) -> Result<Secret, KeyServiceError> {
         let unreachable = |why: String| self.of.unreachable(why);
-        let body = body.map_or_else(Bytes::new, |body| Bytes::from_owner(Body(body)));
+        let body = body.map_or_else(Bytes::new, |body| wiped(body));
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{}/v1/{path}", self.of.config.address))
