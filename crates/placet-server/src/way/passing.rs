@@ -81,10 +81,9 @@ async fn carry_out(
     let register = |shaped| app.streams.register_action(grant, Ongoing::of(&described, shaped));
     let mut open = described.call.streamed.then(|| register(shaping.is_some()));
     let begun = begin(app, &described, turn, upload, &mut open).await;
-    if let Ok(answer) = &begun
-        && answer.status() == REFUSED
-    {
-        described.doubt(app, answer.invalid_token()).await;
+    let refused = begun.as_ref().ok().filter(|answer| answer.status() == REFUSED);
+    if let Some(invalid_token) = refused.map(StreamedAnswer::invalid_token) {
+        described.doubt(app, invalid_token).await;
     }
     let (settled, told) = match begun {
         Ok(answer)
