@@ -9,7 +9,7 @@ use placet_core::{
     record::{Checkpoint, EntryType, Envelope, merkle::Frontier},
 };
 use placet_store::{
-    Admission, Fault, PendingDenial, PreparedEntry, Refused, Store, Version,
+    Admission, Fault, PendingDenial, PreparedEntry, Refused, Store, Tx, Version,
     actions::{self, ActionState},
     admit::Key,
     documents::{self, Kind},
@@ -305,11 +305,11 @@ async fn closures_of_two_nodes_exclude_each_other() {
 /// whoever replaces the service sees it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_rests_on_a_version_of_a_service_is_seen_by_whoever_replaces_it() {
-    let (_world, one, other) = two();
-    let apply = |tx: &mut placet_store::Tx<'_>| {
+    fn apply(tx: &mut Tx<'_>) -> Result<u64, Fault> {
         documents::apply(tx, Kind::Service, "crm", "service: crm", "admin-token", at(0))
-    };
-    assert_eq!(one.write(move |tx| apply(tx)).await.unwrap(), 1);
+    }
+    let (_world, one, other) = two();
+    assert_eq!(one.write(apply).await.unwrap(), 1);
     let mut kept = 0;
     for version in 1..=100u64 {
         let replaces = one.write::<_, Fault, _>(move |tx| {
