@@ -58,9 +58,7 @@ pub(crate) async fn begin(
     }
     let service = match (wanted.service, &wanted.connection) {
         (Some(service), _) => service,
-        (None, Some(connection)) => {
-            connect::theirs(&app, &caller, connection.clone(), |_| true).await?.service
-        }
+        (None, Some(connection)) => connect::theirs(&app, &caller, connection.clone()).await?.service,
         (None, None) => {
             let detail = "name the `service`, or the `connection` that is to be connected anew";
             return Err(Problem::of(Code::RequestInvalid, detail));

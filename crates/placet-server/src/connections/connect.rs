@@ -188,7 +188,10 @@ pub(crate) async fn planned(app: &App, caller: &Caller, wish: &Wish) -> Result<P
 
 /// One of the caller's that is there already.
 async fn mended(app: &App, caller: &Caller, asked: String, who: &mut Connecting) -> Result<(), Problem> {
-    let found = theirs(app, caller, asked, |found| found.service == who.service).await?;
+    let found = theirs(app, caller, asked).await?;
+    if found.service != who.service {
+        return Err(not_theirs());
+    }
     who.mends = Some((found.id, found.generation));
     (who.name, who.user, who.agents) = (found.name, found.user, found.agents);
     Ok(())
@@ -198,12 +201,7 @@ async fn mended(app: &App, caller: &Caller, asked: String, who: &mut Connecting)
 ///
 /// # Errors
 /// `not_found`.
-pub(crate) async fn theirs(
-    app: &App,
-    caller: &Caller,
-    asked: String,
-    fits: impl Fn(&Connection) -> bool,
-) -> Result<Connection, Problem> {
+pub(crate) async fn theirs(app: &App, caller: &Caller, asked: String) -> Result<Connection, Problem> {
     let found = app
         .store
         .read(move |q| match asked.parse() {
@@ -219,10 +217,11 @@ pub(crate) async fn theirs(
         Some(owner) => own == Some(owner),
         None => caller.configures(),
     };
-    let found = found.filter(|found| is_theirs(found) && fits(found));
-    found.ok_or_else(|| {
-        Problem::of(Code::NotFound, "you have no such connection that could be connected anew")
-    })
+    found.filter(is_theirs).ok_or_else(not_theirs)
+}
+
+fn not_theirs() -> Problem {
+    Problem::of(Code::NotFound, "you have no such connection that could be connected anew")
 }
 
 /// A new one.
