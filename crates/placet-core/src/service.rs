@@ -27,6 +27,7 @@ pub(crate) mod resolve;
 mod schema;
 mod seen;
 mod signed;
+mod sql;
 mod status;
 mod target;
 mod template;
@@ -44,6 +45,7 @@ pub use paging::Paging;
 pub use resolve::{Fact, FactType, Facts, Lookup, Unread};
 pub use schema::ParamType;
 pub use seen::{SeenBody, Unfit};
+pub use sql::{Prepared, Rows};
 pub use status::StatusCheck;
 pub use target::{check_target, normal_path};
 pub use trusted::Trusted;
@@ -72,6 +74,8 @@ pub enum Kind {
     Http,
     /// The Model Context Protocol: each action is a tool of the server.
     Mcp,
+    /// PostgreSQL: each action is a typed statement.
+    Postgres,
 }
 
 /// An upstream.
@@ -120,6 +124,8 @@ pub struct ServiceAction {
     paging: Option<Paging>,
     /// The tool of an MCP server that it is, where it is one.
     tool: Option<Tool>,
+    /// The statement of a database that it is, where it is one.
+    statement: Option<sql::Statement>,
 }
 
 /// A request as it is judged.
@@ -219,7 +225,7 @@ impl ServiceAction {
         self.description.as_deref()
     }
 
-    /// Its HTTP method.
+    /// Its HTTP method; of a statement the one that says as much.
     pub fn method(&self) -> Method {
         self.method
     }

@@ -10,6 +10,7 @@
 //! Invariant: no socket is opened to an address that [`permit`] has not passed in the same call.
 
 use crate::address::{AddressClass, classify};
+use crate::route::default_port;
 use http::Uri;
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::rt::TokioIo;
@@ -105,7 +106,7 @@ impl Dialer {
     pub(crate) async fn dial(&self, uri: &Uri) -> Result<TcpStream, DialError> {
         let deadline = Instant::now() + self.connect_timeout;
         let host = uri.host().unwrap_or_default();
-        let default = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+        let default = default_port(uri.scheme_str().unwrap_or_default());
         let port = uri.port_u16().unwrap_or(default);
         let (written, addresses) = match literal(host) {
             Some(address) => (Written::Literal, vec![SocketAddr::new(address, port)]),

@@ -12,7 +12,7 @@ use crate::inject::CredentialError;
 /// Whether an action that failed was carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Happened {
-    /// No: the request never left.
+    /// No: the request never left, or its transaction was not committed.
     No,
     /// Nobody here can tell.
     Unknown,
@@ -40,6 +40,14 @@ pub enum UpstreamFailure {
         status: Option<u16>,
         /// What happened.
         reason: Unknown,
+    },
+    /// What was asked for stood in a transaction that was not committed.
+    #[error("`{host}` did nothing: {reason}")]
+    Undone {
+        /// Host (and port) as the service's `base_url` names it.
+        host: String,
+        /// What happened.
+        reason: Undone,
     },
     /// Upstream answered, and the answer can't be passed on.
     #[error(
@@ -96,6 +104,19 @@ pub enum NotSent {
         "no such command is listed: the operator lists what may be started (`placet serve --mcp-commands`)"
     )]
     NotListed,
+    /// A database's address that is not near, and no TLS.
+    #[error(
+        "it has a public address, and `sslmode=disable` would show credential and data on the way: leave it out"
+    )]
+    Plain,
+    /// A database refuses the session.
+    #[error(
+        "the database refuses the session (SQLSTATE {sqlstate}): check the user, the password and the database's name"
+    )]
+    Refused {
+        /// Five letters and digits.
+        sqlstate: String,
+    },
     /// Time ran out before there was a connection.
     #[error("there was no connection in time: try again later")]
     TimedOut,
@@ -124,6 +145,17 @@ pub enum Unknown {
     NoAnswer,
 }
 
+/// Why a transaction was not committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Undone {
+    /// No whole answer before the deadline.
+    #[error("there was no answer in time, so its transaction was given up: try again later")]
+    TimedOut,
+    /// The connection ended before.
+    #[error("the connection ended before its transaction was committed: try again")]
+    Disconnected,
+}
+
 /// Why an answer can't be passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
@@ -142,7 +174,7 @@ impl UpstreamFailure {
     /// Whether the action may have happened.
     pub fn happened(&self) -> Happened {
         match self {
-            Self::NotSent { .. } => Happened::No,
+            Self::NotSent { .. } | Self::Undone { .. } => Happened::No,
             Self::Unknown { .. } => Happened::Unknown,
             Self::Answered { .. } => Happened::Yes,
         }
@@ -151,7 +183,7 @@ impl UpstreamFailure {
     /// The status upstream answered with, where it began to answer.
     pub fn status(&self) -> Option<u16> {
         match self {
-            Self::NotSent { .. } => None,
+            Self::NotSent { .. } | Self::Undone { .. } => None,
             Self::Unknown { status, .. } => *status,
             Self::Answered { status, .. } => Some(*status),
         }
@@ -161,7 +193,9 @@ impl UpstreamFailure {
     pub fn timed_out(&self) -> bool {
         matches!(
             self,
-            Self::NotSent { reason: NotSent::TimedOut, .. } | Self::Unknown { reason: Unknown::TimedOut, .. }
+            Self::NotSent { reason: NotSent::TimedOut, .. }
+                | Self::Unknown { reason: Unknown::TimedOut, .. }
+                | Self::Undone { reason: Undone::TimedOut, .. }
         )
     }
 }

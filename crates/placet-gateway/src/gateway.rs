@@ -14,6 +14,7 @@ use crate::failure::{NotSent, Unknown, UpstreamFailure};
 use crate::inject::{Bare, Credential, CredentialError};
 use crate::mcp::{Command, Heard};
 use crate::pools::{Pools, SHARED};
+use crate::postgres::Databases;
 use crate::response::{ReadError, UpstreamResponse, read};
 use crate::route::{OpenCall, Route};
 use crate::streamed::StreamedAnswer;
@@ -119,6 +120,7 @@ struct Inner {
     heard: Heard,
     resolver: Arc<dyn Resolve>,
     upstreams: Upstreams,
+    databases: Arc<Databases>,
 }
 
 impl Gateway {
@@ -130,8 +132,10 @@ impl Gateway {
         let pools = Pools::new(&config, &tls(&config.extra_roots)?, false);
         let resolver = config.resolver.clone().unwrap_or_else(|| Arc::new(SystemResolver));
         let tokens = TokenEndpoints::new(&config.extra_roots, Arc::clone(&resolver))?;
+        let (connect, idle) = (config.connect_timeout, config.idle_timeout);
+        let databases = Arc::new(Databases::new(&config.extra_roots, &resolver, connect, idle)?);
         let (heard, upstreams) = (Heard::default(), Upstreams::default());
-        Ok(Self(Arc::new(Inner { pools, config, tokens, heard, resolver, upstreams })))
+        Ok(Self(Arc::new(Inner { pools, config, tokens, heard, resolver, upstreams, databases })))
     }
 
     /// What each upstream can take. Whoever sends has a turn of the upstream's ([`Upstream::enter`](crate::Upstream::enter)).
@@ -228,13 +232,15 @@ impl Gateway {
         max: usize,
     ) -> Result<UpstreamResponse, UpstreamFailure> {
         let deadline = deadline.min(Instant::now() + route.timeout().unwrap_or(self.0.config.total_timeout));
-        if route.kind() == Kind::Mcp {
-            let max = max.min(self.0.config.max_response_bytes);
-            return self.call_tool(&call, route, credential, deadline, max).await;
+        let max = max.min(self.0.config.max_response_bytes);
+        match route.kind() {
+            Kind::Http => {}
+            Kind::Mcp => return self.call_tool(&call, route, credential, deadline, max).await,
+            Kind::Postgres => return self.0.databases.send(&call, route, credential, deadline, max).await,
         }
         let (response, _open) = self.begin(call, route, credential, deadline).await?;
         let status = response.status().as_u16();
-        let reading = read(response, credential.scrubber(), max.min(self.0.config.max_response_bytes));
+        let reading = read(response, credential.scrubber(), max);
         match timeout_at(deadline, reading).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(ReadError::Unreadable(reason))) => {
@@ -395,7 +401,8 @@ fn request(
     credential: &Credential,
     moment: Option<Moment>,
 ) -> Option<Result<Request<Outgoing>, CredentialError>> {
-    if !route.serves(&call.origin) || call.streamed != upload.is_some() {
+    let fits = route.kind() != Kind::Postgres && route.serves(&call.origin);
+    if !fits || call.streamed != upload.is_some() {
         return None;
     }
     let has_body = call.body.is_some();

@@ -11,7 +11,7 @@ use crate::scrub::Scrubber;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use placet_core::call::Auth;
-use placet_core::secret::Secret;
+use placet_core::secret::{Secret, sha256};
 use placet_core::signing::{
     KeyError, Moment, SigningError, Unsigned,
     aws::AwsKey,
@@ -30,10 +30,33 @@ pub struct Credential(Arc<Prepared>);
 
 struct Prepared {
     carrier: Carrier,
+    login: Option<Login>,
     scrubber: Scrubber,
     identity: Option<Identity>,
     /// What was agreed with MCP servers through it.
     sessions: Sessions,
+}
+
+/// A user and a password, for upstreams that are logged in to.
+pub(crate) struct Login {
+    user: String,
+    password: Secret,
+}
+
+impl Login {
+    pub(crate) fn user(&self) -> &str {
+        &self.user
+    }
+
+    pub(crate) fn password(&self) -> &Secret {
+        &self.password
+    }
+
+    /// What tells logins apart and is none.
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        let length = (self.user.len() as u64).to_be_bytes();
+        sha256(&[&length, self.user.as_bytes(), self.password.expose()])
+    }
 }
 
 /// What carries the credential.
@@ -112,7 +135,7 @@ impl Credential {
     /// # Errors
     /// [`CredentialError`] where the secret or the header can't be used.
     pub fn new(auth: &Auth, secret: &Secret) -> Result<Self, CredentialError> {
-        let of = |(carrier, scrubber)| Self::prepared(carrier, scrubber, None);
+        let of = |(carrier, scrubber)| Self::prepared(carrier, None, scrubber, None);
         match auth {
             Auth::Hmac(scheme) => {
                 scheme.headers.iter().try_for_each(|(name, _)| header_name(name).map(drop))?;
@@ -128,10 +151,10 @@ impl Credential {
             }
             Auth::Mtls(mtls) => {
                 let (identity, beside) = Identity::open(mtls, secret)?;
-                let (carrier, scrubber) = match (&mtls.beside, beside) {
+                let (carrier, login, scrubber) = match (&mtls.beside, beside) {
                     (Some(auth), Some(secret)) => carried(auth, &secret)?,
                     // Its upstream never has the key, so that no answer can.
-                    (None, None) => (Carrier::Nothing, Scrubber::of_all([])),
+                    (None, None) => (Carrier::Nothing, None, Scrubber::of_all([])),
                     (Some(_), None) => {
                         return Err(CredentialError::Certificate(
                             "`secret`, which is shown beside it, is missing",
@@ -141,14 +164,22 @@ impl Credential {
                         return Err(CredentialError::Certificate("the service takes no `secret` beside it"));
                     }
                 };
-                Ok(Self::prepared(carrier, scrubber, Some(identity)))
+                Ok(Self::prepared(carrier, login, scrubber, Some(identity)))
             }
-            _ => Ok(of(carried(auth, secret)?)),
+            _ => {
+                let (carrier, login, scrubber) = carried(auth, secret)?;
+                Ok(Self::prepared(carrier, login, scrubber, None))
+            }
         }
     }
 
-    fn prepared(carrier: Carrier, scrubber: Scrubber, identity: Option<Identity>) -> Self {
-        Self(Arc::new(Prepared { carrier, scrubber, identity, sessions: Sessions::default() }))
+    fn prepared(
+        carrier: Carrier,
+        login: Option<Login>,
+        scrubber: Scrubber,
+        identity: Option<Identity>,
+    ) -> Self {
+        Self(Arc::new(Prepared { carrier, login, scrubber, identity, sessions: Sessions::default() }))
     }
 
     /// What is added to a request.
@@ -204,6 +235,11 @@ impl Credential {
         &self.0.sessions
     }
 
+    /// The user and password that it is, if it is these.
+    pub(crate) fn login(&self) -> Option<&Login> {
+        self.0.login.as_ref()
+    }
+
     pub(crate) fn scrubber(&self) -> &Scrubber {
         &self.0.scrubber
     }
@@ -220,8 +256,8 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// What carries a secret as it is, and what finds it.
-fn carried(auth: &Auth, secret: &Secret) -> Result<(Carrier, Scrubber), CredentialError> {
+/// What carries a secret as it is, what logs in with it where it can, and what finds it.
+fn carried(auth: &Auth, secret: &Secret) -> Result<(Carrier, Option<Login>, Scrubber), CredentialError> {
     let bytes = secret.expose();
     let inner_space = !matches!(auth, Auth::Bearer | Auth::Oauth2(_));
     match bytes {
@@ -233,14 +269,16 @@ fn carried(auth: &Auth, secret: &Secret) -> Result<(Carrier, Scrubber), Credenti
     if !bytes.iter().all(|&b| b.is_ascii_graphic() || (inner_space && b == b' ')) {
         return Err(CredentialError::Unprintable);
     }
-    let mut forms = Vec::new();
+    let (mut forms, mut login) = (Vec::new(), None);
     let carrier = match auth {
         // Of the latter the secret is the access token.
         Auth::Bearer | Auth::Oauth2(_) => header(AUTHORIZATION, &[b"Bearer ", bytes].concat())?,
         Auth::Header { name } => header(header_name(name)?, bytes)?,
         Auth::Basic { username } => {
             let username = username.as_deref().filter(|name| Auth::is_username(name));
-            let pair = [username.ok_or(CredentialError::Username)?.as_bytes(), b":", bytes].concat();
+            let user = username.ok_or(CredentialError::Username)?;
+            login = Some(Login { user: user.to_owned(), password: secret.clone() });
+            let pair = [user.as_bytes(), b":", bytes].concat();
             let encoded = STANDARD.encode(&pair);
             forms = vec![[b"Basic ", encoded.as_bytes()].concat(), encoded.clone().into_bytes(), pair];
             header(AUTHORIZATION, format!("Basic {encoded}").as_bytes())?
@@ -249,7 +287,7 @@ fn carried(auth: &Auth, secret: &Secret) -> Result<(Carrier, Scrubber), Credenti
         // These are no secrets that could be carried.
         Auth::Hmac(_) | Auth::AwsSigv4 { .. } | Auth::Mtls(_) => return Err(CredentialError::Unprintable),
     };
-    Ok((carrier, Scrubber::with_forms(secret, forms)))
+    Ok((carrier, login, Scrubber::with_forms(secret, forms)))
 }
 
 fn header(name: HeaderName, value: &[u8]) -> Result<Carrier, CredentialError> {

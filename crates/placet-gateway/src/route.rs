@@ -46,8 +46,8 @@ impl Drop for OpenCall {
 /// Why a `base_url` is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RouteError {
-    /// Neither `http://` nor `https://`.
-    #[error("`base_url` must begin with `https://` or `http://`")]
+    /// No scheme that is spoken.
+    #[error("`base_url` must begin with `https://`, `http://` or `postgres://`")]
     Scheme,
     /// A user name or password in the URL.
     #[error("`base_url` must hold no user name or password: give the credential to a connection")]
@@ -77,7 +77,7 @@ impl Route {
     /// # Errors
     /// [`RouteError`] says which part is refused.
     pub fn new(base_url: &str, allow_private: bool) -> Result<Self, RouteError> {
-        let (scheme, rest) = split_scheme(base_url).ok_or(RouteError::Scheme)?;
+        let (kind, scheme, rest) = split_scheme(base_url).ok_or(RouteError::Scheme)?;
         if rest.contains(['?', '#']) {
             return Err(RouteError::QueryOrFragment);
         }
@@ -96,7 +96,7 @@ impl Route {
                 Some(port.ok_or_else(|| RouteError::Port(text.to_owned()))?)
             }
         };
-        let default = if scheme == Scheme::HTTPS { 443 } else { 80 };
+        let default = default_port(scheme.as_str());
         // A default port is left out, so that one upstream has one authority and one pool.
         let text = match port {
             Some(port) if port != default => format!("{host}:{port}"),
@@ -106,7 +106,7 @@ impl Route {
         let authority = Authority::try_from(text.as_str()).map_err(|e| bad_host(e.to_string()))?;
         let origin = format!("{scheme}://{text}");
         Ok(Self(Arc::new(Parts {
-            kind: Kind::Http,
+            kind,
             scheme,
             authority,
             origin,
@@ -173,6 +173,16 @@ impl Route {
         self.0.allow_private
     }
 
+    /// Whether a database is spoken to without TLS.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.0.scheme.as_str() == PLAIN
+    }
+
+    /// The host alone, as a certificate names it.
+    pub(crate) fn name(&self) -> &str {
+        self.0.authority.host().trim_matches(['[', ']'])
+    }
+
     pub(crate) fn scheme(&self) -> Scheme {
         self.0.scheme.clone()
     }
@@ -199,12 +209,26 @@ impl Route {
     }
 }
 
-fn split_scheme(url: &str) -> Option<(Scheme, &str)> {
+/// The scheme of databases that are spoken to without TLS.
+const PLAIN: &str = "postgres+plain";
+
+/// The port of a scheme where none is written.
+pub(crate) fn default_port(scheme: &str) -> u16 {
+    match scheme {
+        "https" => 443,
+        "postgres" | PLAIN => 5432,
+        _ => 80,
+    }
+}
+
+fn split_scheme(url: &str) -> Option<(Kind, Scheme, &str)> {
     let (scheme, rest) = url.split_once("://")?;
     if scheme.eq_ignore_ascii_case("https") {
-        Some((Scheme::HTTPS, rest))
+        Some((Kind::Http, Scheme::HTTPS, rest))
     } else if scheme.eq_ignore_ascii_case("http") {
-        Some((Scheme::HTTP, rest))
+        Some((Kind::Http, Scheme::HTTP, rest))
+    } else if scheme == "postgres" || scheme == PLAIN {
+        Some((Kind::Postgres, Scheme::try_from(scheme).ok()?, rest))
     } else {
         None
     }

@@ -267,8 +267,16 @@ fn outcome(sent: Result<u16, &UpstreamFailure>) -> Outcome {
             | NotSent::Forbidden(_)
             | NotSent::Metadata
             | NotSent::Identity
-            | NotSent::NotListed => Outcome::Nothing,
+            | NotSent::NotListed
+            | NotSent::Plain => Outcome::Nothing,
+            // It lacks resources, or starts or stops; other refusals are of one connection's login.
+            NotSent::Refused { sqlstate } if sqlstate.starts_with("53") || sqlstate.starts_with("57") => {
+                Outcome::Error
+            }
+            NotSent::Refused { .. } => Outcome::Nothing,
         },
+        // Nobody said so: what was begun is undone because nothing more came.
+        Err(UpstreamFailure::Undone { .. }) => Outcome::Silence,
     }
 }
 

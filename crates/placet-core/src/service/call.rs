@@ -45,6 +45,9 @@ impl Service {
         if let Some(tool) = &action.tool {
             return self.render_tool(action, tool, params);
         }
+        if let Some(statement) = &action.statement {
+            return self.render_statement(statement, params);
+        }
         let values = action.values(params)?;
         let mut target = self.base_path.clone();
         action
@@ -78,8 +81,10 @@ impl Service {
     /// form in which [`Service::render`] writes it. Parameters of path and query have the type that the schema
     /// states, else they are strings.
     pub fn describe_call(&self, call: &UpstreamCall) -> Option<(ActionName, Map<String, Value>)> {
-        if self.kind == Kind::Mcp {
-            return self.describe_tool(call);
+        match self.kind {
+            Kind::Http => {}
+            Kind::Mcp => return self.describe_tool(call),
+            Kind::Postgres => return self.describe_statement(call),
         }
         if call.origin != self.origin {
             return None;
@@ -115,8 +120,8 @@ impl Service {
     /// The actions that a method and a path name: several only where their bodies tell them apart.
     pub fn place_all(&self, method: Method, path: &str) -> Candidates<'_> {
         let mut found: Vec<Placed<'_>> = Vec::new();
-        // Which tool a message is of stands in it alone, and messages are written here.
-        if self.kind == Kind::Mcp {
+        // Which tool a message is of stands in it alone, and messages are written here; a database has no paths.
+        if self.kind != Kind::Http {
             return Candidates(found);
         }
         for action in self.actions.values().filter(|action| action.method == method) {

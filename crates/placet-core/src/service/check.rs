@@ -100,9 +100,11 @@ impl Around<'_> {
         let host = self.service.origin.split("://").nth(1).unwrap_or_default();
         let bare = host.rsplit_once(':').map_or(host, |(bare, _)| bare).trim_matches(['[', ']']);
         let local = bare == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
-        if self.service.origin.starts_with("http://") && !local {
+        let plain = [("http://", "use `https://`"), ("postgres+plain://", "leave out `sslmode=disable`")];
+        for (_, help) in plain.iter().filter(|(scheme, _)| self.service.origin.starts_with(scheme) && !local)
+        {
             let message = format!("the credential goes to `{host}` without encryption");
-            self.warn(at, message, "use `https://`");
+            self.warn(at, message, help);
         }
         if policies.is_empty() {
             return;

@@ -5,6 +5,7 @@
 use super::{
     MAX_ACTIONS, load, mcp,
     resolve::{self, FactType},
+    sql,
 };
 use serde_json::{Map, Value, json};
 
@@ -25,14 +26,29 @@ pub fn schema() -> Value {
             "description".to_owned(),
             "An upstream: its actions, how each maps to HTTP, and what each does.".into(),
         );
+        service.insert(
+            "$defs".to_owned(),
+            json!({"action": object(&["method", "path", "resource"], action()), "statement": statement()}),
+        );
+        let of =
+            |kind: &str| json!({"actions": {"additionalProperties": {"$ref": format!("#/$defs/{kind}")}}});
+        service.insert(
+            "if".to_owned(),
+            json!({"required": ["base_url"], "properties": {"base_url": {"pattern": "^postgres(ql)?://"}}}),
+        );
+        let only_http = json!({"anyOf": [{"required": ["headers"]}, {"required": ["encoded_slash"]}]});
+        service.insert(
+            "then".to_owned(),
+            json!({"required": ["tables"], "properties": of("statement"), "not": only_http}),
+        );
         service
-            .insert("$defs".to_owned(), json!({"action": object(&["method", "path", "resource"], action())}));
+            .insert("else".to_owned(), json!({"properties": of("action"), "not": {"required": ["tables"]}}));
     }
     service
 }
 
 /// A key: what it is for, an example, what it can be.
-fn key(about: &str, example: Value, kind: Value) -> Value {
+pub(super) fn key(about: &str, example: Value, kind: Value) -> Value {
     let mut all = Map::new();
     all.insert("description".to_owned(), about.into());
     all.insert("examples".to_owned(), Value::Array(vec![example]));
@@ -42,7 +58,7 @@ fn key(about: &str, example: Value, kind: Value) -> Value {
     Value::Object(all)
 }
 
-fn object(required: &[&str], properties: Value) -> Value {
+pub(super) fn object(required: &[&str], properties: Value) -> Value {
     json!({"type": "object", "required": required, "properties": properties, "additionalProperties": false})
 }
 
@@ -51,7 +67,7 @@ fn service() -> Value {
         "service": key("Its name.", json!("shop"), json!({"type": "string", "pattern": "^[a-z][a-z0-9_-]{0,63}$"})),
         "description": key("What it is, for people.", json!("Orders and refunds"), json!({"type": "string"})),
         "base_url": key("Where it is; paths of actions come behind it.", json!("https://api.example.com/v1"),
-            json!({"type": "string", "pattern": "^https?://"})),
+            json!({"type": "string", "pattern": "^(https?|postgres(ql)?)://"})),
         "auth": key("How it takes the credential of a connection.", json!({"type": "bearer"}), auth()),
         "allow_private": key("Whether its host may be a private address.", json!(true), json!({"type": "boolean"})),
         "timeout": key("How long it may take over an answer; 30 seconds where it isn't said.", json!("10s"),
@@ -62,7 +78,8 @@ fn service() -> Value {
         "headers": key("Constant headers of every request; no credentials.", json!({"X-Api-Version": "2024-06-01"}), headers()),
         "actions": key("Its actions by name; names are unique in an installation.",
             json!({"orders.read": {"method": "GET", "path": "/orders/{id}", "resource": "order://all/{id}", "effect": "read"}}),
-            json!({"type": "object", "maxProperties": MAX_ACTIONS, "additionalProperties": {"$ref": "#/$defs/action"}})),
+            json!({"type": "object", "maxProperties": MAX_ACTIONS})),
+        "tables": sql::tables(),
         "mcp": key("The MCP server that it is: its actions are the tools that are pinned.", json!({"url": "https://mcp.example.com/mcp"}),
             object(&[], json!({
                 "command": key("The program that it is, as the operator lists it.", json!("files"), json!({"type": "string", "pattern": "^[a-z][a-z0-9-]*$"})),
@@ -209,6 +226,35 @@ fn action() -> Value {
     })
 }
 
+/// An action of a database: what it shares with other actions, and one statement.
+fn statement() -> Value {
+    const SHARED: [&str; 8] =
+        ["description", "resource", "effect", "params", "secret", "status", "response", "resolve"];
+    let known = action();
+    let shared = SHARED.iter().filter_map(|name| Some(((*name).to_owned(), known.get(name)?.clone())));
+    let mut all: Map<String, Value> = shared.collect();
+    let statements = sql::statements();
+    let one: Vec<Value> = statements.iter().map(|(name, _)| json!({"required": [name]})).collect();
+    all.extend(statements.map(|(name, kind)| (name.to_owned(), kind)));
+    let select = all.get("select").cloned().unwrap_or_default();
+    let mut lookup = lookup();
+    if let Some(properties) = lookup.pointer_mut("/properties").and_then(Value::as_object_mut) {
+        properties.retain(|name, _| !["method", "path", "query"].contains(&name.as_str()));
+        properties.insert("select".to_owned(), select);
+    }
+    if let (Some(required), Some(place)) = (lookup.get_mut("required"), all.get_mut("resolve")) {
+        *required = json!(["select", "facts"]);
+        if let Some(each) = place.get_mut("additionalProperties") {
+            *each = lookup;
+        }
+    }
+    let mut statement = object(&["resource"], Value::Object(all));
+    if let Some(statement) = statement.as_object_mut() {
+        statement.insert("oneOf".to_owned(), one.into());
+    }
+    statement
+}
+
 fn headers() -> Value {
     json!({"type": "object", "additionalProperties": {"type": "string", "minLength": 1, "maxLength": 1024}})
 }
@@ -300,11 +346,23 @@ mod tests {
     #[test]
     fn it_has_every_key_of_the_reader_and_no_other() {
         let schema = schema();
-        let both = [load::SERVICE_KEYS, mcp::KEYS].concat();
+        let all = [load::SERVICE_KEYS, mcp::KEYS, sql::KEYS].concat();
         for (at, known) in [
-            ("/properties", &*both),
+            ("/properties", &*all),
             ("/properties/mcp/properties", mcp::SERVER_KEYS),
             ("/properties/tools/additionalProperties/properties", mcp::TOOL_KEYS),
+            ("/$defs/statement/properties", sql::ACTION_KEYS),
+            ("/$defs/statement/properties/select/properties", sql::SELECT_KEYS),
+            ("/$defs/statement/properties/insert/properties", sql::INSERT_KEYS),
+            ("/$defs/statement/properties/update/properties", sql::UPDATE_KEYS),
+            ("/$defs/statement/properties/delete/properties", sql::DELETE_KEYS),
+            ("/$defs/statement/properties/select/properties/limit/oneOf/1/properties", sql::LIMIT_KEYS),
+            ("/$defs/statement/properties/delete/properties/expect_rows/oneOf/1/properties", sql::ROWS_KEYS),
+            (
+                "/$defs/statement/properties/delete/properties/where/additionalProperties/oneOf/1/properties",
+                sql::OPERATORS,
+            ),
+            ("/$defs/statement/properties/resolve/additionalProperties/properties", resolve::SELECT_KEYS),
             ("/$defs/action/properties", load::ACTION_KEYS),
             ("/$defs/action/properties/status/properties", status::KEYS),
             ("/$defs/action/properties/paging/properties", crate::service::paging::KEYS),

@@ -9,7 +9,7 @@ use super::{
     paging,
     resolve::{self, Around},
     schema::ParamsSchema,
-    signed,
+    signed, sql,
     template::TemplateError,
 };
 use crate::{
@@ -74,6 +74,9 @@ fn read(map: &MapReading<'_>, report: &Report) -> Option<Service> {
     if let Some(server) = map.optional("mcp") {
         return mcp::read(map, &server);
     }
+    if sql::is_database(map) {
+        return sql::read(map, report);
+    }
     map.finish(SERVICE_KEYS);
     // Each part is read before any `?`, so that all mistakes are found.
     let name = map.required("service").and_then(|it| name(&it));
@@ -85,7 +88,9 @@ fn read(map: &MapReading<'_>, report: &Report) -> Option<Service> {
     let concurrency = map.optional("concurrency").map(|it| concurrency(&it));
     let slash = flag(map, "encoded_slash");
     let headers = mapping::headers(map);
-    let mut actions = map.required("actions").and_then(|it| actions(&it, slash, report));
+    let mut actions = map
+        .required("actions")
+        .and_then(|it| actions(&it, report, &|map, key, name| action(map, key, name, slash)));
     for action in actions.iter_mut().flat_map(BTreeMap::values_mut) {
         mapping::sent(&mut action.headers, &headers, &action.mapping.body);
     }
@@ -145,7 +150,7 @@ pub(super) fn name(it: &Reading<'_>) -> Option<String> {
 }
 
 /// How many calls may be under way at once.
-fn concurrency(it: &Reading<'_>) -> Option<usize> {
+pub(super) fn concurrency(it: &Reading<'_>) -> Option<usize> {
     usize::try_from(it.integer(1, MOST_CONCURRENT)?).ok()
 }
 
@@ -179,7 +184,7 @@ pub(super) fn base_url(it: &Reading<'_>, allow_private: bool) -> Option<(String,
     }
 }
 
-fn split_url(text: &str) -> Result<(&str, String, String), &'static str> {
+pub(super) fn split_url(text: &str) -> Result<(&str, String, String), &'static str> {
     let form = "it has the form `https://host[:port][/path]`";
     let (scheme, rest) = text.split_once("://").ok_or(form)?;
     if scheme != "http" && scheme != "https" {
@@ -336,7 +341,15 @@ pub(super) fn header_name(it: &Reading<'_>, text: &str) -> Option<String> {
     Some(name)
 }
 
-fn actions(it: &Reading<'_>, slash: bool, report: &Report) -> Option<BTreeMap<ActionName, ServiceAction>> {
+/// Reads one action.
+type ReadAction<'a> =
+    &'a dyn Fn(&MapReading<'_>, &Spanned<String>, Option<ActionName>) -> Option<ServiceAction>;
+
+pub(super) fn actions(
+    it: &Reading<'_>,
+    report: &Report,
+    read: ReadAction<'_>,
+) -> Option<BTreeMap<ActionName, ServiceAction>> {
     let map = it.map()?;
     let mut actions = BTreeMap::new();
     let mut order: Vec<(&Spanned<String>, ActionName)> = Vec::new();
@@ -356,7 +369,7 @@ fn actions(it: &Reading<'_>, slash: bool, report: &Report) -> Option<BTreeMap<Ac
                 None
             }
         };
-        let read = value.map().and_then(|map| action(&map, key, name.clone(), slash));
+        let read = value.map().and_then(|map| read(&map, key, name.clone()));
         if let Some((name, read)) = name.zip(read) {
             order.push((key, name.clone()));
             actions.insert(name, read);
@@ -399,6 +412,12 @@ fn status_problem(action: &ServiceAction, actions: &BTreeMap<ActionName, Service
     if let Some(name) = needed {
         return Some(format!("`{name}` stands in the path of `{asked}` and is not stated"));
     }
+    if target.statement.is_some() {
+        let mut required = target.schema.iter().flat_map(ParamsSchema::required);
+        if let Some(name) = required.find(|name| !check.names().any(|stated| stated == *name)) {
+            return Some(format!("`{asked}` needs `{name}`, which is not stated"));
+        }
+    }
     if let Some(name) = check.reads().find(|name| !action.names.iter().any(|known| known == name)) {
         return Some(format!("`{}` has no parameter {}", action.name, quoted(name)));
     }
@@ -407,6 +426,9 @@ fn status_problem(action: &ServiceAction, actions: &BTreeMap<ActionName, Service
 }
 
 fn same_place(one: &ServiceAction, another: &ServiceAction) -> bool {
+    if let (Some(one), Some(another)) = (&one.statement, &another.statement) {
+        return one.is_like(another);
+    }
     one.method == another.method
         && one.path.overlaps(&another.path)
         && one.path.literalness(&another.path).is_eq()
@@ -491,7 +513,7 @@ fn action(
         None => Vec::new(),
         Some(it) => {
             let settled: Vec<&str> = path.variables().chain(bound.iter().map(String::as_str)).collect();
-            resolve::load(&it, &Around { names: &all, settled: &settled, secret: &secret })?
+            resolve::load(&it, &Around { names: &all, settled: &settled, secret: &secret, tables: None })?
         }
     };
     let Response { members, row_limit, trusted } = response?;
@@ -519,6 +541,7 @@ fn action(
         headers: mapping::headers(map),
         paging: paging?,
         tool: None,
+        statement: None,
     };
     if let Some(limit) = row_limit {
         check_row_limit(map.report(), &action, &limit)?;
@@ -527,7 +550,11 @@ fn action(
 }
 
 /// What is narrowed has to be a number that is nothing but the number of rows.
-fn check_row_limit(report: &Report, action: &ServiceAction, limit: &Spanned<RowLimit>) -> Option<()> {
+pub(super) fn check_row_limit(
+    report: &Report,
+    action: &ServiceAction,
+    limit: &Spanned<RowLimit>,
+) -> Option<()> {
     let name = limit.value.param();
     let quote = quoted(name);
     let problem = match action.params_type(&[name]) {
@@ -554,7 +581,7 @@ fn check_row_limit(report: &Report, action: &ServiceAction, limit: &Spanned<RowL
     None
 }
 
-fn check_names(
+pub(super) fn check_names(
     report: &Report,
     resource_at: Position,
     resource: &ResourceTemplate,
@@ -590,7 +617,7 @@ fn method(it: &Reading<'_>) -> Option<Method> {
     METHODS.into_iter().find(|method| method.as_str() == word)
 }
 
-fn effect(map: &MapReading<'_>, key: &Spanned<String>) -> Option<Effect> {
+pub(super) fn effect(map: &MapReading<'_>, key: &Spanned<String>) -> Option<Effect> {
     let Some(it) = map.optional("effect") else {
         let message = format!("{} has no `effect`; it counts as `money`", quoted(&key.value));
         map.report().add(

@@ -626,6 +626,7 @@ fn offered(
         headers: sent,
         paging: None,
         tool: Some(Tool { name: tool.to_owned(), definition: definition.clone() }),
+        statement: None,
     })
 }
 

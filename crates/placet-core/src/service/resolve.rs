@@ -10,6 +10,7 @@
 use super::{
     MAX_TARGET, ParamsInvalid, Service, ServiceAction, check_target,
     load::template,
+    sql,
     template::{PathTemplate, Values},
     value,
 };
@@ -50,6 +51,8 @@ const PARAM: &str = "$params.";
 
 /// The keys of a lookup.
 pub(super) const KEYS: &[&str] = &["method", "path", "query", "facts", "binds", "max_bytes", "within"];
+/// The keys of a lookup in a database.
+pub(super) const SELECT_KEYS: &[&str] = &["select", "facts", "binds", "max_bytes", "within"];
 /// The keys of a fact.
 pub(super) const FACT_KEYS: &[&str] = &["at", "type"];
 
@@ -59,6 +62,8 @@ pub struct Lookup {
     name: String,
     path: PathTemplate,
     query: BTreeMap<String, Source>,
+    /// What is selected instead, where the upstream is a database.
+    select: Option<sql::Statement>,
     facts: Vec<Fact>,
     max_bytes: usize,
     within: Duration,
@@ -329,7 +334,8 @@ impl Lookup {
             Source::Param(name) => Some(name.as_str()),
             Source::Literal(_) => None,
         });
-        self.path.variables().chain(query)
+        let selected = self.select.iter().flat_map(sql::Statement::places).map(|(name, ..)| name);
+        self.path.variables().chain(query).chain(selected)
     }
 }
 
@@ -368,6 +374,9 @@ impl Service {
         lookup: &Lookup,
         params: &Map<String, Value>,
     ) -> Result<UpstreamCall, ParamsInvalid> {
+        if let Some(select) = &lookup.select {
+            return self.statement_call(select, params);
+        }
         let missing = |name: &str| ParamsInvalid::of(name, format!("`{name}` is missing"));
         let refused =
             |name: &str, problem: &str| ParamsInvalid::of(name, format!("`{name}` is refused: {problem}"));
@@ -430,6 +439,8 @@ pub(super) struct Around<'a> {
     pub(super) settled: &'a [&'a str],
     /// Parameters of which only commitments are kept.
     pub(super) secret: &'a [Spanned<String>],
+    /// The tables of a database, where the upstream is one.
+    pub(super) tables: Option<&'a sql::Tables>,
 }
 
 /// Reads `resolve`. `None` where something was reported.
@@ -469,15 +480,25 @@ fn lookup(
         return None;
     }
     let inner = it.map()?;
-    inner.finish(KEYS);
+    inner.finish(if around.tables.is_some() { SELECT_KEYS } else { KEYS });
     if let Some(method) = inner.optional("method")
         && method.string()? != Method::Get.as_str()
     {
         method.error("a lookup is a GET: it is sent before anything is decided, so it may change nothing");
         return None;
     }
-    let path_at = inner.required("path");
-    let path = path_at.as_ref().and_then(|it| template(it, PathTemplate::parse));
+    let (path_at, path, select) = match around.tables {
+        None => {
+            let path_at = inner.required("path");
+            let path = path_at.as_ref().and_then(|it| template(it, PathTemplate::parse));
+            (path_at, path, None)
+        }
+        // Nothing of the path is used.
+        Some(tables) => {
+            let path_at = inner.required("select");
+            (path_at, PathTemplate::parse("/").ok(), Some(sql::one_row(&inner, tables)?))
+        }
+    };
     let query = inner.optional("query").map_or(Some(BTreeMap::new()), |it| query(&it));
     let facts = inner.required("facts").and_then(|it| facts(&it));
     let max_bytes = match inner.optional("max_bytes") {
@@ -489,6 +510,7 @@ fn lookup(
         name: key.value.clone(),
         path: path?,
         query: query?,
+        select,
         facts: facts?,
         max_bytes: max_bytes?,
         within: within?,

@@ -13,6 +13,7 @@ mod http2;
 mod identity;
 mod injection;
 mod key_services;
+mod postgres;
 mod responses;
 mod scrubbing;
 mod sending;

@@ -43,7 +43,8 @@ pub(super) struct LookedUp(BTreeMap<String, (Of, Answer)>);
 struct Of {
     service: (String, u64),
     connection: (String, u64),
-    target: String,
+    /// The whole of what was asked.
+    asked: (String, Option<Vec<u8>>),
 }
 
 /// Status and body, or why there is none.
@@ -84,7 +85,7 @@ pub(super) async fn gather(
         let of = Of {
             service: (live.service.name().to_owned(), live.stamp),
             connection: (described.connection_label(), described.connection.version),
-            target: call.target.clone(),
+            asked: (call.target.clone(), call.body.clone()),
         };
         match looked_up.0.get(lookup.name()).filter(|(other, _)| *other == of) {
             Some((_, answer)) => note(described, lookup, answer, &needed),
@@ -174,6 +175,10 @@ fn read(answer: Result<UpstreamResponse, UpstreamFailure>) -> Answer {
         Ok(response) => Err(Unread::Status(response.status)),
         Err(UpstreamFailure::Answered { status: 200, .. }) => Err(Unread::Unreadable),
         Err(UpstreamFailure::Answered { status, .. }) => Err(Unread::Status(status)),
-        Err(UpstreamFailure::NotSent { .. } | UpstreamFailure::Unknown { .. }) => Err(Unread::NoAnswer),
+        Err(
+            UpstreamFailure::NotSent { .. }
+            | UpstreamFailure::Unknown { .. }
+            | UpstreamFailure::Undone { .. },
+        ) => Err(Unread::NoAnswer),
     }
 }

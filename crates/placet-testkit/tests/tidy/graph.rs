@@ -26,7 +26,12 @@ const TESTKIT: &str = "placet-testkit";
 const ONLY_FOR: &[(&str, &[&str], &str)] = &[
     ("rusqlite", &["placet-store"], "SQL is in placet-store only"),
     ("postgres", &["placet-testkit"], "SQL is in placet-store only; tests make databases"),
-    ("tokio-postgres", &["placet-store"], "SQL is in placet-store only"),
+    (
+        "tokio-postgres",
+        &["placet-store", "placet-gateway"],
+        "SQL is in placet-store only; databases of services are upstreams",
+    ),
+    ("sqlparser", &["placet-core"], "statements for databases of services are placet-core's"),
     (
         "axum",
         &["placet-server", "placet", "placet-testkit"],

@@ -55,6 +55,8 @@ mod crash;
 #[cfg(test)]
 mod cross_origin;
 #[cfg(test)]
+mod database;
+#[cfg(test)]
 mod demo;
 #[cfg(test)]
 mod detail_types;
