@@ -147,7 +147,7 @@ impl Databases {
         let (status, mut body) = answer?;
         credential.scrubber().scrub_json(&mut body);
         let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
-        Ok(UpstreamResponse { status, headers, body: ResponseBody::Json(body) })
+        Ok(UpstreamResponse { status, headers, body: ResponseBody::Json(body), invalid_token: false })
     }
 
     fn pool(&self, key: Key) -> Arc<Pool> {

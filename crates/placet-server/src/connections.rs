@@ -63,6 +63,8 @@ pub struct LiveConnection {
     pub access: Option<Access>,
     /// Where its secret is, where that is not here.
     pub reference: Option<Reference>,
+    /// How it is sent.
+    sent: Option<Auth>,
 }
 
 /// The connections of each service, as last read.
@@ -330,11 +332,22 @@ fn reaches(chain: &Chain, connection: &Connection) -> bool {
 /// Every connection of a service.
 async fn of_service(app: &App, service: &str, auth: &Auth) -> Result<Arc<Vec<LiveConnection>>, Problem> {
     let generation = app.connections.generation.load(Ordering::SeqCst);
-    if let Some((read_at, found)) = app.connections.cache.get(service)
-        && read_at == generation
+    let before = app.connections.cache.get(service);
+    if let Some((read_at, found)) = &before
+        && *read_at == generation
     {
-        return Ok(found);
+        return Ok(Arc::clone(found));
     }
+    // Sessions and processes of MCP servers belong to a credential, and go on where only others have changed.
+    let kept = |connection: &Connection, version: u64, sent: &Option<Auth>| {
+        let same = |live: &&LiveConnection| {
+            live.connection.id == connection.id
+                && live.version == version
+                && live.access.is_none()
+                && live.sent == *sent
+        };
+        before.as_ref().and_then(|(_, all)| all.iter().find(same)?.stored.clone())
+    };
     let renewed = app.connections.renewed.load(Ordering::SeqCst);
     let name = service.to_owned();
     let stored = app
@@ -366,8 +379,9 @@ async fn of_service(app: &App, service: &str, auth: &Auth) -> Result<Arc<Vec<Liv
                 }
                 _ => (secret, None),
             };
-            let stored = auth.zip(secret).and_then(|(auth, secret)| Credential::new(&auth, &secret).ok());
-            LiveConnection { connection, version, stored, access, reference }
+            let made = || Credential::new(auth.as_ref()?, secret.as_ref()?).ok();
+            let stored = kept(&connection, version, &auth).filter(|_| secret.is_some()).or_else(made);
+            LiveConnection { connection, version, stored, access, reference, sent: auth }
         })
         .collect();
     let live = Arc::new(live);
