@@ -2,6 +2,7 @@ use super::{
     breaker::{ENOUGH, FIRST, IN_A_ROW, LONGEST},
     *,
 };
+use crate::failure::Undone;
 use proptest::prelude::*;
 use std::collections::VecDeque;
 
@@ -111,6 +112,14 @@ fn what_an_upstream_is_blamed_for() {
     assert_eq!(failed(NotSent::BadCall), Outcome::Nothing);
     assert_eq!(failed(NotSent::Metadata), Outcome::Nothing);
     assert_eq!(failed(NotSent::TimedOut), Outcome::Silence);
+    let refused = |sqlstate: &str| failed(NotSent::Refused { sqlstate: sqlstate.to_owned() });
+    // A wrong password is one connection's; a database that is full or starts is everybody's.
+    assert_eq!([refused("28P01"), refused("3D000"), failed(NotSent::Plain)], [Outcome::Nothing; 3]);
+    assert_eq!([refused("53300"), refused("57P03")], [Outcome::Error; 2]);
+    for reason in [Undone::TimedOut, Undone::Disconnected] {
+        let undone = UpstreamFailure::Undone { host: "x".into(), reason };
+        assert_eq!(outcome(Err(&undone)), Outcome::Silence);
+    }
     let blamed: Vec<u16> = (100..600).filter(|status| outcome(Ok(*status)) != Outcome::Good).collect();
     assert_eq!(blamed, (500..600).filter(|status| *status != 501).collect::<Vec<_>>());
 }

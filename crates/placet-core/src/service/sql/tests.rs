@@ -4,6 +4,7 @@ use crate::{
 };
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
+use std::time::Duration;
 
 const WAREHOUSE: &str = r#"
 service: warehouse
@@ -318,6 +319,19 @@ fn what_could_not_be_meant_is_refused_when_it_is_loaded() {
     }
     let near = WAREHOUSE.replace("DB.example.com:5433/warehouse", "10.0.0.7/warehouse?sslmode=disable");
     assert_eq!(loaded(&near).unwrap().origin(), "postgres+plain://10.0.0.7");
+}
+
+#[test]
+fn how_long_and_how_many_at_once_is_said_as_of_any_service() {
+    let service = warehouse();
+    assert_eq!((service.timeout(), service.concurrency()), (None, None));
+    let said = WAREHOUSE.replace("auth:", "timeout: 7s\nconcurrency: 4\nauth:");
+    let service = loaded(&said).unwrap();
+    assert_eq!((service.timeout(), service.concurrency()), (Some(Duration::from_secs(7)), Some(4)));
+    for bad in ["timeout: 301s", "timeout: 7", "concurrency: 0"] {
+        let text = WAREHOUSE.replace("auth:", &format!("{bad}\nauth:"));
+        assert!(loaded(&text).is_err(), "{bad}");
+    }
 }
 
 #[test]
