@@ -95,8 +95,6 @@ mod help;
 #[cfg(test)]
 mod idempotency;
 #[cfg(test)]
-mod idle;
-#[cfg(test)]
 mod intent;
 #[cfg(test)]
 mod introspection;
