@@ -128,6 +128,10 @@ impl KeyServicesConfig {
         // What is described wrongly was told where it stands.
         let (transit, pkcs11) = (transit?, pkcs11?);
         let new_keys = match (map.optional("new_keys"), &transit, &pkcs11) {
+            (_, None, None) => {
+                reading.error("it describes no key service: `transit` or `pkcs11`");
+                return None;
+            }
             (Some(reading), ..) => {
                 let word = reading.one_of(&["transit", "pkcs11", "file"])?;
                 let described = match word {
@@ -147,10 +151,6 @@ impl KeyServicesConfig {
             }
             (None, Some(_), None) => NewKeys::Wrapped(ServiceKind::Transit),
             (None, None, Some(_)) => NewKeys::Wrapped(ServiceKind::Pkcs11),
-            (None, None, None) => {
-                reading.error("it describes no key service: `transit` or `pkcs11`");
-                return None;
-            }
             (None, Some(_), Some(_)) => {
                 reading.error("where two key services are described, `new_keys` says which wraps new vault keys: `transit`, `pkcs11`, or `file` for none");
                 return None;

@@ -49,7 +49,7 @@ fn what_can_not_be_registered_is_refused_by_name() {
     refused("agent_nam", json!("typo"), 400, "request_invalid", "agent_nam");
     refused("default_scopes", json!(["mail.read"]), 400, "request_invalid", "mail.read");
     refused("default_scopes", json!(["orders.read", "*"]), 400, "request_invalid", "*");
-    refused("max_scope_level", json!("root"), 400, "request_invalid", "max_scope_level");
+    refused("max_scope_level", json!("root"), 400, "request_invalid", "restricted");
     refused("allowed_tools", json!(["a..b"]), 400, "request_invalid", "a..b");
     refused("resource_access", json!(["order://a/../b"]), 400, "request_invalid", "..");
     refused("labels", json!({"owner": "me"}), 400, "request_invalid", "owner");

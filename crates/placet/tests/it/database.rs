@@ -126,7 +126,7 @@ fn a_statement_is_judged_by_what_it_is_about_at_both_doors() {
         assert_eq!(answer.status, 403, "{method} {:#}", answer.body);
     }
     // As a tool it is the same.
-    let (method, tool) = ("tools/call", format!("{}.close", shop.name));
+    let (method, tool) = ("tools/call", format!("{}__close", shop.name));
     let meta = json!({
         "io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {},
         "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"}
