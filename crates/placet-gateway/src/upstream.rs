@@ -252,6 +252,8 @@ fn outcome(sent: Result<u16, &UpstreamFailure>) -> Outcome {
         Ok(501) => Outcome::Good,
         Ok(500..) => Outcome::Error,
         Ok(_) | Err(UpstreamFailure::Answered { .. }) => Outcome::Good,
+        // It does answer, though not what was asked.
+        Err(UpstreamFailure::Unknown { reason: Unknown::NoAnswer, .. }) => Outcome::Good,
         // A certificate that is refused is one connection's, and others have theirs.
         Err(UpstreamFailure::Unknown { reason: Unknown::Identity, .. }) => Outcome::Nothing,
         Err(UpstreamFailure::Unknown { .. }) => Outcome::Silence,

@@ -357,7 +357,7 @@ impl Work<'_> {
         with_token: bool,
     ) -> Result<Secret, KeyServiceError> {
         let unreachable = |why: String| self.of.unreachable(why);
-        let body = body.map_or_else(Bytes::new, |body| wiped(body));
+        let body = body.map_or_else(Bytes::new, wiped);
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{}/v1/{path}", self.of.config.address))

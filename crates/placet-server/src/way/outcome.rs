@@ -165,7 +165,8 @@ async fn carry_out(
     let deadline = tokio::time::Instant::from_std(began + turn::time(&described.live));
     let sent = app.gateway.send(described.call.clone(), &described.live.route, credential, deadline).await;
     app.operations.metrics.upstream_took.observe(began.elapsed());
-    if let Some(turn) = described.turn.take() {
+    // A program is its connection's alone: how it ends says nothing about those of others.
+    if let Some(turn) = described.turn.take().filter(|_| described.live.route.command().is_none()) {
         turn.conclude(sent.as_ref().map(|response| response.status));
     }
     if let Ok(response) = &sent {
