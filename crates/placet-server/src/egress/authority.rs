@@ -114,7 +114,7 @@ impl Authorities {
     /// Both authorities, the one that certifies first; made where there are none yet.
     ///
     /// # Errors
-    /// As [`Authorities::identity`].
+    /// What stands in the vault can't be read.
     pub async fn both(&self, app: &App) -> Answer<Vec<StoredAuthority>> {
         Ok(self.known(app).await?.both.clone())
     }
@@ -122,7 +122,7 @@ impl Authorities {
     /// For a start: makes the authorities where there are none, and has the next one take over where it is time.
     ///
     /// # Errors
-    /// As [`Authorities::identity`].
+    /// What stands in the vault can't be read.
     pub async fn ready(&self, app: &App) -> Answer<()> {
         let both = self.both(app).await?;
         let ends = both.first().map(|active| active.expires);

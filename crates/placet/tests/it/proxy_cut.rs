@@ -3,7 +3,7 @@
 
 use crate::proxy_streaming::{CHUNKED, Stage, service, stage};
 use placet_core::time::Timestamp;
-use placet_testkit::{Wire, fresh, until};
+use placet_testkit::{Story, Wire, fresh, until};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -61,6 +61,20 @@ impl Open {
     }
 }
 
+/// Everything of a list, over all its pages.
+fn all(story: &Story, what: &str) -> Vec<Value> {
+    let mut found: Vec<Value> = Vec::new();
+    let mut after = String::new();
+    loop {
+        let page = story.admin().get(&format!("/v1/{what}?limit=100{after}")).send().expect(200);
+        found.extend(page.at(&format!("/{what}")).as_array().unwrap().iter().cloned());
+        match page.at("/next").as_str() {
+            Some(next) => after = format!("&after={next}"),
+            None => return found,
+        }
+    }
+}
+
 #[test]
 fn a_child_that_reads_is_cut_when_its_parent_is_revoked() {
     let stage = stage();
@@ -92,9 +106,9 @@ fn a_stream_ends_when_its_task_does() {
     let label = fresh("t-");
     let completed = ask(&label, None);
     let open = stage.opened(&completed.text("/access_token"));
-    let tasks = story.admin().get("/v1/tasks").send().expect(200);
-    let id = tasks.at("/tasks").as_array().unwrap().iter().find(|task| task["label"] == label.as_str());
-    let id = id.unwrap_or_else(|| panic!("{:#}", tasks.body))["id"].as_str().unwrap().to_owned();
+    let tasks = all(story, "tasks");
+    let task = tasks.iter().find(|task| task["label"] == label.as_str()).unwrap();
+    let id = task["id"].as_str().unwrap();
     story.admin().post(&format!("/v1/tasks/{id}/complete")).send().expect(200);
     open.ends();
     assert_eq!(stage.cut(1), [json!("task_ended")]);
@@ -145,13 +159,9 @@ fn a_stream_ends_when_its_grant_is_narrowed_below_it() {
     let stage = stage();
     let (story, name) = (stage.story, &stage.name);
     let mut open = stage.opened(&stage.token);
-    let found = story.admin().get("/v1/grants").send().expect(200);
-    let grants = found.at("/grants").as_array().unwrap().iter();
-    let mine: Vec<String> = grants
-        .filter(|grant| grant["agent"] == stage.agent.id.as_str() && !grant["task"].is_null())
-        .map(|grant| grant["id"].as_str().unwrap().to_owned())
-        .collect();
-    let path = format!("/v1/grants/{}/narrow", mine.first().unwrap_or_else(|| panic!("{:#}", found.body)));
+    let grants = all(story, "grants");
+    let is_mine = |grant: &&Value| grant["agent"] == stage.agent.id.as_str() && !grant["task"].is_null();
+    let path = format!("/v1/grants/{}/narrow", grants.iter().find(is_mine).unwrap()["id"].as_str().unwrap());
     let narrow = |tools: &[String]| {
         story.admin().post(&path).json(&json!({"tools": tools})).send().expect(200);
     };

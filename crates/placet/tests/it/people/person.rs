@@ -116,13 +116,10 @@ impl<'s> Person<'s> {
     /// What the record has about them, once something is there that `is_it`.
     pub(crate) fn recorded(&self, entry_type: &str) -> Value {
         placet_testkit::until(entry_type, || {
-            let admin = self.story.server.admin();
-            let record = admin.get("/v1/record?limit=1000").send().expect(200);
-            let entries = record.at("/entries").as_array().unwrap();
+            let entries = self.story.record();
             entries
-                .iter()
+                .into_iter()
                 .rfind(|entry| entry["type"] == entry_type && entry["user"] == self.id.as_str())
-                .cloned()
         })
     }
 }
