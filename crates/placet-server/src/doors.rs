@@ -1,4 +1,4 @@
-//! Decision doors for proxies: nginx's `auth_request`, Traefik's and Caddy's forward-auth ([`forward_auth`]), Envoy's
+//! Decision doors for proxies: nginx's `auth_request`, Traefik's and Caddy's forward-auth (`forward_auth`), Envoy's
 //! `ext_authz` ([`ext_authz`]). A proxy stands in front of a resource server, asks here about each request before it
 //! passes it on, and does as it is told.
 //!

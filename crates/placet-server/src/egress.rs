@@ -3,7 +3,7 @@
 //!
 //! `CONNECT host:443` is answered by ending TLS here, with a certificate of the local authority ([`authority`]); each
 //! request inside is mapped by its host to a service, and from there on it is as at the proxy door. `http://` URLs are
-//! taken for services that are http. A host that the operator has named is passed on unread ([`tunnel`]). Everything else
+//! taken for services that are http. A host that the operator has named is passed on unread (`tunnel`). Everything else
 //! is refused, and the refusal is recorded.
 //!
 //! Invariant: nothing goes out of here but through [`crate::way`], or to a host that the operator has named. What the
