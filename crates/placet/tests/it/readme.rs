@@ -179,6 +179,14 @@ fn the_page_on_questions_works_as_it_is_printed() {
 }
 
 #[test]
+fn the_page_on_the_egress_door_works_as_it_is_printed() {
+    goes_on(
+        "docs/egress.md",
+        &["\"item\":\"kettle\"", "the grant covers no such action", "no tunnel, as it should be"],
+    );
+}
+
+#[test]
 fn the_page_on_authorization_details_works_as_it_is_printed() {
     goes_on(
         "docs/authorization-details.md",

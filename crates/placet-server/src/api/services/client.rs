@@ -85,7 +85,16 @@ pub(crate) async fn show(
 ) -> Answer<Json<Value>> {
     caller.must_configure()?;
     let asked = name.clone();
-    let found = app.store.read(move |q| accounts::client(q, &asked)).await?.ok_or_else(none)?;
+    let Some(found) = app.store.read(move |q| accounts::client(q, &asked)).await? else {
+        server_of(&app, &name)?;
+        // Who registers it is asked for this before there is an id to tell.
+        let detail = format!(
+            "nobody has said which client this server is there: register one with the redirect URI `{}`, and say which it is \
+             with `placet service client {name} --client-id ID`",
+            connect::redirect_uri(&app, &name)
+        );
+        return Err(Problem::of(Code::NotFound, detail));
+    };
     Ok(Json(told(&app, &name, &found.about, found.sealed.is_some())))
 }
 

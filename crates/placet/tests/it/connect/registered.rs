@@ -6,7 +6,10 @@ use super::*;
 fn an_administrator_says_what_this_server_is_there_and_nobody_reads_the_secret() {
     let (site, person) = (Site::unregistered(""), Person::new());
     let path = format!("/v1/services/{}/client", site.service);
-    site.story.admin().get(&path).send().refused(404, "not_found");
+    // Whoever registers it there is told what for before there is an id.
+    let untold = site.story.admin().get(&path).send().refused(404, "not_found").text("/detail");
+    let back = format!("{}/connect/callback/{}", site.story.server.pages(), site.service);
+    assert!(untold.contains(&back) && untold.contains("placet service client"), "{untold}");
     let page = person.signed_in_browser().get(&site.path());
     assert_eq!(page.status, 409, "{}", html(&page));
     let refused = person.client().post("/v1/connect").json(&json!({"service": site.service})).send();
@@ -21,10 +24,7 @@ fn an_administrator_says_what_this_server_is_there_and_nobody_reads_the_secret()
         site.register(&wrong).refused(400, "request_invalid");
     }
     let made = site.register(&client).expect(201);
-    assert_eq!(
-        made.text("/redirect_uri"),
-        format!("{}/connect/callback/{}", site.story.server.pages(), site.service)
-    );
+    assert_eq!(made.text("/redirect_uri"), back);
     let shown = site.story.admin().get(&path).send().expect(200);
     assert_eq!(
         (shown.at("/client_id"), shown.at("/has_secret"), shown.at("/counts")),
@@ -67,6 +67,7 @@ fn only_services_with_an_authorization_server_have_a_client() {
     story.admin().put("/v1/services/shop/client").json(&client).send().refused(400, "request_invalid");
     story.admin().put("/v1/services/nothing/client").json(&client).send().refused(404, "not_found");
     for (service, status) in [("shop", 400), ("nothing", 404)] {
+        assert_eq!(story.admin().get(&format!("/v1/services/{service}/client")).send().status, status);
         let answer = person.client().post("/v1/connect").json(&json!({"service": service})).send();
         assert_eq!(answer.status, status, "{:#}", answer.body);
     }
