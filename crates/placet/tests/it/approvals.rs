@@ -3,7 +3,11 @@
 use crate::stage::{PLACET, story};
 use placet_testkit::{Agent, Answer, Story, fresh, password, together};
 use serde_json::{Value, json};
-use std::{io::Write as _, process::Stdio, sync::OnceLock};
+use std::{
+    io::Write as _,
+    process::{Command, Stdio},
+    sync::OnceLock,
+};
 
 /// Everything is held, and `lee` may say yes.
 const HELD: &str = "  - name: held\n    allow: [notes.*, refunds.*, orders.*]\n    approve: {by: [\"role:support-lead\"], within: 30m}\n";
@@ -145,6 +149,54 @@ fn threat_13_an_approval_is_for_one_request_of_one_grant_of_one_agent() {
 }
 
 #[test]
+fn threat_14_who_answers_is_shown_every_argument_and_nothing_in_disguise() {
+    let story = story();
+    let (_, token) = story.ready(HELD);
+    let customer = fresh("c");
+    // The amount has no declared type, so that whatever it holds is an argument.
+    let hidden = "5\u{202e}000.1\u{1b}[2K\u{200b}";
+    let params = json!({"customer_id": customer, "order_id": "1", "currency": "USD", "reason": "late\u{2028}paid",
+        "amount": {"value": hidden, "split": [{"to": "mallory"}, 7]}});
+    let id = hold(story, &token, "refunds.create", &params);
+    assert_eq!(shown(story, &id)["shown"]["params"], params);
+    // At a terminal: every argument, and no character that isn't seen or moves others.
+    let seen = at_a_terminal(story, &["approvals", "show", &id]);
+    for argument in
+        [customer.as_str(), "USD", "5\\u{202e}000.1", "late\\u{2028}paid", "mallory", "refunds.create"]
+    {
+        assert!(seen.contains(argument), "`{argument}` is not shown: {seen}");
+    }
+    let disguises = ['\u{202e}', '\u{200b}', '\u{2028}', '\u{1b}'];
+    assert!(!seen.contains(disguises), "{seen:?}");
+    let listed = at_a_terminal(story, &["approvals", "list", "--state", "pending"]);
+    assert!(listed.contains(&id) && !listed.contains(disguises), "{listed:?}");
+    // What can't be shown in full nobody is asked about.
+    let long = note(&customer, &"x".repeat(70_000));
+    story.act(&token, "notes.write", &long).refused(403, "forbidden");
+    let own = story.client().get("/v1/approvals?limit=1000").bearer(&token).send().expect(200);
+    assert_eq!(own.at("/approvals").as_array().unwrap().len(), 1, "somebody was asked about a part");
+    assert_eq!(story.shop.count(&format!("/customers/{customer}/")), 0);
+}
+
+/// What a command of Lee's shows at a terminal, without colours.
+fn at_a_terminal(story: &Story, arguments: &[&str]) -> String {
+    let placet = story.server.command();
+    let mut script = Command::new("script");
+    for (name, value) in placet.get_envs() {
+        match value {
+            Some(value) => script.env(name, value),
+            None => script.env_remove(name),
+        };
+    }
+    // Nothing else decides how it is shown: a terminal is what standard output is.
+    let line = format!("exec {} {}", placet.get_program().to_str().unwrap(), arguments.join(" "));
+    script.env("PLACET_URL", story.server.base()).env("PLACET_TOKEN", &story.lee).env("NO_COLOR", "1");
+    let output = script.args(["-qec", &line, "/dev/null"]).stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
 fn threat_15_only_those_whom_the_rule_names_decide_and_nobody_elses_token() {
     let story = story();
     let (leah, noa) = others(story);
@@ -234,8 +286,11 @@ fn threat_17_only_so_many_wait_for_one_agent() {
     let story = story();
     let (_, token) = story.ready(HELD);
     let customer = fresh("c");
+    // Equal requests are one question, however often they come.
+    let same = together(16, |_| hold(story, &token, "notes.write", &note(&customer, "again")));
+    assert!(same.iter().all(|id| *id == same[0]), "{same:?}");
     let answers = together(30, |n| story.act(&token, "notes.write", &note(&customer, &format!("{n}"))));
-    assert_eq!(answers.iter().filter(|answer| answer.status == 202).count(), 20);
+    assert_eq!(answers.iter().filter(|answer| answer.status == 202).count(), 19);
     for answer in answers.iter().filter(|answer| answer.status != 202) {
         answer.clone().refused(429, "too_many_pending");
     }

@@ -146,7 +146,9 @@ fn threat_20_a_tool_that_changes_is_out_of_reach_until_somebody_has_looked() {
         state.says_changed = true;
     });
     act(story, &token, &write, &json!({})).expect(200);
-    until("the change to be noticed", || (names(&listed(story, &token)) == [write.clone()]).then_some(()));
+    // Calls are counted by no rate, as listings are.
+    until("the change to be noticed", || (act(story, &token, &read, &json!({})).status == 403).then_some(()));
+    assert_eq!(names(&listed(story, &token)), std::slice::from_ref(&write));
     let calls = server.came("tools/call").len();
     let refused = act(story, &token, &read, &json!({})).expect(403);
     assert_eq!(refused.text("/code"), "tool_quarantined");

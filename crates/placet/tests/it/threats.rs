@@ -205,7 +205,7 @@ fn threat_04_reflection_in_every_form_and_cut_anywhere_comes_back_without_the_se
     for form in forms() {
         let mut agent = stage.ask("GET /get/1", "te: trailers\r\nconnection: close\r\n", "");
         let mut upstream = stage.upstream.accept();
-        upstream.send(format!("{CHUNKED}trailer: etag\r\nlocation: https://x/?k={form}\r\netag: {form}\r\nset-cookie: a={form}\r\nwww-authenticate: Bearer realm={form}\r\nx-{SECRET}: 1\r\nlink: <{form}>\r\n\r\n"));
+        upstream.send(format!("{CHUNKED}trailer: etag\r\nlocation: https://x/?k={form}\r\netag: {form}\r\nset-cookie: a={form}\r\nwww-authenticate: Bearer realm={form}\r\nx-ratelimit-{SECRET}: 1\r\nlink: <{form}>\r\n\r\n"));
         for cut in 1..form.len() {
             let (head, tail) = form.split_at(cut);
             upstream.send_chunk(format!("[{head}"));
@@ -393,32 +393,36 @@ fn threat_10_what_two_parsers_read_differently_is_read_by_none() {
     let path = format!("shop-main/customers/{customer}/orders/1/refunds");
     let through =
         |body: &[u8], kind: &str| at_proxy(story, &token, "POST", &path).body(kind, body.to_vec()).send();
+    // Not judged by what one of two readers would see: not read at all.
+    let unread = |answer: &Answer, what: &str| {
+        assert!(matches!(answer.status, 400 | 415), "{what}: {} {:#}", answer.status, answer.body);
+    };
     let utf16: Vec<u8> = "{\"amount\": 1}".encode_utf16().flat_map(u16::to_le_bytes).collect();
     for (members, kind) in [
         (&b"{\"amount\": 1, \"amount\": 900}"[..], "application/json"),
+        (b"{\"amount\": 900, \"amount\": 1}", "application/json"),
         (b"{\"amount\": 1, \"\\u0061mount\": 900}", "application/json"),
         (b"{\"amount\": 1}{\"amount\": 900}", "application/json"),
         (b"[{\"amount\": 1}, {\"amount\": 900}]", "application/json"),
         (b"{\"amount\": 1", "application/json"),
         (b"{\"amount\": 1, }", "application/json"),
         (b"{\"amount\": 1, \"x\": 2}", "application/json"),
-        (b"{\"amount\": \"1\xff\"}", "application/json"),
+        (b"{\"amount\": 1, \"reason\": \"1\xff\"}", "application/json"),
         (&utf16, "application/json; charset=utf-16le"),
         (b"amount=1&amount=900", "application/x-www-form-urlencoded"),
         (b"{\"amount\": 1}", "text/plain"),
     ] {
-        assert!((400..500).contains(&through(members, kind).status), "{}", String::from_utf8_lossy(members));
+        unread(&through(members, kind), &String::from_utf8_lossy(members));
         let whole = String::from_utf8_lossy(members).replacen('{', &format!("{{{inside}, "), 1);
         let params =
             format!("{{\"service\": \"shop\", \"action\": \"refunds.create\", \"params\": {whole}}}");
-        let answer = at_action(params.as_bytes(), kind);
-        assert!((400..500).contains(&answer.status), "{params}: {}", answer.status);
+        unread(&at_action(params.as_bytes(), kind), &params);
     }
     // What says that it isn't what it seems, or hides a member behind what nobody reads.
     let gzip = at_proxy(story, &token, "POST", &path).header("content-encoding", "gzip");
     gzip.body("application/json", "{\"amount\": 1}").send().refused(400, "params_invalid");
-    let padded = format!("{{\"amount\": 1,{padding}\"amount\": 900}}");
-    assert!((400..500).contains(&through(padded.as_bytes(), "application/json").status));
+    let padded = format!("{{\"amount\": 900,{padding}\"amount\": 1}}");
+    unread(&through(padded.as_bytes(), "application/json"), "a member behind what nobody reads");
     let late = format!("{{\"reason\": \"{}\", \"amount\": 900}}", "x".repeat(100_000));
     through(late.as_bytes(), "application/json").refused(403, "condition_failed");
     // A batch is refused as a whole.

@@ -50,7 +50,7 @@ fn who_has_signed_out_meanwhile_connects_nothing() {
 }
 
 #[test]
-fn an_answer_says_whose_it_is_where_the_definition_does() {
+fn threat_24_an_answer_says_whose_it_is_where_the_definition_does() {
     let own = "https://sso.example";
     for (more, iss, good) in [
         ("", None, true),
