@@ -217,6 +217,10 @@ fn threat_23_a_record_that_was_touched_is_not_verified() {
         fs::remove_dir_all(&data).unwrap();
         copy(&kept, &data);
         tamper(&data, statements);
+        // By what was signed of it alone: a checkpoint that the command line has kept would show it, too.
+        if home.join("placet").exists() {
+            fs::remove_dir_all(home.join("placet")).unwrap();
+        }
         // A server that sees it at its start may refuse to serve; one that serves can't make it verify.
         let code = {
             let mut serve = story.server.command();

@@ -90,6 +90,11 @@ fn threat_24_a_code_of_one_server_does_not_reach_another() {
     let mut browser = person.signed_in_browser();
     let away = honest.leaves(&person, &mut browser, "");
     let wrong = evil.leaves(&person, &mut browser, "");
+    // Each server sends people back to a place of its own.
+    for (site, away) in [(&honest, &away), (&evil, &wrong)] {
+        let back = parameter(&away.url, "redirect_uri").unwrap();
+        assert!(back.ends_with(&format!("/connect/callback/{}", site.service)), "{back}");
+    }
     nothing(
         &evil.back(&person, &browser, &[("code", "honest-code"), ("state", &away.state)]),
         403,
