@@ -23,6 +23,7 @@ import * as oauth4webapi from "./flows/oauth4webapi.mjs";
 import * as openidClient from "./flows/openid_client.mjs";
 import * as proxies from "./flows/proxies.mjs";
 import * as signIn from "./flows/sign_in.mjs";
+import * as webSocket from "./flows/websocket.mjs";
 import { Person } from "./person.mjs";
 import { Placet } from "./placet.mjs";
 import { Documents, Notes } from "./places.mjs";
@@ -220,7 +221,7 @@ for (const event of ["SIGINT", "SIGTERM", "SIGHUP", "uncaughtException", "unhand
 }
 try {
     const stage = await staged(directory, closing);
-    const all = [conformance, oauth4webapi, openidClient, mutualTls, mcp, door, conforming, servers, inspector, egress, browser, signIn,
+    const all = [conformance, oauth4webapi, openidClient, mutualTls, mcp, door, conforming, servers, inspector, egress, webSocket, browser, signIn,
         connect, proxies];
     await each(all.flatMap(({ flows }) => flows), stage);
     await eachOfPython(stage, closing);

@@ -56,6 +56,9 @@ impl Method {
 pub const LISTED_HEADERS: &[&str] =
     &["accept", "accept-language", "if-match", "if-modified-since", "if-none-match", "if-unmodified-since"];
 
+/// The header with the subprotocols that a WebSocket is opened with.
+pub const PROTOCOL_HEADER: &str = "sec-websocket-protocol";
+
 /// The type of bodies that are forms.
 pub const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -68,8 +71,8 @@ pub struct UpstreamCall {
     pub origin: String,
     /// Path and query, encoded, beginning with `/`.
     pub target: String,
-    /// Headers of the agent's that go on: of [`LISTED_HEADERS`], and `content-type` where the body is streamed; names
-    /// in lower case, sorted, each once.
+    /// Headers of the agent's that go on: of [`LISTED_HEADERS`], `content-type` where the body is streamed, and
+    /// [`PROTOCOL_HEADER`] where a WebSocket is opened; names in lower case, sorted, each once.
     pub headers: Vec<(String, String)>,
     /// Headers that the service's definition sends with every request of the action, names in lower case, sorted, each
     /// once; they come before [`headers`](Self::headers). With a body that is no JSON its `content-type` is among them.

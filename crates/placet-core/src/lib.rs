@@ -50,4 +50,5 @@ pub mod totp;
 pub mod user;
 pub mod waiting;
 pub mod webauthn;
+pub mod websocket;
 pub mod yaml;

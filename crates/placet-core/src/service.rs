@@ -27,6 +27,7 @@ pub(crate) mod resolve;
 mod schema;
 mod seen;
 mod signed;
+mod socket;
 mod sql;
 mod status;
 mod target;
@@ -45,6 +46,7 @@ pub use paging::Paging;
 pub use resolve::{Fact, FactType, Facts, Lookup, Unread};
 pub use schema::ParamType;
 pub use seen::{SeenBody, Unfit};
+pub use socket::{Carried, Refusal, WebSocket, load::IDLE};
 pub use sql::{Prepared, Rows};
 pub use status::StatusCheck;
 pub use target::{check_target, normal_path};
@@ -126,6 +128,8 @@ pub struct ServiceAction {
     tool: Option<Tool>,
     /// The statement of a database that it is, where it is one.
     statement: Option<sql::Statement>,
+    /// What it has to do with a WebSocket, where it does.
+    socket: Option<socket::Socket>,
 }
 
 /// A request as it is judged.

@@ -264,6 +264,26 @@ impl Gateway {
         Ok((self.head(request, route, credential, || deadline).await?, open))
     }
 
+    /// As [`begin`](Self::begin), with headers that are about the connection alone, on one that speaks HTTP/1.1 and that
+    /// nobody else is on.
+    pub(crate) async fn begin_alone(
+        &self,
+        call: UpstreamCall,
+        about: Vec<(HeaderName, HeaderValue)>,
+        route: &Route,
+        credential: &Credential,
+    ) -> Result<(http::Response<Incoming>, OpenCall), UpstreamFailure> {
+        let mut request = self.request(call, None, route, credential)?;
+        request.headers_mut().extend(about);
+        let open = route.opens();
+        let deadline = Instant::now() + route.timeout().unwrap_or(self.0.config.total_timeout);
+        Ok((self.head_by(request, route, credential, true, || deadline).await?, open))
+    }
+
+    pub(crate) fn stream_idle_timeout(&self) -> Duration {
+        self.0.config.stream_idle_timeout
+    }
+
     pub(crate) fn command(&self, name: &str) -> Option<&Command> {
         self.0.config.commands.get(name)
     }
@@ -307,18 +327,30 @@ impl Gateway {
     /// Sends a request and waits for the head of its answer, until what `until` says then.
     async fn head(
         &self,
-        mut request: Request<Outgoing>,
+        request: Request<Outgoing>,
         route: &Route,
         credential: &Credential,
         until: impl Fn() -> Instant,
     ) -> Result<http::Response<Incoming>, UpstreamFailure> {
         let crowded = route.open() > SHARED && !needs_http2(request.headers());
+        self.head_by(request, route, credential, crowded, until).await
+    }
+
+    /// The same over HTTP/1.1 alone, if `plain`.
+    async fn head_by(
+        &self,
+        mut request: Request<Outgoing>,
+        route: &Route,
+        credential: &Credential,
+        plain: bool,
+        until: impl Fn() -> Instant,
+    ) -> Result<http::Response<Incoming>, UpstreamFailure> {
         let client = match credential.identity() {
             Some(identity) => {
-                let client = identity.client(&self.0.config, route.allow_private(), crowded);
+                let client = identity.client(&self.0.config, route.allow_private(), plain);
                 client.ok_or_else(|| not_sent(route, NotSent::Tls))?
             }
-            None => self.0.pools.of(route.allow_private(), crowded),
+            None => self.0.pools.of(route.allow_private(), plain),
         };
         let connection = capture_connection(&mut request);
         let mut sending = std::pin::pin!(client.request(request));

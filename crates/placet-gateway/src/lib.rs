@@ -29,6 +29,7 @@ mod token;
 mod tunnel;
 mod upload;
 mod upstream;
+mod websocket;
 
 pub use address::{AddressClass, classify};
 pub use ask::Asker;
@@ -51,3 +52,4 @@ pub use token::TokenError;
 pub use tunnel::Tunnel;
 pub use upload::Upload;
 pub use upstream::{CONCURRENCY, Outcome, Slot, Standing, State, TurnedAway, Upstream, Upstreams};
+pub use websocket::{Broken, Ending, Hearing, Offer, Opened, Said, Speaking, agent as websocket_of_agent};

@@ -15,7 +15,7 @@ mod inside;
 mod share;
 mod tunnel;
 
-use crate::{app::App, caller::Source, operations::failures, problem::Problem, proxy};
+use crate::{app::App, caller::Source, operations::failures, problem::Problem, proxy, serving::KeptOpen};
 use authority::Authorities;
 use axum::{
     body::Body,
@@ -236,7 +236,7 @@ async fn answer(app: &Arc<App>, connection: Connection, request: Request<Incomin
 }
 
 /// A request for a whole URL, which is http.
-async fn plain(app: &Arc<App>, connection: Connection, request: Request) -> Result<Response, Problem> {
+async fn plain(app: &Arc<App>, connection: Connection, mut request: Request) -> Result<Response, Problem> {
     let uri = request.uri();
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
         let detail = "this is a proxy: ask it for a whole http:// URL, or for a tunnel with CONNECT";
@@ -248,6 +248,9 @@ async fn plain(app: &Arc<App>, connection: Connection, request: Request) -> Resu
     }
     let credential = connection.credential(app, request.headers()).await?;
     let route = meant(app, &credential, &connection, scheme, authority.as_str(), request.method()).await?;
+    if request.headers().contains_key(header::UPGRADE) {
+        request.extensions_mut().insert(KeptOpen::by(connection.clone()));
+    }
     Ok(inside::ask(app, &credential, &route, request, connection.source()).await)
 }
 

@@ -18,6 +18,7 @@ mod cross_origin;
 pub mod doors;
 pub mod egress;
 mod gcra;
+mod handshake;
 pub mod intent;
 pub mod jobs;
 pub mod keys;

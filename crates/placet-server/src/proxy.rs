@@ -13,9 +13,10 @@ use crate::{
     app::App,
     body::{self, drain},
     caller::Source,
+    handshake,
     problem::{Answer, Problem},
     sender::{Credential, Held, Sender},
-    way::{self, Answered, Arrived, ArrivedBody, Asked, Door, Form, Takes, Wanted, wait},
+    way::{self, Answered, Arrived, ArrivedBody, Asked, Asking, Door, Form, Takes, Wanted, wait},
 };
 use axum::{
     body::{Body, HttpBody as _},
@@ -100,7 +101,13 @@ pub(crate) async fn take(
     let approval = approval(&parts.headers)?;
     let idempotency_key = idempotency_key(&parts.headers)?;
     let mut unread = None;
-    if !body.is_end_stream() {
+    if let Some((handshake, offered)) = handshake::asked(parts)? {
+        if !body.is_end_stream() {
+            return Err(Problem::of(Code::RequestInvalid, "a request for a WebSocket has no body"));
+        }
+        let asking = Asking { handshake, held: held.clone(), source: source.0, door };
+        arrived.body = ArrivedBody::Socket { offered, asking: Mutex::new(Some(Box::new(asking))) };
+    } else if !body.is_end_stream() {
         match way::takes(app, held, &arrived).await? {
             Takes::Whole => {
                 let request = Request::from_parts(parts.clone(), body);

@@ -13,6 +13,7 @@ use axum::{
     Router,
     body::Body,
     extract::{ConnectInfo, Request},
+    http::header,
     response::Response,
 };
 use hyper::{
@@ -21,7 +22,10 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use std::{convert::Infallible, future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    any::Any, convert::Infallible, fmt, future::Future, io, net::SocketAddr, pin::pin, sync::Arc,
+    time::Duration,
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -108,6 +112,23 @@ impl Open {
 /// Tells a connection that it has to end; the connection is open until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Ending(watch::Receiver<bool>);
+
+/// Whoever has this keeps the connection counted as open.
+#[derive(Clone)]
+pub(crate) struct KeptOpen(Arc<dyn Any + Send + Sync>);
+
+impl KeptOpen {
+    /// By what a connection is counted by.
+    pub(crate) fn by(open: impl Any + Send + Sync) -> Self {
+        Self(Arc::new(open))
+    }
+}
+
+impl fmt::Debug for KeptOpen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeptOpen({})", Arc::strong_count(&self.0))
+    }
+}
 
 impl Ending {
     async fn told(&mut self) {
@@ -211,11 +232,18 @@ where
     A: Fn(Request) -> F + Send + 'static,
     F: Future<Output = Result<Response, Infallible>> + Send + 'static,
 {
-    let service = service_fn(move |request: Request<Incoming>| answering(request.map(Body::new)));
+    let kept = KeptOpen::by(ending.0.clone());
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        // What the connection is switched over to goes on when this one is served.
+        if request.headers().contains_key(header::UPGRADE) {
+            request.extensions_mut().insert(kept.clone());
+        }
+        answering(request.map(Body::new))
+    });
     let mut http = http1::Builder::new();
     // While it waits for the next request, too.
     http.timer(TokioTimer::new()).header_read_timeout(idle);
-    let mut serving = pin!(http.serve_connection(TokioIo::new(io), service));
+    let mut serving = pin!(http.serve_connection(TokioIo::new(io), service).with_upgrades());
     tokio::select! {
         served = serving.as_mut() => return served,
         () = ending.told() => serving.as_mut().graceful_shutdown(),

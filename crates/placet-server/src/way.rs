@@ -23,6 +23,7 @@ mod passing;
 pub(crate) mod permits;
 pub(crate) mod returned;
 mod shaped;
+pub(crate) mod socket;
 mod turn;
 mod turns;
 pub mod wait;
@@ -63,6 +64,7 @@ use std::{
 pub(crate) use describe::{NO_SUCH_ACTION, expect_type, names, unnamed};
 pub use describe::{Takes, takes};
 pub use outcome::{Answered, Form};
+pub use socket::{Asking, OpenSocket};
 
 /// How often a request is judged anew because what it was judged on changed meanwhile.
 const ATTEMPTS: usize = 20;
@@ -101,6 +103,13 @@ pub enum Door {
     Egress,
 }
 
+impl Asked {
+    /// Whether it is released by a yes to the same request without naming it: where it can't name one.
+    fn takes_up(&self) -> bool {
+        self.door.takes_up() || matches!(self.wanted, Wanted::Message { .. })
+    }
+}
+
 impl Door {
     /// As the record names it.
     pub const fn as_str(self) -> &'static str {
@@ -135,6 +144,13 @@ pub enum Wanted {
     },
     /// The proxy door and the egress door.
     Call(Arrived),
+    /// A message on a WebSocket that was opened at one of these.
+    Message {
+        /// The WebSocket.
+        socket: Arc<OpenSocket>,
+        /// What the agent said.
+        message: Value,
+    },
 }
 
 impl Wanted {
@@ -142,7 +158,7 @@ impl Wanted {
     /// be a stream.
     fn longest(&self, upstream: Duration) -> Duration {
         match self {
-            Self::Action { .. } => upstream,
+            Self::Action { .. } | Self::Message { .. } => upstream,
             Self::Call(_) => streams::LONGEST,
         }
     }
@@ -174,6 +190,13 @@ pub enum ArrivedBody {
     Whole(Bytes),
     /// To be passed on as it comes, once.
     Stream(Mutex<Option<Upload>>),
+    /// None: the request asks for a WebSocket.
+    Socket {
+        /// The subprotocols that it offers.
+        offered: Vec<String>,
+        /// What it brings, once.
+        asking: Mutex<Option<Box<Asking>>>,
+    },
     /// Not read, as nothing takes it.
     Unread,
 }
@@ -219,6 +242,11 @@ pub async fn act(app: &Arc<App>, held: &Held, asked: &Asked) -> Result<Answered,
         if judgement.verdict == Verdict::Hold && described.call.streamed {
             let reason = Reason::of(Code::Forbidden)
                 .detail("it needs an approval, and what is streamed can't be shown to a person");
+            return Err(deny(app, &bearer, &described, asked, &judgement, vec![reason], now).await?);
+        }
+        if described.is_of_socket() && judge::is_shaped(&judgement, described.declared()) {
+            let reason = Reason::of(Code::Forbidden)
+                .detail("rules shape what comes back, and what comes over a WebSocket can't be shaped");
             return Err(deny(app, &bearer, &described, asked, &judgement, vec![reason], now).await?);
         }
         // Before people are asked: it may be what ran already, sent again.
@@ -508,6 +536,7 @@ async fn deny_undescribed(
             None,
             json!({"connection": arrived.connection, "method": arrived.method, "detail": problem.detail()}),
         ),
+        Wanted::Message { socket, .. } => (None, socket::named(socket, problem.detail())),
     };
     let envelope = Envelope {
         action: action.clone(),

@@ -1,5 +1,5 @@
 //! For tests only: the outside of Placet, as tests need it. The real binary as a process ([`Server`]), an upstream
-//! that demands a secret and remembers what it saw ([`Upstream`]), a PostgreSQL server ([`Cluster`]), key services
+//! that demands a secret and remembers what it saw ([`Upstream`]), one that speaks WebSocket ([`WebSocketUpstream`]), a PostgreSQL server ([`Cluster`]), key services
 //! ([`OpenBao`], [`SoftHsm`]), a network that fails ([`Proxy`]), a real nginx ([`Nginx`]), a client that takes any answer ([`Client`]), and a
 //! stage on which they are set up together ([`Story`]). The house rules of the repository are in `tests/tidy`.
 //!
@@ -25,6 +25,7 @@ mod publisher;
 mod server;
 mod story;
 mod upstream;
+mod websocket;
 mod wire;
 
 pub use authenticator::{
@@ -40,6 +41,7 @@ pub use publisher::Publisher;
 pub use server::{Server, is_about_a_file, on_postgres};
 pub use story::{Agent, Asking, Registering, SECRET, Story, fresh, password};
 pub use upstream::{Gate, Reply, Seen, Upstream};
+pub use websocket::{Heard, Talk, WebSocketUpstream};
 pub use wire::{RawUpstream, Wire};
 
 use std::{

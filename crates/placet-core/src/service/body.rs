@@ -194,6 +194,11 @@ impl Layout {
         Some(Self::Each(name.to_owned(), Box::new(made)))
     }
 
+    /// Whether a member of that name has a place at the top.
+    pub(super) fn names(&self, member: &str) -> bool {
+        matches!(self, Self::Object(members) if members.contains_key(member))
+    }
+
     /// Adds the parameters that have a place in it, each as often as it stands there.
     pub(super) fn places<'a>(&'a self, found: &mut Vec<&'a str>) {
         match self {

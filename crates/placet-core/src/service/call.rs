@@ -48,6 +48,9 @@ impl Service {
         if let Some(statement) = &action.statement {
             return self.render_statement(statement, params);
         }
+        if action.carried().is_some() {
+            return self.render_carried(action, params);
+        }
         let values = action.values(params)?;
         let mut target = self.base_path.clone();
         action
@@ -85,6 +88,9 @@ impl Service {
             Kind::Http => {}
             Kind::Mcp => return self.describe_tool(call),
             Kind::Postgres => return self.describe_statement(call),
+        }
+        if call.method == Method::Get && call.body.is_some() {
+            return self.describe_carried(call);
         }
         if call.origin != self.origin {
             return None;
@@ -124,7 +130,9 @@ impl Service {
         if self.kind != Kind::Http {
             return Candidates(found);
         }
-        for action in self.actions.values().filter(|action| action.method == method) {
+        // Messages are no requests.
+        let requests = self.actions.values().filter(|action| action.carried().is_none());
+        for action in requests.filter(|action| action.method == method) {
             let Some(values) = action.path.read(path) else { continue };
             match found.first().map(|first| action.path.literalness(&first.action.path)) {
                 Some(Ordering::Less) => continue,
@@ -167,6 +175,11 @@ impl<'s> Placed<'s> {
     /// The action.
     pub fn action(&self) -> &'s ServiceAction {
         self.action
+    }
+
+    /// The texts of the variables of its path.
+    pub(super) fn values(&self) -> &Values {
+        &self.values
     }
 
     /// The parameters that the whole request states: those of its path, of its query, and the members of its JSON
@@ -379,7 +392,7 @@ impl ServiceAction {
         rest.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
-    fn write_body(&self, params: &Map<String, Value>) -> Result<Vec<u8>, ParamsInvalid> {
+    pub(super) fn write_body(&self, params: &Map<String, Value>) -> Result<Vec<u8>, ParamsInvalid> {
         let whole = |problem: &str| ParamsInvalid::whole(format!("the body is refused: {problem}"));
         if self.mapping.body.media() == Some(Media::Form) {
             let pairs = form::pairs(&self.form_members(params)?).map_err(whole)?;
@@ -396,7 +409,7 @@ impl ServiceAction {
     }
 
     /// Whether two sets of parameters say the same upstream: what travels as text is compared as text.
-    fn same(&self, one: &Map<String, Value>, another: &Map<String, Value>) -> bool {
+    pub(super) fn same(&self, one: &Map<String, Value>, another: &Map<String, Value>) -> bool {
         one.len() == another.len()
             && one.iter().zip(another).all(|((name, a), (other, b))| {
                 let in_query = self.mapping.rest_in_query() || self.mapping.member_of(name).is_some();
@@ -469,7 +482,7 @@ fn same_texts(one: &Value, another: &Value) -> bool {
 }
 
 /// The value of a text where the schema states a type and the text is one of it, else the text.
-fn typed(text: String, kind: &ParamType) -> Value {
+pub(super) fn typed(text: String, kind: &ParamType) -> Value {
     let read = match (kind, text.as_str()) {
         (ParamType::Bool, "true") => Some(Value::Bool(true)),
         (ParamType::Bool, "false") => Some(Value::Bool(false)),

@@ -137,8 +137,13 @@ impl Around<'_> {
 
     /// Paths that belong to another action with some values, or with all that the schema lets through.
     fn reachable(&self, action: &ServiceAction) {
+        // Which message is which action, its loading has checked.
+        if action.carried().is_some() {
+            return;
+        }
         let at = self.at(action, "path");
-        for other in self.service.actions().filter(|other| other.method == action.method) {
+        let requests = self.service.actions().filter(|other| other.carried().is_none());
+        for other in requests.filter(|other| other.method == action.method) {
             if !action.path.overlaps(&other.path) || other.path.literalness(&action.path).is_le() {
                 continue;
             }

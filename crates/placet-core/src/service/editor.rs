@@ -5,7 +5,7 @@
 use super::{
     MAX_ACTIONS, load, mcp,
     resolve::{self, FactType},
-    sql,
+    socket, sql,
 };
 use serde_json::{Map, Value, json};
 
@@ -26,10 +26,7 @@ pub fn schema() -> Value {
             "description".to_owned(),
             "An upstream: its actions, how each maps to HTTP, and what each does.".into(),
         );
-        service.insert(
-            "$defs".to_owned(),
-            json!({"action": object(&["method", "path", "resource"], action()), "statement": statement()}),
-        );
+        service.insert("$defs".to_owned(), json!({"action": of_http(), "statement": statement()}));
         let of =
             |kind: &str| json!({"actions": {"additionalProperties": {"$ref": format!("#/$defs/{kind}")}}});
         service.insert(
@@ -45,6 +42,20 @@ pub fn schema() -> Value {
             .insert("else".to_owned(), json!({"properties": of("action"), "not": {"required": ["tables"]}}));
     }
     service
+}
+
+/// An action over HTTP: a request, or a message on a WebSocket.
+fn of_http() -> Value {
+    let mut all = object(&["resource"], action());
+    let alone = |key: &&&str| !socket::load::KEYS.contains(*key);
+    let others: Vec<Value> =
+        load::ACTION_KEYS.iter().filter(alone).map(|key| json!({"required": [key]})).collect();
+    if let Some(all) = all.as_object_mut() {
+        all.insert("if".to_owned(), json!({"required": ["message"]}));
+        all.insert("then".to_owned(), json!({"not": {"anyOf": others}}));
+        all.insert("else".to_owned(), json!({"required": ["method", "path"]}));
+    }
+    all
 }
 
 /// A key: what it is for, an example, what it can be.
@@ -223,6 +234,15 @@ fn action() -> Value {
             json!({"cursor": "page_token", "next": "/nextPageToken", "size": "page_size"}), paging()),
         "stream": key("Whether the body of a request is passed on as it comes; rules then can't read parameters.",
             json!(true), json!({"type": "boolean"})),
+        "websocket": key("It opens a WebSocket, on which other actions are messages.", json!({"protocols": ["v2.feed"]}), websocket()),
+        "message": key("It is a message on a WebSocket: of which action's, and what stands in it.",
+            json!({"of": "feed.open", "match": {"/type": "subscribe"}}),
+            object(&["of", "match"], json!({
+                "of": key("The action that opens the WebSocket.", json!("feed.open"), json!({"type": "string"})),
+                "match": key("Values by which the message is known, by JSON pointer.", json!({"/type": "subscribe"}),
+                    json!({"type": "object", "minProperties": 1, "propertyNames": {"pattern": "^/"},
+                        "additionalProperties": {"type": ["string", "number", "boolean"]}})),
+            }))),
     })
 }
 
@@ -271,6 +291,21 @@ fn paging() -> Value {
             "page": key("The parameter that is the number of the page.", json!("page"), text()),
             "offset": key("The parameter that is the number of items to leave out.", json!("offset"), text()),
             "size": key("The parameter that is the most items of a page.", json!("per_page"), text()),
+        }),
+    )
+}
+
+fn websocket() -> Value {
+    object(
+        &[],
+        json!({
+            "protocols": key("Subprotocols that may be spoken; no others are offered to upstream.", json!(["v2.feed"]),
+                json!({"type": "array", "items": {"type": "string", "pattern": "^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$"}})),
+            "refused": key("What the agent gets in the place of a refused message; else the problem document.",
+                json!({"type": "error", "id": "$message/id", "code": "$code", "text": "$detail"}), json!({"type": "object"})),
+            "binary": key("Whether upstream may send bytes; an agent never may.", json!(true), json!({"type": "boolean"})),
+            "idle": key("For how long nothing may come from either side; 60 seconds where it isn't said.", json!("300s"),
+                json!({"type": "string", "pattern": "^([1-9]|[1-9][0-9]|[1-7][0-9][0-9]|8[0-3][0-9]|840)s$"})),
         }),
     )
 }
@@ -364,6 +399,8 @@ mod tests {
             ),
             ("/$defs/statement/properties/resolve/additionalProperties/properties", resolve::SELECT_KEYS),
             ("/$defs/action/properties", load::ACTION_KEYS),
+            ("/$defs/action/properties/websocket/properties", socket::load::OPENING_KEYS),
+            ("/$defs/action/properties/message/properties", socket::load::MESSAGE_KEYS),
             ("/$defs/action/properties/status/properties", status::KEYS),
             ("/$defs/action/properties/paging/properties", crate::service::paging::KEYS),
             ("/$defs/action/properties/response/properties", members::KEYS),
@@ -403,6 +440,12 @@ mod tests {
             assert!(Service::parse(good.as_bytes(), None).is_ok(), "{good}");
             assert!(validator.is_valid(&json_of(&good)), "{good}");
         }
+        let open = "a.b: {method: GET, path: /x, resource: 'a://b', effect: read, websocket: {idle: 90s, binary: true}}";
+        let said =
+            "a.c: {message: {of: a.b, match: {/t: x}}, resource: 'a://b', effect: write, body: {json: {}}}";
+        let good = [name, base, auth, &format!("actions: {{{open}, {said}}}")].join("\n");
+        assert!(Service::parse(good.as_bytes(), None).is_ok(), "{:?}", Service::parse(good.as_bytes(), None));
+        assert!(validator.is_valid(&json_of(&good)), "{good}");
         for lines in [
             ["", base, auth, &action("")],
             [
@@ -424,6 +467,9 @@ mod tests {
             [name, base, auth, &action("params: {type: array}")],
             [name, base, auth, &action("status: {action: a.b}")],
             [name, base, auth, &action("stream: 1")],
+            [name, base, auth, &action("message: {of: a.b, match: {/t: x}}")],
+            [name, base, auth, &action("websocket: {protocol: x}")],
+            [name, base, auth, "actions: {a.b: {resource: 'a://b', effect: read, message: {of: a.c}}}"],
             [
                 name,
                 base,

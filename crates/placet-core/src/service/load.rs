@@ -9,7 +9,7 @@ use super::{
     paging,
     resolve::{self, Around},
     schema::ParamsSchema,
-    signed, sql,
+    signed, socket, sql,
     template::TemplateError,
 };
 use crate::{
@@ -51,6 +51,8 @@ pub(super) const ACTION_KEYS: &[&str] = &[
     "headers",
     "body",
     "paging",
+    "websocket",
+    "message",
 ];
 pub(super) const METHODS: [Method; 6] =
     [Method::Get, Method::Head, Method::Post, Method::Put, Method::Patch, Method::Delete];
@@ -88,9 +90,12 @@ fn read(map: &MapReading<'_>, report: &Report) -> Option<Service> {
     let concurrency = map.optional("concurrency").map(|it| concurrency(&it));
     let slash = flag(map, "encoded_slash");
     let headers = mapping::headers(map);
-    let mut actions = map
-        .required("actions")
-        .and_then(|it| actions(&it, report, &|map, key, name| action(map, key, name, slash)));
+    let mut actions = map.required("actions").and_then(|it| {
+        actions(&it, report, &|map, key, name| match map.key_position("message") {
+            Some(_) => socket::load::message(map, key, name, slash, it.node()),
+            None => action(map, key, name, slash),
+        })
+    });
     for action in actions.iter_mut().flat_map(BTreeMap::values_mut) {
         mapping::sent(&mut action.headers, &headers, &action.mapping.body);
     }
@@ -380,14 +385,20 @@ pub(super) fn actions(
             actions.get(name).zip(actions.get(other)).is_some_and(|(one, another)| same_place(one, another))
         });
         if let Some((first, other)) = clash {
-            report.error(
-                key.position,
+            let message = if actions.get(name).is_some_and(|action| action.carried().is_some()) {
                 format!(
-                    "`{name}` and `{other}` (at {}) can be the same call, and neither path is more literal",
+                    "one message could be `{name}` and `{other}` (at {}): let their `match` differ",
                     first.position
-                ),
-            );
+                )
+            } else {
+                let at = first.position;
+                format!(
+                    "`{name}` and `{other}` (at {at}) can be the same call, and neither path is more literal"
+                )
+            };
+            report.error(key.position, message);
         }
+        socket::load::check(report, key, name, &actions);
     }
     for (key, name) in &order {
         if let Some(problem) = actions.get(name).and_then(|action| status_problem(action, &actions)) {
@@ -429,6 +440,11 @@ fn same_place(one: &ServiceAction, another: &ServiceAction) -> bool {
     if let (Some(one), Some(another)) = (&one.statement, &another.statement) {
         return one.is_like(another);
     }
+    match (one.carried(), another.carried()) {
+        (Some(one), Some(another)) => return one.overlaps(another),
+        (None, None) => {}
+        _ => return false,
+    }
     one.method == another.method
         && one.path.overlaps(&another.path)
         && one.path.literalness(&another.path).is_eq()
@@ -466,6 +482,11 @@ fn action(
         let message = format!("`stream` is for bodies of requests, and {} has none", method.as_str());
         map.report().error(at, message);
     }
+
+    let socket = match map.optional("websocket") {
+        None => Some(None),
+        Some(it) => socket::load::opening(&it, map, method, effect).map(Some),
+    };
 
     let schema = match schema {
         None => None,
@@ -542,6 +563,7 @@ fn action(
         paging: paging?,
         tool: None,
         statement: None,
+        socket: socket?,
     };
     if let Some(limit) = row_limit {
         check_row_limit(map.report(), &action, &limit)?;
@@ -655,7 +677,7 @@ pub(super) fn template<T>(it: &Reading<'_>, parse: impl Fn(&str) -> Result<T, Te
     }
 }
 
-fn schema(it: &Reading<'_>, report: &Report) -> Option<ParamsSchema> {
+pub(super) fn schema(it: &Reading<'_>, report: &Report) -> Option<ParamsSchema> {
     it.map()?;
     match ParamsSchema::compile(yaml::to_json(it.node())) {
         Ok(schema) => Some(schema),

@@ -627,6 +627,7 @@ fn offered(
         paging: None,
         tool: Some(Tool { name: tool.to_owned(), definition: definition.clone() }),
         statement: None,
+        socket: None,
     })
 }
 

@@ -66,6 +66,11 @@ impl Service {
             return Err(otherwise.unwrap_or(Unfit::Absent));
         };
         let action = placed.action();
+        if action.websocket().is_some() {
+            let detail =
+                format!("`{}` opens a WebSocket, of whose messages nothing is seen here", action.name());
+            return Err(Unfit::Invalid(format!("{detail}: open it at the proxy door")));
+        }
         let params = params(&placed, query, body, whole)?;
         // Of parameters that say the same, only the ones that are written in the one way.
         let call = self.render(action, &params).map_err(|error| Unfit::Invalid(error.to_string()))?;

@@ -236,6 +236,12 @@ impl View<'_> {
         if let Some(paging) = declared.paging() {
             say("paging", json!(paging));
         }
+        if let Some(socket) = declared.websocket() {
+            say("websocket", json!({"protocols": socket.protocols()}));
+        }
+        if let Some(carried) = declared.carried() {
+            say("message", json!({"of": carried.of().as_str(), "match": carried.matched()}));
+        }
         let connection = |one: &Connection| json!({"id": one.id, "name": one.name});
         say("connections", connections.iter().map(connection).collect());
         say(

@@ -73,8 +73,9 @@ fn check(parts: &Parts, agreed: &Route) -> Result<(), Problem> {
         return Err(Problem::of(Code::Misdirected, detail));
     }
     let upgrades = parts.headers.get_all(header::UPGRADE).iter();
-    if upgrades.into_iter().any(|it| !it.as_bytes().eq_ignore_ascii_case(b"h2c")) {
-        let detail = "what goes on behind an upgrade (a WebSocket) can't be judged: it is not passed on";
+    let known = [&b"h2c"[..], b"websocket"];
+    if upgrades.into_iter().any(|it| !known.iter().any(|known| it.as_bytes().eq_ignore_ascii_case(known))) {
+        let detail = "what goes on behind such an upgrade can't be judged: it is not passed on";
         return Err(Problem::of(Code::NotSupported, detail));
     }
     if parts.headers.contains_key(header::TRANSFER_ENCODING)
@@ -228,7 +229,8 @@ mod tests {
         assert_eq!(asked(&[("host", "api.example.com")]), Ok(()));
         assert_eq!(asked(&[("host", "API.example.com:443")]), Ok(()));
         assert_eq!(asked(&[("host", "api.example.com"), ("upgrade", "h2c")]), Ok(()));
-        assert_eq!(asked(&[("host", "api.example.com"), ("upgrade", "websocket")]), Err(501));
+        assert_eq!(asked(&[("host", "api.example.com"), ("upgrade", "websocket")]), Ok(()));
+        assert_eq!(asked(&[("host", "api.example.com"), ("upgrade", "tls/1.2")]), Err(501));
         assert_eq!(asked(&[("host", "api.example.com:8443")]), Err(421));
         assert_eq!(asked(&[("host", "evil.example.com")]), Err(421));
         assert_eq!(asked(&[("host", "api.example.com."), ("x", "y")]), Err(400));

@@ -5,9 +5,19 @@
 //!
 //! Invariant: the name in TLS is the host of the tunnel; and before a byte is passed on, the record says so.
 
-use super::{Connection, credential::Credential, http, inside, meant, share::EACH};
-use crate::{app::App, problem::Problem, recording};
-use axum::{body::Body, extract::Request, http::Method, response::Response};
+use super::{
+    Connection,
+    credential::Credential,
+    http, inside, meant,
+    share::{EACH, Share},
+};
+use crate::{app::App, problem::Problem, recording, serving::KeptOpen};
+use axum::{
+    body::Body,
+    extract::Request,
+    http::{Method, header},
+    response::Response,
+};
 use hyper::{body::Incoming, service::service_fn, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
 use placet_core::{
@@ -67,9 +77,8 @@ pub(super) async fn open(
     let app = Arc::clone(app);
     tokio::spawn(async move {
         if let Ok(agent) = upgrading.await {
-            end_here(app, connection, credential, agreed, agent, identity).await;
+            end_here(app, connection, share, credential, agreed, agent, identity).await;
         }
-        drop(share);
     });
     Ok(Response::new(Body::empty()))
 }
@@ -140,6 +149,7 @@ async fn pass_on(
 async fn end_here(
     app: Arc<App>,
     mut connection: Connection,
+    share: Share,
     credential: Credential,
     agreed: Route,
     agent: Upgraded,
@@ -165,11 +175,16 @@ async fn end_here(
     let until = remaining(&app, &credential);
     let (who, source) = (Arc::new((credential, agreed)), connection.source());
     let inner = Arc::clone(&app);
+    // A WebSocket goes on when this tunnel is served, and holds its places.
+    let kept = KeptOpen::by((connection.clone(), share));
     let answering = service_fn(move |request: Request<Incoming>| {
-        let (app, who) = (Arc::clone(&inner), Arc::clone(&who));
+        let (app, who, kept) = (Arc::clone(&inner), Arc::clone(&who), kept.clone());
         async move {
             let (credential, agreed) = &*who;
-            let request = request.map(Body::new);
+            let mut request = request.map(Body::new);
+            if request.headers().contains_key(header::UPGRADE) {
+                request.extensions_mut().insert(kept);
+            }
             let response = if request.uri().authority().is_some() {
                 let detail = "inside a tunnel the target is a path";
                 crate::proxy::said(Err(Problem::of(Code::RequestInvalid, detail)))
@@ -179,7 +194,7 @@ async fn end_here(
             Ok::<_, Infallible>(response)
         }
     });
-    let mut serving = pin!(http().serve_connection(TokioIo::new(stream), answering));
+    let mut serving = pin!(http().serve_connection(TokioIo::new(stream), answering).with_upgrades());
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
         () = async {

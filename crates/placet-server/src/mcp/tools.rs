@@ -167,7 +167,10 @@ impl Door<'_> {
 fn is_usable(listed: &Listed<'_>) -> bool {
     let closed = |ways: &Vec<placet_core::judge::outlook::Way>| ways.iter().all(|way| way.opens.is_some());
     let outlook = &listed.outlook;
-    outlook.lacking.is_none() && !listed.declared.stream() && !outlook.conditions.iter().any(closed)
+    outlook.lacking.is_none()
+        && !listed.declared.stream()
+        && !listed.declared.is_of_socket()
+        && !outlook.conditions.iter().any(closed)
 }
 
 fn defined(listed: &Listed<'_>) -> Value {

@@ -1,7 +1,7 @@
 //! From what an agent asked to the action that is judged and the call that will be sent: one description, so that
 //! what is matched is what is forwarded.
 
-use super::{Arrived, ArrivedBody, Asked, Wanted};
+use super::{Arrived, ArrivedBody, Asked, OpenSocket, Wanted};
 use crate::{
     app::App,
     bearer::Bearer,
@@ -12,7 +12,7 @@ use crate::{
 };
 use placet_core::{
     action::{Action, ServiceVersion},
-    call::{Method, UpstreamCall},
+    call::{Method, PROTOCOL_HEADER, UpstreamCall},
     chain::Chain,
     judge::{self, Judgement, Request},
     pattern::ActionName,
@@ -71,8 +71,16 @@ pub(super) async fn describe(app: &App, bearer: &Bearer, asked: &Asked) -> Resul
             if declared.stream() {
                 return Err(invalid(format!("the body of `{name}` is streamed: send it to the proxy door")));
             }
+            if declared.websocket().is_some() {
+                return Err(invalid(format!("`{name}` opens a WebSocket: open it at the proxy door")));
+            }
+            if let Some(carried) = declared.carried() {
+                let detail = format!("`{name}` is a message on the WebSocket that `{}` opens", carried.of());
+                return Err(invalid(detail));
+            }
             described(app, bearer, &rules, live, declared, params, connection.as_deref()).await
         }
+        Wanted::Message { socket, message } => said(app, bearer, socket, message).await,
         Wanted::Call(arrived) => arrival(app, bearer, arrived, asked.idempotency_key.is_some()).await,
     }
 }
@@ -136,6 +144,31 @@ async fn described(
     })
 }
 
+/// Describes a message on a WebSocket: which action it is, the service as it is now says, and the action has to be one
+/// on the very WebSocket that is open.
+async fn said(
+    app: &App,
+    bearer: &Bearer,
+    socket: &OpenSocket,
+    message: &Value,
+) -> Result<Described, Problem> {
+    let rules = app.rules.load_full();
+    let live = rules.services.get(&socket.service).ok_or_else(absent)?;
+    let opens = live.service.action(&socket.opening).is_some_and(|action| action.websocket().is_some());
+    let declared = live.service.carried(&socket.opening, message);
+    // Told alike, whether no message is like this or the grant has none such.
+    let declared =
+        declared.filter(|action| opens && names(&bearer.chain, action.name())).ok_or_else(absent)?;
+    let params =
+        declared.message_params(&socket.opened, message).map_err(|error| invalid(error.to_string()))?;
+    let described = described(app, bearer, &rules, live, declared, &params, Some(&socket.connection)).await?;
+    if (&described.call.origin, &described.call.target) != (&socket.at.0, &socket.at.1) {
+        let detail = "the service has changed since the WebSocket was opened: open it anew";
+        return Err(Problem::of(Code::Unavailable, detail));
+    }
+    Ok(described)
+}
+
 /// Describes a request at the proxy door: its method and path say which action it is, path, query and body are the
 /// parameters, and what is sent is rendered from these like any other action's.
 async fn arrival(app: &App, bearer: &Bearer, arrived: &Arrived, keyed: bool) -> Result<Described, Problem> {
@@ -148,7 +181,7 @@ async fn arrival(app: &App, bearer: &Bearer, arrived: &Arrived, keyed: bool) -> 
             expect_type(arrived.content_type.as_deref(), declared.content_type())?;
             Some(&**body)
         }
-        (ArrivedBody::Stream(_), true) | (ArrivedBody::None, _) => None,
+        (ArrivedBody::Stream(_), true) | (ArrivedBody::None | ArrivedBody::Socket { .. }, _) => None,
         // Which of the two the action takes was asked before.
         _ => {
             return Err(Problem::of(
@@ -164,6 +197,22 @@ async fn arrival(app: &App, bearer: &Bearer, arrived: &Arrived, keyed: bool) -> 
         );
         return Err(invalid(detail));
     }
+    match (&arrived.body, declared.websocket()) {
+        (ArrivedBody::Socket { .. }, Some(_)) if keyed => {
+            let detail = format!("`{}` opens a WebSocket, which can't be replayed", declared.name());
+            return Err(invalid(format!("{detail}: leave out `Idempotency-Key`")));
+        }
+        (ArrivedBody::Socket { .. }, None) => {
+            let detail = format!("`{}` opens no WebSocket: nothing could be judged on it", declared.name());
+            return Err(Problem::of(Code::NotSupported, detail));
+        }
+        (ArrivedBody::Socket { .. }, Some(_)) | (_, None) => {}
+        (_, Some(_)) => {
+            let detail =
+                format!("`{}` opens a WebSocket: ask for one (`Upgrade: websocket`)", declared.name());
+            return Err(invalid(detail));
+        }
+    }
     let params = placed.params(query, body).map_err(|error| invalid(error.to_string()))?;
     let found = described(app, bearer, &rules, &live, declared, &params, Some(&arrived.connection)).await;
     let mut described = found.map_err(|problem| match problem.code() {
@@ -175,6 +224,17 @@ async fn arrival(app: &App, bearer: &Bearer, arrived: &Arrived, keyed: bool) -> 
     if let (true, Some(kind)) = (declared.stream(), &arrived.content_type) {
         described.call.headers.push(("content-type".to_owned(), kind.clone()));
         described.call.headers.sort();
+    }
+    if let (ArrivedBody::Socket { offered, .. }, Some(socket)) = (&arrived.body, declared.websocket()) {
+        let protocols: Vec<&str> = offered
+            .iter()
+            .map(String::as_str)
+            .filter(|name| socket.protocols().iter().any(|known| known == name))
+            .collect();
+        if !protocols.is_empty() {
+            described.call.headers.push((PROTOCOL_HEADER.to_owned(), protocols.join(", ")));
+            described.call.headers.sort();
+        }
     }
     Ok(described)
 }
@@ -290,6 +350,11 @@ impl Described {
         let service = &self.live.service;
         let (auth, private) = (service.auth(), service.allow_private());
         connections::doubted(app, &self.connection, auth, private, invalid_token).await;
+    }
+
+    /// Whether it opens a WebSocket, or is a message on one.
+    pub(super) fn is_of_socket(&self) -> bool {
+        self.declared().is_some_and(ServiceAction::is_of_socket)
     }
 
     /// The action's declaration.

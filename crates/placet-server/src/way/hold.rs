@@ -87,7 +87,7 @@ async fn named(
     digest: RequestDigest,
     now: Timestamp,
 ) -> Result<Option<ApprovalId>, Problem> {
-    if asked.approval.is_some() || !asked.door.takes_up() {
+    if asked.approval.is_some() || !asked.takes_up() {
         return Ok(asked.approval);
     }
     let agent = bearer.chain.agent().id;

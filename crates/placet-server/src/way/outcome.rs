@@ -1,10 +1,10 @@
 //! Carrying out what was admitted, concluding it, and answering.
 
 use super::{
-    ArrivedBody, Asked, Described, Wanted, passing,
+    Arrived, ArrivedBody, Asked, Described, Wanted, passing,
     returned::Keeping,
     shaped::{self, Shaping},
-    turn,
+    socket, turn,
 };
 use crate::{app::App, bearer::Bearer, connections, problem::Problem, recording};
 use axum::{
@@ -131,6 +131,15 @@ pub(super) async fn perform(
     let keeping = Keeping::of(bearer, &described);
     let app = Arc::clone(app);
     let running = match &asked.wanted {
+        Wanted::Message { socket, .. } => {
+            return socket::say(app, admitted, described, recorded, Arc::clone(socket)).await;
+        }
+        Wanted::Call(Arrived { body: ArrivedBody::Socket { asking, .. }, .. }) => {
+            let asking = asking.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let gone = || Problem::of(Code::Internal, "the connection was switched over before");
+            let grant = bearer.chain.leaf().grant.id;
+            return socket::open(app, admitted, described, recorded, *asking.ok_or_else(gone)?, grant).await;
+        }
         // What is kept for its key is read whole, at whichever door.
         Wanted::Call(arrived) if !wait => {
             let upload = match &arrived.body {
@@ -239,6 +248,21 @@ impl Settled {
             },
         };
         Self { state, status, give_back, cut: None }
+    }
+
+    /// Handed over to an open WebSocket: no answer belongs to it.
+    pub(super) fn sent() -> Self {
+        Self { state: ActionState::Done, status: None, give_back: false, cut: None }
+    }
+
+    /// Never sent.
+    pub(super) fn unsent() -> Self {
+        Self { state: ActionState::Failed, status: None, give_back: true, cut: None }
+    }
+
+    /// It may have been sent.
+    pub(super) fn unknown() -> Self {
+        Self { state: ActionState::Unknown, status: None, give_back: false, cut: None }
     }
 
     /// Cut before upstream's answer began: it may have happened.

@@ -316,7 +316,7 @@ async fn stream(
     }
 }
 
-fn finish(app: &App, id: ActionId, settled: Settled, recorded: Envelope) {
+pub(super) fn finish(app: &App, id: ActionId, settled: Settled, recorded: Envelope) {
     match conclude(app, id, settled, recorded, None) {
         // It rides the next group commit.
         Ok(concluding) => drop(concluding),

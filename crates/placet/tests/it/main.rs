@@ -218,3 +218,5 @@ mod vault_services;
 mod verify_token;
 #[cfg(test)]
 mod waiting;
+#[cfg(test)]
+mod websocket;

@@ -255,6 +255,7 @@ fn action(
         paging,
         tool: None,
         statement: Some(statement),
+        socket: None,
     };
     if let Some(limit) = row_limit {
         load::check_row_limit(report, &action, &limit)?;
