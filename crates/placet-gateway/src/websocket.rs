@@ -69,7 +69,7 @@ pub enum Opened {
         speaking: Speaking,
     },
     /// Upstream answered something else.
-    Answer(StreamedAnswer),
+    Answer(Box<StreamedAnswer>),
 }
 
 /// The half of a hop that messages come from.
@@ -200,7 +200,7 @@ impl Gateway {
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let idle = self.stream_idle_timeout();
             return StreamedAnswer::new(response, credential.scrubber(), idle, route.host(), open)
-                .map(Opened::Answer);
+                .map(|answer| Opened::Answer(Box::new(answer)));
         }
         let status = Some(StatusCode::SWITCHING_PROTOCOLS.as_u16());
         let malformed = || unknown(route, status, Unknown::Malformed);

@@ -112,7 +112,6 @@ impl Drop for WebSocketUpstream {
 
 async fn serve(stream: TcpStream, tell: Sender<Talk>) {
     let (mut headers, mut target) = (HeaderMap::new(), String::new());
-    #[expect(clippy::result_large_err, reason = "the type is the library's")]
     let agree = |request: &Request, mut response: Response| -> Result<Response, ErrorResponse> {
         headers.clone_from(request.headers());
         target = request.uri().to_string();

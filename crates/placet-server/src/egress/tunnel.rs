@@ -6,16 +6,21 @@
 //! Invariant: the name in TLS is the host of the tunnel; and before a byte is passed on, the record says so.
 
 use super::{
-    Connection,
+    Connection, IDLE,
     credential::Credential,
     http, inside, meant,
     share::{EACH, Share},
 };
-use crate::{app::App, problem::Problem, recording, serving::KeptOpen};
+use crate::{
+    app::App,
+    problem::Problem,
+    recording,
+    serving::{self, KeptOpen, Open, Version},
+};
 use axum::{
     body::Body,
     extract::Request,
-    http::{Method, header},
+    http::{HeaderValue, Method, header},
     response::Response,
 };
 use hyper::{body::Incoming, service::service_fn, upgrade::Upgraded};
@@ -177,33 +182,42 @@ async fn end_here(
     let inner = Arc::clone(&app);
     // A WebSocket goes on when this tunnel is served, and holds its places.
     let kept = KeptOpen::by((connection.clone(), share));
-    let answering = service_fn(move |request: Request<Incoming>| {
+    let answering = move |mut request: Request| {
         let (app, who, kept) = (Arc::clone(&inner), Arc::clone(&who), kept.clone());
         async move {
             let (credential, agreed) = &*who;
-            let mut request = request.map(Body::new);
             if request.headers().contains_key(header::UPGRADE) {
                 request.extensions_mut().insert(kept);
             }
-            let response = if request.uri().authority().is_some() {
-                let detail = "inside a tunnel the target is a path";
-                crate::proxy::said(Err(Problem::of(Code::RequestInvalid, detail)))
-            } else {
-                inside::ask(&app, credential, agreed, request, source).await
+            let response = match in_one_form(&mut request) {
+                Ok(()) => inside::ask(&app, credential, agreed, request, source).await,
+                Err(problem) => crate::proxy::said(Err(problem)),
             };
             Ok::<_, Infallible>(response)
         }
-    });
+    };
+    let over = async {
+        tokio::select! {
+            _ = open.ended() => {}
+            () = connection.stopped() => {}
+            () = sleep(until) => {}
+        }
+    };
+    if Version::agreed(stream.get_ref().1.alpn_protocol()) == Version::Http2 {
+        let here = Open::new();
+        let mut serving = pin!(serving::serve(stream, Version::Http2, IDLE, answering, here.one()));
+        tokio::select! {
+            () = serving.as_mut() => return,
+            () = over => {}
+        }
+        tokio::join!(serving, here.end());
+        return;
+    }
+    let answering = service_fn(move |request: Request<Incoming>| answering(request.map(Body::new)));
     let mut serving = pin!(http().serve_connection(TokioIo::new(stream), answering).with_upgrades());
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
-        () = async {
-            tokio::select! {
-                _ = open.ended() => {}
-                () = connection.stopped() => {}
-                () = sleep(until) => {}
-            }
-        } => {
+        () = over => {
             serving.as_mut().graceful_shutdown();
             serving.await
         }
@@ -211,6 +225,26 @@ async fn end_here(
     if let Err(error) = ended {
         tracing::debug!(%error, "a tunnel of the egress door broke off");
     }
+}
+
+/// Has a request in a tunnel say which host it is for in one place, `Host`, whichever version it is in (RFC 9113 §8.3.1).
+fn in_one_form(request: &mut Request) -> Result<(), Problem> {
+    let bad = |detail: &str| Err(Problem::of(Code::RequestInvalid, detail.to_owned()));
+    let Some(authority) = request.uri().authority().map(|authority| authority.as_str().to_owned()) else {
+        return Ok(());
+    };
+    if request.version() != axum::http::Version::HTTP_2 || request.method() == Method::CONNECT {
+        return bad("inside a tunnel the target is a path");
+    }
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    if hosts.any(|host| host.as_bytes() != authority.as_bytes()) {
+        return bad("`:authority` and `Host` differ: send one of them");
+    }
+    match HeaderValue::from_str(&authority) {
+        Ok(host) => _ = request.headers_mut().insert(header::HOST, host),
+        Err(_) => return bad("`:authority` is no host"),
+    }
+    Ok(())
 }
 
 enum Unshaken {
@@ -240,6 +274,30 @@ async fn shake(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_host_a_request_is_for_stands_in_one_place() {
+        let read = |version, uri: &str, hosts: &[&str]| {
+            let mut request = Request::builder().version(version).uri(uri);
+            for host in hosts {
+                request = request.header("host", *host);
+            }
+            let mut request = request.body(Body::empty()).unwrap();
+            in_one_form(&mut request).map_err(|problem| problem.code())?;
+            Ok::<_, Code>(
+                request.headers().get_all("host").iter().map(|it| it.to_str().unwrap().to_owned()).collect(),
+            )
+        };
+        use axum::http::Version;
+        let (one, two) = (Version::HTTP_11, Version::HTTP_2);
+        let refused = Err::<Vec<String>, _>(Code::RequestInvalid);
+        assert_eq!(read(one, "/x", &["a", "b"]), Ok(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(read(two, "https://a/x", &[]), Ok(vec!["a".to_owned()]));
+        assert_eq!(read(two, "https://a/x", &["a"]), Ok(vec!["a".to_owned()]));
+        assert_eq!(read(two, "https://a/x", &["b"]), refused);
+        assert_eq!(read(two, "https://a/x", &["a", "b"]), refused);
+        assert_eq!(read(one, "https://a/x", &["a"]), refused);
+    }
 
     #[test]
     fn the_host_stands_without_its_port() {

@@ -56,6 +56,25 @@ fn curl_goes_through_the_door() {
 }
 
 #[test]
+fn http2_is_spoken_in_a_tunnel_with_programs_that_offer_it() {
+    let (world, agent, path) = prepared();
+    let (one, other) = (format!("https://{}{path}", world.safe), format!("https://{}/elsewhere", world.safe));
+    // Both over one connection, the second of which is no action.
+    let command =
+        ["curl", "-sS", "--http2", "-w", "\n%{http_version} %{http_code} %{num_connects}\n", &one, &other];
+    let (code, text) = ended(&run(world, &agent, &[], &command).output().unwrap());
+    assert_eq!(code, 0, "{text}");
+    assert!(
+        text.contains("\"ok\":true") && text.contains("\n2 200 1\n") && text.contains("\n2 403 0\n"),
+        "{text}"
+    );
+    assert_eq!(world.story.shop.count(&path), 1);
+    let old = ["curl", "-sS", "--http1.1", "-w", "\n%{http_version}\n", &one];
+    let (_, text) = ended(&run(world, &agent, &[], &old).output().unwrap());
+    assert!(text.contains("\n1.1\n"), "{text}");
+}
+
+#[test]
 fn pythons_own_library_goes_through_the_door() {
     gets(&[
         "python3",
