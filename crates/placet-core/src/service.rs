@@ -40,7 +40,7 @@ pub use check::check;
 pub use editor::schema;
 pub use effect::{Effect, Provenance};
 pub use import::{Imported, MAX_DOCUMENT, Options, import};
-pub use mcp::{MAX_DEFINITION, Observed, Pins, Standing, Tool};
+pub use mcp::{MAX_DEFINITION, Observed, Part, Pins, Standing, Tool};
 pub use members::{Members, RowLimit};
 pub use paging::Paging;
 pub use resolve::{Fact, FactType, Facts, Lookup, Unread};
@@ -397,8 +397,11 @@ impl ServiceAction {
             let Some(value) = params.get(name) else {
                 return Err(ParamsInvalid::of(name, format!("`{name}` is missing")));
             };
-            let text = value::segment_text(value, self.encoded_slash)
-                .map_err(|problem| ParamsInvalid::of(name, format!("`{name}` is refused: {problem}")))?;
+            let is_uri = name == mcp::URI && self.tool.as_ref().is_some_and(|it| it.part() == Part::Resource);
+            let text =
+                if is_uri { mcp::uri_text(value) } else { value::segment_text(value, self.encoded_slash) };
+            let text =
+                text.map_err(|problem| ParamsInvalid::of(name, format!("`{name}` is refused: {problem}")))?;
             values.insert(name.to_owned(), text);
         }
         Ok(values)

@@ -3,7 +3,7 @@
 //! Invariant: it has every key that the reader knows and no other; whatever loads satisfies it.
 
 use super::{
-    MAX_ACTIONS, load, mcp,
+    Effect, MAX_ACTIONS, load, mcp,
     resolve::{self, FactType},
     socket, sql,
 };
@@ -14,7 +14,7 @@ pub fn schema() -> Value {
     let mut service = object(&["service"], service());
     if let Some(service) = service.as_object_mut() {
         let http = json!({"required": ["auth", "base_url", "actions"], "not": {"anyOf": [
-            {"required": ["mcp"]}, {"required": ["tools"]}, {"required": ["pins"]},
+            {"required": ["mcp"]}, {"required": ["tools"]}, {"required": ["pins"]}, {"required": ["prompts"]}, {"required": ["resources"]},
         ]}});
         let mcp = json!({"required": ["mcp"], "not": {"anyOf": [
             {"required": ["base_url"]}, {"required": ["actions"]}, {"required": ["encoded_slash"]},
@@ -98,6 +98,10 @@ fn service() -> Value {
             }))),
         "tools": key("What each tool of the MCP server does, by its name there.", json!({"read_file": {"effect": "read"}}),
             json!({"type": "object", "additionalProperties": object(&[], tool())})),
+        "prompts": key("What is said of each prompt of the MCP server, by its name there.", json!({"summary": {"name": "summary"}}),
+            json!({"type": "object", "additionalProperties": object(&[], tool())})),
+        "resources": key("Its resources can be listed and read; what reading one does, where it is more than reading.", json!({"effect": "read"}),
+            object(&[], json!({"effect": key("What reading one does.", json!("read"), json!({"enum": Effect::ALL.map(Effect::as_str)}))}))),
         "pins": key("What was accepted of what the MCP server says of its tools: written by `placet service accept`.",
             json!({"read_file": {"inputSchema": {"type": "object"}}}),
             json!({"type": "object", "maxProperties": MAX_ACTIONS, "additionalProperties": {"type": "object"}})),
@@ -386,6 +390,8 @@ mod tests {
             ("/properties", &*all),
             ("/properties/mcp/properties", mcp::SERVER_KEYS),
             ("/properties/tools/additionalProperties/properties", mcp::TOOL_KEYS),
+            ("/properties/prompts/additionalProperties/properties", mcp::TOOL_KEYS),
+            ("/properties/resources/properties", mcp::RESOURCES_KEYS),
             ("/$defs/statement/properties", sql::ACTION_KEYS),
             ("/$defs/statement/properties/select/properties", sql::SELECT_KEYS),
             ("/$defs/statement/properties/insert/properties", sql::INSERT_KEYS),

@@ -5,8 +5,15 @@
 //! pin, and its parameters are the pinned schema's. `pins` is written by the server when somebody accepts tools
 //! ([`Pins::written`]), so that a version of a definition means the same for ever.
 //!
+//! Prompts are pinned as tools are; what else of a server can be an action is told in [`part`].
+//!
 //! Invariant: nothing that an upstream says makes an action, or changes one: it has to be accepted first, in full. What
 //! it says of effects is never believed; a tool of another name has no pin.
+
+mod part;
+
+pub use part::Part;
+pub(super) use part::{URI, uri_text};
 
 use super::{
     Effect, MAX_ACTIONS, ParamsInvalid, PathTemplate, ResourceTemplate, Service, ServiceAction,
@@ -28,8 +35,20 @@ use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The keys of a definition whose upstream is an MCP server.
-pub(super) const KEYS: &[&str] =
-    &["service", "description", "mcp", "auth", "allow_private", "headers", "tools", "pins"];
+pub(super) const KEYS: &[&str] = &[
+    "service",
+    "description",
+    "mcp",
+    "auth",
+    "allow_private",
+    "headers",
+    "tools",
+    "prompts",
+    "resources",
+    "pins",
+];
+/// Of `resources`.
+pub(super) const RESOURCES_KEYS: &[&str] = &["effect"];
 /// Of `mcp`.
 pub(super) const SERVER_KEYS: &[&str] = &["url", "command"];
 /// Of one tool in `tools`.
@@ -46,6 +65,8 @@ pub(super) const TOOL_KEYS: &[&str] = &[
 ];
 /// What is pinned of a tool, besides its name.
 const PINNED: &[&str] = &["title", "description", "inputSchema", "outputSchema", "annotations"];
+/// What is pinned of a prompt, besides its name.
+const PINNED_OF_PROMPT: &[&str] = &["title", "description", "arguments"];
 /// The longest definition of one tool that is taken, in bytes.
 pub const MAX_DEFINITION: usize = 64 * 1024;
 /// The extension that would have arguments repeated in headers.
@@ -57,9 +78,10 @@ const RESERVED: &[&str] = &["resources", "prompts"];
 /// Statuses after which nothing has happened: the server has refused the request itself.
 const REFUSED: [u16; 4] = [400, 401, 404, 405];
 
-/// A tool as it was pinned.
+/// A tool or a prompt as it was pinned, or another [`Part`] of a server.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tool {
+    part: Part,
     name: String,
     definition: Value,
 }
@@ -76,7 +98,8 @@ impl Tool {
     }
 }
 
-/// Definitions of tools by their names: what a server says of them, as far as it counts.
+/// Definitions of tools by their names, and of prompts by theirs behind `prompts/`: what a server says of them, as far as it
+/// counts.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Pins(pub BTreeMap<String, Value>);
 
@@ -123,28 +146,27 @@ pub struct Observed {
 }
 
 impl Pins {
-    /// What a server answers to `tools/list` (all pages), as far as it is pinned.
+    /// What a server answers to `tools/list` and `prompts/list` (all pages), as far as it is pinned.
     ///
     /// # Errors
-    /// A sentence: what of it is no list of tools, or says two things of one.
-    pub fn of_listing(tools: &[Value]) -> Result<Self, String> {
-        if tools.len() > MAX_ACTIONS {
-            return Err(format!("it has {} tools, and at most {MAX_ACTIONS} are taken", tools.len()));
+    /// A sentence: what of it is no such list, or says two things of one.
+    pub fn of_listing(tools: &[Value], prompts: &[Value]) -> Result<Self, String> {
+        let count = tools.len().saturating_add(prompts.len());
+        if count > MAX_ACTIONS {
+            return Err(format!("it has {count} tools and prompts, and at most {MAX_ACTIONS} are taken"));
         }
         let mut all = BTreeMap::new();
-        for tool in tools {
-            let name = tool.get("name").and_then(Value::as_str).ok_or("a tool has no name")?;
-            let short: String = name.chars().take(128).collect();
-            if name.is_empty() || short.len() < name.len() {
-                return Err(format!("a tool's name has 1 to 128 characters, and not {}", quoted(&short)));
-            }
-            let said = tool.as_object().into_iter().flatten();
-            let definition: Map<String, Value> = said
-                .filter(|(key, _)| PINNED.contains(&key.as_str()))
-                .map(|(key, value)| (key.clone(), value.clone()))
-                .collect();
-            if all.insert(name.to_owned(), Value::Object(definition)).is_some() {
-                return Err(format!("it has two tools of the name {}", quoted(name)));
+        for (what, said, prefix, pinned) in
+            [("tool", tools, "", PINNED), ("prompt", prompts, part::PROMPT, PINNED_OF_PROMPT)]
+        {
+            for one in said {
+                let (name, definition) = told(one, pinned).map_err(|why| format!("a {what} {why}"))?;
+                if prefix.is_empty() && name.starts_with(part::PROMPT) {
+                    return Err(format!("the tool {} has a prompt's name", quoted(name)));
+                }
+                if all.insert(format!("{prefix}{name}"), definition).is_some() {
+                    return Err(format!("it has two {what}s of the name {}", quoted(name)));
+                }
             }
         }
         Ok(Self(all))
@@ -199,6 +221,18 @@ impl Pins {
     }
 }
 
+/// The name of something that is listed, and what is pinned of it.
+fn told<'a>(one: &'a Value, pinned: &[&str]) -> Result<(&'a str, Value), String> {
+    let name = one.get("name").and_then(Value::as_str).ok_or("has no name")?;
+    let short: String = name.chars().take(128).collect();
+    if name.is_empty() || short.len() < name.len() {
+        return Err(format!("has a name of 1 to 128 characters, and not {}", quoted(&short)));
+    }
+    let said = one.as_object().into_iter().flatten();
+    let kept = said.filter(|(key, _)| pinned.contains(&key.as_str()));
+    Ok((name, Value::Object(kept.map(|(key, value)| (key.clone(), value.clone())).collect())))
+}
+
 /// Whether a document is a map of which each key begins a line.
 fn is_block(text: &str, entries: &[(Spanned<String>, Node)]) -> bool {
     let plain = |(key, _): &(Spanned<String>, Node)| {
@@ -245,8 +279,9 @@ fn ascii(value: &Value, yaml: bool) -> String {
 impl Service {
     /// What was accepted of its tools.
     pub fn pins(&self) -> Pins {
-        let tools = self.actions.values().filter_map(|action| action.tool.as_ref());
-        Pins(tools.map(|tool| (tool.name.clone(), tool.definition.clone())).collect())
+        let all = self.actions.values().filter_map(|action| action.tool.as_ref());
+        let pinned = all.filter(|tool| tool.part.is_pinned());
+        Pins(pinned.map(|tool| (tool.key(), tool.definition.clone())).collect())
     }
 
     /// What names exactly this definition of a tool at this server.
@@ -291,7 +326,9 @@ impl Service {
     /// The actions whose tools are not what was accepted, by what the server has now; all of them where it is not known
     /// what it has.
     pub fn quarantined(&self, now: Option<&Pins>) -> BTreeSet<ActionName> {
-        let differs = |tool: &Tool| now.is_none_or(|now| now.0.get(&tool.name) != Some(&tool.definition));
+        let differs = |tool: &Tool| {
+            tool.part.is_pinned() && now.is_none_or(|now| now.0.get(&tool.key()) != Some(&tool.definition))
+        };
         let tools = self.actions.values().filter(|action| action.tool.as_ref().is_some_and(differs));
         tools.map(|action| action.name.clone()).collect()
     }
@@ -319,10 +356,7 @@ impl Service {
         params: &Map<String, Value>,
     ) -> Result<UpstreamCall, ParamsInvalid> {
         action.values(params)?;
-        let message = json!({
-            "jsonrpc": "2.0", "method": "tools/call", "params": {"name": tool.name, "arguments": params},
-        });
-        let body = serde_json::to_vec(&message)
+        let body = serde_json::to_vec(&tool.message(params))
             .map_err(|error| ParamsInvalid::whole(format!("the parameters are no JSON: {error}")))?;
         let call = UpstreamCall {
             method: Method::Post,
@@ -343,15 +377,10 @@ impl Service {
     pub(super) fn describe_tool(&self, call: &UpstreamCall) -> Option<(ActionName, Map<String, Value>)> {
         let body = call.body.as_deref()?;
         let message = json::parse(body).ok()?;
-        let named = message.pointer("/params/name")?.as_str()?;
-        let action = self
-            .actions
-            .values()
-            .find(|action| action.tool.as_ref().is_some_and(|tool| tool.name == named))?;
-        let arguments = message.pointer("/params/arguments")?.as_object()?;
-        let same = json!({
-            "jsonrpc": "2.0", "method": "tools/call", "params": {"name": named, "arguments": arguments},
-        });
+        let mut all = self.actions.values().filter_map(|action| Some((action, action.tool.as_ref()?)));
+        let (action, tool, params) =
+            all.find_map(|(action, tool)| Some((action, tool, tool.params_of(&message)?)))?;
+        let same = tool.message(&params);
         let fits = call.origin == self.origin
             && call.target == self.endpoint()
             && call.method == Method::Post
@@ -359,7 +388,7 @@ impl Service {
             && call.fixed == action.headers
             && !call.streamed
             && serde_json::to_vec(&same).ok().as_deref() == Some(body);
-        fits.then(|| (action.name.clone(), arguments.clone()))
+        fits.then(|| (action.name.clone(), params))
     }
 
     fn endpoint(&self) -> String {
@@ -405,9 +434,11 @@ pub(super) fn read(map: &MapReading<'_>, server: &Reading<'_>) -> Option<Service
         report.error(at, "the header that carries the credential can't be among constant `headers`");
     }
     let mut settings = BTreeMap::new();
-    for (key, it) in map.optional("tools").and_then(|it| it.map()).iter().flat_map(MapReading::entries) {
-        if let Some(read) = it.map().and_then(|map| tool(&map)) {
-            settings.insert(key.value.clone(), read);
+    for (stated, prefix) in [("tools", ""), ("prompts", part::PROMPT)] {
+        for (key, it) in map.optional(stated).and_then(|it| it.map()).iter().flat_map(MapReading::entries) {
+            if let Some(read) = it.map().and_then(|map| tool(&map)) {
+                settings.insert(format!("{prefix}{}", key.value), read);
+            }
         }
     }
     let pins = map.optional("pins").and_then(|it| it.map());
@@ -436,6 +467,13 @@ pub(super) fn read(map: &MapReading<'_>, server: &Reading<'_>) -> Option<Service
             }
         }
     }
+    for action in beside(map, &name, &actions, &headers) {
+        if let (Some(other), Some(at)) =
+            (actions.insert(action.name.clone(), action), map.key_position("pins"))
+        {
+            report.error(at, format!("a tool or prompt can't be `{}`: give it another `name`", other.name));
+        }
+    }
     if let (Some(first), Some(at)) = (unstated.first(), map.key_position("pins")) {
         let message = format!(
             "{} of {count} tools have no `effect` in `tools` and count as `money`, {} among them",
@@ -444,11 +482,14 @@ pub(super) fn read(map: &MapReading<'_>, server: &Reading<'_>) -> Option<Service
         );
         report.add(Diagnostic::warning(message).at(at).help("state `read`, `write`, `delete` or `money`"));
     }
-    if let Some(tools) = map.optional("tools").and_then(|it| it.map()) {
-        let pinned =
-            |tool: &str| pins.as_ref().is_some_and(|pins| pins.entries().any(|(key, _)| key.value == tool));
+    for (stated, what, prefix) in [("tools", "tool", ""), ("prompts", "prompt", part::PROMPT)] {
+        let Some(tools) = map.optional(stated).and_then(|it| it.map()) else { continue };
+        let pinned = |name: &str| {
+            let key = format!("{prefix}{name}");
+            pins.as_ref().is_some_and(|pins| pins.entries().any(|(pin, _)| pin.value == key))
+        };
         for (key, _) in tools.entries().filter(|(key, _)| count > 0 && !pinned(&key.value)) {
-            let message = format!("the tool {} has no pin, so that it is no action", quoted(&key.value));
+            let message = format!("the {what} {} has no pin, so that it is no action", quoted(&key.value));
             report.add(
                 Diagnostic::warning(message)
                     .at(key.position)
@@ -471,6 +512,32 @@ pub(super) fn read(map: &MapReading<'_>, server: &Reading<'_>) -> Option<Service
         actions,
         settings,
     })
+}
+
+/// The actions that no pin is of: ways to resources where they are stated, and to values for the arguments of prompts.
+fn beside(
+    map: &MapReading<'_>,
+    service: &str,
+    pinned: &BTreeMap<ActionName, ServiceAction>,
+    headers: &[(String, String)],
+) -> Vec<ServiceAction> {
+    let mut all = Vec::new();
+    let mut add = |found: Result<Vec<ServiceAction>, String>| match found {
+        Ok(found) => all.extend(found),
+        Err(problem) => map.report().error(map.position(), problem),
+    };
+    if let Some(stated) = map.optional("resources").and_then(|it| it.map()) {
+        stated.finish(RESOURCES_KEYS);
+        let effect = stated.optional("effect").and_then(|it| it.one_of(&Effect::ALL.map(Effect::as_str)));
+        // Which method of the protocol it is says that it reads, unless more is known of this server.
+        let effect = effect.and_then(Effect::from_word).unwrap_or(Effect::Read);
+        add(part::of_resources(service, Some(effect), headers));
+    }
+    let is_prompt = |action: &ServiceAction| action.tool.as_ref().is_some_and(|it| it.part == Part::Prompt);
+    if pinned.values().any(is_prompt) {
+        add(part::of_prompts(service, headers).map(|one| vec![one]));
+    }
+    all
 }
 
 /// Where the server is: an address, or a command that the operator lists.
@@ -549,15 +616,28 @@ fn offered(
     if definition.to_string().len() > MAX_DEFINITION {
         return Err(format!("its definition is longer than {MAX_DEFINITION} bytes"));
     }
+    let prompt = tool.strip_prefix(part::PROMPT);
+    let (part, tool) = prompt.map_or((Part::Tool, tool), |prompt| (Part::Prompt, prompt));
     let own = stated.name.as_deref().unwrap_or(tool);
-    if own.split('.').next().is_some_and(|first| RESERVED.contains(&first)) && own.contains('.') {
+    if prompt.is_none()
+        && own.split('.').next().is_some_and(|first| RESERVED.contains(&first))
+        && own.contains('.')
+    {
         return Err(format!("{} begins as what is no tool does: state another `name`", quoted(own)));
     }
-    let name = ActionName::parse(&format!("{service}.{own}")).map_err(|_| {
-        format!("{} can't be the name of an action: state a `name` for it in `tools`", quoted(own))
+    let (within, listed) = if prompt.is_some() { ("prompts.", "prompts") } else { ("", "tools") };
+    let name = ActionName::parse(&format!("{service}.{within}{own}")).map_err(|_| {
+        format!("{} can't be the name of an action: state a `name` for it in `{listed}`", quoted(own))
     })?;
-    let input = definition.get("inputSchema").filter(|schema| schema.is_object());
-    let input = input.ok_or("it has no `inputSchema`")?.clone();
+    if Part::PromptCompletion.action(service).as_ref() == Some(&name) {
+        return Err(format!("{} is taken: state another `name` for it in `{listed}`", quoted(own)));
+    }
+    let input = if prompt.is_some() {
+        part::schema_of_prompt(definition)?
+    } else {
+        let input = definition.get("inputSchema").filter(|schema| schema.is_object());
+        input.ok_or("it has no `inputSchema`")?.clone()
+    };
     let repeated = |schema: &Value| schema.get(IN_HEADER).is_some();
     let properties = input.get("properties").and_then(Value::as_object);
     if properties.is_some_and(|properties| properties.values().any(repeated)) {
@@ -577,8 +657,14 @@ fn offered(
     let path = PathTemplate::parse("/").map_err(|error| error.message)?;
     let resource = match &stated.resource {
         Some(resource) => resource.clone(),
-        None => ResourceTemplate::parse(&format!("mcp://{service}/{own}")).map_err(|error| error.message)?,
+        None => {
+            let within = within.replace('.', "/");
+            ResourceTemplate::parse(&format!("mcp://{service}/{within}{own}"))
+                .map_err(|error| error.message)?
+        }
     };
+    // Getting a prompt reads, by the protocol; what a tool does nobody knows.
+    let effect = stated.effect.or(prompt.map(|_| Effect::Read));
     let known = |name: &str| all.iter().any(|known| known == name);
     if let Some(variable) = resource.variables().find(|variable| !known(variable)) {
         return Err(format!("{} in its `resource` is no parameter of it", quoted(variable)));
@@ -606,7 +692,7 @@ fn offered(
         name,
         description: stated.description.clone().or(said),
         method: Method::Post,
-        effect: stated.effect,
+        effect,
         path,
         resource,
         binds: stated.binds.clone(),
@@ -625,7 +711,7 @@ fn offered(
         mapping: Mapping { query: BTreeMap::new(), body: Body::Rest(Media::Json) },
         headers: sent,
         paging: None,
-        tool: Some(Tool { name: tool.to_owned(), definition: definition.clone() }),
+        tool: Some(Tool { part, name: tool.to_owned(), definition: definition.clone() }),
         statement: None,
         socket: None,
     })

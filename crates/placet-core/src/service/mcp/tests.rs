@@ -2,6 +2,8 @@ use super::*;
 use crate::service::Kind;
 use proptest::prelude::*;
 
+mod part;
+
 const FILES: &str = "service: files
 mcp: {url: 'https://mcp.example.com/mcp'}
 auth: {type: bearer}
@@ -27,12 +29,12 @@ fn tool(name: &str, properties: Value) -> Value {
 }
 
 fn listing() -> Pins {
-    Pins::of_listing(&[
+    let tools = [
         tool("read_file", json!({"path": {"type": "string"}, "head": {"type": "number", "minimum": 0.5}})),
         tool("Odd tool", json!({})),
         tool("delete", json!({"path": {"type": "string"}})),
-    ])
-    .unwrap()
+    ];
+    Pins::of_listing(&tools, &[]).unwrap()
 }
 
 fn pinned() -> Service {
@@ -181,7 +183,7 @@ fn what_cant_be_an_action_is_told_and_not_offered() {
         ),
         (json!({"name": "resources.read", "inputSchema": {"type": "object"}}), "no tool does"),
     ] {
-        let pins = Pins::of_listing(std::slice::from_ref(&definition)).unwrap();
+        let pins = Pins::of_listing(std::slice::from_ref(&definition), &[]).unwrap();
         let found = service.observe(&pins);
         let said = found[0].problem.clone().unwrap_or_default();
         assert!(said.contains(problem), "{definition}: {said}");
@@ -191,8 +193,8 @@ fn what_cant_be_an_action_is_told_and_not_offered() {
             "{definition}"
         );
     }
-    assert!(Pins::of_listing(&[json!({"name": "a"}), json!({"name": "a"})]).is_err());
-    assert!(Pins::of_listing(&[json!({"title": "a"})]).is_err());
+    assert!(Pins::of_listing(&[json!({"name": "a"}), json!({"name": "a"})], &[]).is_err());
+    assert!(Pins::of_listing(&[json!({"title": "a"})], &[]).is_err());
 }
 
 #[test]
@@ -243,7 +245,7 @@ proptest! {
         prop_assume!(number.is_finite());
         let tool = json!({"name": name, "description": text, "annotations": {&*text: number},
             "inputSchema": {"type": "object", "properties": {&*name: {"description": text}}}});
-        let pins = Pins::of_listing(&[tool]).unwrap();
+        let pins = Pins::of_listing(&[tool], &[]).unwrap();
         if let Ok(kept) = pins.written(FILES, None) {
             let read = yaml::to_json(&yaml::parse(kept.as_bytes(), None).unwrap().0);
             prop_assert_eq!(&read["pins"], &Value::Object(pins.0.clone().into_iter().collect()));
