@@ -13,6 +13,7 @@ import * as browser from "./flows/browser.mjs";
 import * as connect from "./flows/connect.mjs";
 import * as conformance from "./flows/conformance.mjs";
 import * as conforming from "./flows/mcp_conformance.mjs";
+import * as conformingBehind from "./flows/mcp_conforming.mjs";
 import * as door from "./flows/mcp_door.mjs";
 import * as egress from "./flows/egress.mjs";
 import * as inspector from "./flows/mcp_inspector.mjs";
@@ -221,8 +222,8 @@ for (const event of ["SIGINT", "SIGTERM", "SIGHUP", "uncaughtException", "unhand
 }
 try {
     const stage = await staged(directory, closing);
-    const all = [conformance, oauth4webapi, openidClient, mutualTls, mcp, door, conforming, servers, inspector, egress, webSocket, browser, signIn,
-        connect, proxies];
+    const all = [conformance, oauth4webapi, openidClient, mutualTls, mcp, door, conforming, conformingBehind, servers, inspector,
+        egress, webSocket, browser, signIn, connect, proxies];
     await each(all.flatMap(({ flows }) => flows), stage);
     await eachOfPython(stage, closing);
     if (failed > 0 && stage.placet.log !== "") console.log(`the server's log:\n${stage.placet.log}`);

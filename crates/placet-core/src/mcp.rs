@@ -5,9 +5,13 @@
 //! Invariant: it judges nothing and does nothing; what headers say is never more than a copy of what the body says, and a
 //! message that is told two ways is refused.
 
+pub mod level;
 pub mod message;
+pub mod offered;
+pub mod repeated;
 pub mod tool;
 
+pub use level::Level;
 pub use message::{Message, Request, RpcError};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -20,6 +24,10 @@ pub const WITH_HANDSHAKE: [&str; 2] = ["2025-11-25", "2025-06-18"];
 
 /// `_meta`: the revision that a request is written in.
 const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+/// `_meta`: from which severity on the client wants to be told what a server logs.
+pub const META_LEVEL: &str = "io.modelcontextprotocol/logLevel";
+/// `_meta`: by what the client knows what is told of the progress of a request.
+pub const META_PROGRESS: &str = "progressToken";
 /// `_meta`: what the client can do.
 const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 
@@ -100,6 +108,28 @@ impl Request {
         offered.and_then(Value::as_object).is_some_and(|modes| modes.is_empty() || modes.contains_key("form"))
     }
 
+    /// By what the client wants to be told of progress; `None` where it does not.
+    ///
+    /// # Errors
+    /// It is neither a string nor an integer.
+    pub fn progress(&self) -> Result<Option<&Value>, RpcError> {
+        match self.meta(META_PROGRESS)? {
+            None => Ok(None),
+            Some(token) if token.is_string() || token.is_i64() || token.is_u64() => Ok(Some(token)),
+            Some(_) => Err(RpcError::malformed("`progressToken` is a string or an integer")),
+        }
+    }
+
+    /// From which severity on the client asks to be told what is logged; `None` where it does not say.
+    ///
+    /// # Errors
+    /// It is no level.
+    pub fn level(&self) -> Result<Option<Level>, RpcError> {
+        let wrong = || RpcError::malformed(format!("`{META_LEVEL}` is a level, such as `info`"));
+        let level = |it: &Value| it.as_str().and_then(Level::from_word).ok_or_else(wrong);
+        self.meta(META_LEVEL)?.map(level).transpose()
+    }
+
     /// A member of `_meta`.
     ///
     /// # Errors
@@ -144,14 +174,21 @@ fn unsupported(asked: &str) -> RpcError {
     RpcError::new(RpcError::UNSUPPORTED_VERSION, "Unsupported protocol version").with(data).refused()
 }
 
+/// A value as a header repeats it: in base64 where it is not plain.
+pub fn in_header(value: &str) -> String {
+    let plain = value.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
+        && value.trim() == value
+        && !value.starts_with("=?");
+    if plain { value.to_owned() } else { format!("=?base64?{}?=", STANDARD.encode(value)) }
+}
+
 /// The value of a header that may be written in base64 (`=?base64?…?=`).
 fn plain(header: &str) -> Result<String, RpcError> {
     let Some(encoded) = header.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) else {
         return Ok(header.to_owned());
     };
     let decoded = STANDARD.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    let wrong =
-        || RpcError::new(RpcError::HEADER_MISMATCH, "Header mismatch: `Mcp-Name` is not valid base64");
+    let wrong = || RpcError::new(RpcError::HEADER_MISMATCH, "Header mismatch: it is not valid base64");
     decoded.ok_or_else(|| wrong().refused())
 }
 

@@ -99,6 +99,9 @@ pub enum NotSent {
     /// The server and the gateway have no revision of the protocol in common, or it did not keep to it.
     #[error("it does not speak the Model Context Protocol as it is spoken here: check the service's `mcp`")]
     Handshake,
+    /// Whoever asked called it off before.
+    #[error("it was called off: ask again if it is still wanted")]
+    CalledOff,
     /// The operator lists no such command.
     #[error(
         "no such command is listed: the operator lists what may be started (`placet serve --mcp-commands`)"
@@ -140,6 +143,9 @@ pub enum Unknown {
     /// What came back is not HTTP.
     #[error("the answer is not valid HTTP: look at the upstream before trying again")]
     Malformed,
+    /// Whoever asked called it off meanwhile.
+    #[error("it was called off before the answer came: look at the upstream before trying again")]
+    CalledOff,
     /// What came back ended, and was no answer to what was asked.
     #[error("what came back does not answer the request: look at the upstream before trying again")]
     NoAnswer,

@@ -12,7 +12,7 @@ use crate::address::AddressClass;
 use crate::dial::{DialError, Dialer, Reach, Resolve, SystemResolver};
 use crate::failure::{NotSent, Unknown, UpstreamFailure};
 use crate::inject::{Bare, Credential, CredentialError};
-use crate::mcp::{Command, Heard};
+use crate::mcp::{Command, Following, Heard};
 use crate::pools::{Pools, SHARED};
 use crate::postgres::Databases;
 use crate::response::{ReadError, UpstreamResponse, read};
@@ -216,7 +216,31 @@ impl Gateway {
         credential: &Credential,
         deadline: Instant,
     ) -> Result<UpstreamResponse, UpstreamFailure> {
+        self.send_followed(call, route, credential, deadline, None).await
+    }
+
+    /// As [`send`](Self::send), for somebody who follows it where the upstream is an MCP server: of others nothing is heard
+    /// before they answer, and they can't be told that nobody waits.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn send_followed(
+        &self,
+        call: UpstreamCall,
+        route: &Route,
+        credential: &Credential,
+        deadline: Instant,
+        following: Option<&Following>,
+    ) -> Result<UpstreamResponse, UpstreamFailure> {
+        if route.kind() == Kind::Mcp {
+            let (deadline, max) = (self.until(route, deadline), self.0.config.max_response_bytes);
+            return self.call_tool(&call, route, credential, deadline, max, following).await;
+        }
         self.send_for(call, route, credential, deadline, self.0.config.max_response_bytes).await
+    }
+
+    fn until(&self, route: &Route, deadline: Instant) -> Instant {
+        deadline.min(Instant::now() + route.timeout().unwrap_or(self.0.config.total_timeout))
     }
 
     /// As [`send`](Self::send), of an answer of at most `max` bytes, if that is less than what is read of any.
@@ -231,11 +255,11 @@ impl Gateway {
         deadline: Instant,
         max: usize,
     ) -> Result<UpstreamResponse, UpstreamFailure> {
-        let deadline = deadline.min(Instant::now() + route.timeout().unwrap_or(self.0.config.total_timeout));
+        let deadline = self.until(route, deadline);
         let max = max.min(self.0.config.max_response_bytes);
         match route.kind() {
             Kind::Http => {}
-            Kind::Mcp => return self.call_tool(&call, route, credential, deadline, max).await,
+            Kind::Mcp => return self.call_tool(&call, route, credential, deadline, max, None).await,
             Kind::Postgres => return self.0.databases.send(&call, route, credential, deadline, max).await,
         }
         let (response, _open) = self.begin(call, route, credential, deadline).await?;

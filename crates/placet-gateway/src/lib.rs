@@ -42,7 +42,7 @@ pub use identity::check as check_certificates;
 pub use inject::{Credential, CredentialError};
 pub use key_service::{KeyService, KeyServiceError, KeyServices, Pkcs11, SecretFrom, Transit};
 pub use kv::{Given, KeyValue, Login};
-pub use mcp::{Command, NoTools};
+pub use mcp::{CallOff, Command, Followed, Following, NoTools, Notice, Told, Wanted, follow};
 pub use response::{ResponseBody, UpstreamResponse};
 pub use route::{Route, RouteError};
 pub use rustls::pki_types::CertificateDer;

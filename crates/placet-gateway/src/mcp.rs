@@ -11,8 +11,12 @@
 //! that it knows no such session. Only the message that answers this very request counts as its answer.
 
 mod events;
+mod following;
+mod listing;
 mod process;
 
+pub use following::{CallOff, Followed, Following, Notice, Wanted, follow};
+pub use listing::{NoTools, Told};
 pub use process::Command;
 
 use crate::failure::{NotSent, Unknown, UpstreamFailure};
@@ -20,7 +24,6 @@ use crate::gateway::{Gateway, not_sent, unknown};
 use crate::inject::Credential;
 use crate::response::{self, ReadError, ResponseBody, UpstreamResponse};
 use crate::route::{OpenCall, Route};
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use events::Events;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
@@ -28,14 +31,14 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use placet_core::call::{Method, UpstreamCall};
 use placet_core::json;
-use placet_core::mcp::{STATELESS, WITH_HANDSHAKE};
-use placet_core::service::MAX_ACTIONS;
+use placet_core::mcp::{META_LEVEL, META_PROGRESS, STATELESS, WITH_HANDSHAKE, in_header, repeated};
 use serde_json::{Map, Value, json};
 use std::collections::{HashMap, HashSet};
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::sync::{Mutex, Notify};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// A revision from before those that are offered, which servers may answer with; its messages are the same.
 const OLDER: &str = "2025-03-26";
@@ -45,10 +48,8 @@ const OLDEST: &str = "2024-11-05";
 const UNSUPPORTED: i64 = -32022;
 /// The longest session id that is taken.
 const MAX_SESSION: usize = 1024;
-/// How many pages of tools are read.
-const MAX_PAGES: usize = 100;
-/// How much is said of them, in bytes of all pages.
-const MAX_LISTED: usize = 4 * 1024 * 1024;
+/// How long a server may take to be told that a call is called off.
+const WITHDRAWN: Duration = Duration::from_secs(5);
 /// How many questions of a server are answered within one call.
 const MAX_QUESTIONS: usize = 16;
 /// How many servers one credential remembers; it is one but where a definition was changed.
@@ -58,9 +59,17 @@ const REMEMBERED: usize = 4;
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Agreed {
     /// Every request stands alone.
-    Stateless,
+    Stateless { prompts: bool },
     /// A handshake went before.
-    Session { version: String, id: Option<String> },
+    Session { version: String, id: Option<String>, prompts: bool },
+}
+
+impl Agreed {
+    /// Whether the server says that it has prompts.
+    fn has_prompts(&self) -> bool {
+        let (Self::Stateless { prompts } | Self::Session { prompts, .. }) = self;
+        *prompts
+    }
 }
 
 /// What was agreed through one credential, by server.
@@ -86,28 +95,6 @@ pub(crate) struct Heard {
     more: Notify,
 }
 
-/// Why there is no list of tools.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum NoTools {
-    /// No answer.
-    #[error(transparent)]
-    Failed(#[from] UpstreamFailure),
-    /// The server refused.
-    #[error("it answered with the status {status}")]
-    Refused {
-        /// The status.
-        status: u16,
-        /// Whether it says that the token is not valid (RFC 6750 §3.1).
-        invalid_token: bool,
-    },
-    /// What it answered is no list of tools.
-    #[error("what it answered is no list of tools")]
-    NoList,
-    /// It goes on for too long.
-    #[error("it lists more than {MAX_ACTIONS} tools, or says more than {MAX_LISTED} bytes of them")]
-    TooMany,
-}
-
 /// One exchange is about this.
 struct Peer<'a> {
     gateway: &'a Gateway,
@@ -117,6 +104,8 @@ struct Peer<'a> {
     at: &'a UpstreamCall,
     deadline: Instant,
     max: usize,
+    /// Who waits for the answer and wants to hear of it meanwhile.
+    following: Option<&'a Following>,
 }
 
 /// What came back.
@@ -142,63 +131,13 @@ impl Gateway {
         credential: &Credential,
         deadline: Instant,
         max: usize,
+        following: Option<&Following>,
     ) -> Result<UpstreamResponse, UpstreamFailure> {
         let body = call.body.as_deref().and_then(|body| json::parse(body).ok());
         let Some(Value::Object(message)) = body else { return Err(not_sent(route, NotSent::BadCall)) };
-        let peer = Peer { gateway: self, route, credential, at: call, deadline, max };
+        let peer = Peer { gateway: self, route, credential, at: call, deadline, max, following };
         let came = peer.ask(&message).await?;
         peer.answered(came)
-    }
-
-    /// All tools that the server at `at` lists, as it says them.
-    ///
-    /// # Errors
-    /// [`NoTools`].
-    pub async fn tools(
-        &self,
-        at: &UpstreamCall,
-        route: &Route,
-        credential: &Credential,
-        deadline: Instant,
-    ) -> Result<Vec<Value>, NoTools> {
-        let peer = Peer { gateway: self, route, credential, at, deadline, max: self.max_response_bytes() };
-        let (mut found, mut listed, mut cursor) = (Vec::new(), 0_usize, None::<String>);
-        for _ in 0..MAX_PAGES {
-            let mut params = Map::new();
-            if let Some(cursor) = &cursor {
-                params.insert("cursor".into(), cursor.as_str().into());
-            }
-            let came = peer.ask(&message("tools/list", params)).await?;
-            let mut answer = match came.body {
-                Body::Answer(answer) => answer,
-                Body::Other(_) if came.status >= 300 => {
-                    let invalid_token = response::says_invalid_token(&came.headers);
-                    return Err(NoTools::Refused { status: came.status, invalid_token });
-                }
-                Body::Other(_) => return Err(NoTools::NoList),
-            };
-            let Some(Value::Object(mut result)) = answer.remove("result") else {
-                return Err(NoTools::NoList);
-            };
-            let Some(Value::Array(mut tools)) = result.remove("tools") else { return Err(NoTools::NoList) };
-            if found.len().saturating_add(tools.len()) > MAX_ACTIONS {
-                return Err(NoTools::TooMany);
-            }
-            for tool in &tools {
-                listed = listed.saturating_add(tool.to_string().len());
-            }
-            if listed > MAX_LISTED {
-                return Err(NoTools::TooMany);
-            }
-            tools.iter_mut().for_each(|tool| credential.scrubber().scrub_json(tool));
-            found.append(&mut tools);
-            cursor = match result.remove("nextCursor") {
-                None | Some(Value::Null) => return Ok(found),
-                Some(Value::String(next)) if cursor.as_deref() != Some(&next) => Some(next),
-                Some(_) => return Err(NoTools::NoList),
-            };
-        }
-        Err(NoTools::NoList)
     }
 
     /// Waits until servers say that they have other tools now; answers where they are (origin and path).
@@ -224,13 +163,13 @@ impl Peer<'_> {
             Ok(agreed) => agreed,
             Err(came) => return Ok(came),
         };
-        let came = self.exchange(message, &agreed).await?;
+        let came = self.exchange(message, &agreed, self.following).await?;
         if !forgotten(&came, &agreed) {
             return Ok(came);
         }
         // The server knows the session no more, so it has not looked at what was asked in it.
         match self.agreed(Some(&agreed)).await? {
-            Ok(agreed) => self.exchange(message, &agreed).await,
+            Ok(agreed) => self.exchange(message, &agreed, self.following).await,
             Err(came) => Ok(came),
         }
     }
@@ -266,7 +205,7 @@ impl Peer<'_> {
 
     async fn agree(&self) -> Result<Result<Agreed, Came>, UpstreamFailure> {
         let discover = message("server/discover", Map::new());
-        let came = self.exchange(&discover, &Agreed::Stateless).await?;
+        let came = self.exchange(&discover, &Agreed::Stateless { prompts: false }, None).await?;
         // Who asks is not known, in whatever revision.
         if is_refusal(&came) {
             return Ok(Err(came));
@@ -275,14 +214,14 @@ impl Peer<'_> {
             let versions =
                 answer.get("result").and_then(|result| result.get("supportedVersions")?.as_array());
             if versions.is_some_and(|all| all.iter().any(|version| version == STATELESS)) {
-                return Ok(Ok(Agreed::Stateless));
+                return Ok(Ok(Agreed::Stateless { prompts: has_prompts(answer) }));
             }
         }
         let offered = WITH_HANDSHAKE[0];
         let hello = json!({"protocolVersion": offered, "capabilities": {}, "clientInfo": client()});
         let hello = message("initialize", hello.as_object().cloned().unwrap_or_default());
-        let before = Agreed::Session { version: String::new(), id: None };
-        let came = self.exchange(&hello, &before).await?;
+        let before = Agreed::Session { version: String::new(), id: None, prompts: false };
+        let came = self.exchange(&hello, &before, None).await?;
         if is_refusal(&came) {
             return Ok(Err(came));
         }
@@ -299,7 +238,7 @@ impl Peer<'_> {
                 _ => return Err(not_sent(self.route, NotSent::Handshake)),
             },
         };
-        let agreed = Agreed::Session { version: version.to_owned(), id };
+        let agreed = Agreed::Session { version: version.to_owned(), id, prompts: has_prompts(answer) };
         let ready = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
         let (sent, _) = self.send(&ready, &agreed, None).await?;
         if !sent.status().is_success() {
@@ -308,34 +247,47 @@ impl Peer<'_> {
         Ok(Ok(agreed))
     }
 
-    /// Sends a request with an id of its own and reads until its answer.
-    async fn exchange(&self, message: &Map<String, Value>, agreed: &Agreed) -> Result<Came, UpstreamFailure> {
+    /// Sends a request with an id of its own and reads until its answer, or until whoever follows it calls it off.
+    async fn exchange(
+        &self,
+        message: &Map<String, Value>,
+        agreed: &Agreed,
+        following: Option<&Following>,
+    ) -> Result<Came, UpstreamFailure> {
         let id = self.credential.sessions().fresh();
-        let mut message = message.clone();
-        message.insert("id".into(), id.into());
-        let params = message.entry("params").or_insert_with(|| json!({}));
-        if let (Agreed::Stateless, Some(params)) = (agreed, params.as_object_mut()) {
-            params.insert(
-                "_meta".into(),
-                json!({
-                    "io.modelcontextprotocol/protocolVersion": STATELESS,
-                    "io.modelcontextprotocol/clientInfo": client(),
-                    "io.modelcontextprotocol/clientCapabilities": {},
-                }),
-            );
-        }
-        let name = params.get("name").and_then(Value::as_str).map(str::to_owned);
+        let (message, name) = numbered(message, id, agreed, following);
         let message = Value::Object(message);
-        let (response, _open) = self.send(&message, agreed, name.as_deref()).await?;
-        let status = response.status().as_u16();
-        let reading = self.read(response, id, agreed);
-        match timeout_at(self.deadline, reading).await {
-            Ok(Ok(came)) => Ok(came),
-            Ok(Err(ReadError::Unreadable(reason))) => {
-                Err(UpstreamFailure::Answered { host: self.route.host().to_owned(), status, reason })
+        let exchanged = async {
+            let (response, _open) = self.send(&message, agreed, name.as_deref()).await?;
+            let status = response.status().as_u16();
+            let reading = self.read(response, id, agreed, following);
+            match timeout_at(self.deadline, reading).await {
+                Ok(Ok(came)) => Ok(came),
+                Ok(Err(ReadError::Unreadable(reason))) => {
+                    Err(UpstreamFailure::Answered { host: self.route.host().to_owned(), status, reason })
+                }
+                Ok(Err(ReadError::Unknown(reason))) => Err(unknown(self.route, Some(status), reason)),
+                Err(_) => Err(unknown(self.route, Some(status), Unknown::TimedOut)),
             }
-            Ok(Err(ReadError::Unknown(reason))) => Err(unknown(self.route, Some(status), reason)),
-            Err(_) => Err(unknown(self.route, Some(status), Unknown::TimedOut)),
+        };
+        let Some(following) = following else { return exchanged.await };
+        if following.is_off() {
+            return Err(not_sent(self.route, NotSent::CalledOff));
+        }
+        let came = tokio::select! {
+            biased;
+            came = exchanged => Some(came),
+            () = following.called_off() => None,
+        };
+        match came {
+            Some(came) => came,
+            // What is read no more is closed by now, which says it where every request stands alone.
+            None => {
+                if matches!(agreed, Agreed::Session { .. }) {
+                    _ = timeout(WITHDRAWN, self.send(&withdrawn(id, CALLED_OFF), agreed, None)).await;
+                }
+                Err(unknown(self.route, None, Unknown::CalledOff))
+            }
         }
     }
 
@@ -351,7 +303,7 @@ impl Peer<'_> {
             fixed.push((name.to_owned(), value));
         };
         match agreed {
-            Agreed::Stateless => {
+            Agreed::Stateless { .. } => {
                 state("mcp-protocol-version", STATELESS.to_owned());
                 if let Some(method) = message.get("method").and_then(Value::as_str) {
                     state("mcp-method", method.to_owned());
@@ -360,7 +312,7 @@ impl Peer<'_> {
                     state("mcp-name", in_header(name));
                 }
             }
-            Agreed::Session { version, id } => {
+            Agreed::Session { version, id, .. } => {
                 if !version.is_empty() {
                     state("mcp-protocol-version", version.clone());
                 }
@@ -368,6 +320,11 @@ impl Peer<'_> {
                     state("mcp-session-id", id.clone());
                 }
             }
+        }
+        // Only the call itself has arguments, and only in this revision headers repeat them.
+        let is_call = message.get("method").is_some_and(|method| method == "tools/call");
+        if !is_call || !matches!(agreed, Agreed::Stateless { .. }) {
+            fixed.retain(|(name, _)| !name.starts_with(repeated::PREFIX));
         }
         let call = UpstreamCall {
             method: Method::Post,
@@ -384,6 +341,7 @@ impl Peer<'_> {
         response: http::Response<Incoming>,
         id: u64,
         agreed: &Agreed,
+        following: Option<&Following>,
     ) -> Result<Came, ReadError> {
         let (head, body) = response.into_parts();
         let status = head.status.as_u16();
@@ -391,7 +349,7 @@ impl Peer<'_> {
             return Err(ReadError::Unreadable(crate::Unreadable::Encoded));
         }
         let body = if is_events(&head.headers) {
-            Body::Answer(self.events(body, id, agreed).await?)
+            Body::Answer(self.events(body, id, agreed, following).await?)
         } else {
             let whole = response::collect(body, self.max).await?;
             let read = if response::is_json(&head.headers) { json::parse(&whole).ok() } else { None };
@@ -409,6 +367,7 @@ impl Peer<'_> {
         mut body: Incoming,
         id: u64,
         agreed: &Agreed,
+        following: Option<&Following>,
     ) -> Result<Map<String, Value>, ReadError> {
         let (mut events, mut read, mut questions) = (Events::default(), 0_usize, 0_usize);
         while let Some(frame) = body.frame().await {
@@ -423,8 +382,13 @@ impl Peer<'_> {
                 let Ok(message) = json::parse(&event) else { continue };
                 match answer(message, id) {
                     Said::Answer(answer) => return Ok(answer),
-                    Said::Notice(method) if method == "notifications/tools/list_changed" => {
+                    Said::Notice(method, _) if is_change(&method) => {
                         self.gateway.heard().note(self.server());
+                    }
+                    Said::Notice(method, params) => {
+                        if let Some(following) = following {
+                            following.hear(&method, params, id, self.credential.scrubber());
+                        }
                     }
                     Said::Question(question) if questions < MAX_QUESTIONS => {
                         questions = questions.saturating_add(1);
@@ -477,7 +441,8 @@ impl Peer<'_> {
                 let status = match code {
                     _ if status >= 400 => status,
                     Some(-32700 | -32600 | -32602) => 400,
-                    Some(-32601) => 404,
+                    // No such method, no such resource.
+                    Some(-32601 | -32002) => 404,
                     _ => 500,
                 };
                 (status, json!({"error": error}))
@@ -510,7 +475,8 @@ impl Heard {
 /// What a message of a server is to one request.
 enum Said {
     Answer(Map<String, Value>),
-    Notice(String),
+    /// What happened, and the parameters.
+    Notice(String, Option<Value>),
     /// It asks something, under this id.
     Question(Value),
     Nothing,
@@ -520,7 +486,7 @@ fn answer(message: Value, id: u64) -> Said {
     let Value::Object(mut message) = message else { return Said::Nothing };
     let (is, method) = (message.get("id").cloned(), message.remove("method"));
     match (method, is) {
-        (Some(Value::String(method)), None) => Said::Notice(method),
+        (Some(Value::String(method)), None) => Said::Notice(method, message.remove("params")),
         (Some(_), Some(question)) => Said::Question(question),
         (None, Some(is)) if is == id && message.contains_key("result") != message.contains_key("error") => {
             Said::Answer(message)
@@ -577,12 +543,62 @@ fn client() -> Value {
     json!({"name": "placet", "version": env!("CARGO_PKG_VERSION")})
 }
 
-/// A name as a header repeats it: in base64 where it is not plain.
-fn in_header(name: &str) -> String {
-    let plain = name.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
-        && name.trim() == name
-        && !name.starts_with("=?");
-    if plain { name.to_owned() } else { format!("=?base64?{}?=", STANDARD.encode(name)) }
+/// Why a server is told that nobody waits for its answer.
+const CALLED_OFF: &str = "it was called off";
+
+/// The notification by which a request is withdrawn.
+fn withdrawn(id: u64, reason: &str) -> Value {
+    let params = json!({"requestId": id, "reason": reason});
+    json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params})
+}
+
+/// Whether a server says that what is pinned of it may be something else now.
+fn is_change(method: &str) -> bool {
+    matches!(method, "notifications/tools/list_changed" | "notifications/prompts/list_changed")
+}
+
+/// Whether a server says of itself, in the answer to a handshake, that it has prompts.
+fn has_prompts(answer: &Map<String, Value>) -> bool {
+    answer
+        .get("result")
+        .and_then(|result| result.get("capabilities")?.get("prompts"))
+        .is_some_and(Value::is_object)
+}
+
+/// The message as it is sent to a server, with what belongs to the connection; and the name that a header repeats.
+fn numbered(
+    message: &Map<String, Value>,
+    id: u64,
+    agreed: &Agreed,
+    following: Option<&Following>,
+) -> (Map<String, Value>, Option<String>) {
+    let mut message = message.clone();
+    message.insert("id".into(), id.into());
+    let mut meta = Map::new();
+    if let Agreed::Stateless { .. } = agreed {
+        meta.insert("io.modelcontextprotocol/protocolVersion".into(), STATELESS.into());
+        meta.insert("io.modelcontextprotocol/clientInfo".into(), client());
+        meta.insert("io.modelcontextprotocol/clientCapabilities".into(), json!({}));
+    }
+    let wanted = following.map(Following::wanted).unwrap_or_default();
+    if wanted.progress {
+        // Not the client's own: it is known to this exchange alone.
+        meta.insert(META_PROGRESS.into(), id.into());
+    }
+    if let (Agreed::Stateless { .. }, Some(level), true) = (agreed, wanted.log, wanted.ask_for_log) {
+        meta.insert(META_LEVEL.into(), level.as_str().into());
+    }
+    let repeated = match message.get("method").and_then(Value::as_str) {
+        Some("tools/call" | "prompts/get") => Some("name"),
+        Some("resources/read") => Some("uri"),
+        _ => None,
+    };
+    let params = message.entry("params").or_insert_with(|| json!({}));
+    let name = repeated.and_then(|repeated| params.get(repeated)?.as_str().map(str::to_owned));
+    if let (Some(params), false) = (params.as_object_mut(), meta.is_empty()) {
+        params.insert("_meta".into(), Value::Object(meta));
+    }
+    (message, name)
 }
 
 fn is_events(headers: &HeaderMap) -> bool {
@@ -596,7 +612,11 @@ mod tests {
 
     #[test]
     fn only_what_a_server_has_not_looked_at_is_sent_again() {
-        let session = Agreed::Session { version: WITH_HANDSHAKE[0].to_owned(), id: Some("s".to_owned()) };
+        let session = Agreed::Session {
+            version: WITH_HANDSHAKE[0].to_owned(),
+            id: Some("s".to_owned()),
+            prompts: false,
+        };
         let other = |status: u16, body: &'static str| Came {
             status,
             headers: HeaderMap::new(),
@@ -618,7 +638,8 @@ mod tests {
             (200, lost, false),
         ] {
             assert_eq!(forgotten(&other(status, body), &session), again, "{status} {body}");
-            assert!(!forgotten(&other(status, body), &Agreed::Stateless), "{status} {body}");
+            let alone = Agreed::Stateless { prompts: true };
+            assert!(!forgotten(&other(status, body), &alone), "{status} {body}");
         }
     }
 

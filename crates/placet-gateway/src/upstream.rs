@@ -255,7 +255,10 @@ fn outcome(sent: Result<u16, &UpstreamFailure>) -> Outcome {
         // It does answer, though not what was asked.
         Err(UpstreamFailure::Unknown { reason: Unknown::NoAnswer, .. }) => Outcome::Good,
         // A certificate that is refused is one connection's, and others have theirs.
-        Err(UpstreamFailure::Unknown { reason: Unknown::Identity, .. }) => Outcome::Nothing,
+        // That somebody did not wait says nothing of it either.
+        Err(UpstreamFailure::Unknown { reason: Unknown::Identity | Unknown::CalledOff, .. }) => {
+            Outcome::Nothing
+        }
         Err(UpstreamFailure::Unknown { .. }) => Outcome::Silence,
         Err(UpstreamFailure::NotSent { reason, .. }) => match reason {
             NotSent::NotResolved
@@ -270,6 +273,7 @@ fn outcome(sent: Result<u16, &UpstreamFailure>) -> Outcome {
             | NotSent::Metadata
             | NotSent::Identity
             | NotSent::NotListed
+            | NotSent::CalledOff
             | NotSent::Plain => Outcome::Nothing,
             // It lacks resources, or starts or stops; other refusals are of one connection's login.
             NotSent::Refused { sqlstate } if sqlstate.starts_with("53") || sqlstate.starts_with("57") => {

@@ -10,6 +10,7 @@ use crate::{
     egress::{self, Egress},
     intent::Judge,
     keys::LookUps,
+    mcp::Calls,
     mtls::MutualTls,
     oauth::{client::Clients, resource_server::ResourceServers},
     operations::Operations,
@@ -189,6 +190,8 @@ pub struct App {
     pub waiters: Waiters,
     /// Answers and uploads that are open.
     pub streams: Streams,
+    /// The requests at the MCP door of which somebody waits for the answer.
+    pub(crate) calls: Calls,
     /// The egress door.
     pub egress: Egress,
 }
@@ -245,6 +248,7 @@ impl App {
             observed_lookups: Advice::of_lookups(),
             waiters: Waiters::default(),
             streams: Streams::default(),
+            calls: Calls::default(),
             egress: Egress::new(config.egress),
         }))
     }

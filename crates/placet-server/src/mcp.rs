@@ -1,15 +1,22 @@
-//! The MCP door, `POST /mcp`: the actions of services as tools, for any client of the Model Context Protocol over streamable
+//! The MCP door, `POST /mcp`: the actions of services as tools, and the prompts and resources of MCP servers, for any client of the Model Context Protocol over streamable
 //! HTTP (`docs/mcp.md`). A call takes the way of every action ([`crate::way`]); what may be called is listed by what lists
 //! the catalog.
 //!
-//! Every request stands alone: no session is made, none is needed, and nothing is pushed. It speaks two revisions
+//! Every request stands alone: no session is made, none is needed, and nothing is pushed but what is about a request, as a
+//! part of its answer. It speaks two revisions
 //! ([`placet_core::mcp`]) and answers each in its own form.
 //!
 //! Invariant: nothing is decided here. Who has no live token is told nothing but where to get one; what a page of another
 //! origin sends is not read at all (DNS rebinding).
 
 mod answer;
+mod passing;
+mod prompts;
+mod resources;
+mod taken;
 mod tools;
+
+pub(crate) use passing::Calls;
 
 use crate::{
     api::actions::once,
@@ -31,7 +38,9 @@ use axum::{
 use placet_core::{
     mcp::{self, Headers, Message, Request, Revision, RpcError},
     refusal::Code,
+    service::Part,
 };
+use placet_gateway::Following;
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 
@@ -57,7 +66,12 @@ pub(crate) async fn post(State(app): State<Arc<App>>, source: Source, request: H
     };
     let request = match Message::read(&bytes) {
         Ok(Message::Request(request)) => request,
-        Ok(Message::Notification { .. }) => return StatusCode::ACCEPTED.into_response(),
+        Ok(Message::Notification { method, params }) => {
+            if method == "notifications/cancelled" {
+                passing::cancelled(&app, &caller, &params);
+            }
+            return StatusCode::ACCEPTED.into_response();
+        }
         // Nothing was asked; clients of that revision don't answer either.
         Ok(Message::Response) if headers.version == Some(mcp::STATELESS) => {
             let error = RpcError::new(RpcError::INVALID_REQUEST, "Invalid request: nothing was asked");
@@ -70,11 +84,11 @@ pub(crate) async fn post(State(app): State<Arc<App>>, source: Source, request: H
         Ok(revision) => revision,
         Err(error) => return answer::failed(&error, Some(&request.id)),
     };
-    let door = Door { app: &app, caller: &caller, source, headers: &parts.headers, revision };
-    match door.answer(&request).await {
-        Ok(result) => answer::result(&request.id, revision, result),
-        Err(Refused::Rpc(error)) => answer::failed(&error, Some(&request.id)),
-        Err(Refused::Http(problem)) => answer::refused(&problem, Some(&request.id)),
+    let (caller, headers) = (Arc::new(caller), parts.headers);
+    let door = Door { app, caller, source, headers, revision, following: None };
+    match request.method.as_str() {
+        "tools/call" | "prompts/get" | "resources/read" => door.followed(request).await,
+        _ => door.response(&request).await.response(),
     }
 }
 
@@ -85,12 +99,14 @@ struct Caller {
 }
 
 /// One request, and what it came with.
-struct Door<'a> {
-    app: &'a Arc<App>,
-    caller: &'a Caller,
+struct Door {
+    app: Arc<App>,
+    caller: Arc<Caller>,
     source: Source,
-    headers: &'a HeaderMap,
+    headers: HeaderMap,
     revision: Revision,
+    /// Who waits for the answer, where they may hear of it before.
+    following: Option<Following>,
 }
 
 /// How a request is turned away.
@@ -168,18 +184,31 @@ fn headers(headers: &HeaderMap) -> Result<Headers<'_>, RpcError> {
     })
 }
 
-impl Door<'_> {
+impl Door {
+    async fn response(&self, request: &Request) -> answer::Told {
+        match self.answer(request).await {
+            Ok(result) => answer::result(&request.id, self.revision, result),
+            Err(Refused::Rpc(error)) => answer::failed_with(error, &request.id),
+            Err(Refused::Http(problem)) => answer::refused_with(*problem, &request.id),
+        }
+    }
+
     async fn answer(&self, request: &Request) -> Result<Answered, Refused> {
         use Revision::{Stateless, WithHandshake};
         match (self.revision, request.method.as_str()) {
             (WithHandshake, "initialize") => Ok(Answered::Other(initialized(request)?)),
             (Stateless, "server/discover") => Ok(Answered::Cacheable(discovered())),
-            (_, "tools/list") => self.list(request).await.map(Answered::Cacheable),
+            (_, "tools/list") => self.list(request, tools::Kind::Tools).await.map(Answered::Cacheable),
             (_, "tools/call") => self.call(request).await,
-            // Nothing here has values to complete, and nothing is logged to clients.
-            (_, "completion/complete") => {
-                Ok(Answered::Other(json!({"completion": {"values": [], "hasMore": false}})))
+            (_, "prompts/list") => self.list(request, tools::Kind::Prompts).await.map(Answered::Cacheable),
+            (_, "prompts/get") => self.get(request).await,
+            (_, "resources/list") => self.resources(request, Part::Resources).await.map(Answered::Cacheable),
+            (_, "resources/templates/list") => {
+                self.resources(request, Part::Templates).await.map(Answered::Cacheable)
             }
+            (_, "resources/read") => self.read(request).await,
+            (_, "completion/complete") => self.complete(request).await,
+            // Nothing is kept of a level: a request can state its own.
             (WithHandshake, "ping" | "logging/setLevel") => Ok(Answered::Other(json!({}))),
             (revision, method) => {
                 let shown: String = method.chars().take(128).collect();
@@ -197,7 +226,7 @@ fn initialized(request: &Request) -> Result<Value, RpcError> {
     let asked = asked.ok_or_else(|| RpcError::params("`protocolVersion` is missing"))?;
     Ok(json!({
         "protocolVersion": mcp::negotiated(asked),
-        "capabilities": {"tools": {"listChanged": false}},
+        "capabilities": capabilities(),
         "serverInfo": answer::server(),
         "instructions": INSTRUCTIONS,
     }))
@@ -206,7 +235,15 @@ fn initialized(request: &Request) -> Result<Value, RpcError> {
 fn discovered() -> Value {
     json!({
         "supportedVersions": mcp::supported(),
-        "capabilities": {"tools": {"listChanged": false}},
+        "capabilities": capabilities(),
         "instructions": INSTRUCTIONS,
+    })
+}
+
+/// What there may be for some agent.
+fn capabilities() -> Value {
+    json!({
+        "tools": {"listChanged": false}, "prompts": {"listChanged": false},
+        "resources": {"listChanged": false, "subscribe": false}, "completions": {}, "logging": {},
     })
 }

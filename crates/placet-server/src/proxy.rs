@@ -129,7 +129,7 @@ pub(crate) async fn take(
         }
     }
     let wanted = Wanted::Call(arrived);
-    let asked = Asked { wanted, idempotency_key, approval, source: source.0, door };
+    let asked = Asked { wanted, idempotency_key, approval, source: source.0, door, following: None };
     let answered = wait::act(app, held, asked, preferred_wait(&parts.headers)).await;
     // Who waits to be told to go on is not told so, and sends nothing.
     if let Some(body) = unread

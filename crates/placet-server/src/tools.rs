@@ -1,4 +1,4 @@
-//! What MCP servers say of their tools: asked for by an administrator and by a job, and kept where it differs from what they
+//! What MCP servers say of their tools and prompts: asked for by an administrator and by a job, and kept where it differs from what they
 //! said before. Which pinned tools can be called follows from what is kept ([`LiveService::quarantined`]).
 //!
 //! Invariant: nothing that is said here makes an action or lets one through; it only takes some out of reach. Where a
@@ -71,9 +71,10 @@ async fn try_look(app: &Arc<App>, service: &str, by: &str) -> Result<Option<Arc<
         Err(_) => {}
         Ok(_) => connections::heard(app, &picked, 200),
     }
-    let tools = told.map_err(|why| untold(name, &why))?;
+    let told = told.map_err(|why| untold(name, &why))?;
     let unreadable = |detail: String| Problem::of(Code::UpstreamUnreadable, detail);
-    let now = Pins::of_listing(&tools).map_err(|why| unreadable(format!("the tools of `{name}`: {why}")))?;
+    let now = Pins::of_listing(&told.tools, &told.prompts);
+    let now = now.map_err(|why| unreadable(format!("the tools of `{name}`: {why}")))?;
     if live.listed.as_ref().is_some_and(|(before, _)| *before == now) {
         return Ok(Some(live));
     }

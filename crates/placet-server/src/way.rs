@@ -50,7 +50,7 @@ use placet_core::{
     secret::sha256,
     time::Timestamp,
 };
-use placet_gateway::Upload;
+use placet_gateway::{Following, Upload};
 use placet_store::{Admission, Fault, Refused, Version, admit::Key};
 use serde_json::{Map, Value, json};
 use shaped::Shaping;
@@ -88,6 +88,8 @@ pub struct Asked {
     pub source: Option<SocketAddr>,
     /// The door that it came to.
     pub door: Door,
+    /// Who hears of it while it is carried out, and may call it off.
+    pub following: Option<Following>,
 }
 
 /// A door at which actions are carried out.

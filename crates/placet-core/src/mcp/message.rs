@@ -14,6 +14,8 @@ pub enum Message {
     Notification {
         /// What happened.
         method: String,
+        /// To what.
+        params: Map<String, Value>,
     },
     /// It answers something; nothing was asked.
     Response,
@@ -54,6 +56,8 @@ impl RpcError {
     pub const INVALID_PARAMS: i32 = -32602;
     /// Something failed here.
     pub const INTERNAL: i32 = -32603;
+    /// It may not be done, or not yet.
+    pub const DENIED: i32 = -32001;
     /// Headers and body say different things.
     pub const HEADER_MISMATCH: i32 = -32020;
     /// A revision that is not spoken.
@@ -137,7 +141,7 @@ impl Message {
         match (&id, known) {
             (Some(_), Some(id)) => Ok(Self::Request(Request { id: id.clone(), method, params })),
             (Some(_), None) => Err(invalid(None, "`id` is a string or an integer")),
-            (None, _) if method.starts_with("notifications/") => Ok(Self::Notification { method }),
+            (None, _) if method.starts_with("notifications/") => Ok(Self::Notification { method, params }),
             (None, _) => Err(invalid(None, "a request has an `id`")),
         }
     }

@@ -1,3 +1,5 @@
+mod repeated;
+
 use super::*;
 use crate::pattern::ActionName;
 use crate::service::Service;
@@ -186,7 +188,13 @@ fn what_is_no_message_is_told_with_the_id_that_it_has() {
         assert_eq!((found, error.code, error.status), (id, code, Some(400)), "{text}");
     }
     let noted = read(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
-    assert_eq!(noted, Ok(Message::Notification { method: "notifications/initialized".into() }));
+    assert_eq!(
+        noted,
+        Ok(Message::Notification {
+            method: "notifications/initialized".into(),
+            params: serde_json::Map::new()
+        })
+    );
     assert_eq!(read(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#), Ok(Message::Response));
     assert_eq!(read(r#"{"jsonrpc":"2.0","id":1,"error":{}}"#), Ok(Message::Response));
 }

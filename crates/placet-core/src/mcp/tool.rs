@@ -7,6 +7,7 @@
 //! Invariant: what is said of a tool follows from the administrator's definition of its service and from which connections
 //! the agent reaches; nothing that an upstream says comes into it.
 
+use super::repeated;
 use crate::{
     call::Method,
     pattern::ActionName,
@@ -18,8 +19,6 @@ use serde_json::{Map, Value, json};
 
 /// The argument that names a connection, where there are several. An action that has a parameter of this name keeps it.
 pub const CONNECTION: &str = "placet.connection";
-/// The extension that would have clients repeat arguments in headers.
-const IN_HEADER: &str = "x-mcp-header";
 
 /// The longest name of a tool, in bytes.
 pub const MAX_NAME: usize = 64;
@@ -107,7 +106,10 @@ fn annotations(declared: &ServiceAction) -> Value {
 
 /// The JSON Schema of the arguments: the service's, with what it leaves to the templates of path and resource.
 fn input(declared: &ServiceAction, connections: &[&str]) -> Value {
-    let mut schema = match declared.params_schema().cloned().map(without_headers) {
+    // What an MCP server has repeated, it is sent repeated; no other upstream looks at headers.
+    let is_tool = declared.tool().is_some();
+    let as_listed = |schema| if is_tool { schema } else { without_headers(schema) };
+    let mut schema = match declared.params_schema().cloned().map(as_listed) {
         Some(Value::Object(schema)) => schema,
         _ => Map::new(),
     };
@@ -145,7 +147,7 @@ fn input(declared: &ServiceAction, connections: &[&str]) -> Value {
     Value::Object(schema)
 }
 
-/// A schema without the extension: nothing here reads arguments from headers.
+/// A schema without the extension: nothing reads these arguments from headers.
 fn without_headers(schema: Value) -> Value {
     let Value::Object(schema) = schema else { return schema };
     let each = |(name, value): (String, Value)| {
@@ -164,7 +166,7 @@ fn without_headers(schema: Value) -> Value {
         };
         (name, value)
     };
-    Value::Object(schema.into_iter().filter(|(name, _)| name != IN_HEADER).map(each).collect())
+    Value::Object(schema.into_iter().filter(|(name, _)| name != repeated::KEY).map(each).collect())
 }
 
 /// The cursor of the page behind this tool. Clients are not to read it.

@@ -27,6 +27,7 @@ use crate::{
     call::{Auth, Method, UpstreamCall},
     diagnostic::{Diagnostic, Position, quoted},
     json,
+    mcp::repeated::{self, Repeated},
     pattern::ActionName,
     secret::sha256,
     yaml::{self, MapReading, Node, Reading, Spanned, Yaml},
@@ -69,8 +70,6 @@ const PINNED: &[&str] = &["title", "description", "inputSchema", "outputSchema",
 const PINNED_OF_PROMPT: &[&str] = &["title", "description", "arguments"];
 /// The longest definition of one tool that is taken, in bytes.
 pub const MAX_DEFINITION: usize = 64 * 1024;
-/// The extension that would have arguments repeated in headers.
-const IN_HEADER: &str = "x-mcp-header";
 /// The scheme of servers that are programs.
 const PROCESS: &str = "stdio://";
 /// Names of actions that are not tools' begin with these.
@@ -84,12 +83,19 @@ pub struct Tool {
     part: Part,
     name: String,
     definition: Value,
+    /// Its arguments that headers repeat.
+    repeated: Vec<Repeated>,
 }
 
 impl Tool {
     /// Its name at the upstream.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Its arguments that headers repeat.
+    pub fn repeated(&self) -> &[Repeated] {
+        &self.repeated
     }
 
     /// What was accepted of it.
@@ -363,7 +369,7 @@ impl Service {
             origin: self.origin.clone(),
             target: self.endpoint(),
             headers: Vec::new(),
-            fixed: action.headers.clone(),
+            fixed: tool.headers(&action.headers, params),
             body: Some(body),
             streamed: false,
         };
@@ -385,7 +391,7 @@ impl Service {
             && call.target == self.endpoint()
             && call.method == Method::Post
             && call.headers.is_empty()
-            && call.fixed == action.headers
+            && call.fixed == tool.headers(&action.headers, &params)
             && !call.streamed
             && serde_json::to_vec(&same).ok().as_deref() == Some(body);
         fits.then(|| (action.name.clone(), params))
@@ -638,11 +644,7 @@ fn offered(
         let input = definition.get("inputSchema").filter(|schema| schema.is_object());
         input.ok_or("it has no `inputSchema`")?.clone()
     };
-    let repeated = |schema: &Value| schema.get(IN_HEADER).is_some();
-    let properties = input.get("properties").and_then(Value::as_object);
-    if properties.is_some_and(|properties| properties.values().any(repeated)) {
-        return Err("it wants arguments repeated in headers, which is not done here".to_owned());
-    }
+    let repeated = repeated::declared(&input)?;
     let schema = ParamsSchema::pinned(input).map_err(|error| {
         format!("its schema can't be taken: {} ({})", error.message, place(&error.pointer))
     })?;
@@ -711,7 +713,7 @@ fn offered(
         mapping: Mapping { query: BTreeMap::new(), body: Body::Rest(Media::Json) },
         headers: sent,
         paging: None,
-        tool: Some(Tool { part, name: tool.to_owned(), definition: definition.clone() }),
+        tool: Some(Tool { part, name: tool.to_owned(), definition: definition.clone(), repeated }),
         statement: None,
         socket: None,
     })

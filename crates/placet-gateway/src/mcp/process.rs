@@ -7,7 +7,9 @@
 //! Invariant: nothing is started that the operator has not listed, and no agent chooses a byte of a command line. What a
 //! process writes to standard error goes to the log without the secret, and so much of it only.
 
-use super::{Body, Came, Peer, Said, answer, client, message};
+use super::{
+    Body, CALLED_OFF, Came, Following, Peer, Said, answer, client, has_prompts, is_change, message, withdrawn,
+};
 use crate::failure::{NotSent, Unknown, UpstreamFailure};
 use crate::gateway::{Gateway, not_sent, unknown};
 use crate::scrub::Scrubber;
@@ -62,12 +64,16 @@ pub(super) struct Slot {
     failures: u32,
 }
 
-type Answered = oneshot::Sender<Map<String, Value>>;
+/// Who waits for an answer.
+struct Asked {
+    answered: oneshot::Sender<Map<String, Value>>,
+    following: Option<Following>,
+}
 
 #[derive(Default)]
 struct Pending {
     ended: bool,
-    asked: HashMap<u64, Answered>,
+    asked: HashMap<u64, Asked>,
 }
 
 /// A process that runs; it is ended when this is dropped.
@@ -76,6 +82,8 @@ struct Running {
     pending: Arc<std::sync::Mutex<Pending>>,
     /// Whoever owns the process waits for this to go.
     stop: watch::Sender<bool>,
+    /// Whether it says that it has prompts.
+    prompts: bool,
 }
 
 impl fmt::Debug for Running {
@@ -103,12 +111,21 @@ impl Peer<'_> {
         message: &Map<String, Value>,
     ) -> Result<Came, UpstreamFailure> {
         let running = self.running(name).await?;
-        let asked = self.converse(&running, message).await;
+        if self.following.is_some_and(Following::is_off) {
+            return Err(not_sent(self.route, NotSent::CalledOff));
+        }
+        let asked = self.converse(&running, message, self.following).await;
         let answer = asked.map_err(|why| match why {
             Missing::NotWritten => not_sent(self.route, NotSent::Unreachable),
             Missing::Unknown(reason) => unknown(self.route, None, reason),
         })?;
         Ok(Came { status: 200, headers: HeaderMap::new(), body: Body::Answer(answer) })
+    }
+
+    /// Whether the process that runs says that it has prompts.
+    pub(super) async fn process_has_prompts(&self) -> bool {
+        let slot = self.credential.sessions().process.lock().await;
+        slot.running.as_ref().is_some_and(|running| running.prompts)
     }
 
     async fn running(&self, name: &str) -> Result<Arc<Running>, UpstreamFailure> {
@@ -133,8 +150,8 @@ impl Peer<'_> {
         }
         slot.started = Some(Instant::now());
         slot.failures = slot.failures.saturating_add(1);
-        let Some(running) = self.start(command) else { return refuse(NotSent::Unreachable) };
-        self.greet(&running).await?;
+        let Some(mut running) = self.start(command) else { return refuse(NotSent::Unreachable) };
+        running.prompts = self.greet(&running).await?;
         let running = Arc::new(running);
         slot.running = Some(Arc::clone(&running));
         Ok(running)
@@ -165,6 +182,7 @@ impl Peer<'_> {
             max: self.gateway.max_response_bytes(),
             input: Arc::clone(&input),
             pending: Arc::clone(&pending),
+            scrubber: self.credential.scrubber().clone(),
         };
         let (host, scrubber) = (self.route.host().to_owned(), self.credential.scrubber().clone());
         tokio::spawn(log(host, errors, scrubber));
@@ -177,40 +195,42 @@ impl Peer<'_> {
             // Whatever it does now, nobody listens.
             _ = child.kill().await;
         });
-        Some(Running { input, pending, stop })
+        Some(Running { input, pending, stop, prompts: false })
     }
 
-    /// The handshake, with which a process begins.
-    async fn greet(&self, running: &Running) -> Result<(), UpstreamFailure> {
+    /// The handshake, with which a process begins; answers whether it has prompts.
+    async fn greet(&self, running: &Running) -> Result<bool, UpstreamFailure> {
         let refuse = || not_sent(self.route, NotSent::Handshake);
         let hello = json!({"protocolVersion": WITH_HANDSHAKE[0], "capabilities": {}, "clientInfo": client()});
         let hello = message("initialize", hello.as_object().cloned().unwrap_or_default());
-        let answer = self.converse(running, &hello).await.map_err(|_| refuse())?;
+        let answer = self.converse(running, &hello, None).await.map_err(|_| refuse())?;
         let version = answer.get("result").and_then(|result| result.get("protocolVersion")?.as_str());
         let known = |version: &str| {
             WITH_HANDSHAKE.contains(&version) || version == super::OLDER || version == super::OLDEST
         };
         version.filter(|version| known(version)).ok_or_else(refuse)?;
         let ready = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
-        write(&running.input, &ready, self.deadline).await.map_err(|()| refuse())
+        write(&running.input, &ready, self.deadline).await.map_err(|()| refuse())?;
+        Ok(has_prompts(&answer))
     }
 
-    /// Sends a request and waits for its answer.
+    /// Sends a request and waits for its answer, or until whoever follows it calls it off.
     async fn converse(
         &self,
         running: &Running,
         message: &Map<String, Value>,
+        following: Option<&Following>,
     ) -> Result<Map<String, Value>, Missing> {
         let id = self.credential.sessions().fresh();
-        let mut message = message.clone();
-        message.insert("id".into(), id.into());
+        let session = super::Agreed::Session { version: String::new(), id: None, prompts: false };
+        let (message, _) = super::numbered(message, id, &session, following);
         let (answered, answer) = oneshot::channel();
         {
             let mut pending = lock(&running.pending);
             if pending.ended {
                 return Err(Missing::NotWritten);
             }
-            pending.asked.insert(id, answered);
+            pending.asked.insert(id, Asked { answered, following: following.cloned() });
         }
         if write(&running.input, &Value::Object(message), self.deadline).await.is_err() {
             // It may have read a part, and what comes after a part is nothing.
@@ -218,20 +238,26 @@ impl Peer<'_> {
             leave(&running.pending);
             return Err(Missing::Unknown(Unknown::Disconnected));
         }
-        match timeout_at(self.deadline, answer).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(_)) => Err(Missing::Unknown(Unknown::Disconnected)),
-            Err(_) => {
-                lock(&running.pending).asked.remove(&id);
-                let params = json!({"requestId": id, "reason": "it took too long"});
-                let cancelled =
-                    json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params});
-                if write(&running.input, &cancelled, Instant::now() + WRITE).await.is_err() {
-                    _ = running.stop.send(true);
-                }
-                Err(Missing::Unknown(Unknown::TimedOut))
+        let off = async {
+            match following {
+                Some(following) => following.called_off().await,
+                None => std::future::pending().await,
             }
+        };
+        let (why, told) = tokio::select! {
+            biased;
+            answered = timeout_at(self.deadline, answer) => match answered {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(_)) => return Err(Missing::Unknown(Unknown::Disconnected)),
+                Err(_) => (Unknown::TimedOut, "it took too long"),
+            },
+            () = off => (Unknown::CalledOff, CALLED_OFF),
+        };
+        lock(&running.pending).asked.remove(&id);
+        if write(&running.input, &withdrawn(id, told), Instant::now() + WRITE).await.is_err() {
+            _ = running.stop.send(true);
         }
+        Err(Missing::Unknown(why))
     }
 }
 
@@ -265,9 +291,20 @@ struct Reading {
     max: usize,
     input: Arc<Mutex<ChildStdin>>,
     pending: Arc<std::sync::Mutex<Pending>>,
+    scrubber: Scrubber,
 }
 
 impl Reading {
+    /// Passes on how far a call is, by the token that it was given. What the process logs is about none in particular, and
+    /// others may use it: it goes to nobody.
+    fn hear(&self, method: &str, params: Option<Value>) {
+        let id = params.as_ref().and_then(|params| params.get("progressToken")?.as_u64());
+        let following = id.and_then(|id| lock(&self.pending).asked.get(&id)?.following.clone());
+        if let (Some(id), Some(following), "notifications/progress") = (id, following, method) {
+            following.hear(method, params, id, &self.scrubber);
+        }
+    }
+
     /// Reads until the end.
     async fn read(&self, output: ChildStdout) {
         let mut output = BufReader::new(output);
@@ -288,10 +325,10 @@ impl Reading {
                 Said::Answer(answer) => {
                     let asked = id.and_then(|id| lock(&self.pending).asked.remove(&id));
                     if let Some(asked) = asked {
-                        _ = asked.send(answer);
+                        _ = asked.answered.send(answer);
                     }
                 }
-                Said::Notice(method) if method == "notifications/tools/list_changed" => {
+                Said::Notice(method, _) if is_change(&method) => {
                     self.gateway.heard().note(self.server.clone());
                 }
                 Said::Question(question) => {
@@ -300,7 +337,8 @@ impl Reading {
                         return;
                     }
                 }
-                Said::Notice(_) | Said::Nothing => {}
+                Said::Notice(method, params) => self.hear(&method, params),
+                Said::Nothing => {}
             }
         }
     }

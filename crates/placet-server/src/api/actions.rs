@@ -73,6 +73,7 @@ pub(crate) async fn act(
         approval: approval(&headers)?,
         source: source.0,
         door: Door::Action,
+        following: None,
     };
     let wait = preferred_wait(&headers);
     let mut response = wait::act(&app, &held, asked, wait).await.into_response();

@@ -201,7 +201,14 @@ pub(super) async fn refused(
         body: ArrivedBody::Unread,
     };
     let wanted = Wanted::Call(arrived);
-    let asked = Asked { wanted, idempotency_key: None, approval: None, source: source.0, door: Door::Egress };
+    let asked = Asked {
+        wanted,
+        idempotency_key: None,
+        approval: None,
+        source: source.0,
+        door: Door::Egress,
+        following: None,
+    };
     way::refuse(app, &credential.held, &asked, problem).await
 }
 

@@ -30,8 +30,45 @@ pub(super) fn server() -> Value {
     json!({"name": "placet", "title": "Placet", "version": env!("CARGO_PKG_VERSION")})
 }
 
+/// What a request is answered with: a message, as an answer of its own or as the last of several.
+pub(super) enum Told {
+    Result(Value),
+    Failed(Box<RpcError>, Value),
+    Refused(Box<Problem>, Value),
+}
+
+impl Told {
+    /// The message.
+    pub(super) fn message(&self) -> Value {
+        match self {
+            Self::Result(message) => message.clone(),
+            Self::Failed(error, id) => error.answer(Some(id)),
+            Self::Refused(problem, id) => as_error(problem).answer(Some(id)),
+        }
+    }
+
+    /// The answer, where nothing was said before it.
+    pub(super) fn response(self) -> Response {
+        match self {
+            Self::Result(message) => Json(message).into_response(),
+            Self::Failed(error, id) => failed(&error, Some(&id)),
+            Self::Refused(problem, id) => refused(&problem, Some(&id)),
+        }
+    }
+}
+
+/// An error of the protocol for a request.
+pub(super) fn failed_with(error: RpcError, id: &Value) -> Told {
+    Told::Failed(Box::new(error), id.clone())
+}
+
+/// A refusal of a request.
+pub(super) fn refused_with(problem: Problem, id: &Value) -> Told {
+    Told::Refused(Box::new(problem), id.clone())
+}
+
 /// A message with a result.
-pub(super) fn result(id: &Value, revision: Revision, answered: Answered) -> Response {
+pub(super) fn result(id: &Value, revision: Revision, answered: Answered) -> Told {
     let (kind, keeps, result) = match answered {
         Answered::Other(result) => ("complete", false, result),
         Answered::Cacheable(result) => ("complete", true, result),
@@ -53,7 +90,7 @@ pub(super) fn result(id: &Value, revision: Revision, answered: Answered) -> Resp
             meta.insert(META_SERVER.into(), server());
         }
     }
-    Json(json!({"jsonrpc": "2.0", "id": id, "result": members})).into_response()
+    Told::Result(json!({"jsonrpc": "2.0", "id": id, "result": members}))
 }
 
 /// A message with an error.
@@ -66,12 +103,17 @@ pub(super) fn failed(error: &RpcError, id: Option<&Value>) -> Response {
     response
 }
 
-/// A refusal with the status and the challenges that it has at every door; its problem document is the error's data.
-pub(super) fn refused(problem: &Problem, id: Option<&Value>) -> Response {
+/// A refusal as an error: its problem document is the error's data.
+fn as_error(problem: &Problem) -> RpcError {
     let message = format!("{}: {}", problem.code().as_str(), problem.detail());
     let code =
         if problem.status().is_server_error() { RpcError::INTERNAL } else { RpcError::INVALID_REQUEST };
-    let error = RpcError::new(code, message).with(Value::Object(problem.told()));
+    RpcError::new(code, message).with(Value::Object(problem.told()))
+}
+
+/// A refusal with the status and the challenges that it has at every door.
+pub(super) fn refused(problem: &Problem, id: Option<&Value>) -> Response {
+    let error = as_error(problem);
     let (mut parts, _) = problem.clone().into_response().into_parts();
     let (_, body) = Json(error.answer(id)).into_response().into_parts();
     parts.headers.remove(header::CONTENT_LENGTH);

@@ -20,7 +20,7 @@ use placet_core::{
     seal::{Aad, SealEntropy, Sealed},
     shape::Withheld,
 };
-use placet_gateway::{Happened, ResponseBody, UpstreamFailure, UpstreamResponse};
+use placet_gateway::{Following, Happened, ResponseBody, UpstreamFailure, UpstreamResponse};
 use placet_store::{Admitted, ConcludeError, Conclusion, actions::ActionState, admit::Replay};
 use serde_json::{Value, json};
 use std::{
@@ -150,9 +150,14 @@ pub(super) async fn perform(
             return passing::pass(app, admitted, (described, shaping, keeping), recorded, upload, grant)
                 .await;
         }
-        _ => tokio::spawn(async move {
-            carry_out(&app, admitted, (described, shaping, keeping), recorded, wait).await
-        }),
+        _ => {
+            // What rules shape is not said in other ways.
+            let following = asked.following.as_ref();
+            let following = following.map(|it| if shaping.is_some() { it.in_silence() } else { it.clone() });
+            tokio::spawn(async move {
+                carry_out(&app, admitted, (described, shaping, keeping), (recorded, following), wait).await
+            })
+        }
     };
     running
         .await
@@ -163,7 +168,7 @@ async fn carry_out(
     app: &App,
     admitted: Admitted,
     (mut described, shaping, keeping): (Described, Option<Shaping>, Option<Keeping>),
-    recorded: Envelope,
+    (recorded, following): (Envelope, Option<Following>),
     wait: bool,
 ) -> Result<Answered, Problem> {
     let id = admitted.action();
@@ -172,7 +177,8 @@ async fn carry_out(
     };
     let began = Instant::now();
     let deadline = tokio::time::Instant::from_std(began + turn::time(&described.live));
-    let sent = app.gateway.send(described.call.clone(), &described.live.route, credential, deadline).await;
+    let (call, route) = (described.call.clone(), &described.live.route);
+    let sent = app.gateway.send_followed(call, route, credential, deadline, following.as_ref()).await;
     app.operations.metrics.upstream_took.observe(began.elapsed());
     // A program is its connection's alone: how it ends says nothing about those of others.
     if let Some(turn) = described.turn.take().filter(|_| described.live.route.command().is_none()) {

@@ -19,6 +19,7 @@ use placet_core::{
     judge::{self, Judgement, Request},
     record::{EntryType, Envelope},
     refusal::Code,
+    service::Part,
     shape::Withheld,
     time::Timestamp,
 };
@@ -116,7 +117,7 @@ impl Shaping {
             Request { chain: &self.bearer.chain, action: &self.action, now: self.at, context: None };
         let declared = self.live.service.action(&self.action.name);
         let shape = |body| judge::shape(&self.bearer.policies, &request, &self.judgement, declared, body);
-        if declared.is_some_and(|declared| declared.tool().is_some()) {
+        if declared.is_some_and(|declared| declared.tool().is_some_and(|tool| tool.part() == Part::Tool)) {
             of_tool(body, shape)
         } else {
             shape(body)

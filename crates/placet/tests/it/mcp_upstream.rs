@@ -1,6 +1,8 @@
 //! MCP servers behind Placet: a tool is an action once somebody has accepted it, and only as it was accepted.
 
+mod beside;
 mod hostile;
+mod meanwhile;
 mod process;
 mod server;
 

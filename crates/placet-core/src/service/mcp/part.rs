@@ -111,6 +111,16 @@ impl Tool {
         json!({"jsonrpc": "2.0", "method": self.part.method(), "params": params})
     }
 
+    /// The constant headers, and those that repeat arguments.
+    pub(super) fn headers(
+        &self,
+        constant: &[(String, String)],
+        params: &Map<String, Value>,
+    ) -> Vec<(String, String)> {
+        let repeated = self.repeated.iter().filter_map(|one| Some((one.header.clone(), one.sent(params)?)));
+        constant.iter().cloned().chain(repeated).collect()
+    }
+
     /// The parameters that a message carries it out with, if it does.
     pub(super) fn params_of(&self, message: &Value) -> Option<Map<String, Value>> {
         let params = message.get("params")?.as_object()?;
@@ -231,7 +241,7 @@ fn way(
         mapping: Mapping { query: BTreeMap::new(), body: Body::Rest(Media::Json) },
         headers: sent,
         paging: None,
-        tool: Some(Tool { part, name: String::new(), definition: Value::Null }),
+        tool: Some(Tool { part, name: String::new(), definition: Value::Null, repeated: Vec::new() }),
         statement: None,
     })
 }

@@ -107,6 +107,32 @@ fn a_call_is_the_message_and_describes_back() {
 }
 
 #[test]
+fn arguments_are_repeated_in_headers_where_the_pin_says_so() {
+    let listed = [tool("route", json!({"to": {"type": "string", "x-mcp-header": "To"}}))];
+    let pins = Pins::of_listing(&listed, &[]).unwrap();
+    let service = parsed(&pins.written(FILES, None).unwrap());
+    let action = service.action(&ActionName::parse("files.route").unwrap()).unwrap();
+    let params = object(json!({"to": "eu"}));
+    let call = service.render(action, &params).unwrap();
+    let repeated = ("mcp-param-to".to_owned(), "eu".to_owned());
+    assert!(call.fixed.contains(&repeated), "{:?}", call.fixed);
+    assert_eq!(service.describe_call(&call), Some((action.name().clone(), params)));
+    // A header that says something else than the body is no call of this service.
+    for fixed in [vec![], vec![("mcp-param-to".to_owned(), "us".to_owned())]] {
+        let mut other = call.clone();
+        other.fixed.retain(|(name, _)| name != "mcp-param-to");
+        other.fixed.extend(fixed);
+        assert_eq!(service.describe_call(&other), None);
+    }
+    assert!(
+        !service.render(action, &Map::new()).unwrap().fixed.iter().any(|(name, _)| name == "mcp-param-to")
+    );
+    // As it is listed, so it is called.
+    let told = crate::mcp::tool::definition(&service, action, &[]);
+    assert_eq!(told["inputSchema"]["properties"]["to"]["x-mcp-header"], "To");
+}
+
+#[test]
 fn whatever_differs_is_quarantined() {
     let service = pinned();
     let all = listing();
@@ -178,8 +204,8 @@ fn what_cant_be_an_action_is_told_and_not_offered() {
             "longer than",
         ),
         (
-            json!({"name": "a", "inputSchema": {"type": "object", "properties": {"x": {"type": "string", "x-mcp-header": "X"}}}}),
-            "repeated in headers",
+            json!({"name": "a", "inputSchema": {"type": "object", "properties": {"x": {"type": "array", "x-mcp-header": "X"}}}}),
+            "no single value",
         ),
         (json!({"name": "resources.read", "inputSchema": {"type": "object"}}), "no tool does"),
     ] {

@@ -28,7 +28,9 @@ fn the_older_revision_begins_with_a_handshake_of_which_nothing_is_kept() {
     for (asked, given) in [(OLD, OLD), ("2025-06-18", "2025-06-18"), ("2024-11-05", OLD), (NEW, OLD)] {
         let answer = hello(asked);
         assert_eq!((answer.at("/id"), answer.at("/result/protocolVersion")), (&json!("a"), &json!(given)));
-        assert_eq!(answer.at("/result/capabilities"), &json!({"tools": {"listChanged": false}}));
+        let capabilities = json!({"tools": {"listChanged": false}, "prompts": {"listChanged": false},
+            "resources": {"listChanged": false, "subscribe": false}, "completions": {}, "logging": {}});
+        assert_eq!(answer.at("/result/capabilities"), &capabilities);
         assert_eq!(answer.at("/result/serverInfo/name"), "placet");
         assert!(answer.text("/result/instructions").contains("approval_required"));
         assert!(answer.header("mcp-session-id").is_none());
@@ -47,6 +49,14 @@ fn the_older_revision_begins_with_a_handshake_of_which_nothing_is_kept() {
     assert_eq!(ask(story, &token, OLD, "ping", &json!({})).expect(200).at("/result"), &json!({}));
     let level = json!({"level": "debug"});
     assert_eq!(ask(story, &token, OLD, "logging/setLevel", &level).expect(200).at("/result"), &json!({}));
+    // Nobody here has prompts or resources.
+    for (method, member) in [
+        ("prompts/list", "prompts"),
+        ("resources/list", "resources"),
+        ("resources/templates/list", "resourceTemplates"),
+    ] {
+        assert_eq!(ask(story, &token, OLD, method, &json!({})).expect(200).at("/result")[member], json!([]));
+    }
     // A session that nobody gave is ignored, and so is what would be told as progress.
     let body =
         json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": {"progressToken": 7}}});
@@ -67,13 +77,18 @@ fn the_newer_revision_needs_no_handshake() {
     let completion = ask(story, &token, NEW, "completion/complete", &json!({})).expect(200);
     assert_eq!(completion.at("/result/completion/values"), &json!([]));
     // Methods of the other revision, and of none.
-    for method in
-        ["initialize", "ping", "logging/setLevel", "resources/list", "tools/delete", "subscriptions/listen"]
-    {
+    for method in [
+        "initialize",
+        "ping",
+        "logging/setLevel",
+        "resources/subscribe",
+        "tools/delete",
+        "subscriptions/listen",
+    ] {
         let answer = ask(story, &token, NEW, method, &json!({})).expect(404);
         assert_eq!((code(&answer), answer.at("/id")), (-32601, &json!(7)), "{method}");
     }
-    for method in ["server/discover", "resources/list", "prompts/list", "tools/delete"] {
+    for method in ["server/discover", "resources/subscribe", "tools/delete"] {
         assert_eq!(code(&ask(story, &token, OLD, method, &json!({})).expect(200)), -32601, "{method}");
     }
 }

@@ -27,6 +27,9 @@ pub(super) struct State {
     /// Answers come as events, behind a notification of progress.
     pub(super) events: bool,
     pub(super) tools: Vec<Value>,
+    /// Where there are any, it says that it has prompts.
+    pub(super) prompts: Vec<Value>,
+    pub(super) resources: Vec<Value>,
     pub(super) sessions: BTreeSet<String>,
     /// By tools; of others the arguments are answered.
     pub(super) given: BTreeMap<String, Given>,
@@ -107,11 +110,11 @@ impl Server {
     pub(super) fn agent(&self, story: &Story, rules: &str) -> String {
         let agent = story
             .agent(&fresh("agent-"))
-            .with("allowed_tools", json!([format!("{}.*", self.service)]))
+            .with("allowed_tools", json!([format!("{}.**", self.service)]))
             .with("resource_access", json!(["mcp://**"]))
             .register();
         story.rules(&agent.handle, &rules.replace("SERVICE", &self.service)).expect(201);
-        agent.token(&story.client(), &format!("{}.*", self.service))
+        agent.token(&story.client(), &format!("{}.**", self.service))
     }
 }
 
@@ -138,8 +141,12 @@ pub(super) fn answer(state: &mut State, seen: &Seen) -> Reply {
     {
         return refused(400, -32600, id);
     }
-    let wrong =
-        if state.stateless { wrong_alone(seen, &message, &method) } else { in_session(state, seen, &method) };
+    let capabilities = capabilities(state);
+    let wrong = if state.stateless {
+        wrong_alone(state, seen, &message, &method)
+    } else {
+        in_session(state, seen, &method)
+    };
     if let Some(reply) = wrong {
         return reply;
     }
@@ -147,37 +154,89 @@ pub(super) fn answer(state: &mut State, seen: &Seen) -> Reply {
         "server/discover" => result(
             state,
             id,
-            &json!({"supportedVersions": [NEW], "capabilities": {"tools": {}}, "serverInfo": {"name": "stand-in"}}),
+            &json!({"supportedVersions": [NEW], "capabilities": capabilities, "serverInfo": {"name": "stand-in"}}),
         ),
-        "tools/list" => {
-            let from: usize =
-                message["params"]["cursor"].as_str().map_or(0, |cursor| cursor.parse().unwrap());
-            let page: Vec<&Value> = state.tools.iter().skip(from).take(2).collect();
-            let mut told = json!({"tools": page});
-            if from + 2 < state.tools.len() {
-                told["nextCursor"] = (from + 2).to_string().into();
-            }
-            result(state, id, &told)
+        "tools/list" => listed(state, id, &message, "tools"),
+        "prompts/list" if !state.prompts.is_empty() => listed(state, id, &message, "prompts"),
+        "resources/list" => listed(state, id, &message, "resources"),
+        "resources/templates/list" => {
+            let templates = json!({"resourceTemplates": [{"uriTemplate": "note:///{+path}", "name": "any note", "secret": SECRET}]});
+            result(state, id, &templates)
         }
-        "tools/call" => {
-            let name = message["params"]["name"].as_str().unwrap();
-            let arguments = &message["params"]["arguments"];
-            let given = state.given.get(name).cloned().unwrap_or_else(|| {
-                Given::Result(json!({"content": [{"type": "text", "text": "done"}], "structuredContent": {"said": arguments}}))
-            });
-            match given {
-                Given::Result(told) => result(state, id, &told),
-                Given::Error(code) => refused(200, code, id),
-                Given::Other(reply) => reply,
-                Given::Events(all) => {
-                    let text = |message: &Value| message.to_string().replace("\"ID\"", &id.to_string());
-                    let all: String = all.iter().map(|one| format!("data: {}\n\n", text(one))).collect();
-                    Reply::bytes(200, "text/event-stream", all)
+        "completion/complete" => {
+            let typed = message["params"]["argument"]["value"].as_str().unwrap();
+            result(state, id, &json!({"completion": {"values": [format!("{typed}-completed")], "total": 1}}))
+        }
+        "resources/read" => {
+            let uri = message["params"]["uri"].as_str().unwrap().to_owned();
+            let known = state.resources.iter().any(|one| one["uri"] == *uri);
+            let contents =
+                json!({"contents": [{"uri": uri, "mimeType": "text/plain", "text": format!("in {uri}")}]});
+            match state.given.get(&uri).cloned() {
+                Some(given) => given_as(state, id, given),
+                None if known => result(state, id, &contents),
+                None => {
+                    let error =
+                        json!({"code": -32002, "message": "Resource not found", "data": {"uri": uri}});
+                    Reply::json(200, &json!({"jsonrpc": "2.0", "id": id, "error": error}))
                 }
             }
         }
+        "tools/call" | "prompts/get" => {
+            let name = message["params"]["name"].as_str().unwrap();
+            let arguments = &message["params"]["arguments"];
+            let given = state.given.get(name).cloned().unwrap_or_else(|| {
+                Given::Result(if method == "tools/call" {
+                    json!({"content": [{"type": "text", "text": "done"}], "structuredContent": {"said": arguments}})
+                } else {
+                    let text = format!("{name} {arguments}");
+                    json!({"messages": [{"role": "user", "content": {"type": "text", "text": text}}]})
+                })
+            });
+            given_as(state, id, given)
+        }
         _ => refused(404, -32601, id),
     }
+}
+
+fn capabilities(state: &State) -> Value {
+    let mut capabilities = json!({"tools": {}});
+    if !state.prompts.is_empty() {
+        capabilities["prompts"] = json!({"listChanged": true});
+    }
+    if !state.resources.is_empty() {
+        capabilities["resources"] = json!({});
+    }
+    capabilities
+}
+
+fn given_as(state: &mut State, id: &Value, given: Given) -> Reply {
+    match given {
+        Given::Result(told) => result(state, id, &told),
+        Given::Error(code) => refused(200, code, id),
+        Given::Other(reply) => reply,
+        Given::Events(all) => {
+            let text = |message: &Value| message.to_string().replace("\"ID\"", &id.to_string());
+            let all: String = all.iter().map(|one| format!("data: {}\n\n", text(one))).collect();
+            Reply::bytes(200, "text/event-stream", all)
+        }
+    }
+}
+
+/// A page of two.
+fn listed(state: &mut State, id: &Value, message: &Value, what: &str) -> Reply {
+    let all = match what {
+        "tools" => &state.tools,
+        "prompts" => &state.prompts,
+        _ => &state.resources,
+    };
+    let from: usize = message["params"]["cursor"].as_str().map_or(0, |cursor| cursor.parse().unwrap());
+    let page: Vec<&Value> = all.iter().skip(from).take(2).collect();
+    let mut told = json!({what: page});
+    if from + 2 < all.len() {
+        told["nextCursor"] = (from + 2).to_string().into();
+    }
+    result(state, id, &told)
 }
 
 fn result(state: &mut State, id: &Value, told: &Value) -> Reply {
@@ -200,13 +259,29 @@ fn result(state: &mut State, id: &Value, told: &Value) -> Reply {
 }
 
 /// What is wrong with a request that stands alone.
-fn wrong_alone(seen: &Seen, message: &Value, method: &str) -> Option<Reply> {
+fn wrong_alone(state: &State, seen: &Seen, message: &Value, method: &str) -> Option<Reply> {
     let meta = &message["params"]["_meta"];
-    let name = message["params"]["name"].as_str();
+    let member = if method == "resources/read" { "uri" } else { "name" };
+    let name = message["params"][member].as_str();
+    // What the schema of a tool has repeated.
+    let tool =
+        state.tools.iter().find(|tool| method == "tools/call" && tool["name"] == name.unwrap_or_default());
+    let properties = tool.and_then(|tool| tool["inputSchema"]["properties"].as_object());
+    let mut expected: BTreeMap<String, String> = BTreeMap::new();
+    for (property, schema) in properties.into_iter().flatten() {
+        let said = message["params"]["arguments"][property].as_str();
+        if let (Some(header), Some(said)) = (schema["x-mcp-header"].as_str(), said) {
+            expected.insert(format!("mcp-param-{}", header.to_lowercase()), said.to_owned());
+        }
+    }
+    let headers = seen.headers.iter().filter(|(name, _)| name.as_str().starts_with("mcp-param-"));
+    let came: BTreeMap<String, String> =
+        headers.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect();
     let fits = seen.header("mcp-protocol-version") == Some(NEW)
         && seen.header("mcp-method") == Some(method)
         && seen.header("mcp-name") == name
         && seen.header("mcp-session-id").is_none()
+        && came == expected
         && meta["io.modelcontextprotocol/protocolVersion"] == NEW
         && meta["io.modelcontextprotocol/clientCapabilities"].is_object();
     (!fits).then(|| refused(400, -32020, &message["id"]))
@@ -223,7 +298,7 @@ fn in_session(state: &mut State, seen: &Seen, method: &str) -> Option<Reply> {
         state.begun += 1;
         let session = format!("session-{}", state.begun);
         state.sessions.insert(session.clone());
-        let told = json!({"protocolVersion": OLD, "capabilities": {"tools": {}}, "serverInfo": {"name": "stand-in", "version": "1"}});
+        let told = json!({"protocolVersion": OLD, "capabilities": capabilities(state), "serverInfo": {"name": "stand-in", "version": "1"}});
         return Some(result(state, id, &told).header("mcp-session-id", session));
     }
     let Some(session) = seen.header("mcp-session-id") else {
@@ -232,7 +307,10 @@ fn in_session(state: &mut State, seen: &Seen, method: &str) -> Option<Reply> {
     if !state.sessions.contains(session) {
         return Some(refused(404, -32001, &Value::Null));
     }
-    if seen.header("mcp-protocol-version") != Some(OLD) || message["params"].get("_meta").is_some() {
+    let meta = message["params"].get("_meta").and_then(Value::as_object);
+    let foreign = meta.is_some_and(|meta| meta.keys().any(|key| key != "progressToken"));
+    let repeats = seen.headers.keys().any(|name| name.as_str().starts_with("mcp-param-"));
+    if seen.header("mcp-protocol-version") != Some(OLD) || foreign || repeats {
         return Some(refused(400, -32600, id));
     }
     // Notifications, and answers to what was asked.
