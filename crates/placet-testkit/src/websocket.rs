@@ -136,7 +136,7 @@ impl Talk {
     /// Opens one at `base` (`http://…`), with headers.
     ///
     /// # Errors
-    /// The status and body of another answer.
+    /// The status, headers and body of another answer; status 0 and what is wrong, where an answer breaks the handshake.
     ///
     /// # Panics
     /// Where nobody answers.
@@ -165,7 +165,7 @@ impl Talk {
                     let body = String::from_utf8_lossy(&body).into_owned();
                     Err((answer.status().as_u16(), answer.headers().clone(), body))
                 }
-                Err(error) => panic!("no handshake: {error}"),
+                Err(error) => Err((0, HeaderMap::new(), error.to_string())),
             }
         })
     }
@@ -214,7 +214,7 @@ impl Talk {
 
     /// Sends; what the other end has ended is heard of when it is listened to.
     fn send(&mut self, message: Message) {
-        _ = RUNTIME.block_on(timeout(PATIENCE, self.socket.send(message)));
+        _ = RUNTIME.block_on(async { timeout(PATIENCE, self.socket.send(message)).await });
     }
 
     /// What comes next.
@@ -222,7 +222,9 @@ impl Talk {
     /// # Panics
     /// Where nothing does.
     pub fn hear(&mut self) -> Heard {
-        let next = RUNTIME.block_on(timeout(PATIENCE, self.socket.next())).expect("something to come");
+        let next = RUNTIME
+            .block_on(async { timeout(PATIENCE, self.socket.next()).await })
+            .expect("something to come");
         match next {
             None | Some(Err(_)) => Heard::Gone,
             Some(Ok(Message::Text(text))) => Heard::Text(text.as_str().to_owned()),
@@ -231,7 +233,7 @@ impl Talk {
             Some(Ok(Message::Pong(_) | Message::Frame(_))) => Heard::Pong,
             Some(Ok(Message::Close(frame))) => {
                 // So that the answer to it goes out.
-                _ = RUNTIME.block_on(timeout(PATIENCE, self.socket.flush()));
+                _ = RUNTIME.block_on(async { timeout(PATIENCE, self.socket.flush()).await });
                 let (code, reason) = frame.map_or((1005, String::new()), |frame| {
                     (u16::from(frame.code), frame.reason.as_str().to_owned())
                 });

@@ -153,10 +153,9 @@ fn each_hop_has_a_handshake_of_its_own_and_nothing_of_the_agents_goes_on() {
     let all = format!("{:?}", upstream.headers);
     assert!(!all.contains(&room.token) && !all.contains("dG9rZW4"), "{all}");
     // Nothing that is declared is among what is offered: then nothing is offered.
-    let agent = room.open_with(&[("sec-websocket-protocol", "v9")]);
-    let upstream = room.upstream.accept();
-    assert!(upstream.header("sec-websocket-protocol").is_none());
-    drop(agent);
+    let (_, error) = room.open_with(&[("sec-websocket-protocol", "v9")]).unwrap_err();
+    assert!(error.contains("no subprotocol"), "{error}");
+    assert!(room.upstream.accept().header("sec-websocket-protocol").is_none());
 }
 
 #[test]

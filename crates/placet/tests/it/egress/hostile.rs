@@ -89,8 +89,17 @@ fn a_tunnel_is_for_one_host() {
         let answer = ask(&head);
         assert_eq!(answer.status, 400, "{head}: {}", answer.text);
     }
-    let upgrade = ask(&format!("GET {path} HTTP/1.1\r\nhost: {safe}\r\nupgrade: websocket\r\n"));
-    assert_eq!(upgrade.status, 501, "{}", upgrade.text);
+    let whole =
+        "connection: upgrade\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    for (upgrade, more, status) in [
+        ("tls/1.2", "", 501),
+        ("websocket", "", 400),
+        ("websocket", "sec-websocket-version: 8\r\n", 400),
+        ("websocket", whole, 501),
+    ] {
+        let answer = ask(&format!("GET {path} HTTP/1.1\r\nhost: {safe}\r\nupgrade: {upgrade}\r\n{more}"));
+        assert_eq!(answer.status, status, "{upgrade} {more}: {}", answer.text);
+    }
     assert!(world.story.shop.seen_at(&format!("/safe/{customer}")).is_empty(), "nothing was sent");
 }
 
