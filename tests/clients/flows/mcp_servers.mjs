@@ -19,7 +19,7 @@ export const flows = [
 const POLICY = `policy: servers
 applies_to: {agents: ["*"]}
 rules:
-  - {name: all, allow: [files.*, every.*, web.*]}
+  - {name: all, allow: ["files.**", "every.**", "web.**"]}
   - {name: no moving, deny: [files.move_file]}
 `;
 
@@ -32,7 +32,7 @@ async function behind(stage, service, calls) {
     if (service === "web") at = `{url: "${await overHttp(stage)}"}\nauth: {type: bearer}`;
     const placet = await Placet.start(stage.program, ["--mcp-commands", commands]);
     try {
-        await placet.admin("PUT", `/v1/services/${service}`, `service: ${service}\nmcp: ${at}\n`, "application/yaml");
+        await placet.admin("PUT", `/v1/services/${service}`, `service: ${service}\nmcp: ${at}\nresources: {}\n`, "application/yaml");
         await placet.admin("PUT", "/v1/policies/servers", POLICY, "application/yaml");
         await placet.admin("POST", "/v1/connections", { name: service, service, auth: { type: "bearer", secret: "secret-of-the-server" } });
         const path = `/v1/services/${service}/tools`;
@@ -40,9 +40,9 @@ async function behind(stage, service, calls) {
         const good = tools.filter((tool) => tool.problem === null);
         await placet.admin("POST", path, { accept: Object.fromEntries(good.map((tool) => [tool.tool, tool.digest])) });
         const made = await placet.agent({
-            agent_name: `agent-of-${service}`, allowed_tools: [`${service}.*`], resource_access: ["mcp://**"], max_scope_level: "elevated",
+            agent_name: `agent-of-${service}`, allowed_tools: [`${service}.**`], resource_access: ["mcp://**"], max_scope_level: "elevated",
         });
-        const { access_token: token } = await placet.tokenOf(made, `${service}.*`);
+        const { access_token: token } = await placet.tokenOf(made, `${service}.**`);
         const ask = async (method, params) => {
             const response = await fetch(`${placet.issuer}/mcp`, {
                 method: "POST",
@@ -58,8 +58,9 @@ async function behind(stage, service, calls) {
         };
         const listed = (await ask("tools/list", {})).tools.map((tool) => tool.name);
         await calls((name, args) => ask("tools/call", { name: `${service}__${name}`, arguments: args }), listed, service, shared);
+        const beside = service === "files" ? "" : `, ${await besides(ask, service)}`;
         const refused = tools.filter((tool) => tool.problem !== null).map((tool) => `${tool.tool}: ${tool.problem}`);
-        return `${listed.length} tools${refused.length > 0 ? `; not taken: ${refused.join("; ")}` : ""}`;
+        return `${listed.length} tools${beside}${refused.length > 0 ? `; not taken: ${refused.join("; ")}` : ""}`;
     } catch (error) {
         throw new Error(`${error.message}\n${placet.log}`, { cause: error });
     } finally {
@@ -88,6 +89,20 @@ async function everything(call, listed, service) {
     assert.match(JSON.stringify(await call("get-sum", { a: 2, b: 40 })), /42/);
     const wrong = await call("get-sum", { a: "2", b: 40 });
     assert.equal(wrong.structuredContent.code, "params_invalid");
+}
+
+/** What there is beside tools: prompts that can be got, and resources that can be read. */
+async function besides(ask, service) {
+    const { prompts } = await ask("prompts/list", {});
+    const plain = prompts.find((prompt) => !prompt.arguments.some((argument) => argument.required));
+    assert.match(plain?.name ?? "none", new RegExp(`^${service}__`));
+    const { messages } = await ask("prompts/get", { name: plain.name });
+    assert.ok(messages.length > 0, plain.name);
+    const { resources } = await ask("resources/list", {});
+    assert.ok(resources.length > 0 && resources.every(({ uri }) => uri.startsWith(`mcp://${service}/resources/`)), JSON.stringify(resources));
+    const { contents } = await ask("resources/read", { uri: resources[0].uri });
+    assert.equal(contents[0].uri, resources[0].uri);
+    return `${prompts.length} prompts, ${resources.length} resources`;
 }
 
 /** The server that has everything on a port of this machine; answers where. */

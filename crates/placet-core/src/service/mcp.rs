@@ -5,7 +5,7 @@
 //! pin, and its parameters are the pinned schema's. `pins` is written by the server when somebody accepts tools
 //! ([`Pins::written`]), so that a version of a definition means the same for ever.
 //!
-//! Prompts are pinned as tools are; what else of a server can be an action is told in [`part`].
+//! Prompts are pinned as tools are; what else of a server can be an action is told in `part`.
 //!
 //! Invariant: nothing that an upstream says makes an action, or changes one: it has to be accepted first, in full. What
 //! it says of effects is never believed; a tool of another name has no pin.

@@ -273,9 +273,8 @@ fn a_client_that_reads_hears_of_progress_while_the_call_goes_on() {
         }
     });
     let moved = server.definition("").replace(server.upstream.base(), &base);
-    story.service(&server.service, &moved).expect(200);
-    let version = story.admin().get(&format!("/v1/services/{}", server.service)).send().expect(200);
-    let confirm = json!({"confirm": format!("{}@{}", server.service, version.at("/version"))});
+    let placed = story.service(&server.service, &moved).expect(200);
+    let confirm = json!({"confirm": format!("{}@{}", server.service, placed.at("/version"))});
     story
         .admin()
         .patch(&format!("/v1/connections/{}-main", server.service))

@@ -1,6 +1,6 @@
 //! Servers that are programs: started only where the operator lists them, each connection with its own.
 
-use super::{ALL, act, call};
+use super::{ALL, act, call, message};
 use crate::stage::PLACET;
 use placet_testkit::{SECRET, Server, Story, fresh, until};
 use serde_json::{Value, json};
@@ -20,12 +20,25 @@ for line in sys.stdin:
         say({"jsonrpc": "2.0", "id": message["id"], "result": told})
     method = message["method"]
     if method == "initialize":
-        result({"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": {"name": "s", "version": "1"}})
+        result({"protocolVersion": "2025-06-18", "capabilities": {"tools": {}, "prompts": {}}, "serverInfo": {"name": "s", "version": "1"}})
+    elif method == "prompts/list":
+        result({"prompts": [{"name": "hello"}]})
+    elif method == "prompts/get":
+        result({"messages": [{"role": "user", "content": {"type": "text", "text": "say hello"}}]})
     elif method == "tools/list":
-        names = ["about", "die", "noise", "flood"]
+        names = ["about", "die", "noise", "flood", "wait", "seen"]
         result({"tools": [{"name": name, "inputSchema": {"type": "object"}} for name in names]})
     elif message["params"]["name"] == "die":
         sys.exit(1)
+    elif message["params"]["name"] == "wait":
+        # Of nobody's, of this call's, and of no call in particular.
+        for token in [424242, message["params"]["_meta"]["progressToken"]]:
+            say({"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": token, "progress": 1}})
+        say({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "error", "data": "of whom?"}})
+        print("it waits", file=sys.stderr, flush=True)
+        seen = {"called": message["id"], "heard": json.loads(sys.stdin.readline())}
+    elif message["params"]["name"] == "seen":
+        result({"content": [], "structuredContent": seen})
     elif message["params"]["name"] == "flood":
         # Somebody else's answer, which is too long to be read: this one's comes behind it.
         say({"jsonrpc": "2.0", "id": 424242, "result": {"content": ["x" * (3 << 20)]}})
@@ -72,11 +85,12 @@ impl Programs {
         story.admin().post(&path).json(&json!({"accept": digests})).send().expect(200);
         let agent = story
             .agent(&fresh("agent-"))
-            .with("allowed_tools", json!([format!("{service}.*")]))
+            .with("allowed_tools", json!([format!("{service}.**")]))
             .with("resource_access", json!(["mcp://**"]))
             .register();
-        story.rules(&agent.handle, &ALL.replace("SERVICE", &service)).expect(201);
-        let token = agent.token(&story.client(), &format!("{service}.*"));
+        let rules = format!("{ALL}  - {{name: prompts, allow: ['SERVICE.prompts.*']}}\n");
+        story.rules(&agent.handle, &rules.replace("SERVICE", &service)).expect(201);
+        let token = agent.token(&story.client(), &format!("{service}.**"));
         Self { story, service, token }
     }
 
@@ -112,6 +126,31 @@ fn a_listed_program_is_a_server_with_nothing_but_what_is_listed() {
     let asked = json!({"action": format!("{service}.about"), "params": {}, "connection": other});
     let answer = story.client().post("/v1/actions").bearer(token).json(&asked).send().expect(200);
     assert_ne!(answer.at("/result/body/structuredContent/process"), &about["process"]);
+}
+
+#[test]
+fn a_program_tells_how_far_a_call_is_and_hears_that_it_is_called_off() {
+    let programs = Programs::start();
+    let Programs { story, service, token } = &programs;
+    let got = message(story, token, "prompts/get", &json!({"name": format!("{service}__hello")}))
+        .send()
+        .expect(200);
+    assert_eq!(got.at("/result/messages/0/content/text"), "say hello", "{:#}", got.body);
+    std::thread::scope(|scope| {
+        let params =
+            json!({"name": format!("{service}__wait"), "arguments": {}, "_meta": {"progressToken": "mine"}});
+        let waiting = scope.spawn(move || message(story, token, "tools/call", &params).send().expect(200));
+        until("the call to be there", || story.server.log().contains("it waits").then_some(()));
+        let body = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 7}});
+        let request = story.client().post("/mcp").bearer(token).header("mcp-protocol-version", super::OLD);
+        request.json(&body).send().expect(202);
+        let text = String::from_utf8(waiting.join().unwrap().bytes.to_vec()).unwrap();
+        assert!(text.contains(r#""progressToken":"mine""#) && text.contains("unknown"), "{text}");
+        assert!(!text.contains("of whom?") && text.matches("notifications/").count() == 1, "{text}");
+    });
+    let seen = programs.call("seen")["structuredContent"].clone();
+    assert_eq!(seen["heard"]["method"], "notifications/cancelled");
+    assert_eq!(seen["heard"]["params"]["requestId"], seen["called"]);
 }
 
 #[test]
