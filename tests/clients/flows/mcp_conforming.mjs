@@ -120,6 +120,8 @@ function nameInHeader(headers, method) {
     if (name === undefined || name === "") return headers;
     const encoded = /^=\?base64\?(.*)\?=$/.exec(name)?.[1];
     const plain = encoded === undefined ? name : Buffer.from(encoded, "base64").toString();
+    // What is no base64 is none behind the relay either.
+    if (encoded !== undefined && Buffer.from(plain).toString("base64") !== encoded) return headers;
     return { ...headers, "mcp-name": (method === "resources/read" ? URIS : NAMES) + plain };
 }
 
