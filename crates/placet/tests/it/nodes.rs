@@ -1,7 +1,7 @@
 //! Two nodes on one PostgreSQL database: what one changes holds at the other's commit point at once, and shows in what
 //! the other tells within a second. These run on a real PostgreSQL whatever the engine of the other tests.
 
-use crate::{policies::service, stage::PLACET};
+use crate::{policies::service, process::Begun, stage::PLACET};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use placet_testkit::{Agent, Answer, Client, Cluster, Proxy, Server, Story, fresh, together, until};
 use serde_json::{Value, json};
@@ -404,12 +404,11 @@ fn an_empty_database_is_served_in_a_moment_and_two_nodes_that_come_at_once_make_
         .map(|home| {
             let mut command = crate::process::placet(home.path());
             command.env("PLACET_DATABASE", database.url()).env("PLACET_VAULT_KEY", &key);
-            command.args(["serve", "--listen", "127.0.0.1:0", "--data", "data"]);
-            command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap()
+            Begun::serve(command, home.path())
         })
         .collect();
     let data = |home: &tempfile::TempDir| home.path().join("data");
-    until("both to serve", || homes.iter().all(|home| data(home).join("address").exists()).then_some(()));
+    until("both to serve", || running.iter_mut().all(Begun::serves).then_some(()));
     let tokens: Vec<_> = homes.iter().filter(|home| data(home).join("admin.token").exists()).collect();
     assert_eq!(tokens.len(), 1, "one of them made it");
     let token = fs::read_to_string(data(tokens[0]).join("admin.token")).unwrap();
@@ -419,10 +418,6 @@ fn an_empty_database_is_served_in_a_moment_and_two_nodes_that_come_at_once_make_
     }
     let keys: Vec<_> = homes.iter().map(|home| fs::read(data(home).join("record.pub")).unwrap()).collect();
     assert_eq!(keys[0], keys[1]);
-    for child in &mut running {
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
 }
 
 #[test]
@@ -433,11 +428,9 @@ fn without_the_database_nothing_kept_in_memory_is_believed_for_long() {
     let home = tempfile::tempdir().unwrap();
     let mut command = crate::process::placet(home.path());
     command.env("PLACET_DATABASE", database.url_through(proxy.port()));
-    command.args(["serve", "--listen", "127.0.0.1:0", "--data", "data"]);
-    let mut child =
-        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let mut server = Begun::serve(command, home.path());
     let data = home.path().join("data");
-    until("it serves", || data.join("address").exists().then_some(()));
+    until("it serves", || server.serves().then_some(()));
     let base = fs::read_to_string(data.join("address")).unwrap();
     let token = fs::read_to_string(data.join("admin.token")).unwrap();
     let admin = Client::new(base.trim()).with(token.trim());
@@ -469,6 +462,4 @@ fn without_the_database_nothing_kept_in_memory_is_believed_for_long() {
         let told = admin.post("/oauth/introspect").form(&[("token", &token)]).send();
         (told.status == 200 && told.body["active"] == true).then_some(())
     });
-    child.kill().unwrap();
-    child.wait().unwrap();
 }

@@ -1,8 +1,9 @@
 //! Runs the binary with an environment of its own.
 
 use std::{
+    fs,
     io::{BufRead as _, BufReader},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Output, Stdio},
 };
 
@@ -75,6 +76,37 @@ impl Server {
 }
 
 impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A server that was begun: what it says is in a file, and it ends with its test, however that ends.
+pub(crate) struct Begun {
+    child: Child,
+    home: PathBuf,
+}
+
+impl Begun {
+    /// Has a command that is set up for `home` serve.
+    pub(crate) fn serve(mut command: Command, home: &Path) -> Self {
+        let said = fs::File::create(home.join("said")).unwrap();
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data", "data"]);
+        let child = command.stdout(Stdio::null()).stderr(said).spawn().unwrap();
+        Self { child, home: home.to_owned() }
+    }
+
+    /// Whether it serves; where it has ended instead, the test fails with what it said.
+    pub(crate) fn serves(&mut self) -> bool {
+        if let Some(status) = self.child.try_wait().unwrap() {
+            panic!("it ended ({status}): {}", fs::read_to_string(self.home.join("said")).unwrap());
+        }
+        self.home.join("data/address").exists()
+    }
+}
+
+impl Drop for Begun {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

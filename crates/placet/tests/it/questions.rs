@@ -316,7 +316,7 @@ fn a_catalog_says_what_an_agent_may_do_and_nothing_else() {
     let rules = "  - {name: list, allow: [orders.list]}
   - name: small refunds
     allow: [refunds.create]
-    when: [params.amount <= 500, 'params.currency == \"USD\"', context.secret_fact == 17]
+    when: [params.amount <= 500, 'params.currency == \"USD\"', context.secret_fact == 8675309]
     limits: [{count: 5, per: day}]
   - name: refunds that are asked about
     allow: [refunds.create]
@@ -340,7 +340,7 @@ fn a_catalog_says_what_an_agent_may_do_and_nothing_else() {
     assert_eq!(decision("notes.write").as_deref(), Some("with_approval"));
     assert_eq!(decision("refunds.create").as_deref(), Some("conditional"));
     assert_eq!(decision("orders.delete"), None);
-    for untold in ["secret", "17", "small refunds", &agent.handle, "team"] {
+    for untold in ["secret", "8675309", "small refunds", &agent.handle, "team"] {
         assert!(!shown.body.to_string().contains(untold), "{untold} in {:#}", shown.body);
     }
     let refund = of(&shown, "refunds.create").unwrap();
