@@ -413,10 +413,14 @@ fn threat_10_what_two_parsers_read_differently_is_read_by_none() {
         (b"{\"amount\": 1}", "text/plain"),
     ] {
         unread(&through(members, kind), &String::from_utf8_lossy(members));
-        let whole = String::from_utf8_lossy(members).replacen('{', &format!("{{{inside}, "), 1);
-        let params =
-            format!("{{\"service\": \"shop\", \"action\": \"refunds.create\", \"params\": {whole}}}");
-        unread(&at_action(params.as_bytes(), kind), &params);
+        // Byte for byte: what is no text may not become one here.
+        let whole = match members.iter().position(|byte| *byte == b'{') {
+            Some(at) => [&members[..=at], inside.as_bytes(), &b", "[..], &members[at + 1..]].concat(),
+            None => members.to_vec(),
+        };
+        let before = "{\"service\": \"shop\", \"action\": \"refunds.create\", \"params\": ";
+        let params = [before.as_bytes(), &whole[..], &b"}"[..]].concat();
+        unread(&at_action(&params, kind), &String::from_utf8_lossy(&params));
     }
     // What says that it isn't what it seems, or hides a member behind what nobody reads.
     let gzip = at_proxy(story, &token, "POST", &path).header("content-encoding", "gzip");
