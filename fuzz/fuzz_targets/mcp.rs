@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use placet_core::{
     json,
-    mcp::{Headers, Message, Revision, tool},
+    mcp::{Headers, Message, Revision, offered::Place, repeated, tool},
     service::Pins,
 };
 use serde_json::Value;
@@ -26,12 +26,16 @@ fn message(data: &[u8]) {
                     assert_eq!(revision == Revision::Stateless, version == Some("2026-07-28"));
                     // A header that says something else is never right.
                     let other = Headers { version, method: Some("tools/other"), name };
-                    assert!(Revision::of(&request, other).is_err() || request.method == "tools/other" || version.is_none());
+                    assert!(
+                        Revision::of(&request, other).is_err()
+                            || request.method == "tools/other"
+                            || version.is_none()
+                    );
                 }
             }
             let _ = request.offers_forms();
         }
-        Ok(Message::Notification { method }) => {
+        Ok(Message::Notification { method, .. }) => {
             let value: Value = serde_json::from_slice(data).expect("anybody reads it");
             assert_eq!((value["method"].as_str(), value.get("id")), (Some(method.as_str()), None));
         }
@@ -50,12 +54,23 @@ fuzz_target!(|data: &[u8]| {
     {
         assert_eq!(tool::after(&tool::cursor(&last)).as_deref(), Some(last.as_str()));
     }
+    if let Ok(text) = std::str::from_utf8(data)
+        && let Some(place) = Place::read(text)
+    {
+        assert_eq!(place.outward(), text);
+    }
     let Ok(value) = json::parse(data) else { return };
-    let tools = match &value {
-        Value::Array(tools) => tools.clone(),
-        other => vec![other.clone()],
+    if let Ok(repeated) = repeated::declared(&value) {
+        let empty = serde_json::Map::new();
+        assert!(repeated.iter().all(|one| one.sent(&empty).is_none()));
+    }
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let (tools, prompts) = match &value {
+        Value::Array(tools) => (tools.clone(), Vec::new()),
+        other => (list(&other["tools"]), list(&other["prompts"])),
     };
-    if let Ok(pins) = Pins::of_listing(&tools) {
-        assert_eq!(Pins::of_listing(&tools).as_ref(), Ok(&pins));
+    if let Ok(pins) = Pins::of_listing(&tools, &prompts) {
+        assert_eq!(Pins::of_listing(&tools, &prompts).as_ref(), Ok(&pins));
+        assert!(pins.0.len() <= tools.len() + prompts.len());
     }
 });

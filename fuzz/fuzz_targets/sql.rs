@@ -40,7 +40,8 @@ fuzz_target!(|data: &[u8]| {
         ask(&DATABASE, &params);
     }
     let Ok((service, _)) = Service::parse(data, None) else { return };
-    let values = [Value::from(7), Value::from("a\"b'; --"), Value::Bool(true), Value::from(vec![Value::from(1)])];
+    let values =
+        [Value::from(7), Value::from("a\"b'; --"), Value::Bool(true), Value::from(vec![Value::from(1)])];
     for value in values {
         let names = service.actions().flat_map(|action| action.params().iter().cloned());
         let params: Map<String, Value> = names.map(|name| (name, value.clone())).collect();

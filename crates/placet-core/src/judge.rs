@@ -28,7 +28,7 @@ pub use listener::Said;
 pub use narrowed::narrowed;
 pub use need::{Need, denied_if_blind, informed, need};
 pub use observe::Observation;
-pub use shaped::{AppliedShape, COST_PER_ANSWER, is_shaped, shape};
+pub use shaped::{AppliedShape, COST_PER_ANSWER, detects, is_shaped, shape};
 pub use trace::Trace;
 
 use crate::{

@@ -15,6 +15,7 @@ pub mod client;
 pub mod consent;
 pub mod decimal;
 pub mod detail_type;
+pub mod detect;
 pub mod diagnostic;
 pub mod dpop;
 pub mod federation;

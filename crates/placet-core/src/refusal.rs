@@ -122,6 +122,8 @@ codes! {
     UpstreamUnreadable = "upstream_unreadable", 502, "server_error", "The upstream's answer could not be read";
     /// The result can't be shaped as a policy says.
     ResultWithheld = "result_withheld", 403, "access_denied", "The action was carried out, and its result is withheld";
+    /// The result has what a policy keeps from agents.
+    ResultSensitive = "result_sensitive", 403, "access_denied", "The action was carried out, and its result has what is kept from agents";
     /// Upstream didn't answer in time; it may have acted.
     UpstreamTimeout = "upstream_timeout", 504, "server_error", "The upstream did not answer in time";
     /// Upstream has not answered of late; nothing was sent or reserved.

@@ -15,7 +15,10 @@ mod tests;
 pub use apply::{Keep, Target, What, apply};
 pub use path::{MAX_PATH, MAX_STEPS, Path, PathError};
 
-use crate::cel::Expression;
+use crate::{
+    cel::Expression,
+    detect::{Detect, Kind},
+};
 
 /// The most rows that `max` may say.
 pub const MOST_ROWS: usize = 1_000_000;
@@ -29,6 +32,15 @@ pub struct Shape {
     pub rows: Box<[Rows]>,
     /// What is taken out; never the whole body.
     pub redact: Box<[Path]>,
+    /// What is looked for in all of it.
+    pub detect: Detect,
+}
+
+impl Shape {
+    /// Whether it is about how an answer is laid out: not where it only looks for something in it.
+    pub fn is_of_layout(&self) -> bool {
+        !self.rows.is_empty() || !self.redact.is_empty()
+    }
 }
 
 /// Which rows of the lists at a path are kept.
@@ -65,7 +77,17 @@ pub enum Withheld {
     /// The rows cost more to judge than an answer may.
     #[error("the rows of the body cost too much to judge: have fewer come back at a time")]
     Cost,
+    /// Something was found that keeps it back.
+    #[error("the answer has what is kept from agents: {}", names(.0))]
+    Detected(Vec<Kind>),
+    /// It is written so that nothing can be found in it.
+    #[error("the answer is written so that nothing can be looked for in it: {0}")]
+    Unsearchable(String),
     /// Shaping it stopped with a bug.
     #[error("shaping the body stopped with a bug")]
     Stopped,
+}
+
+fn names(kinds: &[Kind]) -> String {
+    kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ")
 }

@@ -83,6 +83,7 @@ pub(crate) fn said(answer: Answer<Answered>) -> Response {
                     | Code::UpstreamUnreadable
                     | Code::UpstreamTimeout
                     | Code::ResultWithheld
+                    | Code::ResultSensitive
             );
             decided(problem.into_response(), if allowed { "allow" } else { "deny" })
         }

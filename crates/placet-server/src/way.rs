@@ -13,6 +13,7 @@
 
 mod again;
 mod describe;
+mod detected;
 mod facts;
 mod hold;
 pub(crate) mod intent;
@@ -39,6 +40,7 @@ use crate::{
 };
 use axum::body::Bytes;
 use describe::Described;
+use detected::Detecting;
 use placet_core::{
     chain::Chain,
     id::{ActionId, ApprovalId, DecisionId},
@@ -246,9 +248,12 @@ pub async fn act(app: &Arc<App>, held: &Held, asked: &Asked) -> Result<Answered,
                 .detail("it needs an approval, and what is streamed can't be shown to a person");
             return Err(deny(app, &bearer, &described, asked, &judgement, vec![reason], now).await?);
         }
-        if described.is_of_socket() && judge::is_shaped(&judgement, described.declared()) {
-            let reason = Reason::of(Code::Forbidden)
-                .detail("rules shape what comes back, and what comes over a WebSocket can't be shaped");
+        let is_seen_through =
+            || judge::is_shaped(&judgement, described.declared()) || !judge::detects(&judgement).is_empty();
+        if described.is_of_socket() && is_seen_through() {
+            let reason = Reason::of(Code::Forbidden).detail(
+                "rules shape what comes back, or look through it, and what comes over a WebSocket can't be shaped",
+            );
             return Err(deny(app, &bearer, &described, asked, &judgement, vec![reason], now).await?);
         }
         // Before people are asked: it may be what ran already, sent again.
@@ -378,7 +383,9 @@ pub async fn act(app: &Arc<App>, held: &Held, asked: &Asked) -> Result<Answered,
                 count(app, "allow", "");
                 let shaping = Shaping::of(&bearer, &described, &judgement, now);
                 described.turn = taken.take().map(|(_, slot)| slot);
-                return outcome::perform(app, admitted, &bearer, (described, shaping), asked).await;
+                let detecting = Detecting::of(&bearer, &judgement);
+                return outcome::perform(app, admitted, &bearer, (described, shaping, detecting), asked)
+                    .await;
             }
             // Somebody else had the last of a permit: then people are asked.
             Err(Refused::Limit { index, .. }) if judgement.charges.len() <= index => {
@@ -412,7 +419,8 @@ async fn turned_away(
         Refused::Stale => app.refresh().await.map(|()| None),
         Refused::Replay(replay) => {
             let shaping = Shaping::of(bearer, described, judgement, now);
-            outcome::replay(app, &replay, described, shaping).await.map(Some)
+            let detecting = Detecting::of(bearer, judgement);
+            outcome::replay(app, &replay, described, (shaping, detecting)).await.map(Some)
         }
         Refused::Fault(fault) => Err(fault.into()),
         refused => {

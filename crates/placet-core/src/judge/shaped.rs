@@ -6,6 +6,7 @@
 use super::{Judgement, Request, Verdict, need, verdict};
 use crate::{
     cel::{Activation, Conjunct, Expression, FUEL_PER_DECISION, Fuel, Outcome, Root},
+    detect::Detect,
     pattern::ResourcePattern,
     policy::{BoundLink, BoundPolicies, ShapeOf},
     service::ServiceAction,
@@ -73,8 +74,14 @@ impl AppliedShape {
         });
         let redact: Vec<String> = self.shape.redact.iter().map(ToString::to_string).collect();
         let Facts { agent, user, task, grant } = &self.facts;
-        json!({"policy": &*self.policy, "rule": &*self.rule, "rows": rows.collect::<Vec<_>>(), "redact": redact,
-            "facts": {"agent": agent, "user": user, "task": task, "grant": grant}})
+        let mut all = json!({"policy": &*self.policy, "rule": &*self.rule, "rows": rows.collect::<Vec<_>>(), "redact": redact,
+            "facts": {"agent": agent, "user": user, "task": task, "grant": grant}});
+        if let Some(members) = all.as_object_mut().filter(|_| !self.shape.detect.is_empty()) {
+            let kinds = self.shape.detect.kinds();
+            let detect = kinds.map(|(kind, level)| (kind.as_str().to_owned(), level.as_str().into()));
+            members.insert("detect".to_owned(), Value::Object(detect.collect()));
+        }
+        all
     }
 }
 
@@ -96,7 +103,17 @@ impl Facts {
 
 /// Whether [`shape`] could change an answer.
 pub fn is_shaped(judgement: &Judgement, declared: Option<&ServiceAction>) -> bool {
-    !judgement.shapes.is_empty() || declared.is_some_and(|action| action.members().is_some())
+    judgement.shapes.iter().any(|applied| applied.shape.is_of_layout())
+        || declared.is_some_and(|action| action.members().is_some())
+}
+
+/// What is looked for in an answer: all that any rule looks for, and of each kind the strictest.
+pub fn detects(judgement: &Judgement) -> Detect {
+    let mut all = Detect::default();
+    for applied in &judgement.shapes {
+        all.join(&applied.shape.detect);
+    }
+    all
 }
 
 /// The body of a successful answer as the agent gets to see it. `judgement` is of `request`, and not a denial;

@@ -6,6 +6,7 @@
 
 use super::{Mode, compact, lists, rule::Kind};
 use crate::{
+    detect::{self, Group, Level},
     ledger::Per,
     shape::{MAX_PATH, MOST_ROWS},
 };
@@ -232,15 +233,37 @@ fn shape() -> Value {
     );
     key(
         "What comes back.",
-        json!({"rows": {"at": "$.orders", "max": 50}, "redact": ["$.orders[*].card"]}),
+        json!({"rows": {"at": "$.orders", "max": 50}, "redact": ["$.orders[*].card"], "detect": {"secrets": "redact"}}),
         object(
             &[],
             json!({
                 "rows": key("Lists of which only some rows are kept.", json!({"at": "$.orders", "max": 50}), some(&rows)),
                 "redact": key("Paths of what is taken out.", json!(["$.orders[*].card"]), some(&path())),
+                "detect": key("What is looked for in all of it, and what is done with it.",
+                    json!({"secrets": "redact", "card": "withhold", "email": "mark"}), detected()),
             }),
         ),
     )
+}
+
+fn detected() -> Value {
+    let levels = json!({"enum": Level::ALL.map(Level::as_str)});
+    let groups = Group::ALL.into_iter().map(|group| {
+        (
+            group.as_str(),
+            format!("All kinds of `{}`; what is said of one of them goes before.", group.as_str()),
+        )
+    });
+    let kinds = detect::Kind::ALL.into_iter().map(|kind| (kind.as_str(), kind.about().to_owned()));
+    let properties: Map<String, Value> = groups
+        .chain(kinds)
+        .map(|(name, about)| (name.to_owned(), key(&about, json!("redact"), levels.clone())))
+        .collect();
+    let mut detect = object(&[], Value::Object(properties));
+    if let Some(detect) = detect.as_object_mut() {
+        detect.insert("minProperties".to_owned(), 1.into());
+    }
+    detect
 }
 
 fn lists() -> Value {

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     cel::{Conjunct, Expression, Lists, Root},
+    detect::{Detect, Group, Kind, Level},
     diagnostic::Diagnostic,
     shape::{MOST_ENTRIES, MOST_ROWS, Path, Rows, Shape},
     yaml::Reading,
@@ -16,7 +17,7 @@ use crate::{
 use std::{fmt::Write as _, sync::Arc};
 
 /// The keys of `shape`.
-pub(super) const KEYS: &[&str] = &["rows", "redact"];
+pub(super) const KEYS: &[&str] = &["rows", "redact", "detect"];
 /// The keys of an entry of `rows`.
 pub(super) const ROWS_KEYS: &[&str] = &["at", "max", "where"];
 
@@ -38,6 +39,11 @@ impl ShapeOf {
     pub(super) fn in_full(&self) -> String {
         in_full(&self.shape)
     }
+}
+
+/// As a policy writes it, without what is looked for; `None` where it says nothing else.
+pub(super) fn layout_in_full(shape: &Shape) -> Option<String> {
+    shape.is_of_layout().then(|| in_full(&Shape { detect: Detect::default(), ..shape.clone() }))
 }
 
 /// As a policy writes it.
@@ -62,7 +68,16 @@ pub(super) fn in_full(shape: &Shape) -> String {
         let paths = shape.redact.iter().map(|path| quoted(&path.to_string()));
         members.push(format!("redact: {}", list(paths)));
     }
+    if !shape.detect.is_empty() {
+        members.push(format!("detect: {}", detect_in_full(&shape.detect)));
+    }
     format!("{{{}}}", members.join(", "))
+}
+
+/// As a policy writes it.
+fn detect_in_full(detect: &Detect) -> String {
+    let words = detect.in_words().into_iter().map(|(name, level)| format!("{name}: {}", level.as_str()));
+    format!("{{{}}}", words.collect::<Vec<_>>().join(", "))
 }
 
 /// Reads `shape`; `None` where an error was reported that leaves nothing to keep to.
@@ -87,8 +102,9 @@ pub(super) fn read(reading: &Reading<'_>, lists: &Lists) -> Option<ShapeOf> {
             redact.push(path);
         }
     }
-    if map.optional("rows").is_none() && map.optional("redact").is_none() {
-        reading.error("`shape` is empty: say `rows` or `redact`, or leave it out");
+    let detect = map.optional("detect").map(|reading| self::detect(&reading));
+    if KEYS.iter().all(|key| map.optional(key).is_none()) {
+        reading.error("`shape` is empty: say `rows`, `redact` or `detect`, or leave it out");
         return None;
     }
     let foreign = |conjunct: &Conjunct| {
@@ -98,9 +114,43 @@ pub(super) fn read(reading: &Reading<'_>, lists: &Lists) -> Option<ShapeOf> {
         || wheres.iter().flat_map(|condition: &Condition| condition.expression.conjuncts().iter());
     Some(ShapeOf {
         reads_facts: conjuncts().any(foreign),
-        shape: Arc::new(Shape { rows: rows.into(), redact: redact.into() }),
+        shape: Arc::new(Shape {
+            rows: rows.into(),
+            redact: redact.into(),
+            detect: match detect {
+                Some(detect) => detect?,
+                None => Detect::default(),
+            },
+        }),
         wheres: wheres.into(),
     })
+}
+
+/// What is said of a group holds for those of its kinds of which nothing is said.
+fn detect(reading: &Reading<'_>) -> Option<Detect> {
+    let map = reading.map()?;
+    map.finish(&detect_keys());
+    let (mut detect, mut good) = (Detect::default(), true);
+    let groups = Group::ALL.into_iter().map(|group| (group.as_str(), group.kinds().collect()));
+    let kinds = Kind::ALL.into_iter().map(|kind| (kind.as_str(), vec![kind]));
+    for (name, kinds) in groups.chain(kinds) {
+        let kinds: Vec<Kind> = kinds;
+        let Some(value) = map.optional(name) else { continue };
+        let word = value.one_of(&Level::ALL.map(Level::as_str));
+        let level = Level::ALL.into_iter().find(|level| Some(level.as_str()) == word);
+        good &= level.is_some();
+        level.into_iter().for_each(|level| kinds.iter().for_each(|kind| detect.set(*kind, level)));
+    }
+    if good && detect.is_empty() {
+        reading.error("what is looked for? say `secrets`, `personal` or a kind, or leave `detect` out");
+        return None;
+    }
+    good.then_some(detect)
+}
+
+/// The keys of `detect`: groups and kinds.
+pub(super) fn detect_keys() -> Vec<&'static str> {
+    Group::ALL.map(Group::as_str).into_iter().chain(Kind::ALL.map(Kind::as_str)).collect()
 }
 
 fn bounded(reading: &Reading<'_>, count: usize) {

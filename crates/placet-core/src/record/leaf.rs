@@ -90,6 +90,8 @@ entry_types! {
     ActionOutcome = "action.outcome",
     /// The result of an action was withheld from its agent: what rules say about what comes back could not be applied.
     ActionWithheld = "action.withheld",
+    /// Something was found in the result of an action that rules look for: secrets or personal data, by kind and number.
+    ActionDetected = "action.detected",
     /// It was found out what became of an action of which nobody knew.
     ActionSettled = "action.settled",
     /// People were asked.

@@ -6,11 +6,12 @@
 //!
 //! Invariant: only a denial that was made ends anything; a store that doesn't answer is told as such.
 
-use super::Described;
+use super::{Described, detected::Detecting};
 use crate::{app::App, connections, problem::Problem};
 use placet_core::{
     action::Action,
     chain::{Chain, Stamp},
+    detect::Detect,
     id::ConnectionId,
     judge::{self, Request, Verdict},
     refusal::Code,
@@ -26,6 +27,8 @@ pub(crate) struct Ongoing {
     connection: ConnectionId,
     /// Its answer is read whole and shaped before anything of it goes out.
     shaped: bool,
+    /// What is looked for in it.
+    detect: Detect,
     judged: Mutex<Option<JudgedBy>>,
 }
 
@@ -37,12 +40,13 @@ struct JudgedBy {
 }
 
 impl Ongoing {
-    pub(super) fn of(described: &Described, shaped: bool) -> Self {
+    pub(super) fn of(described: &Described, shaped: bool, detecting: Option<&Detecting>) -> Self {
         Self {
             action: Arc::clone(&described.action),
             service: described.live.service.name().to_owned(),
             connection: described.connection.connection.id,
             shaped,
+            detect: detecting.map(|it| it.detect().clone()).unwrap_or_default(),
             judged: Mutex::default(),
         }
     }
@@ -83,6 +87,9 @@ impl Ongoing {
         }
         if !self.shaped && judge::is_shaped(&judgement, Some(declared)) {
             return Ok(Some(Code::ResultWithheld));
+        }
+        if judge::detects(&judgement).beyond(&self.detect).is_some() {
+            return Ok(Some(Code::ResultSensitive));
         }
         *self.judged() = Some(by);
         Ok(None)

@@ -1,7 +1,9 @@
 //! Carrying out what was admitted, concluding it, and answering.
 
 use super::{
-    Arrived, ArrivedBody, Asked, Described, Wanted, passing,
+    Arrived, ArrivedBody, Asked, Described, Wanted,
+    detected::{self, Detecting},
+    passing,
     returned::Keeping,
     shaped::{self, Shaping},
     socket, turn,
@@ -14,6 +16,7 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use placet_core::{
+    detect::Found,
     id::ActionId,
     record::{EntryType, Envelope},
     refusal::Code,
@@ -109,7 +112,7 @@ pub(super) async fn perform(
     app: &Arc<App>,
     admitted: Admitted,
     bearer: &Bearer,
-    (described, shaping): (Described, Option<Shaping>),
+    (described, shaping, detecting): (Described, Option<Shaping>, Option<Detecting>),
     asked: &Asked,
 ) -> Result<Answered, Problem> {
     let described = if shaping.is_some() { shaped::in_its_own_layout(described) } else { described };
@@ -147,15 +150,17 @@ pub(super) async fn perform(
                 _ => None,
             };
             let grant = bearer.chain.leaf().grant.id;
-            return passing::pass(app, admitted, (described, shaping, keeping), recorded, upload, grant)
-                .await;
+            let of_it = passing::Of { shaping, detecting, keeping };
+            return passing::pass(app, admitted, (described, of_it), recorded, upload, grant).await;
         }
         _ => {
-            // What rules shape is not said in other ways.
+            // What rules shape or look through is not said in other ways.
+            let silent = shaping.is_some() || detecting.is_some();
             let following = asked.following.as_ref();
-            let following = following.map(|it| if shaping.is_some() { it.in_silence() } else { it.clone() });
+            let following = following.map(|it| if silent { it.in_silence() } else { it.clone() });
+            let of_it = passing::Of { shaping, detecting, keeping };
             tokio::spawn(async move {
-                carry_out(&app, admitted, (described, shaping, keeping), (recorded, following), wait).await
+                carry_out(&app, admitted, (described, of_it), (recorded, following), wait).await
             })
         }
     };
@@ -167,7 +172,7 @@ pub(super) async fn perform(
 async fn carry_out(
     app: &App,
     admitted: Admitted,
-    (mut described, shaping, keeping): (Described, Option<Shaping>, Option<Keeping>),
+    (mut described, passing::Of { shaping, detecting, keeping }): (Described, passing::Of),
     (recorded, following): (Envelope, Option<Following>),
     wait: bool,
 ) -> Result<Answered, Problem> {
@@ -217,10 +222,20 @@ async fn carry_out(
         // What is kept is kept whole: a replay is shaped anew, by what holds then.
         (Ok((form, result)), Some(shaping)) => match shaping.result(form, result).await {
             Ok(shaped) => shaped,
-            Err(why) => return Err(shaped::refuse(app, &why, id, recorded).await?),
+            Err(why) => return Err(shaped::refuse(app, &why, id, recorded, &Found::default()).await?),
         },
         (Ok(whole), None) => whole,
         (Err(failure), _) => return Err(failed(&failure, id)),
+    };
+    let (form, result) = match detecting {
+        None => (form, result),
+        Some(detecting) => match detecting.result(form, result).await {
+            (found, Ok(left)) => {
+                detected::record(app, id, &recorded, &found).await?;
+                left
+            }
+            (found, Err(why)) => return Err(shaped::refuse(app, &why, id, recorded, &found).await?),
+        },
     };
     if let Some(keeping) = keeping {
         keeping.result(app, form, &result).await;
@@ -360,7 +375,7 @@ pub(super) async fn replay(
     app: &App,
     replay: &Replay,
     described: &Described,
-    shaping: Option<Shaping>,
+    (shaping, detecting): (Option<Shaping>, Option<Detecting>),
 ) -> Result<Answered, Problem> {
     let id = replay.action;
     match (&replay.answer, replay.state) {
@@ -380,6 +395,13 @@ pub(super) async fn replay(
                 }
                 Some(shaping) => {
                     shaping.result(form, result).await.map_err(|why| shaped::withheld(&why, id))?
+                }
+            };
+            let (form, result) = match detecting {
+                None => (form, result),
+                Some(detecting) => {
+                    let (_, left) = detecting.result(form, result).await;
+                    left.map_err(|why| shaped::withheld(&why, id))?
                 }
             };
             Ok(Answered::Executed { id, result, form })

@@ -8,6 +8,7 @@
 
 use super::{
     Described,
+    detected::{self, Detecting},
     ongoing::Ongoing,
     outcome::{Answered, REFUSED, Settled, UPSTREAM_TIME, conclude, failed},
     returned::Keeping,
@@ -17,6 +18,7 @@ use crate::{app::App, connections, problem::Problem, proxy, streams::OpenStream}
 use axum::body::{Body, Bytes};
 use http_body::Frame;
 use placet_core::{
+    detect::{Found, Stream},
     id::{ActionId, GrantId},
     record::Envelope,
     refusal::Code,
@@ -47,6 +49,13 @@ const PIECES: usize = 4;
 /// How long the agent may leave a piece unread.
 const SLOW_READER: Duration = Duration::from_secs(60);
 
+/// What is done to an answer before the agent has it, and what is kept of it.
+pub(super) struct Of {
+    pub(super) shaping: Option<Shaping>,
+    pub(super) detecting: Option<Detecting>,
+    pub(super) keeping: Option<Keeping>,
+}
+
 type Told = Result<Answered, Problem>;
 
 /// Sends the call and answers when the head of upstream's answer is there. What follows runs to its end by itself.
@@ -56,13 +65,13 @@ type Told = Result<Answered, Problem>;
 pub(super) async fn pass(
     app: Arc<App>,
     admitted: Admitted,
-    shaped: (Described, Option<Shaping>, Option<Keeping>),
+    of_it: (Described, Of),
     recorded: Envelope,
     upload: Option<Upload>,
     grant: GrantId,
 ) -> Result<Answered, Problem> {
     let (tell, told) = oneshot::channel();
-    tokio::spawn(async move { carry_out(&app, admitted, shaped, recorded, upload, grant, tell).await });
+    tokio::spawn(async move { carry_out(&app, admitted, of_it, recorded, upload, grant, tell).await });
     told.await
         .map_err(|_| Problem::of(Code::Internal, "the action stopped with a bug; its outcome is unknown"))?
 }
@@ -70,7 +79,7 @@ pub(super) async fn pass(
 async fn carry_out(
     app: &App,
     admitted: Admitted,
-    (mut described, shaping, keeping): (Described, Option<Shaping>, Option<Keeping>),
+    (mut described, of_it): (Described, Of),
     recorded: Envelope,
     upload: Option<Upload>,
     grant: GrantId,
@@ -78,8 +87,10 @@ async fn carry_out(
 ) {
     let id = admitted.action();
     let turn = described.turn.take();
-    let register = |shaped| app.streams.register_action(grant, Ongoing::of(&described, shaped));
-    let mut open = described.call.streamed.then(|| register(shaping.is_some()));
+    let register = |shaped| {
+        app.streams.register_action(grant, Ongoing::of(&described, shaped, of_it.detecting.as_ref()))
+    };
+    let mut open = described.call.streamed.then(|| register(of_it.shaping.is_some()));
     let begun = begin(app, &described, turn, upload, &mut open).await;
     let refused = begun.as_ref().ok().filter(|answer| answer.status() == REFUSED);
     if let Some(invalid_token) = refused.map(StreamedAnswer::invalid_token) {
@@ -87,24 +98,42 @@ async fn carry_out(
     }
     let (settled, told) = match begun {
         Ok(answer)
-            if shaping.is_none()
+            if of_it.shaping.is_none()
                 && answer.streams()
                 && answer.length().is_none_or(|length| length > SHORT)
-                && !(keeping.is_some() && is_read_whole(&answer)) =>
+                && !(of_it.keeping.is_some() && is_read_whole(&answer))
+                // Secrets in JSON are looked for behind its escapes.
+                && !(of_it.detecting.is_some() && shaped::is_json(answer.headers())) =>
         {
             let mut open = open.unwrap_or_else(|| register(false));
-            let settled = stream(&described, id, answer, &mut open, tell).await;
-            finish(app, id, settled, recorded);
+            let through =
+                of_it.detecting.as_ref().map(|detecting| (detecting, detecting.head(answer.headers())));
+            let through = match through {
+                None => None,
+                Some((detecting, (found, Ok((headers, search))))) => {
+                    Some(Through { detecting, found, headers, search })
+                }
+                Some((_, (found, Err(why)))) => {
+                    finish(app, id, Settled::of(&described, Ok(answer.status())), recorded.clone());
+                    let refused = shaped::refuse(app, &why, id, recorded, &found).await;
+                    // Whoever asked may be gone.
+                    let _ = tell.send(Err(refused.unwrap_or_else(|unwritten| unwritten)));
+                    return;
+                }
+            };
+            let (settled, found) = stream(&described, id, answer, through, &mut open, tell).await;
+            finish(app, id, settled, recorded.clone());
+            if let Err(problem) = detected::record(app, id, &recorded, &found).await {
+                tracing::error!(action = %id, problem = problem.detail(), "what was found is not in the record");
+            }
             return;
         }
-        Ok(answer) => match shaping {
-            Some(shaping) => {
-                // Whoever asked may be gone.
-                let _ = tell.send(shape(app, &described, (shaping, keeping), id, recorded, answer).await);
-                return;
-            }
-            None => short(app, &described, id, answer, keeping).await,
-        },
+        Ok(answer) if of_it.shaping.is_some() || of_it.detecting.is_some() => {
+            // Whoever asked may be gone.
+            let _ = tell.send(shape(app, &described, of_it, id, recorded, answer).await);
+            return;
+        }
+        Ok(answer) => short(app, &described, id, answer, of_it.keeping).await,
         Err(Unbegun::Failed(failure)) => (Settled::of(&described, Err(&failure)), Err(failed(&failure, id))),
         Err(Unbegun::Cut(code)) => {
             let detail = "authority ended while the request was being sent; it may have happened";
@@ -194,18 +223,24 @@ async fn short(
     }
 }
 
-/// An answer that rules shape: read whole, where there is something to shape. What happened is recorded before.
+/// An answer that rules shape, or look through: read whole, where there is something to shape. What happened is recorded
+/// before.
 async fn shape(
     app: &App,
     described: &Described,
-    (shaping, keeping): (Shaping, Option<Keeping>),
+    Of { shaping, detecting, keeping }: Of,
     id: ActionId,
     recorded: Envelope,
     answer: StreamedAnswer,
 ) -> Told {
     let status = answer.status();
     let came = answer.headers().to_vec();
-    let body = match body_to_shape(&came, answer).await {
+    let read = if shaping.is_some() {
+        body_to_shape(&came, answer).await
+    } else {
+        answer.whole(LONGEST_WHOLE, Instant::now() + UPSTREAM_TIME).await.map(Read::Whole)
+    };
+    let body = match read {
         Ok(body) => body,
         Err(failure) => {
             finish(app, id, Settled::of(described, Err(&failure)), recorded);
@@ -213,21 +248,76 @@ async fn shape(
         }
     };
     finish(app, id, Settled::of(described, Ok(status)), recorded.clone());
-    let shaped = match body {
-        Read::Nothing => Ok(None),
-        Read::Whole(body) => shaping.bytes(body).await,
-        Read::NotJson => Err(Withheld::NotJson),
+    let shaped = match (body, shaping) {
+        (Read::Nothing, _) => Ok(None),
+        (Read::Whole(body), Some(shaping)) => shaping.bytes(body).await.map(|body| body.map(Bytes::from)),
+        (Read::Whole(body), None) => {
+            return answer_searched(app, (detecting, keeping), id, recorded, (status, came, body)).await;
+        }
+        (Read::NotJson, _) => Err(Withheld::NotJson),
     };
     match shaped {
         Ok(body) => {
-            if let (Some(keeping), Some(body)) = (keeping, &body) {
-                keeping.bytes(app, status, &came, body).await;
-            }
             let came = came.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-            let headers = proxy::head(&shaped::headers(came, body.is_some()), &[]);
-            Ok(Answered::Passed(proxy::response(id, status, headers, Body::from(body.unwrap_or_default()))))
+            let headers = shaped::headers(came, body.is_some());
+            let answer = (status, headers, body.unwrap_or_default());
+            answer_searched(app, (detecting, keeping), id, recorded, answer).await
         }
-        Err(why) => Err(shaped::refuse(app, &why, id, recorded).await?),
+        Err(why) => Err(shaped::refuse(app, &why, id, recorded, &Found::default()).await?),
+    }
+}
+
+/// Looks through what is left of an answer, where rules say so, and answers with it.
+async fn answer_searched(
+    app: &App,
+    (detecting, keeping): (Option<Detecting>, Option<Keeping>),
+    id: ActionId,
+    recorded: Envelope,
+    (status, mut headers, mut body): (u16, Vec<(String, String)>, Bytes),
+) -> Told {
+    if let Some(detecting) = detecting {
+        match detecting.whole(headers, body).await {
+            (found, Ok(left)) => {
+                detected::record(app, id, &recorded, &found).await?;
+                (headers, body) = left;
+            }
+            (found, Err(why)) => return Err(shaped::refuse(app, &why, id, recorded, &found).await?),
+        }
+    }
+    if let Some(keeping) = keeping.filter(|_| !body.is_empty()) {
+        keeping.bytes(app, status, &headers, &body).await;
+    }
+    let headers = proxy::head(&headers, &[]);
+    Ok(Answered::Passed(proxy::response(id, status, headers, Body::from(body))))
+}
+
+/// What an answer that is passed on as it comes goes through.
+struct Through<'d> {
+    detecting: &'d Detecting,
+    found: Found,
+    headers: Vec<(String, String)>,
+    search: Stream,
+}
+
+impl Through<'_> {
+    /// What of a piece can go on; `None` where nothing more may.
+    fn piece(&mut self, piece: Option<&Bytes>) -> Option<Bytes> {
+        let left = match piece {
+            Some(piece) => self.search.push(piece),
+            None => self.search.finish(),
+        };
+        self.search.withheld().is_empty().then_some(left.ok()?.into())
+    }
+
+    fn trailers(&mut self, trailers: Vec<(String, String)>) -> Option<Vec<(String, String)>> {
+        let left = self.detecting.headers(trailers, &mut self.found);
+        self.found.withheld(self.detecting.detect()).is_empty().then_some(left)
+    }
+
+    fn found(self) -> Found {
+        let mut found = self.found;
+        found.add(self.search.found());
+        found
     }
 }
 
@@ -269,33 +359,60 @@ async fn stream(
     described: &Described,
     id: ActionId,
     mut answer: StreamedAnswer,
+    mut through: Option<Through<'_>>,
     open: &mut OpenStream<'_>,
     tell: oneshot::Sender<Told>,
-) -> Settled {
+) -> (Settled, Found) {
     let status = answer.status();
     let (pieces, waiting) = mpsc::channel(PIECES);
     let ends = Arc::new(Ends::default());
     let trailers: Vec<&str> = answer.trailers().collect();
-    let headers = proxy::head(answer.headers(), &trailers);
+    let headers = through.as_ref().map_or(answer.headers(), |through| through.headers.as_slice());
+    let headers = proxy::head(headers, &trailers);
     let body = Body::new(Passing { waiting, ends: Arc::clone(&ends) });
     let mut done = Settled::of(described, Ok(status));
     if tell.send(Ok(Answered::Passed(proxy::response(id, status, headers, body)))).is_err() {
-        return done;
+        return (done, Found::default());
     }
+    let looked_through = &mut through;
     let passing = async {
         loop {
-            let frame = match answer.next().await {
-                Ok(Some(Piece::Data(data))) => Frame::data(data),
-                Ok(Some(Piece::Trailers(trailers))) => Frame::trailers(proxy::head(&trailers, &[])),
-                Ok(None) => {
-                    ends.whole.store(true, Ordering::Release);
-                    return Ok(());
-                }
-                Err(failure) => return Err(failure),
+            // What waits for the end of its line goes before what comes after it.
+            let (first, second, is_last) = match answer.next().await {
+                Ok(Some(Piece::Data(data))) => match looked_through.as_mut() {
+                    None => (Some(Frame::data(data)), None, false),
+                    Some(through) => {
+                        let Some(left) = through.piece(Some(&data)) else { return Passed::Sensitive };
+                        ((!left.is_empty()).then(|| Frame::data(left)), None, false)
+                    }
+                },
+                Ok(Some(Piece::Trailers(trailers))) => match looked_through.as_mut() {
+                    None => (Some(Frame::trailers(proxy::head(&trailers, &[]))), None, false),
+                    Some(through) => {
+                        let Some(left) = through.piece(None) else { return Passed::Sensitive };
+                        let Some(trailers) = through.trailers(trailers) else { return Passed::Sensitive };
+                        let trailers = Frame::trailers(proxy::head(&trailers, &[]));
+                        ((!left.is_empty()).then(|| Frame::data(left)), Some(trailers), false)
+                    }
+                },
+                Ok(None) => match looked_through.as_mut() {
+                    None => (None, None, true),
+                    Some(through) => {
+                        let Some(left) = through.piece(None) else { return Passed::Sensitive };
+                        ((!left.is_empty()).then(|| Frame::data(left)), None, true)
+                    }
+                },
+                Err(failure) => return Passed::Failed(failure),
             };
-            // An agent that is gone, or reads nothing, needs no more; what happened has happened.
-            if !matches!(timeout(SLOW_READER, pieces.send(frame)).await, Ok(Ok(()))) {
-                return Ok(());
+            for frame in [first, second].into_iter().flatten() {
+                // An agent that is gone, or reads nothing, needs no more; what happened has happened.
+                if !matches!(timeout(SLOW_READER, pieces.send(frame)).await, Ok(Ok(()))) {
+                    return Passed::Done;
+                }
+            }
+            if is_last {
+                ends.whole.store(true, Ordering::Release);
+                return Passed::Done;
             }
         }
     };
@@ -304,16 +421,30 @@ async fn stream(
         code = open.ended() => {
             ends.cut.store(true, Ordering::Release);
             done.cut = Some(code);
-            return done;
+            Passed::Done
         }
         passed = passing => passed,
         // The agent is gone.
-        () = pieces.closed() => return done,
+        () = pieces.closed() => Passed::Done,
     };
-    match passed {
-        Ok(()) => done,
-        Err(failure) => Settled::of(described, Err(&failure)),
-    }
+    let settled = match passed {
+        Passed::Done => done,
+        Passed::Sensitive => {
+            ends.cut.store(true, Ordering::Release);
+            done.cut = Some(Code::ResultSensitive);
+            done
+        }
+        Passed::Failed(failure) => Settled::of(described, Err(&failure)),
+    };
+    (settled, through.map(Through::found).unwrap_or_default())
+}
+
+/// How passing an answer on ended.
+enum Passed {
+    Done,
+    /// Something was found for which nothing more passes, or what comes can't be looked through.
+    Sensitive,
+    Failed(UpstreamFailure),
 }
 
 pub(super) fn finish(app: &App, id: ActionId, settled: Settled, recorded: Envelope) {

@@ -14,6 +14,7 @@ use axum::body::Bytes;
 use placet_core::{
     action::Action,
     call::Method,
+    detect::Found,
     id::{ActionId, AgentId},
     json,
     judge::{self, Judgement, Request},
@@ -141,7 +142,7 @@ fn of_tool(
 }
 
 /// Does the work off the threads that serve requests, when it is the party's turn. What stops with a bug is withheld.
-async fn aside<T: Send + 'static>(
+pub(super) async fn aside<T: Send + 'static>(
     party: AgentId,
     work: impl FnOnce() -> Result<T, Withheld> + Send + 'static,
 ) -> Result<T, Withheld> {
@@ -206,12 +207,20 @@ pub(super) fn chooses_layout(described: &Described) -> bool {
 /// The refusal of a result that can't be shaped. The reason is for the operator: it names what rules hide.
 pub(super) fn withheld(why: &Withheld, id: ActionId) -> Problem {
     tracing::warn!(action = %id, %why, "a result is withheld: it can't be shaped as the rules say");
+    if let Withheld::Detected(kinds) = why {
+        let kinds: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
+        let detail = "the action was carried out, but its result has what is kept from agents (`detected`); ask for less: \
+                      other members, another item";
+        let problem = Problem::of(Code::ResultSensitive, detail).with("detected", kinds);
+        return problem.with("id", id.to_string()).with("happened", "yes");
+    }
     let detail = "the action was carried out, but its result is not of a form that the rules on what may come back can be \
                   applied to; sent again without the same idempotency key it is carried out again";
     Problem::of(Code::ResultWithheld, detail).with("id", id.to_string()).with("happened", "yes")
 }
 
-/// Records that a result was withheld, and makes the refusal. `recorded` is what the outcome's entry says of the action.
+/// Records that a result was withheld, and makes the refusal. `recorded` is what the outcome's entry says of the action,
+/// `found` what was found in it.
 ///
 /// # Errors
 /// The record can't be written: what happened was recorded before, and the result stays withheld.
@@ -220,16 +229,19 @@ pub(super) async fn refuse(
     why: &Withheld,
     id: ActionId,
     recorded: Envelope,
+    found: &Found,
 ) -> Result<Problem, Problem> {
     let now = app.clock.now();
+    let problem = withheld(why, id);
     let envelope = Envelope {
         id: crate::clock::fresh(now),
         entry_type: EntryType::ActionWithheld,
-        codes: vec![Code::ResultWithheld.as_str().to_owned()],
+        codes: vec![problem.code().as_str().to_owned()],
         at: now,
         ..recorded
     };
-    let entry = app.prepare(envelope, None)?;
+    let body = json!({"detected": found.to_value()});
+    let entry = app.prepare(envelope, (!found.is_empty()).then_some(&body))?;
     let unwritten = |fault| {
         tracing::error!(action = %id, %fault, "it could not be recorded that a result was withheld");
         Problem::of(Code::Unavailable, "the action ran; its result is withheld, which could not be recorded")
@@ -237,5 +249,5 @@ pub(super) async fn refuse(
             .with("happened", "yes")
     };
     app.store.append(vec![entry]).await.map_err(unwritten)?;
-    Ok(withheld(why, id))
+    Ok(problem)
 }

@@ -117,7 +117,7 @@ async fn carry_out(
 ) {
     let id = admitted.action();
     let turn = described.turn.take();
-    let mut open = app.streams.register_action(grant, Ongoing::of(&described, false));
+    let mut open = app.streams.register_action(grant, Ongoing::of(&described, false, None));
     let began = std::time::Instant::now();
     let opening = async {
         let credential = described.connection.credential();

@@ -61,6 +61,8 @@ mod demo;
 #[cfg(test)]
 mod detail_types;
 #[cfg(test)]
+mod detect;
+#[cfg(test)]
 mod device;
 #[cfg(test)]
 mod discovery;

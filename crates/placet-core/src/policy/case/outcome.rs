@@ -3,6 +3,7 @@
 use super::{Case, Decided};
 use crate::{
     cel::{Conjunct, Expression},
+    detect::{Detect, Level},
     judge::Verdict,
     ledger::Limit,
     policy::PolicySet,
@@ -65,6 +66,7 @@ impl Outcome {
 /// What they say together, whichever rule says it: of several maxima of one list the smallest.
 fn shapes(shapes: &[Arc<Shape>]) -> BTreeSet<String> {
     let (mut found, mut most) = (BTreeSet::new(), BTreeMap::new());
+    let mut detect = Detect::default();
     for shape in shapes {
         for rows in &shape.rows {
             let at = rows.at.to_string();
@@ -74,8 +76,14 @@ fn shapes(shapes: &[Arc<Shape>]) -> BTreeSet<String> {
                 most.entry(at).and_modify(|known| *known = max.min(*known)).or_insert(max);
             }
         }
+        detect.join(&shape.detect);
         found.extend(shape.redact.iter().map(|path| format!("without {path}")));
     }
+    found.extend(detect.kinds().map(|(kind, level)| match level {
+        Level::Mark => format!("told of each {kind}"),
+        Level::Redact => format!("without each {kind}"),
+        Level::Withhold => format!("nothing that has a {kind}"),
+    }));
     found.extend(most.into_iter().map(|(at, max)| format!("of {at} at most {max}")));
     found
 }

@@ -313,7 +313,13 @@ impl<'p> Model<'p> {
 impl RuleForm<'_> {
     /// With what is only compared as a whole, from the rule as it is in full.
     fn with_the_rest(mut self, written: &Node) -> Self {
-        self.shape = written.get("shape").map(to_json).map(|shape| {
+        // What is looked for is compared kind by kind.
+        let layout = written.get("shape").map(to_json).and_then(|mut shape| {
+            let members = shape.as_object_mut()?;
+            members.remove("detect");
+            (!members.is_empty()).then_some(shape)
+        });
+        self.shape = layout.map(|shape| {
             // What a list is, is said elsewhere.
             let rows = self.rule.shape.iter().flat_map(|shape| &shape.shape.rows);
             let filters = rows.flat_map(|rows| &rows.filter).filter(|it| it.source().contains("lists"));

@@ -7,6 +7,7 @@
 
 use crate::{
     approval::Approver,
+    detect::Detect,
     ledger::{By, Limit, Measure, Per},
 };
 use serde_json::Value;
@@ -21,6 +22,8 @@ pub(super) struct Obligations<'p> {
     pub(super) asked: Vec<Asked<'p>>,
     /// What is done to what comes back, as it was written.
     pub(super) shapes: Vec<String>,
+    /// What is looked for in it.
+    pub(super) detect: Detect,
     /// What is asked of the action's intent, as it was written; only compared as a whole.
     pub(super) intents: Vec<String>,
 }
@@ -91,6 +94,9 @@ pub(super) fn met(ours: &Obligations<'_>, theirs: &Obligations<'_>) -> Met {
             unclear =
                 unclear.or(Some(Met::Unclear(format!("whether as much is asked of people as {from} asks"))));
         }
+    }
+    if let Some((kind, level)) = ours.detect.beyond(&theirs.detect) {
+        return Met::Less(format!("without `shape: {{detect: {{{kind}: {}}}}}`", level.as_str()));
     }
     for wanted in &ours.shapes {
         if theirs.shapes.is_empty() {

@@ -172,6 +172,9 @@ impl<'p> Run<'_, 'p> {
             rule.limits.iter().map(|limit| Counted { policy, rule: name, limit: &limit.applied.limit });
         self.obligations.limits.extend(limits);
         self.obligations.shapes.extend(rule.shape.clone());
+        if let Some(of) = &rule.rule.shape {
+            self.obligations.detect.join(&of.shape.detect);
+        }
         self.obligations.intents.extend(rule.rule.intent.as_ref().map(|intent| intent.in_full()));
         let Some(approve) = &rule.rule.approve else { return };
         let asks: Vec<&Formula> = rule.asks.iter().collect();

@@ -500,6 +500,30 @@ fn the_same_text_over_another_list_is_not_the_same() {
     }
 }
 
+#[test]
+fn what_is_looked_for_is_compared_kind_by_kind() {
+    let desk = |shape: &str| format!("policy: p\nrules:\n  - {{name: a, allow: [x]{shape}}}");
+    let of = |detect: &str| desk(&format!(", shape: {{detect: {{{detect}}}}}"));
+    for (old, new) in [
+        (desk(""), of("card: mark")),
+        (of("card: mark"), of("card: redact")),
+        (of("card: redact, email: mark"), of("personal: withhold")),
+        (of("personal: redact"), of("personal: redact")),
+    ] {
+        assert_eq!(between(&[&old], &[&new]), Comparison::NotWider, "{old}\n{new}");
+        let wider = between(&[&new], &[&old]);
+        assert!(old == new || matches!(wider, Comparison::Wider(_)), "{old}\n{new}: {wider:?}");
+    }
+    // Another rule may look for it.
+    let guard =
+        format!("{}\n  - {{name: g, guard: ['**'], shape: {{detect: {{secrets: redact}}}}}}", desk(""));
+    assert_eq!(between(&[&of("jwt: redact")], &[&guard]), Comparison::NotWider);
+    // And what a shape takes out is compared beside it.
+    let both = desk(", shape: {redact: $.a, detect: {card: redact}}");
+    assert_eq!(between(&[&desk(", shape: {redact: $.a}")], &[&both]), Comparison::NotWider);
+    assert!(matches!(between(&[&both], &[&of("card: redact")]), Comparison::Wider(_)));
+}
+
 /// A service whose parameters are of types.
 fn bank() -> crate::service::Service {
     let text = "service: bank

@@ -291,7 +291,8 @@ fn obligations(judgement: &Judgement) -> Obligations<'_> {
         chosen: Vec::new(),
         limits: judgement.limits.iter().map(counted).collect(),
         asked: asked.collect(),
-        shapes: judgement.shapes.iter().map(|applied| shape::in_full(&applied.shape)).collect(),
+        shapes: judgement.shapes.iter().filter_map(|applied| shape::layout_in_full(&applied.shape)).collect(),
+        detect: judge::detects(judgement),
         // Left to the rules as they are written.
         intents: Vec::new(),
     }

@@ -34,6 +34,7 @@ fn it_has_every_key_of_the_reader_and_no_other() {
         ("limit/properties", document::LIMIT_KEYS),
         ("approve/properties", approvers::KEYS),
         ("shape/properties", shape::KEYS),
+        ("shape/properties/detect/properties", &shape::detect_keys()),
         ("shape/properties/rows/anyOf/0/properties", shape::ROWS_KEYS),
         ("hours/anyOf/0/properties", hours::KEYS),
         ("compact/properties", compact::KEYS),

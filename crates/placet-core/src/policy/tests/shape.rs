@@ -10,7 +10,7 @@ fn of(shape: &str) -> String {
 #[test]
 fn mistakes_in_a_shape_are_named_with_their_place() {
     for (shape, says) in [
-        ("{}", "3:34 `shape` is empty: say `rows` or `redact`, or leave it out"),
+        ("{}", "3:34 `shape` is empty: say `rows`, `redact` or `detect`, or leave it out"),
         ("5", "3:34 "),
         ("{row: []}", "3:35 unknown key `row` (did you mean `rows`?)"),
         ("{rows: []}", "3:41 the list is empty"),
@@ -39,6 +39,11 @@ fn mistakes_in_a_shape_are_named_with_their_place() {
         ("{redact: [$.a, '$[?@.b]']}", "3:52 filters stand in `where`"),
         ("{redact: 5}", "3:43 "),
         ("{filter: x}", "unknown key `filter`"),
+        ("{detect: {}}", "3:43 what is looked for?"),
+        ("{detect: redact}", "3:43 "),
+        ("{detect: {crad: redact}}", "3:44 unknown key `crad` (did you mean `card`?)"),
+        ("{detect: {card: hide}}", "3:50 `card` must be one of `mark`, `redact`, `withhold`"),
+        ("{detect: {card: [redact]}}", "3:50 "),
     ] {
         let found = of(shape);
         assert!(found.contains(says), "{shape}:\n{found}");
@@ -90,4 +95,24 @@ fn lists_stand_in_shapes_as_everywhere() {
     assert!(
         of("{rows: {at: $, where: item.kind in lists.open}}").contains("there is no list `open`: state it")
     );
+}
+
+#[test]
+fn what_is_said_of_a_kind_goes_before_what_is_said_of_its_group() {
+    let load = |shape: &str| {
+        let source = format!("policy: p\nrules:\n  - {{name: a, allow: [x], shape: {shape}}}");
+        let (policy, _) = Policy::load(source.as_bytes(), None, 1, &[]).unwrap();
+        let full = policy.in_full();
+        assert_eq!(Policy::load(full.as_bytes(), None, 1, &[]).unwrap().0.in_full(), full);
+        full
+    };
+    for (written, says) in [
+        ("{detect: {email: mark, personal: redact}}", "detect: {personal: redact, email: mark}"),
+        ("{detect: {secrets: withhold, personal: mark}}", "detect: {secrets: withhold, personal: mark}"),
+        ("{detect: {card: redact}, redact: $.a}", "redact: [$.a], detect: {card: redact}"),
+        ("{detect: {jwt: redact, secrets: redact}}", "detect: {secrets: redact}"),
+    ] {
+        let full = load(written);
+        assert!(full.replace('"', "").contains(says), "{written}: {full}");
+    }
 }

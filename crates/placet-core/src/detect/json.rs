@@ -1,0 +1,81 @@
+//! Values of JSON: every string is searched as its reader sees it, without escapes, with the name of its member beside it.
+//!
+//! Invariant: no member is lost, also where names become the same.
+
+use super::{Detect, Found, Kind, Level, ident, mark};
+use serde_json::{Map, Value};
+
+pub(super) fn redact(detect: &Detect, value: &mut Value, found: &mut Found) -> bool {
+    below(detect, value, None, found)
+}
+
+/// `name` is that of the nearest member: the items of a list are what its name says.
+fn below(detect: &Detect, value: &mut Value, name: Option<&str>, found: &mut Found) -> bool {
+    match value {
+        Value::Null | Value::Bool(_) => false,
+        Value::Number(number) => {
+            let redacted =
+                is_long(number.as_str()).then(|| detect.text(number.as_str(), name, found)).flatten();
+            match redacted {
+                // In part it would be a text that looks like half a number.
+                Some(text) => {
+                    *value = Value::String(text);
+                    true
+                }
+                None => false,
+            }
+        }
+        Value::String(text) => match string(detect, text, name, found) {
+            Some(redacted) => {
+                *text = redacted;
+                true
+            }
+            None => false,
+        },
+        Value::Array(items) => {
+            items.iter_mut().fold(false, |any, item| below(detect, item, name, found) | any)
+        }
+        Value::Object(members) => object(detect, members, found),
+    }
+}
+
+fn object(detect: &Detect, members: &mut Map<String, Value>, found: &mut Found) -> bool {
+    let mut any = false;
+    let mut names = Vec::new();
+    for (name, item) in members.iter_mut() {
+        any |= below(detect, item, Some(name), found);
+        names.push(detect.text(name, None, found));
+    }
+    if names.iter().all(Option::is_none) {
+        return any;
+    }
+    let old = std::mem::take(members);
+    for ((name, item), redacted) in old.into_iter().zip(names) {
+        let mut name = redacted.unwrap_or(name);
+        while members.contains_key(&name) {
+            name.push('\'');
+        }
+        members.insert(name, item);
+    }
+    true
+}
+
+/// Whether a number has as many digits as the shortest that is looked for.
+fn is_long(number: &str) -> bool {
+    number.len() >= 7
+}
+
+fn string(detect: &Detect, text: &str, name: Option<&str>, found: &mut Found) -> Option<String> {
+    if let Some(level) = detect.level(Kind::NamedSecret)
+        && let Some(named) = name.and_then(|name| ident::named(name.as_bytes()))
+        && let Some(range) = ident::secret(named, text.as_bytes())
+    {
+        // What gives access is one thing, whatever its parts look like.
+        found.count(Kind::NamedSecret);
+        if level != Level::Mark {
+            let before = text.get(..range.start).unwrap_or_default();
+            return Some(format!("{before}{}", mark(Kind::NamedSecret)));
+        }
+    }
+    detect.text(text, name, found)
+}
