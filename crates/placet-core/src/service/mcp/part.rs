@@ -243,6 +243,7 @@ fn way(
         paging: None,
         tool: Some(Tool { part, name: String::new(), definition: Value::Null, repeated: Vec::new() }),
         statement: None,
+        socket: None,
     })
 }
 
