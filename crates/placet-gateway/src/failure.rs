@@ -120,6 +120,9 @@ pub enum NotSent {
         /// Five letters and digits.
         sqlstate: String,
     },
+    /// Every session of a login was in use until time ran out.
+    #[error("every session of this login was in use: try again later")]
+    NoSession,
     /// Time ran out before there was a connection.
     #[error("there was no connection in time: try again later")]
     TimedOut,
@@ -199,7 +202,7 @@ impl UpstreamFailure {
     pub fn timed_out(&self) -> bool {
         matches!(
             self,
-            Self::NotSent { reason: NotSent::TimedOut, .. }
+            Self::NotSent { reason: NotSent::TimedOut | NotSent::NoSession, .. }
                 | Self::Unknown { reason: Unknown::TimedOut, .. }
                 | Self::Undone { reason: Undone::TimedOut, .. }
         )

@@ -8,6 +8,7 @@ use crate::ask::client;
 use crate::dial::Connector;
 use crate::fetch::{uncompressed, whole, wiped};
 use crate::gateway::{GatewayError, connect_failure};
+use crate::role_login;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Request, StatusCode};
@@ -15,7 +16,7 @@ use http_body_util::Full;
 use hyper_util::client::legacy::Client;
 use placet_core::secret::Secret;
 use rustls::pki_types::CertificateDer;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::fmt;
 use std::sync::Arc;
@@ -68,24 +69,6 @@ impl fmt::Debug for KeyValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "KeyValue({}/{})", self.base, self.mount)
     }
-}
-
-#[derive(Serialize)]
-struct RoleLogin<'a> {
-    role_id: &'a str,
-    secret_id: &'a str,
-}
-
-#[derive(Deserialize)]
-struct LoggedIn {
-    auth: Option<Authorized>,
-}
-
-#[derive(Deserialize)]
-struct Authorized {
-    client_token: Secret,
-    #[serde(default)]
-    lease_duration: u64,
 }
 
 #[derive(Deserialize)]
@@ -169,18 +152,14 @@ impl KeyValue {
         }
         let secret_id = secret_id()?;
         let secret_id = secret_id.expose_str().ok_or("the secret id is no text")?;
-        // Written once into room that is large enough: nothing is left behind where it would have grown.
-        let mut body = Vec::with_capacity(6 * (role_id.len() + secret_id.len()) + 64);
-        serde_json::to_writer(&mut body, &RoleLogin { role_id, secret_id })
-            .map_err(|error| error.to_string())?;
-        let body = Some(Secret::new(body));
+        let body = Some(role_login::body(("role_id", role_id), ("secret_id", secret_id)));
         let url = format!("{}/v1/auth/approle/login", self.base);
         let (status, answer) = self.ask(self.request("POST", &url, None, body)?).await?;
         if status != StatusCode::OK {
             return Err(format!("the key-value store refuses the role: status {}", status.as_u16()));
         }
-        let granted = serde_json::from_slice::<LoggedIn>(answer.expose()).ok().and_then(|it| it.auth);
-        let granted = granted.ok_or("the key-value store's answer to the role has no token")?;
+        let granted =
+            role_login::read(&answer).ok_or("the key-value store's answer to the role has no token")?;
         let token = granted.client_token;
         // A fifth ahead of its end.
         let until = Instant::now() + Duration::from_secs(granted.lease_duration.min(86_400) / 5 * 4);

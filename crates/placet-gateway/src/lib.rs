@@ -9,6 +9,7 @@
 
 mod address;
 mod ask;
+mod assertion;
 mod dial;
 mod failure;
 mod fetch;
@@ -22,6 +23,7 @@ mod mcp;
 mod pools;
 mod postgres;
 mod response;
+mod role_login;
 mod route;
 mod scrub;
 mod streamed;
@@ -33,6 +35,7 @@ mod websocket;
 
 pub use address::{AddressClass, classify};
 pub use ask::Asker;
+pub use assertion::signed;
 pub use dial::Resolve;
 pub use failure::{Happened, NotSent, Undone, Unknown, Unreadable, UpstreamFailure};
 pub use fetch::{Answered, FetchConfig, FetchError, Fetched, Fetcher};
@@ -43,6 +46,7 @@ pub use inject::{Credential, CredentialError};
 pub use key_service::{KeyService, KeyServiceError, KeyServices, Pkcs11, SecretFrom, Transit};
 pub use kv::{Given, KeyValue, Login};
 pub use mcp::{CallOff, Command, Followed, Following, NoTools, Notice, Told, Wanted, follow};
+pub use postgres::MOST_SESSIONS;
 pub use response::{ResponseBody, UpstreamResponse};
 pub use route::{Route, RouteError};
 pub use rustls::pki_types::CertificateDer;

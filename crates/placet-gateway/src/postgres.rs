@@ -35,8 +35,9 @@ use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// Sessions of one login at once, whether they are in use or not: a database has few.
-const MOST_SESSIONS: usize = 8;
+/// Sessions of one login at once, whether they are in use or not: a database has few. So many calls go to a database at
+/// once, too, where its service doesn't say: more would only wait for a session while they have a turn.
+pub const MOST_SESSIONS: usize = 8;
 /// How long cleaning a session, or having a statement cancelled, may take.
 const TIDYING: Duration = Duration::from_secs(5);
 
@@ -124,7 +125,7 @@ impl Databases {
         };
         let pool = self.pool(key);
         let permit = timeout_at(deadline, Arc::clone(&pool.permits).acquire_owned()).await;
-        let Ok(Ok(permit)) = permit else { return Err(not_sent(NotSent::TimedOut)) };
+        let Ok(Ok(permit)) = permit else { return Err(not_sent(NotSent::NoSession)) };
         let session = self.begun(&pool, route, database, login, &prepared, deadline).await?;
         let end = session.run(&prepared, deadline, max).await;
         let (answer, reusable) = match end {

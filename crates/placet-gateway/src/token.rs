@@ -30,6 +30,11 @@ pub enum TokenError {
     /// The endpoint does not answer as one.
     #[error("its token endpoint: {0}")]
     Endpoint(FetchError),
+    /// It was not asked.
+    #[error(
+        "the connection's key signs nothing: it has to be a private RSA key in PEM, without a passphrase"
+    )]
+    Key,
     /// It grants none.
     #[error(transparent)]
     Ungranted(Ungranted),

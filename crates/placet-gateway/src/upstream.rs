@@ -1,5 +1,5 @@
 //! What one upstream can take: how many calls are under way at once, how many wait for their turn and for how long, and
-//! whether it answers at all ([`Breaker`]).
+//! whether it answers at all, anybody or this very agent ([`Breakers`]).
 //!
 //! Each upstream has its own, so that a slow one has its own queue and nobody else's, and one that is down costs a look at a
 //! clock. Whoever wants to send [enters](Upstream::enter) before anything is reserved for the call, and says afterwards what
@@ -9,10 +9,16 @@
 //! that is tried again is tried by one call at a time.
 
 mod breaker;
+mod parties;
 
-use crate::failure::{NotSent, Unknown, UpstreamFailure};
-use breaker::{Breaker, Entry};
+use crate::{
+    failure::{NotSent, Unknown, UpstreamFailure},
+    response::{ResponseBody, UpstreamResponse},
+};
 pub use breaker::{Outcome, State};
+use parties::{Breakers, Entered};
+use placet_core::{id::AgentId, service::Kind};
+use serde_json::Value;
 use std::{
     collections::HashMap,
     sync::{
@@ -58,6 +64,8 @@ pub struct Standing {
     pub busy: u64,
     /// How many were turned away because it didn't answer.
     pub broken: u64,
+    /// How many agents are turned away because it didn't answer them.
+    pub kept_away: usize,
 }
 
 /// One upstream.
@@ -73,7 +81,7 @@ pub struct Upstream {
 /// What stays of an upstream when its service is changed.
 #[derive(Debug, Default)]
 struct Health {
-    breaker: Mutex<Breaker>,
+    breakers: Mutex<Breakers>,
     busy: AtomicU64,
     broken: AtomicU64,
 }
@@ -99,7 +107,7 @@ pub enum TurnedAway {
 #[derive(Debug)]
 pub struct Slot {
     health: Arc<Health>,
-    entry: Entry,
+    entered: Entered,
     concluded: bool,
     /// Whether it took time to get it.
     waited: bool,
@@ -147,13 +155,13 @@ impl Upstream {
         }
     }
 
-    /// Takes a turn, when it comes.
+    /// Takes a turn, when it comes, for an agent, or for the server itself.
     ///
     /// # Errors
     /// [`TurnedAway`].
-    pub async fn enter(&self) -> Result<Slot, TurnedAway> {
+    pub async fn enter(&self, by: Option<AgentId>) -> Result<Slot, TurnedAway> {
         // Nobody waits for what isn't asked anyway.
-        if let Some(retry_after) = self.health.breaker().closed_for(Instant::now()) {
+        if let Some(retry_after) = self.health.breakers().closed_for(by, Instant::now()) {
             return Err(self.broken(retry_after));
         }
         let (permit, waited) = match Arc::clone(&self.room).try_acquire_owned() {
@@ -161,9 +169,9 @@ impl Upstream {
             Err(_) => (self.turn().await?, true),
         };
         // While it waited things may have changed.
-        let entry = self.health.breaker().enter(Instant::now());
-        let entry = entry.map_err(|retry_after| self.broken(retry_after))?;
-        Ok(Slot { health: Arc::clone(&self.health), entry, concluded: false, waited, _permit: permit })
+        let entered = self.health.breakers().enter(by, Instant::now());
+        let entered = entered.map_err(|retry_after| self.broken(retry_after))?;
+        Ok(Slot { health: Arc::clone(&self.health), entered, concluded: false, waited, _permit: permit })
     }
 
     /// Waits for a turn.
@@ -186,23 +194,24 @@ impl Upstream {
     /// How it stands.
     pub fn standing(&self, service: &str) -> Standing {
         let now = Instant::now();
-        let breaker = self.health.breaker();
+        let breakers = self.health.breakers();
         Standing {
             service: service.to_owned(),
-            state: breaker.state(now),
-            retry_after: breaker.closed_for(now),
+            state: breakers.state(now),
+            retry_after: breakers.closed_for_all(now),
             under_way: self.concurrency.saturating_sub(self.room.available_permits()),
             waiting: self.waiting.load(Ordering::Relaxed),
             concurrency: self.concurrency,
             busy: self.health.busy.load(Ordering::Relaxed),
             broken: self.health.broken.load(Ordering::Relaxed),
+            kept_away: breakers.kept_away(now),
         }
     }
 }
 
 impl Health {
-    fn breaker(&self) -> std::sync::MutexGuard<'_, Breaker> {
-        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    fn breakers(&self) -> std::sync::MutexGuard<'_, Breakers> {
+        self.breakers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -230,18 +239,46 @@ impl Slot {
         self.waited
     }
 
-    /// Says what came of it, by the status of the answer or what came instead, and ends the turn.
-    pub fn conclude(mut self, sent: Result<u16, &UpstreamFailure>) {
+    /// Says what came of it, by the answer of an upstream of this kind or what came instead, and ends the turn.
+    pub fn conclude(self, kind: Kind, sent: Result<&UpstreamResponse, &UpstreamFailure>) {
+        let outcome = match (kind, sent) {
+            (Kind::Postgres, Ok(response)) => of_database(&response.body),
+            (_, sent) => outcome(sent.map(|response| response.status)),
+        };
+        self.end(outcome);
+    }
+
+    /// The same where only the status has come yet.
+    pub fn conclude_begun(self, sent: Result<u16, &UpstreamFailure>) {
+        self.end(outcome(sent));
+    }
+
+    fn end(mut self, outcome: Outcome) {
         self.concluded = true;
-        self.health.breaker().conclude(self.entry, outcome(sent), Instant::now());
+        self.health.breakers().conclude(self.entered, outcome, Instant::now());
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
         if !self.concluded {
-            self.health.breaker().conclude(self.entry, Outcome::Nothing, Instant::now());
+            self.health.breakers().conclude(self.entered, Outcome::Nothing, Instant::now());
         }
+    }
+}
+
+/// What the answer of a database says about it. That another transaction was in the way, that a statement took too long or
+/// does not fit is about the statement; that it lacks resources, stops or is broken is about the database.
+fn of_database(body: &ResponseBody) -> Outcome {
+    let sqlstate = match body {
+        ResponseBody::Json(body) => body.pointer("/error/sqlstate").and_then(Value::as_str),
+        ResponseBody::Text(_) | ResponseBody::Bytes(_) => None,
+    };
+    match sqlstate {
+        Some(code) if ["53", "57P", "58", "F0", "XX"].iter().any(|class| code.starts_with(class)) => {
+            Outcome::Error
+        }
+        _ => Outcome::Good,
     }
 }
 
@@ -265,7 +302,7 @@ fn outcome(sent: Result<u16, &UpstreamFailure>) -> Outcome {
             | NotSent::Unreachable
             | NotSent::Tls
             | NotSent::Certificate
-            | NotSent::TimedOut => Outcome::Silence,
+            | NotSent::TimedOut => Outcome::Unreached,
             NotSent::Handshake => Outcome::Error,
             NotSent::BadCall
             | NotSent::Credential(_)
@@ -274,6 +311,7 @@ fn outcome(sent: Result<u16, &UpstreamFailure>) -> Outcome {
             | NotSent::Identity
             | NotSent::NotListed
             | NotSent::CalledOff
+            | NotSent::NoSession
             | NotSent::Plain => Outcome::Nothing,
             // It lacks resources, or starts or stops; other refusals are of one connection's login.
             NotSent::Refused { sqlstate } if sqlstate.starts_with("53") || sqlstate.starts_with("57") => {

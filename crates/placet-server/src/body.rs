@@ -26,6 +26,9 @@ use std::{
 /// The most bytes that a request body may have.
 pub const MAX_BODY: usize = 1024 * 1024;
 
+/// How much of the path of a member is told.
+const MAX_MEMBER: usize = 200;
+
 /// How much of a body that is too large is read all the same.
 const DRAINED: usize = 8 * MAX_BODY;
 /// For how long.
@@ -98,16 +101,29 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
         let value = json::parse(&bytes).map_err(|error| {
             Problem::of(Code::RequestInvalid, format!("the body is not valid JSON: {error}"))
         })?;
-        serde_json::from_value(value).map(Self).map_err(|error| {
-            let error = without_value(&error.to_string());
+        read_as(value).map(Self).map_err(|error| {
             Problem::of(Code::RequestInvalid, format!("the body is not what this endpoint takes: {error}"))
         })
     }
 }
 
+/// Reads a value of a known shape.
+///
+/// # Errors
+/// A sentence that names the member and what is expected there, and not what stood there.
+pub(crate) fn read_as<T: DeserializeOwned>(value: Value) -> Result<T, String> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let what = without_value(&error.inner().to_string());
+        let member: String = error.path().to_string().chars().take(MAX_MEMBER).collect();
+        // Of the outermost members serde itself says which.
+        let said = member == "." || (what.starts_with("unknown field") && !member.contains(['.', '[']));
+        if said { what } else { format!("`{member}`: {what}") }
+    })
+}
+
 /// What is wrong, without the text that stood there: it may be a secret at a wrong place, and answers end up in logs of
 /// their readers. Names of members, and what is expected, are told.
-pub(crate) fn without_value(error: &str) -> String {
+fn without_value(error: &str) -> String {
     for kind in ["invalid type: string", "invalid value: string", "unknown variant"] {
         if let Some((_, rest)) = error.split_once(kind) {
             // The last: the text may hold anything.
@@ -389,12 +405,60 @@ impl<T: DeserializeOwned, S: Send + Sync> axum::extract::OptionalFromRequest<S> 
 mod tests {
     use super::*;
     use serde::Deserialize;
+    use serde_json::json;
 
     #[derive(Debug, Deserialize)]
     #[serde(rename_all = "lowercase")]
     enum Kind {
         Bearer,
         Basic,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only whether it can be read is of interest")]
+    struct New {
+        name: String,
+        auth: Option<Auth>,
+        #[serde(default)]
+        kinds: Vec<Kind>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only whether it can be read is of interest")]
+    struct Auth {
+        r#type: Kind,
+    }
+
+    #[test]
+    fn the_member_that_is_wrong_is_named_wherever_it_is() {
+        let told = |value: Value| read_as::<New>(value).unwrap_err();
+        let expected = "expected `bearer` or `basic`";
+        for (value, says) in [
+            (
+                json!({"name": "x", "auth": {"type": "hunter2"}}),
+                format!("`auth.type`: unknown variant, {expected}"),
+            ),
+            (
+                json!({"name": "x", "kinds": ["basic", "hunter2"]}),
+                format!("`kinds[1]`: unknown variant, {expected}"),
+            ),
+            (json!({"name": 5}), "`name`: invalid type: number, expected a string".to_owned()),
+            (
+                json!({"name": "x", "auth": {"type": "basic", "kind": 1}}),
+                "`auth.kind`: unknown field `kind`, expected `type`".to_owned(),
+            ),
+            (
+                json!({"name": "x", "kind": 1}),
+                "unknown field `kind`, expected one of `name`, `auth`, `kinds`".to_owned(),
+            ),
+            (json!({}), "missing field `name`".to_owned()),
+        ] {
+            assert_eq!(told(value), says);
+        }
+        let long = "a".repeat(9000);
+        assert!(told(json!({"name": "x", "auth": {long: 1}})).len() < 10_000);
     }
 
     #[test]

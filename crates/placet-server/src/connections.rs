@@ -6,12 +6,15 @@
 //!
 //! Invariant: a credential leaves the vault only into a [`Credential`], for the gateway.
 
+mod asked;
 pub(crate) mod client;
 pub(crate) mod connect;
 mod elsewhere;
 pub(crate) mod keep;
+mod refusals;
 mod token;
 
+pub(crate) use asked::{AskError, ask, read as read_elsewhere};
 pub use elsewhere::{Nowhere, SecretSource, check};
 pub use token::{Renewals, doubted, freshen};
 
@@ -19,7 +22,7 @@ use crate::{app::App, clock, problem::Problem};
 use placet_core::{
     call::Auth,
     chain::Chain,
-    id::ConnectionId,
+    id::{AgentId, ConnectionId},
     refusal::{Code, Reason},
     seal::{Aad, SealEntropy, Sealed},
     secret::Secret,
@@ -283,15 +286,23 @@ impl std::ops::Deref for Picked {
 }
 
 /// What an upstream's answer says of the credential that it was shown: what is kept elsewhere is read again where it was
-/// refused, and how often a token was is counted. What follows for a token is [`doubted`].
-pub fn heard(app: &App, picked: &Picked, status: u16) {
+/// refused, and how often a token was is counted, and with whom: the agent that asked, or the server itself. What follows
+/// for a token is [`doubted`].
+pub fn heard(app: &App, picked: &Picked, by: Option<AgentId>, status: u16) {
     elsewhere::refused(app, picked, status);
-    app.connections.renewals.heard(&picked.connection, status);
+    app.connections.renewals.heard(&picked.connection, by, status);
 }
 
-/// The same with what follows, for a question that the server asks by itself.
-pub async fn answered(app: &App, picked: &Picked, service: &Service, status: u16, invalid_token: bool) {
-    heard(app, picked, status);
+/// The same with what follows, for a question that the server asks by itself, or for an agent: by the answer's status and
+/// whether it says that the token is not valid.
+pub async fn answered(
+    app: &App,
+    picked: &Picked,
+    service: &Service,
+    by: Option<AgentId>,
+    (status, invalid_token): (u16, bool),
+) {
+    heard(app, picked, by, status);
     if status == UNAUTHORIZED {
         doubted(app, picked, service.auth(), service.allow_private(), invalid_token).await;
     }

@@ -28,7 +28,7 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use placet_core::refusal::Code;
 use placet_gateway::Route;
-use share::Shares;
+use share::{Share, Shares};
 use std::{
     convert::Infallible,
     future::Future,
@@ -36,7 +36,7 @@ use std::{
     net::SocketAddr,
     pin::pin,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -108,11 +108,15 @@ struct Connection {
 struct Shown {
     /// A request.
     request: AtomicBool,
-    /// A credential that was good.
-    credential: AtomicBool,
+    /// A credential that was good: the place that the connection takes among those of its agent.
+    share: Mutex<Option<Share>>,
 }
 
 impl Shown {
+    fn place(&self) -> MutexGuard<'_, Option<Share>> {
+        self.share.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Ends where nothing has come for so long that nothing is waited for any more.
     async fn too_late(&self) {
         tokio::time::sleep(FIRST).await;
@@ -123,10 +127,16 @@ impl Shown {
 }
 
 impl Connection {
-    /// The credential of a request on it.
+    /// The credential of a request on it, which counts as one of its agent's from then on.
     async fn credential(&self, app: &App, request: &HeaderMap) -> Result<Credential, Problem> {
         let credential = credential::of(app, request).await?;
-        self.shown.credential.store(true, Ordering::Relaxed);
+        let agent = credential.bearer.chain.agent().id;
+        let mut place = self.shown.place();
+        if place.as_ref().is_none_or(|share| share.agent() != agent) {
+            // It is nobody's meanwhile, and so nobody's if there is no room.
+            *place = None;
+            *place = Some(app.egress.shares.take(agent)?);
+        }
         Ok(credential)
     }
 
@@ -214,7 +224,8 @@ async fn serve_one(app: Arc<App>, stream: TcpStream, mut connection: Connection)
 async fn answer(app: &Arc<App>, connection: Connection, request: Request<Incoming>) -> Response {
     let shown = Arc::clone(&connection.shown);
     shown.request.store(true, Ordering::Relaxed);
-    let answered = if request.method() == Method::CONNECT {
+    let connected = request.method() == Method::CONNECT;
+    let answered = if connected {
         tunnel::open(app, connection, request).await
     } else {
         plain(app, connection, request.map(Body::new)).await
@@ -226,10 +237,9 @@ async fn answer(app: &Arc<App>, connection: Connection, request: Request<Incomin
         *response.status_mut() = StatusCode::PROXY_AUTHENTICATION_REQUIRED;
         response.headers_mut().insert(header::PROXY_AUTHENTICATE, CHALLENGE);
     }
-    // No place is kept for who may be nobody's agent.
-    if !shown.credential.load(Ordering::Relaxed)
-        || response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED
-    {
+    // No place is kept for who may be nobody's agent, nor beyond an agent's share.
+    let placed = shown.place().is_some() || (connected && response.status().is_success());
+    if !placed || response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response

@@ -293,13 +293,13 @@ async fn ask(app: &App, action: &StoredAction) -> Result<Asked, Problem> {
         Some((picked, credential)) => {
             let deadline = tokio::time::Instant::from_std(Instant::now() + ASKED_FOR);
             // It is asked in its turn; else it stays unknown until the next time.
-            match live.upstream(&app.gateway).enter().await {
+            match live.upstream(&app.gateway).enter(Some(action.agent)).await {
                 Ok(turn) => {
                     let sent = app.gateway.send(question.call, &live.route, credential, deadline).await;
-                    turn.conclude(sent.as_ref().map(|response| response.status));
+                    turn.conclude(live.service.kind(), sent.as_ref());
                     if let Ok(response) = &sent {
-                        let (status, invalid) = (response.status, response.invalid_token);
-                        connections::answered(app, picked, &live.service, status, invalid).await;
+                        let (by, answer) = (Some(action.agent), (response.status, response.invalid_token));
+                        connections::answered(app, picked, &live.service, by, answer).await;
                     }
                     Some(sent)
                 }

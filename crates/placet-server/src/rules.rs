@@ -11,10 +11,10 @@ use crate::problem::Problem;
 use placet_core::{
     pattern::ActionName,
     policy::{Policy, PolicySet, Stage, Staged},
-    service::{Pins, Service, ServiceAction},
+    service::{self, Pins, Service, ServiceAction},
     time::Timestamp,
 };
-use placet_gateway::{Gateway, Route, Upstream};
+use placet_gateway::{Gateway, MOST_SESSIONS, Route, Upstream};
 use placet_store::{
     Fault, Query, Store, Version,
     documents::{self, Applied, Kind},
@@ -52,7 +52,10 @@ pub struct LiveService {
 impl LiveService {
     /// What it can take, which is the same for every version of it.
     pub fn upstream(&self, gateway: &Gateway) -> &Arc<Upstream> {
-        self.upstream.get_or_init(|| gateway.upstreams().of(self.service.name(), self.service.concurrency()))
+        // A database has few sessions: who waits for one of those has a turn that somebody else could use.
+        let usual = (self.service.kind() == service::Kind::Postgres).then_some(MOST_SESSIONS);
+        let concurrency = self.service.concurrency().or(usual);
+        self.upstream.get_or_init(|| gateway.upstreams().of(self.service.name(), concurrency))
     }
 
     /// By what is stored of what its server says.

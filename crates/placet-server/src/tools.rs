@@ -66,10 +66,10 @@ async fn try_look(app: &Arc<App>, service: &str, by: &str) -> Result<Option<Arc<
     let told = app.gateway.tools(&at, &live.route, credential, Instant::now() + PATIENCE).await;
     match &told {
         Err(NoTools::Refused { status, invalid_token }) => {
-            connections::answered(app, &picked, &live.service, *status, *invalid_token).await;
+            connections::answered(app, &picked, &live.service, None, (*status, *invalid_token)).await;
         }
         Err(_) => {}
-        Ok(_) => connections::heard(app, &picked, 200),
+        Ok(_) => connections::heard(app, &picked, None, 200),
     }
     let told = told.map_err(|why| untold(name, &why))?;
     let unreadable = |detail: String| Problem::of(Code::UpstreamUnreadable, detail);

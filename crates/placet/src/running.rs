@@ -87,7 +87,7 @@ pub(crate) struct Front {
     /// Where programs of agents find a proxy, if they do.
     pub(crate) egress: Option<Egress>,
     /// Where Envoy asks, if it does.
-    pub(crate) ext_authz: Option<Listening>,
+    pub(crate) ext_authz: Option<ExtAuthz>,
     /// How often a second a client may ask the OAuth endpoints.
     pub(crate) client_rate: u32,
     /// Where its policies come from, besides from administrators.
@@ -109,6 +109,15 @@ pub(crate) struct MutualTls {
     pub(crate) authorities: Option<Live<Authorities>>,
     /// Whether the proxies in front say it in a header.
     pub(crate) header: bool,
+    /// The files that this comes from.
+    pub(crate) files: CertificateFiles,
+}
+
+/// Where Envoy asks.
+#[derive(Debug)]
+pub(crate) struct ExtAuthz {
+    /// The bound listener, and what it presents itself with.
+    pub(crate) at: Listening,
     /// The files that this comes from.
     pub(crate) files: CertificateFiles,
 }
@@ -274,7 +283,8 @@ pub(crate) async fn start(
     });
     let (stopping_ext_authz, stop_ext_authz) = oneshot::channel();
     let ext_authz = match ext_authz {
-        Some(Listening { listener, identity }) => {
+        Some(ExtAuthz { at: Listening { listener, identity }, files }) => {
+            beside.push(files.follow());
             let address = listener.local_addr().map_err(|error| Failure::start(error.to_string()))?;
             tracing::info!(%address, tls = identity.is_some(), "Envoy is answered (ext_authz)");
             let stop = async { _ = stop_ext_authz.await };

@@ -162,6 +162,8 @@ fn auth() -> Value {
             "token_type": key("What it calls a bearer token, where that is another word.", json!("bot"), text()),
             "subject_token_type": key("Of which kind the token is that a connection has got and that is exchanged (RFC 8693).",
                 json!("urn:ietf:params:oauth:token-type:jwt"), text()),
+            "assertion_audience": key("Whom the assertions are for that a connection's key signs (RFC 7523).",
+                json!("https://oauth2.example/token"), text()),
         })),
         with("hmac", "As a signature of every request by the secret, which is not sent.", &["type", "sign"], json!({
             "digest": key("With which digest it is signed.", json!("sha512"), json!({"enum": ["sha256", "sha512"]})),

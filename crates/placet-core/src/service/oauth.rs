@@ -2,17 +2,22 @@
 //! server, what is kept of a connection, what is asked of the server and what its answer means.
 //!
 //! A token is asked for with the client's own secret (RFC 6749 §4.4), with a refresh token (§6), with what a person has
-//! brought back who agreed at the server ([`account`]), or for another token (RFC 8693). Where no new refresh token comes with
+//! brought back who agreed at the server ([`account`]), for another token (RFC 8693), or for an assertion that a key of the
+//! connection signs ([`assertion`]). Where no new refresh token comes with
 //! an answer, the one there is stays (§6).
 //!
 //! Invariant: pure. Secrets are held as such; no error, message or debug output has one, nor what the other server wrote
 //! beyond the code of its error.
 
 pub mod account;
+pub mod assertion;
 pub(super) mod load;
 pub mod published;
 
-use crate::{client::Uri, provider::ClientAuth, secret::Secret, time::Timestamp};
+use crate::{
+    client::Uri, provider::ClientAuth, secret::Secret, service::reference::Reference, time::Timestamp,
+};
+use assertion::Signing;
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
@@ -68,6 +73,9 @@ pub struct OAuth {
     /// Of which kind the token is that a connection has got and that is exchanged (RFC 8693 §3).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject_token_type: Option<String>,
+    /// Whom the assertions are for that a connection's key signs (RFC 7523 §3); none where it takes none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assertion_audience: Option<String>,
 }
 
 const fn in_header() -> ClientAuth {
@@ -96,10 +104,30 @@ pub struct Kept {
     pub refresh_token: Option<Secret>,
     /// What is exchanged for an access token (RFC 8693).
     pub subject_token: Option<Secret>,
+    /// What signs an assertion for one (RFC 7523).
+    pub signing: Option<Signing>,
+    /// Where what of it is kept elsewhere is.
+    pub places: Places,
     /// How it came to be.
     pub origin: Origin,
     /// What is used now.
     pub access: Option<Access>,
+}
+
+/// Where those parts are that are not kept here.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Places {
+    /// The client's secret.
+    pub client_secret: Option<Reference>,
+    /// The key that signs.
+    pub signing_key: Option<Reference>,
+}
+
+impl Places {
+    /// Whether there are any.
+    pub const fn is_empty(&self) -> bool {
+        self.client_secret.is_none() && self.signing_key.is_none()
+    }
 }
 
 /// How a connection came to what is kept of it.
@@ -156,6 +184,12 @@ pub enum KeptError {
         "`subject_token` is for services with a `subject_token_type`, and takes the place of `refresh_token` there"
     )]
     Subject,
+    /// A key where the service takes no assertions, or none where it does.
+    #[error(
+        "`signing_key` is a private RSA key in PEM, for services with an `assertion_audience`, and takes the place of \
+         other tokens there; `key_id` and `subject` have 1 to 512 visible ASCII characters"
+    )]
+    Signing,
 }
 
 /// The form that it is sealed in.
@@ -168,6 +202,16 @@ struct Form<'a> {
     refresh_token: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     subject_token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signing_key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_secret_from: Option<&'a Reference>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signing_key_from: Option<&'a Reference>,
     #[serde(skip_serializing_if = "is_given")]
     origin: Origin,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -186,6 +230,11 @@ struct Formed {
     client_secret: Option<Secret>,
     refresh_token: Option<Secret>,
     subject_token: Option<Secret>,
+    signing_key: Option<Secret>,
+    key_id: Option<String>,
+    subject: Option<String>,
+    client_secret_from: Option<Reference>,
+    signing_key_from: Option<Reference>,
     #[serde(default)]
     origin: Origin,
     access_token: Option<Secret>,
@@ -230,8 +279,9 @@ impl Kept {
         if refresh_token.as_ref().is_some_and(|token| !is_token(token.expose())) {
             return Err(KeptError::Secret);
         }
-        let (subject_token, origin, access) = (None, Origin::Given, None);
-        Ok(Self { client_id, client_secret, refresh_token, subject_token, origin, access })
+        let (subject_token, signing, origin, access) = (None, None, Origin::Given, None);
+        let places = Places::default();
+        Ok(Self { client_id, client_secret, refresh_token, subject_token, signing, places, origin, access })
     }
 
     /// What somebody gave to be exchanged at `server`, where it exchanges tokens.
@@ -252,7 +302,29 @@ impl Kept {
             return Err(KeptError::Secret);
         }
         let (subject_token, origin) = (Some(subject_token), Origin::Given);
-        Ok(Self { client_id, client_secret, refresh_token: None, subject_token, origin, access: None })
+        let (refresh_token, signing, access) = (None, None, None);
+        let places = Places::default();
+        Ok(Self { client_id, client_secret, refresh_token, subject_token, signing, places, origin, access })
+    }
+
+    /// What somebody gave to sign assertions for `server` with, where it takes them.
+    ///
+    /// # Errors
+    /// [`KeptError`].
+    pub fn signing(
+        server: &OAuth,
+        client_id: String,
+        client_secret: Option<Secret>,
+        signing: Signing,
+    ) -> Result<Self, KeptError> {
+        check_client(&client_id, client_secret.as_ref())?;
+        if server.assertion_audience.is_none() || !signing.is_plausible() {
+            return Err(KeptError::Signing);
+        }
+        let (refresh_token, subject_token, access) = (None, None, None);
+        let (signing, origin) = (Some(signing), Origin::Given);
+        let places = Places::default();
+        Ok(Self { client_id, client_secret, refresh_token, subject_token, signing, places, origin, access })
     }
 
     /// What a person brings back who has agreed; the client is the one that is registered for the service.
@@ -262,9 +334,33 @@ impl Kept {
             client_secret: None,
             refresh_token: None,
             subject_token: None,
+            signing: None,
+            places: Places { client_secret: None, signing_key: None },
             origin: Origin::Agreed,
             access: None,
         }
+    }
+
+    /// As it is kept: without what is at these places.
+    #[must_use]
+    pub fn without(mut self, places: Places) -> Self {
+        if places.client_secret.is_some() {
+            self.client_secret = None;
+        }
+        if let (Some(_), Some(signing)) = (&places.signing_key, &mut self.signing) {
+            signing.key = Secret::new(Vec::new());
+        }
+        Self { places, ..self }
+    }
+
+    /// With what was read at its places.
+    #[must_use]
+    pub fn with_read(mut self, client_secret: Option<Secret>, signing_key: Option<Secret>) -> Self {
+        self.client_secret = client_secret.or(self.client_secret);
+        if let (Some(key), Some(signing)) = (signing_key, &mut self.signing) {
+            signing.key = key;
+        }
+        self
     }
 
     /// Whether another token can be asked for: where a person agreed, only with a refresh token.
@@ -279,13 +375,18 @@ impl Kept {
             client_secret: self.client_secret.as_ref().and_then(Secret::expose_str),
             refresh_token: self.refresh_token.as_ref().and_then(Secret::expose_str),
             subject_token: self.subject_token.as_ref().and_then(Secret::expose_str),
+            signing_key: self.signing.as_ref().and_then(|signing| signing.key.expose_str()),
+            key_id: self.signing.as_ref().and_then(|signing| signing.key_id.as_deref()),
+            subject: self.signing.as_ref().and_then(|signing| signing.subject.as_deref()),
+            client_secret_from: self.places.client_secret.as_ref(),
+            signing_key_from: self.places.signing_key.as_ref(),
             origin: self.origin,
             access_token: self.access.as_ref().and_then(|access| access.token.expose_str()),
             due: self.access.as_ref().and_then(|access| access.due),
             expires: self.access.as_ref().and_then(|access| access.expires),
         };
         // Written once into room that is large enough: nothing is left behind where it would have grown.
-        let mut bytes = Vec::with_capacity(4 * MAX_TOKEN);
+        let mut bytes = Vec::with_capacity(8 * MAX_TOKEN);
         _ = serde_json::to_writer(&mut bytes, &form);
         Secret::new(bytes)
     }
@@ -300,6 +401,8 @@ impl Kept {
             client_secret: form.client_secret,
             refresh_token: form.refresh_token,
             subject_token: form.subject_token,
+            signing: form.signing_key.map(|key| Signing { key, key_id: form.key_id, subject: form.subject }),
+            places: Places { client_secret: form.client_secret_from, signing_key: form.signing_key_from },
             origin: form.origin,
             access,
         })
@@ -315,6 +418,11 @@ impl Kept {
                 form.push(("code", code.as_bytes().into()));
                 form.push(("redirect_uri", redirect_uri.as_bytes().into()));
                 form.push(("code_verifier", verifier.expose().into()));
+            }
+            (Showing::Assertion(signed), ..) => {
+                form.push(("grant_type", assertion::GRANT.into()));
+                form.push(("assertion", signed.expose().into()));
+                server.put_scope(&mut form);
             }
             (Showing::Device(code), ..) => {
                 form.push(("grant_type", b"urn:ietf:params:oauth:grant-type:device_code".into()));
@@ -342,7 +450,10 @@ impl Kept {
         form.extend(
             whom.into_iter().filter_map(|(name, whom)| Some((name, whom.as_ref()?.as_bytes().into()))),
         );
-        self.names_itself(server, &mut form);
+        // An assertion says whose it is.
+        if !matches!(with, Showing::Assertion(_)) || self.client_secret.is_some() {
+            self.names_itself(server, &mut form);
+        }
         form
     }
 
@@ -403,6 +514,8 @@ pub enum Showing<'a> {
     },
     /// The code of a device (RFC 8628 §3.4).
     Device(&'a Secret),
+    /// An assertion that the key that is kept has signed (RFC 7523 §2.1).
+    Assertion(&'a Secret),
 }
 
 impl OAuth {

@@ -12,6 +12,7 @@ use crate::{
     dial::{Connector, Dialer, Reach, SystemResolver},
     fetch::{FetchError, uncompressed, whole, wiped},
     gateway::{connect_failure, tls},
+    role_login,
     scrub::Scrubber,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -104,16 +105,6 @@ struct Plaintext<'a> {
 }
 
 #[derive(Deserialize)]
-struct LoggedIn {
-    auth: Login,
-}
-
-#[derive(Deserialize)]
-struct Login {
-    client_token: Secret,
-}
-
-#[derive(Deserialize)]
 struct LookedUp {
     data: Lifetime,
 }
@@ -199,18 +190,10 @@ impl Transit {
             TransitAuth::Kubernetes { mount, role, .. } => (mount, ("role", role.as_str(), "jwt")),
         };
         let (name, role, member) = body;
-        // Secret ids and tokens of service accounts are printable; as JSON strings they are escaped all the same. Written
-        // once into room that is large enough: nothing is left behind where it would have grown.
-        let text = credential.expose_str().unwrap_or_default();
-        let mut body = Vec::with_capacity(6 * (text.len() + role.len()) + 64);
-        body.extend_from_slice(format!("{{\"{name}\":{},\"{member}\":", json!(role)).as_bytes());
-        _ = serde_json::to_writer(&mut body, text);
-        body.push(b'}');
-        let body = Secret::new(body);
+        let body = role_login::body((name, role), (member, credential.expose_str().unwrap_or_default()));
         let work = Work { of: self, client, token: credential, is_own: true };
         let answer = work.post(&format!("auth/{path}/login"), body, "log in", false).await?;
-        let read: Result<LoggedIn, _> = serde_json::from_slice(answer.expose());
-        let token = read.map_err(|_| self.unread("log in"))?.auth.client_token;
+        let token = role_login::read(&answer).ok_or_else(|| self.unread("log in"))?.client_token;
         Ok(Work { token, ..work })
     }
 

@@ -1,4 +1,4 @@
-//! The circuit breaker of one upstream, as arithmetic on times that are given.
+//! A circuit breaker, as arithmetic on times that are given.
 //!
 //! It opens when several calls in a row meet silence (no connection, no answer in time, a connection that breaks), or when
 //! half of the calls of the last seconds failed and there were enough to tell, with statuses that say that the upstream is
@@ -29,8 +29,10 @@ pub enum Outcome {
     Good,
     /// It answers that it is unwell (5xx).
     Error,
-    /// It was not reached, or nothing came back.
+    /// Nothing came back.
     Silence,
+    /// It was not reached: no connection came about.
+    Unreached,
     /// Nothing: it was not asked.
     Nothing,
 }
@@ -134,7 +136,9 @@ impl Breaker {
                 Outcome::Good => self.close(),
                 // It was not tried after all: the next one does.
                 Outcome::Nothing => self.is = Is::Open { until: now, after },
-                Outcome::Error | Outcome::Silence => self.open(now, after.saturating_mul(2).min(LONGEST)),
+                Outcome::Error | Outcome::Silence | Outcome::Unreached => {
+                    self.open(now, after.saturating_mul(2).min(LONGEST));
+                }
             },
             (Entry::Plain(run), Is::Closed) if run == self.run && outcome != Outcome::Nothing => {
                 self.note(outcome, now);
@@ -158,7 +162,8 @@ impl Breaker {
     }
 
     fn note(&mut self, outcome: Outcome, now: Instant) {
-        self.silent = if outcome == Outcome::Silence { self.silent.saturating_add(1) } else { 0 };
+        let silent = matches!(outcome, Outcome::Silence | Outcome::Unreached);
+        self.silent = if silent { self.silent.saturating_add(1) } else { 0 };
         let second = self.second(now);
         let index = usize::try_from(second % SECONDS as u64).unwrap_or(0);
         if let Some(of) = self.recent.get_mut(index) {

@@ -1,8 +1,10 @@
 use super::{
-    breaker::{ENOUGH, FIRST, IN_A_ROW, LONGEST},
+    breaker::{Breaker, ENOUGH, Entry, FIRST, IN_A_ROW, LONGEST},
+    parties::AGENTS,
     *,
 };
 use crate::failure::Undone;
+use placet_core::time::Timestamp;
 use proptest::prelude::*;
 use std::collections::VecDeque;
 
@@ -19,23 +21,23 @@ fn unreachable() -> UpstreamFailure {
 #[tokio::test(start_paused = true)]
 async fn turns_come_in_order_and_no_more_wait_than_may() {
     let upstream = one_of(1, SECOND * 100);
-    let first = upstream.enter().await.unwrap();
+    let first = upstream.enter(None).await.unwrap();
     assert!(!first.waited());
     let (told, mut order) = tokio::sync::mpsc::unbounded_channel();
     let mut waiting = Vec::new();
     for number in 0..WAITING_EACH {
         let (upstream, told) = (Arc::clone(&upstream), told.clone());
         waiting.push(tokio::spawn(async move {
-            let slot = upstream.enter().await.unwrap();
+            let slot = upstream.enter(None).await.unwrap();
             assert!(slot.waited());
             told.send(number).unwrap();
-            slot.conclude(Ok(200));
+            slot.conclude_begun(Ok(200));
         }));
         tokio::task::yield_now().await;
     }
     assert_eq!(upstream.standing("x").waiting, WAITING_EACH);
-    assert!(matches!(upstream.enter().await, Err(TurnedAway::Busy { .. })), "the queue is full");
-    first.conclude(Ok(200));
+    assert!(matches!(upstream.enter(None).await, Err(TurnedAway::Busy { .. })), "the queue is full");
+    first.conclude_begun(Ok(200));
     for waits in waiting {
         waits.await.unwrap();
     }
@@ -52,16 +54,16 @@ async fn turns_come_in_order_and_no_more_wait_than_may() {
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_longer_than_told_and_who_gives_up_leaves_no_trace() {
     let upstream = one_of(1, SECOND);
-    let held = upstream.enter().await.unwrap();
+    let held = upstream.enter(None).await.unwrap();
     let began = Instant::now();
-    assert!(matches!(upstream.enter().await, Err(TurnedAway::Busy { .. })));
+    assert!(matches!(upstream.enter(None).await, Err(TurnedAway::Busy { .. })));
     assert!((SECOND..SECOND * 2).contains(&began.elapsed()), "{:?}", began.elapsed());
     // Whoever asked has gone.
-    assert!(timeout(SECOND / 2, upstream.enter()).await.is_err());
+    assert!(timeout(SECOND / 2, upstream.enter(None)).await.is_err());
     assert_eq!(upstream.standing("x").waiting, 0);
     drop(held);
     assert_eq!(upstream.standing("x").under_way, 0);
-    upstream.enter().await.unwrap().conclude(Ok(200));
+    upstream.enter(None).await.unwrap().conclude_begun(Ok(200));
 }
 
 #[tokio::test(start_paused = true)]
@@ -69,21 +71,21 @@ async fn what_does_not_answer_is_not_asked_and_then_tried_by_one() {
     let upstream = one_of(8, SECOND);
     for _ in 0..IN_A_ROW {
         assert_eq!(upstream.standing("x").state, State::Closed);
-        upstream.enter().await.unwrap().conclude(Err(&unreachable()));
+        upstream.enter(None).await.unwrap().conclude_begun(Err(&unreachable()));
     }
     assert_eq!(upstream.standing("x").state, State::Open);
-    assert_eq!(upstream.enter().await.unwrap_err(), TurnedAway::Broken { retry_after: FIRST });
+    assert_eq!(upstream.enter(None).await.unwrap_err(), TurnedAway::Broken { retry_after: FIRST });
     tokio::time::advance(FIRST).await;
     assert_eq!(upstream.standing("x").state, State::HalfOpen);
-    let trial = upstream.enter().await.unwrap();
-    assert!(matches!(upstream.enter().await, Err(TurnedAway::Broken { .. })), "one at a time");
+    let trial = upstream.enter(None).await.unwrap();
+    assert!(matches!(upstream.enter(None).await, Err(TurnedAway::Broken { .. })), "one at a time");
     // It was not sent after all.
     drop(trial);
-    let trial = upstream.enter().await.unwrap();
-    trial.conclude(Err(&unreachable()));
-    assert_eq!(upstream.enter().await.unwrap_err(), TurnedAway::Broken { retry_after: FIRST * 2 });
+    let trial = upstream.enter(None).await.unwrap();
+    trial.conclude_begun(Err(&unreachable()));
+    assert_eq!(upstream.enter(None).await.unwrap_err(), TurnedAway::Broken { retry_after: FIRST * 2 });
     tokio::time::advance(FIRST * 2).await;
-    upstream.enter().await.unwrap().conclude(Ok(404));
+    upstream.enter(None).await.unwrap().conclude_begun(Ok(404));
     let standing = upstream.standing("x");
     assert_eq!((standing.state, standing.retry_after, standing.broken), (State::Closed, None, 3));
 }
@@ -93,17 +95,104 @@ async fn a_changed_service_keeps_what_is_known_of_its_upstream() {
     let upstreams = Upstreams::default();
     let before = upstreams.of("shop", Some(1));
     assert!(Arc::ptr_eq(&before, &upstreams.of("shop", Some(1))));
-    let held = before.enter().await.unwrap();
+    let held = before.enter(None).await.unwrap();
     let after = upstreams.of("shop", Some(2));
     for _ in 0..IN_A_ROW {
-        after.enter().await.unwrap().conclude(Err(&unreachable()));
+        after.enter(None).await.unwrap().conclude_begun(Err(&unreachable()));
     }
-    assert!(matches!(upstreams.of("shop", None).enter().await, Err(TurnedAway::Broken { .. })));
-    assert!(upstreams.of("other", None).enter().await.is_ok(), "each has its own");
-    held.conclude(Ok(200));
+    assert!(matches!(upstreams.of("shop", None).enter(None).await, Err(TurnedAway::Broken { .. })));
+    assert!(upstreams.of("other", None).enter(None).await.is_ok(), "each has its own");
+    held.conclude_begun(Ok(200));
     let standing = upstreams.standing();
     let names: Vec<_> = standing.iter().map(|it| (it.service.as_str(), it.state, it.concurrency)).collect();
     assert_eq!(names, [("other", State::Closed, CONCURRENCY), ("shop", State::Open, CONCURRENCY)]);
+}
+
+fn agent(n: usize) -> Option<AgentId> {
+    let [low, high] = u16::try_from(n).unwrap().to_le_bytes();
+    Some(AgentId::from_parts(Timestamp::MAX, [low, high, 0, 0, 0, 0, 0, 0, 0, 0]))
+}
+
+fn silent() -> UpstreamFailure {
+    UpstreamFailure::Unknown { host: "x".into(), status: None, reason: Unknown::TimedOut }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_agent_meets_by_what_it_asks_keeps_nobody_else_away() {
+    let upstream = one_of(8, SECOND);
+    // Whatever it does: in a row, over and over, with statuses or silence.
+    for round in 0..200 {
+        if let Ok(slot) = upstream.enter(agent(1)).await {
+            let silent = silent();
+            slot.conclude_begun(if round % 2 == 0 { Err(&silent) } else { Ok(500) });
+        }
+        if let Ok(slot) = upstream.enter(agent(1)).await {
+            slot.conclude_begun(Err(&silent()));
+        }
+        tokio::time::advance(Duration::from_millis(700)).await;
+        if round % 5 == 4 {
+            upstream.enter(agent(2)).await.expect("another is let in").conclude_begun(Ok(200));
+        }
+    }
+    assert_eq!(upstream.standing("x").state, State::Closed);
+    // It is kept away itself, and comes back by one call that is answered.
+    for _ in 0..IN_A_ROW {
+        if let Ok(slot) = upstream.enter(agent(3)).await {
+            slot.conclude_begun(Err(&silent()));
+        }
+    }
+    assert_eq!(upstream.enter(agent(3)).await.unwrap_err(), TurnedAway::Broken { retry_after: FIRST });
+    assert!(upstream.standing("x").kept_away >= 1);
+    upstream.enter(agent(2)).await.unwrap().conclude_begun(Ok(200));
+    tokio::time::advance(FIRST).await;
+    upstream.enter(agent(3)).await.unwrap().conclude_begun(Ok(200));
+    upstream.enter(agent(3)).await.unwrap().conclude_begun(Ok(200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_several_agents_meet_is_the_upstream() {
+    let upstream = one_of(8, SECOND);
+    for n in 1..=5 {
+        assert_eq!(upstream.standing("x").state, State::Closed);
+        upstream.enter(agent(n)).await.unwrap().conclude_begun(Err(&silent()));
+    }
+    assert_eq!(upstream.standing("x").state, State::Open);
+    assert!(matches!(upstream.enter(agent(9)).await, Err(TurnedAway::Broken { .. })));
+    // One that can't be reached at all is so for everybody, whoever finds out.
+    let upstream = one_of(8, SECOND);
+    for _ in 0..IN_A_ROW {
+        upstream.enter(agent(1)).await.unwrap().conclude_begun(Err(&unreachable()));
+    }
+    assert!(matches!(upstream.enter(agent(2)).await, Err(TurnedAway::Broken { .. })));
+    // Statuses that say so: each agent's count for a little.
+    let upstream = one_of(8, SECOND);
+    for call in 0..ENOUGH {
+        let slot = upstream.enter(agent(call as usize)).await.unwrap();
+        slot.conclude_begun(Ok(if call % 2 == 0 { 200 } else { 503 }));
+    }
+    assert_eq!(upstream.standing("x").state, State::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_known_of_agents_is_bounded() {
+    let upstream = one_of(8, SECOND);
+    for n in 0..AGENTS * 2 {
+        upstream.enter(agent(n)).await.unwrap().conclude_begun(Ok(200));
+    }
+    assert!(upstream.health.breakers().known_of() <= AGENTS + 1);
+}
+
+#[test]
+fn a_database_is_blamed_for_what_is_its_own() {
+    let said =
+        |code: &str| of_database(&ResponseBody::Json(serde_json::json!({"error": {"sqlstate": code}})));
+    for code in ["40001", "40P01", "55P03", "57014", "23505", "42P01", "25006", "P0001"] {
+        assert_eq!(said(code), Outcome::Good, "{code}");
+    }
+    for code in ["53300", "57P01", "57P03", "58030", "XX000"] {
+        assert_eq!(said(code), Outcome::Error, "{code}");
+    }
+    assert_eq!(of_database(&ResponseBody::Json(serde_json::json!({"rows": []}))), Outcome::Good);
 }
 
 #[test]
@@ -111,7 +200,8 @@ fn what_an_upstream_is_blamed_for() {
     let failed = |reason| outcome(Err(&UpstreamFailure::NotSent { host: "x".into(), reason }));
     assert_eq!(failed(NotSent::BadCall), Outcome::Nothing);
     assert_eq!(failed(NotSent::Metadata), Outcome::Nothing);
-    assert_eq!(failed(NotSent::TimedOut), Outcome::Silence);
+    assert_eq!(failed(NotSent::TimedOut), Outcome::Unreached);
+    assert_eq!(failed(NotSent::NoSession), Outcome::Nothing, "others have all of them");
     let refused = |sqlstate: &str| failed(NotSent::Refused { sqlstate: sqlstate.to_owned() });
     // A wrong password is one connection's; a database that is full or starts is everybody's.
     assert_eq!([refused("28P01"), refused("3D000"), failed(NotSent::Plain)], [Outcome::Nothing; 3]);
@@ -139,7 +229,11 @@ struct Oracle {
 impl Oracle {
     fn opens(&self, now: u64) -> bool {
         let told: Vec<_> = self.ended.iter().filter(|(_, it)| *it != Outcome::Nothing).collect();
-        let row = told.iter().rev().take_while(|(_, it)| *it == Outcome::Silence).count();
+        let row = told
+            .iter()
+            .rev()
+            .take_while(|(_, it)| matches!(it, Outcome::Silence | Outcome::Unreached))
+            .count();
         let recent: Vec<_> = told.iter().filter(|(at, _)| now / 1000 - at / 1000 < 10).collect();
         let failed = recent.iter().filter(|(_, it)| *it != Outcome::Good).count();
         row >= IN_A_ROW as usize || (recent.len() >= ENOUGH as usize && failed * 2 >= recent.len())
@@ -151,7 +245,7 @@ proptest! {
     #[test]
     fn it_opens_and_closes_when_the_rules_say(
         calls in prop::collection::vec((0_u64..3000, prop::sample::select(vec![
-            Outcome::Good, Outcome::Good, Outcome::Error, Outcome::Silence, Outcome::Nothing,
+            Outcome::Good, Outcome::Good, Outcome::Error, Outcome::Silence, Outcome::Unreached, Outcome::Nothing,
         ])), 1..200),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

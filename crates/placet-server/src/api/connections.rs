@@ -10,7 +10,7 @@ use crate::{
     body::JsonBody,
     caller::{Caller, Source},
     clock,
-    connections::keep,
+    connections::{keep, read_elsewhere},
     problem::{Answer, Problem},
     rules::LiveService,
 };
@@ -27,7 +27,7 @@ use placet_core::{
     refusal::Code,
     secret::Secret,
     service::{
-        oauth::{Kept, KeptError, Showing},
+        oauth::{Kept, KeptError, Places, assertion::Signing},
         reference::Reference,
     },
     user::ADMINISTRATOR,
@@ -71,9 +71,13 @@ struct NewAuth {
     name: Option<String>,
     username: Option<String>,
     client_id: Option<String>,
-    client_secret: Option<String>,
+    /// A text, or where it is kept; so is the key.
+    client_secret: Option<Value>,
     refresh_token: Option<String>,
     subject_token: Option<String>,
+    signing_key: Option<Value>,
+    key_id: Option<String>,
+    subject: Option<String>,
 }
 
 /// `POST /v1/connections`
@@ -226,47 +230,85 @@ async fn taken(app: &App, caller: &Caller, live: &LiveService, mut new: NewAuth)
         client_secret,
         refresh_token,
         subject_token,
+        signing_key,
+        key_id,
+        subject,
     } = new
     else {
-        let all =
-            "`auth` has `type`, `client_id`, `client_secret` and `refresh_token` or `subject_token` here";
+        let all = "`auth` has `type`, `client_id`, `client_secret` and `refresh_token`, `subject_token` or \
+                   `signing_key` with `key_id` and `subject` here";
         return Err(invalid(all));
     };
     of_kind(live.service.auth(), &kind)?;
     let client_id = client_id.ok_or_else(|| invalid("`auth.client_id` is missing"))?;
-    let client_secret = client_secret.map(Secret::new);
-    let kept = match (subject_token, refresh_token) {
-        (Some(token), None) => Kept::exchanging(server, client_id, client_secret, Secret::new(token)),
-        (None, refresh_token) if server.subject_token_type.is_none() => {
+    let (client_secret, at_secret) = part(app, caller, "client_secret", client_secret).await?;
+    let (signing_key, at_key) = part(app, caller, "signing_key", signing_key).await?;
+    let places = Places { client_secret: at_secret, signing_key: at_key };
+    let signing = signing_key.map(|key| Signing { key, key_id, subject });
+    let kept = match (signing, subject_token, refresh_token) {
+        (Some(signing), None, None) => Kept::signing(server, client_id, client_secret, signing),
+        (Some(_), ..) => Err(KeptError::Signing),
+        (None, ..) if server.assertion_audience.is_some() => Err(KeptError::Signing),
+        (None, Some(token), None) => Kept::exchanging(server, client_id, client_secret, Secret::new(token)),
+        (None, None, refresh_token) if server.subject_token_type.is_none() => {
             Kept::new(client_id, client_secret, refresh_token.map(Secret::new))
         }
         _ => Err(KeptError::Subject),
     };
     let kept = kept.map_err(|error| invalid(format!("`auth`: {error}")))?;
     let private = live.service.allow_private();
-    let granted = app.gateway.token(server, &kept, &Showing::Kept, private).await;
+    let granted = crate::connections::ask(app, server, &kept, private).await;
     let granted = granted.map_err(|error| invalid(format!("`auth`: no token came of it: {error}")))?;
-    let kept = kept.with(granted, app.clock.now()).to_secret();
+    let kept = kept.without(places).with(granted, app.clock.now()).to_secret();
     Ok(Taken { auth: live.service.auth().clone(), kept, reference: None, warnings: json!([]) })
+}
+
+/// A part of what a token is asked for with, and where it is kept, where that is said instead.
+async fn part(
+    app: &App,
+    caller: &Caller,
+    name: &str,
+    said: Option<Value>,
+) -> Result<(Option<Secret>, Option<Reference>), Problem> {
+    let said = match said {
+        None => return Ok((None, None)),
+        Some(Value::String(text)) => return Ok((Some(Secret::new(text)), None)),
+        Some(said) => said,
+    };
+    let reference = reference(name, said)?;
+    may_refer(caller)?;
+    let read = read_elsewhere(app, Some(&reference)).await;
+    let read = read.map_err(|why| invalid(format!("`auth.{name}`: {why}")))?;
+    Ok((read, Some(reference)))
 }
 
 /// Where the secret is kept, where something else is said than the secret.
 fn referred(new: &mut NewAuth) -> Result<Option<Reference>, Problem> {
     let Some(said) = new.secret.take_if(|secret| secret.get("from").is_some()) else { return Ok(None) };
+    reference("secret", said).map(Some)
+}
+
+fn reference(name: &str, said: Value) -> Result<Reference, Problem> {
     let reference: Reference = serde_json::from_value(said).map_err(|_| {
-        invalid("`auth.secret.from` is `env` or `command` with `name`, `file` with `path`, or `vault_kv` with `path` and `key`")
+        invalid(format!("`auth.{name}.from` is `env` or `command` with `name`, `file` with `path`, or `vault_kv` with `path` and `key`"))
     })?;
-    reference.check().map_err(|error| invalid(format!("`auth.secret`: {error}")))?;
-    Ok(Some(reference))
+    reference.check().map_err(|error| invalid(format!("`auth.{name}`: {error}")))?;
+    Ok(reference)
+}
+
+/// Only who configures the server says what is read there.
+fn may_refer(caller: &Caller) -> Result<(), Problem> {
+    if caller.configures() {
+        return Ok(());
+    }
+    let detail =
+        format!("a secret that is kept elsewhere is named by somebody with the role `{ADMINISTRATOR}`");
+    Err(Problem::of(Code::NotPermitted, detail))
 }
 
 /// A connection whose secret is kept elsewhere. Only who configures the server says what is read there.
 async fn elsewhere(app: &App, caller: &Caller, auth: Auth, reference: Reference) -> Result<Taken, Problem> {
-    if !caller.configures() {
-        let detail =
-            format!("a secret that is kept elsewhere is named by somebody with the role `{ADMINISTRATOR}`");
-        return Err(Problem::of(Code::NotPermitted, detail));
-    }
+    may_refer(caller)?;
     let found = crate::connections::check(app, &auth, &reference).await;
     found.map_err(|why| invalid(format!("`auth.secret`: {reference} can't be used: {why}")))?;
     Ok(Taken { auth, kept: reference.to_secret(), reference: Some(reference), warnings: json!([]) })
@@ -296,8 +338,9 @@ fn accepted(auth: &Auth, mut new: NewAuth) -> Result<(Auth, Secret), Problem> {
 /// How the connection authenticates, where that is what the service can take.
 fn fitting(auth: &Auth, new: NewAuth) -> Result<Auth, Problem> {
     of_kind(auth, &new.kind)?;
-    let of_server = [&new.client_id, &new.client_secret, &new.refresh_token, &new.subject_token];
-    if of_server.iter().any(|member| member.is_some()) {
+    let of_server = [&new.client_id, &new.refresh_token, &new.subject_token, &new.key_id, &new.subject];
+    let parts = [&new.client_secret, &new.signing_key];
+    if of_server.iter().any(|it| it.is_some()) || parts.iter().any(|it| it.is_some()) {
         return Err(invalid("`auth`: the service takes a `secret`, and no token of an authorization server"));
     }
     let named = match auth {
@@ -382,6 +425,9 @@ mod tests {
             client_secret: None,
             refresh_token: None,
             subject_token: None,
+            signing_key: None,
+            key_id: None,
+            subject: None,
         }
     }
 

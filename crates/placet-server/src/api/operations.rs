@@ -107,6 +107,9 @@ fn upstreams(app: &App, gauges: &mut Gauges) {
         Breaker::HalfOpen => 1,
         Breaker::Open => 2,
     });
+    each("placet_upstream_agents_kept_away", "Agents that are not let in for what they met there.", |one| {
+        one.kept_away as u64
+    });
     each("placet_upstream_under_way", "Calls to the upstream that are under way.", |one| {
         one.under_way as u64
     });

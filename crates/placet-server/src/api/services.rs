@@ -198,7 +198,7 @@ pub(crate) async fn list(
 fn standing(app: &App, live: &LiveService) -> Value {
     let standing = live.upstream(&app.gateway).standing(live.service.name());
     json!({"state": standing.state.as_str(), "retry_after": standing.retry_after.map(|it| it.as_secs_f64().ceil()),
-        "under_way": standing.under_way, "waiting": standing.waiting, "concurrency": standing.concurrency})
+        "agents_kept_away": standing.kept_away, "under_way": standing.under_way, "waiting": standing.waiting, "concurrency": standing.concurrency})
 }
 
 /// `GET /v1/services/{name}`

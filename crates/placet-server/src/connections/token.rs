@@ -7,14 +7,14 @@
 //! Invariant: what was renewed is stored before it is used, as a refresh token may be good once; a server that says
 //! no parks the connection, with the reason, and one that says nothing does not.
 
-use super::{LiveConnection, Picked, client, open, pick_again, seal};
+use super::{AskError, LiveConnection, Picked, client, open, pick_again, refusals::Refusals, seal};
 use crate::{app::App, problem::Problem, recording};
 use placet_core::{
     call::Auth,
-    id::ConnectionId,
+    id::{AgentId, ConnectionId},
     record::EntryType,
     refusal::Code,
-    service::oauth::{Access, Granted, Kept, OAuth, Origin, Showing, Ungranted},
+    service::oauth::{Access, Granted, Kept, OAuth, Origin, Ungranted},
 };
 use placet_gateway::TokenError;
 use placet_store::connections::{self, Attention, Connection, ConnectionState};
@@ -38,9 +38,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// How long a token that was renewed because an upstream refused the one before is not doubted again.
 const TRUSTED: Duration = Duration::from_secs(300);
-/// How many refusals in a row, without a success between them, mean that a token is worth nothing, where no upstream says so.
-const SURELY: u32 = 5;
-/// How many connections it is noted of when their token was doubted, or how often it was refused.
+/// How many connections it is noted of when their token was doubted.
 const NOTED: usize = 4096;
 
 /// Which connections this node is getting a token for, and of which an upstream has refused one.
@@ -48,8 +46,8 @@ const NOTED: usize = 4096;
 pub struct Renewals {
     turns: Mutex<HashMap<ConnectionId, Arc<sync::Mutex<()>>>>,
     doubts: Mutex<HashMap<ConnectionId, Instant>>,
-    /// How often in a row upstreams have refused the token of a connection, and the number of the secret that it came with.
-    refusals: Mutex<HashMap<ConnectionId, (u64, u32)>>,
+    /// What upstreams have refused since the last success.
+    refusals: Refusals,
 }
 
 impl fmt::Debug for Renewals {
@@ -68,36 +66,11 @@ impl Renewals {
         Arc::clone(all.entry(id).or_default())
     }
 
-    /// Notes whether an upstream took the token of a connection.
-    pub(super) fn heard(&self, connection: &Connection, status: u16) {
-        if !matches!(connection.auth, Auth::Oauth2(_)) {
-            return;
+    /// Notes whether an upstream took the token of a connection, and who had asked.
+    pub(super) fn heard(&self, connection: &Connection, by: Option<AgentId>, status: u16) {
+        if matches!(connection.auth, Auth::Oauth2(_)) {
+            self.refusals.heard(connection, by, status, Instant::now());
         }
-        let mut all = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-        if (200..300).contains(&status) {
-            all.remove(&connection.id);
-        }
-        if status != super::UNAUTHORIZED {
-            return;
-        }
-        if all.len() >= NOTED && !all.contains_key(&connection.id) {
-            all.clear();
-        }
-        let noted = all.entry(connection.id).or_default();
-        let before = if noted.0 == connection.generation { noted.1 } else { 0 };
-        *noted = (connection.generation, before.saturating_add(1));
-    }
-
-    /// Whether a token was refused so often in a row that it is worth nothing.
-    fn is_refused_for_good(&self, connection: &Connection) -> bool {
-        let all = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-        all.get(&connection.id)
-            .is_some_and(|(generation, times)| *generation == connection.generation && *times >= SURELY)
-    }
-
-    /// Forgets what was refused: there is another token.
-    fn forget(&self, id: ConnectionId) {
-        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
 
     /// Whether the token of a connection may be doubted now: once in a while, so that who is refused again and again makes
@@ -197,7 +170,8 @@ pub async fn doubted(
 ) {
     let (Auth::Oauth2(server), Some(access)) = (auth, &live.access) else { return };
     let id = live.connection.id;
-    let surely = invalid_token || app.connections.renewals.is_refused_for_good(&live.connection);
+    let surely =
+        invalid_token || app.connections.renewals.refusals.are_for_good(&live.connection, Instant::now());
     // A token that nothing renews is never due. One refusal of it does not use up the turn of the one that counts.
     if !surely && access.due.is_none() {
         tracing::info!(connection = %id, "an upstream refuses a token that can't be renewed");
@@ -308,9 +282,9 @@ async fn ask(
         },
     };
     let asked = asking.as_ref().unwrap_or(&kept);
-    match app.gateway.token(server, asked, &Showing::Kept, allow_private).await {
+    match super::ask(app, server, asked, allow_private).await {
         Ok(granted) => store(app, &connection, kept, sealed, granted).await,
-        Err(TokenError::Ungranted(Ungranted::Refused(code))) => {
+        Err(AskError::Token(TokenError::Ungranted(Ungranted::Refused(code)))) => {
             tracing::warn!(connection = %connection.id, code, "an authorization server refuses a connection's token");
             park(app, connection, &code).await?;
             Ok(Renewal::Parked)
@@ -341,7 +315,7 @@ async fn store(
         let put =
             app.store.write(move |tx| Ok::<_, Problem>(connections::renewed(tx, &of, &was, &new)?)).await?;
         if put {
-            app.connections.renewals.forget(connection.id);
+            app.connections.renewals.refusals.forget(connection.id);
             app.connections.renewed(&connection.service);
             return Ok(Renewal::Anew);
         }

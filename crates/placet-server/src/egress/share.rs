@@ -1,43 +1,57 @@
-//! How many tunnels each agent has open, so that none takes the places of all.
+//! How many connections each agent has open at the door, tunnels and others, so that none takes the places of all.
 //!
-//! Invariant: a tunnel counts from before it is opened until it has ended, however it ends.
+//! Invariant: a tunnel counts from before it is opened, another connection from the first request that it could carry out,
+//! until it has ended, however it ends.
 
-use placet_core::id::AgentId;
+use crate::problem::Problem;
+use placet_core::{id::AgentId, refusal::Code};
 use std::{
     collections::HashMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// How many tunnels one agent may have open.
+/// How many connections one agent may have open.
 pub(super) const EACH: usize = 512;
 
-/// The tunnels of each agent that has any.
+/// How many each agent has that has any.
 #[derive(Clone, Default)]
 pub(super) struct Shares(Arc<Mutex<HashMap<AgentId, usize>>>);
 
-/// One tunnel's place; given up when this is dropped.
+/// The place of one; given up when this is dropped.
+#[derive(Debug)]
 pub(super) struct Share {
     shares: Shares,
     agent: AgentId,
 }
 
 impl Shares {
-    /// A place for one more tunnel of `agent`, if it may have one.
-    pub(super) fn take(&self, agent: AgentId) -> Option<Share> {
+    /// A place for one more connection of `agent`, if it may have one.
+    ///
+    /// # Errors
+    /// `too_many_requests`.
+    pub(super) fn take(&self, agent: AgentId) -> Result<Share, Problem> {
         let mut open = self.open();
         let count = open.entry(agent).or_default();
         if *count >= EACH {
-            return None;
+            let detail = format!("an agent may have {EACH} connections open here at once");
+            return Err(Problem::of(Code::TooManyRequests, detail));
         }
         *count += 1;
         drop(open);
-        Some(Share { shares: self.clone(), agent })
+        Ok(Share { shares: self.clone(), agent })
     }
 
     fn open(&self) -> MutexGuard<'_, HashMap<AgentId, usize>> {
         // What is held is a map of numbers, which no panic leaves half changed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Share {
+    /// Whose it is.
+    pub(super) fn agent(&self) -> AgentId {
+        self.agent
     }
 }
 
@@ -68,10 +82,10 @@ mod tests {
     fn an_agent_takes_no_more_than_its_share_and_gives_back_what_it_took() {
         let shares = Shares::default();
         let agent = |n: u8| AgentId::from_parts(Timestamp::MAX, [n; 10]);
-        let mut taken: Vec<Share> = (0..EACH).filter_map(|_| shares.take(agent(1))).collect();
+        let mut taken: Vec<Share> = (0..EACH).filter_map(|_| shares.take(agent(1)).ok()).collect();
         assert_eq!(taken.len(), EACH);
-        assert!(shares.take(agent(1)).is_none(), "one more");
-        assert!(shares.take(agent(2)).is_some(), "another has its own");
+        assert!(shares.take(agent(1)).is_err(), "one more");
+        assert!(shares.take(agent(2)).is_ok(), "another has its own");
         taken.pop();
         taken.extend(shares.take(agent(1)));
         assert_eq!(taken.len(), EACH, "one that has ended makes room");

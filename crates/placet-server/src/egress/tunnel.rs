@@ -5,12 +5,7 @@
 //!
 //! Invariant: the name in TLS is the host of the tunnel; and before a byte is passed on, the record says so.
 
-use super::{
-    Connection, IDLE,
-    credential::Credential,
-    http, inside, meant,
-    share::{EACH, Share},
-};
+use super::{Connection, IDLE, credential::Credential, http, inside, meant, share::Share};
 use crate::{
     app::App,
     problem::Problem,
@@ -56,14 +51,11 @@ pub(super) async fn open(
     let credential = connection.credential(app, request.headers()).await?;
     let source = connection.source();
     let agreed = meant(app, &credential, &connection, "https", &authority, &Method::CONNECT).await?;
-    let share = app.egress.shares.take(credential.bearer.chain.agent().id).ok_or_else(|| {
-        let detail = format!("an agent may have {EACH} tunnels open at once");
-        Problem::of(Code::TooManyRequests, detail)
-    })?;
     // A host of a service is never passed on: what is asked there is an action.
     if !inside::is_a_services(app, &agreed) && app.egress.passes(&agreed) {
         let tunnel = dial(app, &credential, &connection, &agreed).await?;
         let upgrading = hyper::upgrade::on(&mut request);
+        let share = connection.shown.place().take();
         let app = Arc::clone(app);
         tokio::spawn(async move {
             if let Ok(agent) = upgrading.await {
@@ -79,6 +71,8 @@ pub(super) async fn open(
     }
     let identity = app.egress.authorities.identity(app, host(&agreed)).await?;
     let upgrading = hyper::upgrade::on(&mut request);
+    // The connection's place is the tunnel's.
+    let share = connection.shown.place().take();
     let app = Arc::clone(app);
     tokio::spawn(async move {
         if let Ok(agent) = upgrading.await {
@@ -154,7 +148,7 @@ async fn pass_on(
 async fn end_here(
     app: Arc<App>,
     mut connection: Connection,
-    share: Share,
+    share: Option<Share>,
     credential: Credential,
     agreed: Route,
     agent: Upgraded,

@@ -326,7 +326,7 @@ fn not_connected(service: &str, stopped: Stopped) -> Response {
             tracing::warn!(service, %error, "what a person came back with gave no token");
             let status = match error {
                 TokenError::Endpoint(_) => StatusCode::BAD_GATEWAY,
-                TokenError::Ungranted(_) => StatusCode::FORBIDDEN,
+                TokenError::Ungranted(_) | TokenError::Key => StatusCode::FORBIDDEN,
             };
             (status, format!("No token came of it: {error}."))
         }

@@ -14,6 +14,7 @@ use placet_core::{
     action::{Action, ServiceVersion},
     call::{Method, PROTOCOL_HEADER, UpstreamCall},
     chain::Chain,
+    id::AgentId,
     judge::{self, Judgement, Request},
     pattern::ActionName,
     refusal::{Code, Reason},
@@ -36,6 +37,8 @@ pub(super) struct Described {
     pub(super) narrowed: Option<Narrowed>,
     /// The service that declares it.
     pub(super) live: Arc<LiveService>,
+    /// Who acts.
+    pub(super) by: AgentId,
     /// The connection it runs through.
     pub(super) connection: Picked,
     /// The rules that it was described by.
@@ -138,6 +141,7 @@ async fn described(
         call,
         narrowed: None,
         live: Arc::clone(live),
+        by: bearer.chain.agent().id,
         connection,
         rules: Arc::clone(rules),
         turn: None,

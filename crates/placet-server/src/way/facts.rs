@@ -72,7 +72,7 @@ pub(super) async fn gather(
         lookup.facts().iter().any(|fact| names.contains(fact.name()))
     };
     let (mut missing, mut spared) = (Vec::new(), Vec::new());
-    let agent = bearer.chain.root_agent();
+    let (agent, by) = (bearer.chain.root_agent(), bearer.chain.agent().id);
     for lookup in declared.lookups() {
         let judged = gives(lookup, &needed.judged);
         if !judged && !gives(lookup, &needed.observed) {
@@ -119,7 +119,7 @@ pub(super) async fn gather(
                     // Who has a turn already waits for no other: that could be its own.
                     let turn = match has_turn {
                         true => None,
-                        false => Some(live.upstream(&app.gateway).enter().await),
+                        false => Some(live.upstream(&app.gateway).enter(Some(by)).await),
                     };
                     let turn = turn.transpose();
                     match turn {
@@ -127,11 +127,11 @@ pub(super) async fn gather(
                             let sent =
                                 app.gateway.send_for(call, &live.route, credential, deadline, max).await;
                             if let Some(turn) = turn {
-                                turn.conclude(sent.as_ref().map(|response| response.status));
+                                turn.conclude(live.service.kind(), sent.as_ref());
                             }
                             if let Ok(response) = &sent {
-                                let (status, invalid) = (response.status, response.invalid_token);
-                                connections::answered(&app, &connection, &live.service, status, invalid)
+                                let answer = (response.status, response.invalid_token);
+                                connections::answered(&app, &connection, &live.service, Some(by), answer)
                                     .await;
                             }
                             read(sent)

@@ -187,10 +187,10 @@ async fn carry_out(
     app.operations.metrics.upstream_took.observe(began.elapsed());
     // A program is its connection's alone: how it ends says nothing about those of others.
     if let Some(turn) = described.turn.take().filter(|_| described.live.route.command().is_none()) {
-        turn.conclude(sent.as_ref().map(|response| response.status));
+        turn.conclude(described.live.service.kind(), sent.as_ref());
     }
     if let Ok(response) = &sent {
-        connections::heard(app, &described.connection, response.status);
+        connections::heard(app, &described.connection, Some(described.by), response.status);
     }
     let refused = sent.as_ref().ok().filter(|response| response.status == REFUSED);
     let refused = refused.map(|response| response.invalid_token);

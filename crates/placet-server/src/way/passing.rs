@@ -172,13 +172,13 @@ async fn begin(
         // Until the answer begins: how long it goes on is the upstream's to say.
         app.operations.metrics.upstream_took.observe(began.elapsed());
         if let Ok(answer) = &opened {
-            connections::heard(app, &described.connection, answer.status());
+            connections::heard(app, &described.connection, Some(described.by), answer.status());
         }
         // Others take their turns while it is passed on.
         match (turn, &opened) {
             // Whoever sends the body may have stopped sending: that says nothing about the upstream.
             (Some(_), Err(UpstreamFailure::Unknown { .. })) if described.call.streamed => {}
-            (Some(turn), opened) => turn.conclude(opened.as_ref().map(StreamedAnswer::status)),
+            (Some(turn), opened) => turn.conclude_begun(opened.as_ref().map(StreamedAnswer::status)),
             (None, _) => {}
         }
         opened

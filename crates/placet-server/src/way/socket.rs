@@ -144,10 +144,10 @@ async fn carry_out(
                 Err(failure) => Err(failure),
             };
             if let Ok(status) = status {
-                connections::heard(app, &described.connection, status);
+                connections::heard(app, &described.connection, Some(described.by), status);
             }
             if let Some(turn) = turn {
-                turn.conclude(status);
+                turn.conclude_begun(status);
             }
             match opened {
                 Ok(Opened::Socket { protocol, hearing, speaking }) => {
@@ -423,7 +423,7 @@ impl Asker<'_> {
         };
         let wanted = Wanted::Message { socket: Arc::clone(&self.socket), message: message.clone() };
         let (source, door) = (self.source, self.door);
-        let asked = Asked { wanted, idempotency_key: None, approval: None, source, door };
+        let asked = Asked { wanted, idempotency_key: None, approval: None, source, door, following: None };
         let problem = match taken(self.app, &self.held, asked).await {
             Ok(Answered::Held { id, approval }) => {
                 let detail = "people are asked: send the same message again when they have said yes";

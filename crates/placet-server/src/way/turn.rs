@@ -37,7 +37,8 @@ pub(super) async fn take(
     }
     // The action's service has changed meanwhile.
     *taken = None;
-    let slot = described.live.upstream(&app.gateway).enter().await.map_err(|away| turned_away(away, name))?;
+    let entered = described.live.upstream(&app.gateway).enter(Some(described.by)).await;
+    let slot = entered.map_err(|away| turned_away(away, name))?;
     let waited = slot.waited();
     *taken = Some((name.to_owned(), slot));
     Ok(if waited { Taken::Waited } else { Taken::Here })

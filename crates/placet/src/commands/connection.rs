@@ -113,7 +113,7 @@ struct Credential {
     /// A refresh token of the account is in this file, for `oauth2`; without one the client acts for itself
     #[arg(long, value_name = "FILE", requires = "client_id")]
     refresh_token_file: Option<PathBuf>,
-    /// The id of the key, for `aws-sigv4`, and for `hmac` where the service sends one
+    /// The id of the key, for `aws-sigv4`, for `hmac` where the service sends one, and beside --signing-key-file
     #[arg(long, value_name = "ID")]
     key_id: Option<String>,
     /// A session token is in this file, for `aws-sigv4`
@@ -132,6 +132,19 @@ struct Credential {
     /// `vault:PATH#KEY`
     #[arg(long, value_name = "WHERE", value_parser = elsewhere, conflicts_with_all = ["key_id", "certificate", "client_id"])]
     secret_from: Option<Value>,
+    /// A private RSA key (PEM) that signs assertions is in this file, for `oauth2` with an `assertion_audience`; --key-id is
+    /// what the server calls it
+    #[arg(long, value_name = "FILE", requires = "client_id", conflicts_with_all = ["refresh_token_file", "subject_token_file"])]
+    signing_key_file: Option<PathBuf>,
+    /// The server reads the client's secret where it is kept, for `oauth2`: as --secret-from
+    #[arg(long, value_name = "WHERE", value_parser = elsewhere, requires = "client_id", conflicts_with = "client_secret_file")]
+    client_secret_from: Option<Value>,
+    /// The same for the key that signs
+    #[arg(long, value_name = "WHERE", value_parser = elsewhere, requires = "client_id", conflicts_with_all = ["signing_key_file", "refresh_token_file", "subject_token_file"])]
+    signing_key_from: Option<Value>,
+    /// For whom the tokens are that assertions get, where that is not the client itself
+    #[arg(long, value_name = "NAME", requires = "client_id")]
+    subject: Option<String>,
     /// A token that is exchanged for access tokens is in this file, for `oauth2` with a `subject_token_type`
     #[arg(long, value_name = "FILE", requires = "client_id", conflicts_with = "refresh_token_file")]
     subject_token_file: Option<PathBuf>,
@@ -180,14 +193,20 @@ impl Credential {
             let username = self.username.clone();
             return Ok(auth.set("secret", self.secret()?).maybe("username", username).done());
         }
-        let client_secret = file(self.client_secret_file, "client's secret")?;
+        let client_secret = file(self.client_secret_file, "client's secret")?.map(Value::from);
+        let client_secret = client_secret.or(self.client_secret_from);
         let refresh_token = file(self.refresh_token_file, "refresh token")?;
         let subject_token = file(self.subject_token_file, "subject token")?;
+        let signing_key = file(self.signing_key_file, "signing key")?.map(Value::from);
+        let signing_key = signing_key.or(self.signing_key_from);
         Ok(auth
             .maybe("client_id", self.client_id)
             .maybe("client_secret", client_secret)
             .maybe("refresh_token", refresh_token)
             .maybe("subject_token", subject_token)
+            .maybe("signing_key", signing_key)
+            .maybe("key_id", self.key_id)
+            .maybe("subject", self.subject)
             .done())
     }
 }

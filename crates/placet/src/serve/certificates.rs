@@ -1,5 +1,5 @@
-//! The certificates, keys and authorities of mutual TLS, in files that are read again when they change, or at SIGHUP: what
-//! renews them needs no restart.
+//! The certificates, keys and authorities of listeners with TLS (clients' certificates, Envoy), in files that are read again
+//! when they change, or at SIGHUP: what renews them needs no restart.
 //!
 //! The files are looked at each second, and read when something has changed and has then stayed as it is for a second, so
 //! that a new certificate is not put together with the old key.
@@ -7,7 +7,10 @@
 //! Invariant: what can't be used replaces nothing that can; the log says so.
 
 use placet_identity::Authorities;
-use placet_server::mtls::{Live, listener::Identity};
+use placet_server::{
+    doors::ext_authz::listener as envoy,
+    mtls::{Live, listener::Identity},
+};
 use std::{
     fmt::Display,
     fs,
@@ -27,7 +30,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Which file of which size and time something is; `None` where it is not there.
 type Seen = Option<(u64, u64, i64, i64)>;
 
-/// One or two files that are something together.
+/// Files that are something together.
 #[derive(Debug)]
 struct Source {
     paths: Vec<PathBuf>,
@@ -43,6 +46,8 @@ enum Fills {
     Identity(Live<Identity>),
     /// Authorities that certify clients.
     Authorities(Live<Authorities>),
+    /// A certificate and its key, and perhaps authorities that certify callers, of the listener for Envoy.
+    Envoy(Live<envoy::Identity>),
 }
 
 /// The files of a server.
@@ -71,6 +76,24 @@ impl CertificateFiles {
         let read = look(&paths);
         let live = Live::new(authorities(path)?);
         self.0.push(Source { paths, fills: Fills::Authorities(live.clone()), read });
+        Ok(live)
+    }
+
+    /// What Envoy is shown by these files now, and whose certificates it is asked for.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub(super) fn envoy(
+        &mut self,
+        certificate: &Path,
+        key: &Path,
+        authorities: Option<&Path>,
+    ) -> Result<Live<envoy::Identity>, String> {
+        let paths: Vec<PathBuf> =
+            [certificate, key].into_iter().chain(authorities).map(Path::to_owned).collect();
+        let read = look(&paths);
+        let live = Live::new(envoy(certificate, key, authorities)?);
+        self.0.push(Source { paths, fills: Fills::Envoy(live.clone()), read });
         Ok(live)
     }
 
@@ -118,15 +141,22 @@ impl Source {
                 }
                 next.map(|next| live.replace(next))
             }
+            (Fills::Envoy(live), [certificate, key, authorities @ ..]) => {
+                let next = envoy(certificate, key, authorities.first().map(PathBuf::as_path));
+                if look(&self.paths) != seen {
+                    return;
+                }
+                next.map(|next| live.replace(next))
+            }
             _ => return,
         };
         self.read = seen;
         match outcome {
-            Ok(()) => tracing::info!(path, "what is in the file for mutual TLS now counts from here on"),
+            Ok(()) => tracing::info!(path, "what is in the file now counts from here on"),
             Err(error) => tracing::error!(
                 path,
                 error,
-                "what is in the file for mutual TLS now can't be used; what counted before counts still"
+                "what is in the file now can't be used; what counted before counts still"
             ),
         }
     }
@@ -150,6 +180,12 @@ fn look(paths: &[PathBuf]) -> Vec<Seen> {
 fn identity(certificate: &Path, key: &Path) -> Result<Identity, String> {
     Identity::from_pem(&read(certificate)?, &read(key)?)
         .map_err(|error| format!("`{}`: {error}", certificate.display()))
+}
+
+fn envoy(certificate: &Path, key: &Path, authorities: Option<&Path>) -> Result<envoy::Identity, String> {
+    let authorities = authorities.map(read).transpose()?;
+    envoy::Identity::from_pem(&read(certificate)?, &read(key)?, authorities.as_deref())
+        .map_err(|why| unusable(certificate, why))
 }
 
 fn authorities(path: &Path) -> Result<Authorities, String> {

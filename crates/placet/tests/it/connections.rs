@@ -172,3 +172,56 @@ fn the_agents_that_may_use_a_connection_are_changed() {
     assert!(refused.refused(400, "request_invalid").text("/detail").contains("nobody-here"));
     assert_eq!(change(&story.admin(), &name, &json!({"agents": []})).expect(200).at("/agents"), &json!([]));
 }
+
+/// Lists come in pages of at most so many, to the end, and a person's own is theirs alone.
+#[test]
+fn connections_are_listed_in_pages_and_each_sees_what_they_may() {
+    let (story, name) = (story(), fresh("listed"));
+    service(story, &name, story.shop.base());
+    let (_, lee) = story.user(&fresh("lee-"), &[]);
+    let lee = story.client().with(&lee);
+    let mut made = Vec::new();
+    for number in 0..5 {
+        let body = json!({"name": format!("{name}-{number}"), "service": name, "auth": {"type": "bearer", "secret": SECRET}});
+        let client = if number % 2 == 0 { &lee } else { &story.admin() };
+        made.push(client.post("/v1/connections").json(&body).send().expect(201).text("/id"));
+    }
+    let own: Vec<String> = made.iter().step_by(2).cloned().collect();
+    let pages = |client: &Client, limit: usize| {
+        let (mut all, mut after) = (Vec::new(), String::new());
+        loop {
+            let page = client.get(&format!("/v1/connections?limit={limit}{after}")).send().expect(200);
+            let found = page.at("/connections").as_array().unwrap();
+            assert!(found.len() <= limit, "{:#}", page.body);
+            all.extend(found.iter().map(|one| one["id"].as_str().unwrap().to_owned()));
+            match page.at("/next").as_str() {
+                Some(next) => after = format!("&after={next}"),
+                None => return all,
+            }
+        }
+    };
+    for limit in [1, 2, 3, 100] {
+        assert_eq!(pages(&lee, limit), own, "{limit}");
+    }
+    // Others make some meanwhile: of all those that are here are there, once.
+    let all = pages(&story.admin(), 3);
+    let of_these: Vec<String> = all.into_iter().filter(|id| made.contains(id)).collect();
+    assert_eq!(of_these, made);
+    assert_eq!(
+        lee.get("/v1/connections?limit=0").send().expect(200).at("/connections").as_array().unwrap().len(),
+        1
+    );
+    assert_eq!(
+        lee.get("/v1/connections?limit=99999")
+            .send()
+            .expect(200)
+            .at("/connections")
+            .as_array()
+            .unwrap()
+            .len(),
+        3
+    );
+    for wrong in ["limit=-1", "limit=x", "limit=1&limit=2", "after=x", "first=1"] {
+        lee.get(&format!("/v1/connections?{wrong}")).send().refused(400, "request_invalid");
+    }
+}

@@ -404,3 +404,52 @@ fn nobody_who_can_only_write_to_the_database_has_another_place_read() {
     account.get(&story).refused(503, "unavailable");
     assert_eq!(account.shown(), ["Bearer canary-of-mine"]);
 }
+
+/// What a token is asked for with may be kept elsewhere, and is read each time; the tokens are kept here.
+#[test]
+fn a_clients_secret_is_read_whenever_a_token_is_asked_for() {
+    let (world, file) = (world(), fresh("client-"));
+    let server = Upstream::with_header(ANY.0, ANY.1);
+    let next = AtomicUsize::new(0);
+    server.answer("/token", move |_| {
+        // The first is due at once.
+        let (number, lives) = match next.fetch_add(1, Ordering::SeqCst) {
+            0 => (1, 1),
+            _ => (2, 3600),
+        };
+        let body = json!({"access_token": format!("t{number}"), "token_type": "Bearer", "expires_in": lives});
+        Reply::json(200, &body)
+    });
+    let account = Account::with(
+        &world.story,
+        &format!("{{type: oauth2, token_url: {}/token, client_auth: client_secret_post}}", server.base()),
+    );
+    let connect = |client: &Client, secret: &Value| {
+        let auth = json!({"type": "oauth2", "client_id": "me", "client_secret": secret});
+        let body = json!({"name": account.name, "service": account.name, "auth": auth});
+        client.post("/v1/connections").json(&body).send()
+    };
+    let place = json!({"from": "file", "path": file});
+    let refused = connect(&world.story.admin(), &place).refused(400, "request_invalid");
+    assert!(refused.text("/detail").contains("client_secret"), "{:#}", refused.body);
+    fs::write(world.directory.join(&file), "canary-first-secret\n").unwrap();
+    for wrong in [json!({"from": "file", "path": "../x"}), json!({"from": "nowhere"}), json!(5)] {
+        connect(&world.story.admin(), &wrong).refused(400, "request_invalid");
+    }
+    let lee = world.story.client().with(&world.story.lee);
+    connect(&lee, &place).refused(403, "not_permitted");
+    assert!(server.seen_at("/token").is_empty(), "nothing was asked with a secret that is not there");
+    connect(&world.story.admin(), &place).expect(201);
+    fs::write(world.directory.join(&file), "canary-other-secret\n").unwrap();
+    until("the next token", || {
+        account.get(&world.story);
+        account.shown().iter().any(|shown| shown == "Bearer t2").then_some(())
+    });
+    let asked: Vec<String> =
+        server.seen_at("/token").iter().map(|seen| String::from_utf8(seen.body.to_vec()).unwrap()).collect();
+    assert_eq!(asked.len(), 2, "{asked:?}");
+    assert!(asked[0].contains("client_secret=canary-first-secret"), "{asked:?}");
+    assert!(asked[1].contains("client_secret=canary-other-secret"), "{asked:?}");
+    let told = format!("{:?}{}", world.story.record(), world.story.server.log());
+    assert!(!told.contains("canary-first-secret") && !told.contains("canary-other-secret"));
+}

@@ -1,8 +1,9 @@
 //! A PostgreSQL database as a service: the whole way of its actions, on a real server.
 
 use crate::stage::{PLACET, story};
-use placet_testkit::{Answer, Cluster, Database, Proxy, Request, Story, fresh, on_postgres, until};
+use placet_testkit::{Answer, Cluster, Database, Proxy, Request, Story, fresh, on_postgres, together, until};
 use serde_json::{Value, json};
+use std::thread;
 
 const SERVICE: &str = r#"service: NAME
 base_url: BASE
@@ -61,13 +62,19 @@ struct Shop {
 }
 
 fn shop(story: &Story, rules: &str, port: Option<u16>) -> Shop {
+    shop_of(story, rules, port, "")
+}
+
+/// With more keys of the service.
+fn shop_of(story: &Story, rules: &str, port: Option<u16>, keys: &str) -> Shop {
     let database = Cluster::of_this_process().database();
     database.run(TABLE);
     let url = database.url();
     let port = port.unwrap_or_else(|| Cluster::of_this_process().address().port());
     let base = format!("postgres://127.0.0.1:{port}/{}?sslmode=disable", url.rsplit('/').next().unwrap());
     let name = fresh("db");
-    story.service(&name, &SERVICE.replace("NAME", &name).replace("BASE", &base)).expect(201);
+    let service = SERVICE.replace("tables:", &format!("{keys}tables:"));
+    story.service(&name, &service.replace("NAME", &name).replace("BASE", &base)).expect(201);
     let auth = json!({"auth": {"type": "basic", "username": "postgres", "secret": "canary-db-password"}});
     story.connection(&format!("{name}-main"), &name, &auth).expect(201);
     let agent = story.agent(&fresh("agent-")).with("allowed_tools", json!([format!("{name}.*")])).register();
@@ -249,3 +256,90 @@ fn a_lost_commit_is_unknown_until_the_status_action_tells() {
     let told = format!("{:?}{:?}", story.record(), answer.body);
     assert!(!told.contains("canary-db-password"));
 }
+
+/// A server that is killed between a statement and its answer: what became of it is found out, and it is not run again.
+#[test]
+fn a_statement_that_a_kill_interrupted_is_found_out_and_not_run_again() {
+    let mut story = Story::new(PLACET);
+    let shop = shop(&story, ACME, None);
+    shop.act(&story, "one", &json!({"tenant": "acme", "id": 1})).expect(200);
+    // Somebody has the row that would be changed: the statement is under way as long as they do.
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'placet' AND wait_event_type = 'Lock' \
+                 AND datname = current_database()";
+    let add = json!({"tenant": "acme", "id": 9, "amount": 2.50, "owner": "ann"});
+    let keyed = |story: &Story| shop.asking(story, "add", &add).header("idempotency-key", "nine");
+    let request = keyed(&story);
+    thread::scope(|scope| {
+        let holder = scope.spawn(|| shop.database.run(HELD));
+        until("the row to be held", || (shop.database.column(HOLDERS) != ["0"]).then_some(()));
+        let waiting = scope.spawn(move || request.try_send().is_err());
+        until("the statement to wait", || (shop.database.column(waits) == ["1"]).then_some(()));
+        story.server.kill();
+        assert!(waiting.join().unwrap(), "it was answered");
+        shop.database.run(RELEASE);
+        assert!(holder.join().is_err());
+    });
+    story.server.restart();
+    // Whose COMMIT never came has done nothing, and that is told once it was asked for.
+    let again = until("it is known", || {
+        let again = keyed(&story).send();
+        (again.at("/happened") != "unknown").then_some(again)
+    });
+    assert_eq!((again.status, again.at("/happened")), (502, &json!("no")), "{:#}", again.body);
+    assert_eq!(shop.database.column("SELECT count(*) FROM orders WHERE id = 9"), ["0"]);
+}
+
+/// What became of a lost commit is told to who asks again, after a restart, too.
+#[test]
+fn a_lost_commit_is_told_of_after_a_restart() {
+    let mut story = Story::new(PLACET);
+    let proxy = Proxy::before(Cluster::of_this_process().address());
+    let shop = shop(&story, ACME, Some(proxy.port()));
+    proxy.cut_after(b"COMMIT\0", 1);
+    let add = json!({"tenant": "acme", "id": 9, "amount": 2.50, "owner": "ann"});
+    let keyed = |story: &Story| shop.asking(story, "add", &add).header("idempotency-key", "nine").send();
+    assert_eq!(keyed(&story).expect(502).text("/happened"), "unknown");
+    story.server.kill();
+    story.server.restart();
+    let again = until("it is known", || {
+        let again = keyed(&story);
+        (again.at("/happened") != "unknown").then_some(again)
+    });
+    assert_eq!((again.status, again.at("/happened")), (502, &json!("yes")), "{:#}", again.body);
+    assert_eq!(shop.database.column("SELECT count(*) FROM orders WHERE id = 9"), ["1"]);
+}
+
+/// Statements that wait for others, and are given up, are about what one agent asked for, and not about the database.
+#[test]
+fn what_an_agent_has_a_database_wait_for_is_not_the_databases_failure() {
+    let story = Story::new(PLACET);
+    let shop = shop_of(&story, ACME, None, "timeout: 1s\n");
+    let upstream = || {
+        let listed = story.admin().get("/v1/services").send().expect(200);
+        let services = listed.at("/services").as_array().unwrap().clone();
+        services.into_iter().find(|it| it["service"] == json!(shop.name)).unwrap()["upstream"].clone()
+    };
+    assert_eq!(upstream()["concurrency"], json!(8), "as many as a login has sessions");
+    thread::scope(|scope| {
+        let holder = scope.spawn(|| shop.database.run(HELD));
+        until("the row to be held", || (shop.database.column(HOLDERS) != ["0"]).then_some(()));
+        for _ in 0..3 {
+            let add = json!({"tenant": "acme", "id": 9, "amount": 2.50, "owner": "ann"});
+            for answer in together(8, |_| shop.act(&story, "add", &add)) {
+                assert_eq!(answer.expect(200).at("/result/status"), &json!(504));
+            }
+        }
+        assert_eq!((&upstream()["state"], &upstream()["agents_kept_away"]), (&json!("closed"), &json!(0)));
+        shop.act(&story, "one", &json!({"tenant": "acme", "id": 1})).expect(200);
+        shop.database.run(RELEASE);
+        assert!(holder.join().is_err());
+    });
+}
+
+/// Somebody who has the row 9, until they are ended.
+const HELD: &str =
+    "BEGIN; INSERT INTO orders VALUES (9, 'acme', 1, 'held', 'ann', NULL); SELECT pg_sleep(600); COMMIT";
+const HOLDERS: &str = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND wait_event = 'PgSleep' \
+                       AND datname = current_database()";
+const RELEASE: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' \
+                       AND pid <> pg_backend_pid() AND datname = current_database()";

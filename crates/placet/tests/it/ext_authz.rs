@@ -10,7 +10,7 @@ use placet_server::doors::ext_authz::message::{
     AttributeContext, CheckRequest, CheckResponse, DeniedHttpResponse, HeaderMap, HeaderValue,
     HeaderValueOption, HttpRequest, HttpResponse, OkHttpResponse, Request,
 };
-use placet_testkit::{Server, Story, together};
+use placet_testkit::{Server, Story, together, until};
 use rcgen::SanType;
 use serde_json::{Value, json};
 use std::{collections::HashMap, fs, sync::LazyLock};
@@ -279,8 +279,9 @@ fn with_authorities_only_who_they_certified_is_heard() {
     let (clients, strangers, servers) = (Authority::new(), Authority::new(), Authority::new());
     let own = servers.for_servers(vec![SanType::IpAddress("127.0.0.1".parse().unwrap())]);
     let mut server = Server::start(PLACET);
+    let home = server.home().to_owned();
     let file = |name: &str, text: &str| {
-        let path = server.home().join(name);
+        let path = home.join(name);
         fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
     };
@@ -316,4 +317,16 @@ fn with_authorities_only_who_they_certified_is_heard() {
     for wrong in [None, Some(&strangers.client(Vec::new()))] {
         assert!(ask(wrong).is_err());
     }
+    // What is renewed counts without a restart, and what can't be used does not.
+    let told = |what: &str| story.server.log().contains(what).then_some(());
+    file("clients.crt", "no certificate");
+    until("the refusal", || told("counted before counts still"));
+    assert!(ask(Some(&clients.client(Vec::new()))).is_ok());
+    file("clients.crt", &strangers.pem);
+    until("the new authority", || ask(Some(&strangers.client(Vec::new()))).is_ok().then_some(()));
+    assert!(ask(Some(&clients.client(Vec::new()))).is_err());
+    let next = clients.for_servers(vec![SanType::IpAddress("127.0.0.1".parse().unwrap())]);
+    file("own.key", &next.key);
+    file("own.crt", &next.certificate);
+    until("the new certificate", || ask(Some(&strangers.client(Vec::new()))).is_err().then_some(()));
 }

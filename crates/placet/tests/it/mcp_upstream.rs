@@ -2,6 +2,7 @@
 
 mod beside;
 mod hostile;
+mod killed;
 mod meanwhile;
 mod process;
 mod server;

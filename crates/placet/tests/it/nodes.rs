@@ -463,3 +463,50 @@ fn without_the_database_nothing_kept_in_memory_is_believed_for_long() {
         (told.status == 200 && told.body["active"] == true).then_some(())
     });
 }
+
+/// A key is for one effect, on whichever node it comes, while the first is under way and after its node was killed.
+#[test]
+fn a_key_is_for_one_effect_on_whichever_node_it_comes() {
+    let mut nodes = Nodes::start();
+    let (_, token) = nodes.warm();
+    let path = |customer: &str| format!("/customers/{customer}/");
+    let on_a = |nodes: &Nodes, customer: &str| {
+        nodes.a.acting(&token, "notes.write", &note(customer)).header("idempotency-key", customer)
+    };
+    let on_b = |nodes: &Nodes, customer: &str| {
+        nodes.acting_on_b(&token, "notes.write", &note(customer)).header("idempotency-key", customer).send()
+    };
+    // At both at once: one is carried out, and the other has the same answer, or is told to come again.
+    let answers = together(8, |number| match number % 2 {
+        0 => on_a(&nodes, "both").send(),
+        _ => on_b(&nodes, "both"),
+    });
+    assert!(answers.iter().any(|answer| answer.status == 200));
+    for answer in answers.iter().filter(|answer| answer.status != 200) {
+        _ = answer.clone().refused(409, "idempotency_in_flight");
+    }
+    assert_eq!(nodes.a.shop.count(&path("both")), 1);
+    let first = on_a(&nodes, "both").send().expect(200);
+    assert_eq!(on_b(&nodes, "both").expect(200).body, first.body);
+    // Killed between sending and answering.
+    let gate = placet_testkit::Gate::shut();
+    nodes.a.shop.reply(&path("killed"), placet_testkit::Reply::status(200).after(&gate));
+    let request = on_a(&nodes, "killed");
+    thread::scope(|scope| {
+        let waiting = scope.spawn(move || request.try_send().is_err());
+        until("the effect", || (nodes.a.shop.count(&path("killed")) == 1).then_some(()));
+        _ = on_b(&nodes, "killed").refused(409, "idempotency_in_flight");
+        nodes.a.server.kill();
+        assert!(waiting.join().unwrap(), "it was answered");
+    });
+    gate.open();
+    // Nobody knows that the node is gone yet, and nobody does it again.
+    _ = on_b(&nodes, "killed").refused(409, "idempotency_in_flight");
+    nodes.a.server.restart();
+    let again = until("what became of it", || {
+        let again = on_b(&nodes, "killed");
+        (again.status != 409).then_some(again)
+    });
+    assert_eq!((again.status, again.at("/happened")), (504, &json!("unknown")), "{:#}", again.body);
+    assert_eq!(nodes.a.shop.count(&path("killed")), 1);
+}

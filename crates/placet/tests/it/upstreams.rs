@@ -30,6 +30,12 @@ fn stage(base: &str, keys: &str, most: u32) -> Stage {
     );
     story.service(&name, &service).expect(201);
     story.connection(&name, &name, &json!({})).expect(201);
+    let token = agent(story, &name, most);
+    Stage { story, name, token }
+}
+
+/// The token of an agent that may read there, at most so often a day.
+fn agent(story: &Story, name: &str, most: u32) -> String {
     let agent = story.agent(&fresh("agent-"));
     let agent = agent
         .with("allowed_tools", json!([format!("{name}.*")]))
@@ -37,11 +43,16 @@ fn stage(base: &str, keys: &str, most: u32) -> Stage {
         .register();
     let limits = format!("  - {{name: all, allow: [{name}.*], limits: [{{count: {most}, per: day}}]}}\n");
     story.rules(&agent.handle, &limits).expect(201);
-    let token = agent.token(&story.client(), &format!("{name}.*"));
-    Stage { story, name, token }
+    agent.token(&story.client(), &format!("{name}.*"))
 }
 
 impl Stage {
+    /// The same place with another agent.
+    fn another(&self) -> Self {
+        let token = agent(self.story, &self.name, 1000);
+        Self { story: self.story, name: self.name.clone(), token }
+    }
+
     fn get(&self, id: &str) -> Answer {
         let body = json!({"action": format!("{}.get", self.name), "params": {"id": id}});
         self.story.client().post("/v1/actions").bearer(&self.token).json(&body).send()
@@ -240,6 +251,39 @@ fn an_upstream_that_mostly_fails_is_left_alone() {
     assert_eq!(upstream.count("/get/"), 30 + sent);
 }
 
+/// Who asks chooses what is asked. What an agent meets by that keeps itself away, and others only where they meet it, too.
+#[test]
+fn what_one_agent_meets_keeps_nobody_else_away() {
+    let upstream = Upstream::start(SECRET);
+    let one = stage(upstream.base(), "", 1000);
+    let other = one.another();
+    upstream.reply("/get/gone", Reply::hang_up());
+    upstream.reply("/get/bad", Reply::status(500));
+    for _ in 0..5 {
+        one.get("gone").refused(502, "upstream_unreachable");
+    }
+    let refused = one.get("fine").refused(503, "upstream_unavailable");
+    assert!(refused.header("retry-after").is_some() && refused.at("/happened") == &json!("no"));
+    for _ in 0..3 {
+        other.get("fine").expect(200);
+    }
+    let standing = one.standing();
+    assert_eq!((&standing["state"], &standing["agents_kept_away"]), (&json!("closed"), &json!(1)));
+    assert_eq!(one.gauge("placet_upstream_agents_kept_away"), 1);
+    // Whatever statuses it has upstream answer with.
+    let third = one.another();
+    let last = (0..60).map(|_| third.get("bad").status).last();
+    assert_eq!(last, Some(503), "it is kept away itself");
+    other.get("fine").expect(200);
+    // What several meet is the upstream's.
+    let more = [one.another(), one.another(), one.another()];
+    for each in more.iter().flat_map(|it| [it, it]) {
+        each.get("gone");
+    }
+    other.get("fine").refused(503, "upstream_unavailable");
+    assert_eq!(one.standing()["state"], json!("open"));
+}
+
 /// What ran already is answered from what was kept, whether its upstream can be asked now or not.
 #[test]
 fn a_kept_answer_needs_no_upstream() {
@@ -254,7 +298,7 @@ fn a_kept_answer_needs_no_upstream() {
     upstream.reply("/get/gone", Reply::hang_up());
     until("it to be left alone", || {
         stage.get("gone");
-        (stage.standing()["state"] == json!("open")).then_some(())
+        (stage.standing()["agents_kept_away"] == json!(1)).then_some(())
     });
     stage.get("other").refused(503, "upstream_unavailable");
     assert_eq!(keyed().expect(200).at("/id"), first.at("/id"));

@@ -26,6 +26,7 @@ const KEYS: &[&str] = &[
     "authorization_params",
     "token_type",
     "subject_token_type",
+    "assertion_audience",
 ];
 /// The most additional members of an authorization request.
 const MAX_PARAMS: usize = 16;
@@ -81,6 +82,7 @@ pub(crate) fn read(map: &MapReading<'_>) -> Option<Auth> {
         iss_in_response,
         token_type: word(map, "token_type")?,
         subject_token_type: word(map, "subject_token_type")?,
+        assertion_audience: word(map, "assertion_audience")?,
     })))
 }
 

@@ -88,6 +88,7 @@ pub fn read(issuer: &str, published: &Value) -> Result<OAuth, PublishedError> {
         authorization_params: BTreeMap::new(),
         token_type: None,
         subject_token_type: None,
+        assertion_audience: None,
     })
 }
 

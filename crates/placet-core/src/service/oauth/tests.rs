@@ -201,3 +201,69 @@ fn without_a_refresh_token_what_a_person_agreed_to_is_used_until_it_ends() {
     assert!(renewed.is_renewable() && renewed.access.as_ref().unwrap().due.is_some());
     assert_eq!(Kept::from_secret(&renewed.to_secret()), Some(renewed));
 }
+
+#[test]
+fn a_key_signs_assertions_where_the_service_says_whom_they_are_for() {
+    use super::assertion::{Assertion, Signing};
+    let pem = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----";
+    let signing = |key: &str, subject: Option<&str>| Signing {
+        key: Secret::new(key),
+        key_id: Some("k".to_owned()),
+        subject: subject.map(str::to_owned),
+    };
+    let takes = server(json!({"assertion_audience": "https://as.example", "scope": ["a", "b"]}));
+    let new = |server: &OAuth, signing| Kept::signing(server, "me".to_owned(), None, signing);
+    assert_eq!(new(&server(json!({})), signing(pem, None)).unwrap_err(), KeptError::Signing);
+    for wrong in [signing("no key", None), signing(pem, Some("")), signing(pem, Some("a b"))] {
+        assert_eq!(new(&takes, wrong).unwrap_err(), KeptError::Signing);
+    }
+    let kept = new(&takes, signing(pem, Some("lee"))).unwrap();
+    assert_eq!(Kept::from_secret(&kept.to_secret()).as_ref(), Some(&kept));
+    assert!(kept.is_renewable() && !format!("{kept:?}").contains("AAAA"));
+    assert!(Assertion::of(&server(json!({})), &kept, NOW, "id").is_none());
+    let assertion = Assertion::of(&takes, &kept, NOW, "id").unwrap();
+    assert_eq!(assertion.text().split('.').count(), 2);
+    let signed = assertion.signed(b"signature");
+    let asked: Vec<String> = kept
+        .asks(&takes, &Showing::Assertion(&signed))
+        .into_iter()
+        .map(|(name, value)| format!("{name}={}", String::from_utf8(value.into_owned()).unwrap()))
+        .collect();
+    let shown = signed.expose_str().unwrap();
+    assert_eq!(
+        asked,
+        [
+            "grant_type=urn:ietf:params:oauth:grant-type:jwt-bearer".to_owned(),
+            format!("assertion={shown}"),
+            "scope=a b".to_owned()
+        ]
+    );
+    assert!(shown.ends_with(".c2lnbmF0dXJl"));
+}
+
+#[test]
+fn what_is_kept_elsewhere_is_not_kept_here() {
+    use super::{Places, assertion::Signing};
+    use crate::service::reference::Reference;
+    let at = |path: &str| Some(Reference::File { path: path.to_owned() });
+    let pem = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----";
+    let takes = server(json!({"assertion_audience": "https://as.example"}));
+    let signing = Signing { key: Secret::new(pem), key_id: None, subject: None };
+    let whole = Kept::signing(&takes, "me".to_owned(), secret("canary"), signing).unwrap();
+    let places = Places { client_secret: at("secret"), signing_key: at("key") };
+    let kept = whole.clone().without(places.clone());
+    let sealed = kept.to_secret();
+    let text = sealed.expose_str().unwrap();
+    assert!(
+        !text.contains("canary") && !text.contains("AAAA") && text.contains("\"path\":\"key\""),
+        "{text}"
+    );
+    let read = Kept::from_secret(&sealed).unwrap();
+    assert_eq!((&read, &read.places), (&kept, &places));
+    let filled = read.with_read(secret("canary"), Some(Secret::new(pem)));
+    assert_eq!((&filled.client_secret, &filled.signing), (&whole.client_secret, &whole.signing));
+    // What comes of asking with it is kept without it.
+    let granted = granted(json!({"access_token": "t", "token_type": "Bearer"})).unwrap();
+    let renewed = kept.with(granted, NOW);
+    assert_eq!((renewed.places, renewed.client_secret), (places, None));
+}

@@ -17,6 +17,7 @@ use crate::{
     api::decisions::{Question, StatedUser, asking::Asking, somebody::is_trusted},
     app::App,
     bearer::{self, Bearer, Meant},
+    body::read_as,
     caller::Caller,
     problem::{Answer, Problem},
 };
@@ -53,7 +54,7 @@ impl Said {
     /// # Errors
     /// `request_invalid` where it is none.
     pub(super) fn read(body: Value) -> Answer<Self> {
-        serde_json::from_value(body).map_err(|error| invalid(format!("this is no evaluation: {error}")))
+        read_as(body).map_err(|error| invalid(format!("this is no evaluation: {error}")))
     }
 
     /// The same, if nothing is missing that has to be there (§6.1).

@@ -15,7 +15,7 @@ use crate::{
         somebody::{Somebody, is_trusted},
     },
     app::App,
-    body::JsonBody,
+    body::{JsonBody, read_as},
     caller::{Caller, Source},
     problem::{Answer, Problem},
     rules::Rules,
@@ -59,9 +59,7 @@ impl Search {
     fn read(kind: &str, mut body: Map<String, Value>) -> Answer<Self> {
         let page: Page = match body.remove("page") {
             None | Some(Value::Null) => Page::default(),
-            Some(page) => {
-                serde_json::from_value(page).map_err(|error| invalid(format!("`page`: {error}")))?
-            }
+            Some(page) => read_as(page).map_err(|error| invalid(format!("`page`: {error}")))?,
         };
         let limit = usize::try_from(page.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
         let known = ["subject", "action", "resource", "context"];

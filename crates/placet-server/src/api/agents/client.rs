@@ -3,7 +3,7 @@
 //! Invariant: a document that a client publishes about itself is not written over.
 
 use super::invalid;
-use crate::{app::App, body::without_value, mtls::MutualTls, problem::Problem};
+use crate::{app::App, body::read_as, mtls::MutualTls, problem::Problem};
 use placet_core::{
     client::{Author, MEMBERS, Metadata},
     id::AgentId,
@@ -27,8 +27,7 @@ pub(super) fn split<T: DeserializeOwned>(
 ) -> Result<(T, Map<String, Value>), Problem> {
     let (client, rest): (Map<_, _>, Map<_, _>) =
         body.into_iter().partition(|(name, _)| MEMBERS.contains(&name.as_str()));
-    let rest = serde_json::from_value(Value::Object(rest)).map_err(|error| {
-        let mut what = without_value(&error.to_string());
+    let rest = read_as(Value::Object(rest)).map_err(|mut what| {
         // serde names the members of `T` only.
         if what.starts_with("unknown field") {
             what = format!("{what}, `{}`", MEMBERS.join("`, `"));

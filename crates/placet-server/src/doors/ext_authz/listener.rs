@@ -7,7 +7,10 @@
 use super::Calls;
 use crate::{
     app::App,
-    mtls::listener::{CONNECTIONS, HANDSHAKE_TIME},
+    mtls::{
+        Live,
+        listener::{CONNECTIONS, HANDSHAKE_TIME},
+    },
 };
 use hyper::{server::conn::http2, service::service_fn};
 use hyper_util::{
@@ -81,7 +84,7 @@ impl Identity {
 /// What the listener met.
 pub async fn serve(
     listener: TcpListener,
-    identity: Option<Identity>,
+    identity: Option<Live<Identity>>,
     app: Arc<App>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
@@ -108,7 +111,8 @@ pub async fn serve(
                 continue;
             }
         };
-        let (identity, watcher) = (identity.clone(), open_ones.watcher());
+        // As it is now: connections that are open go on by what it was.
+        let (identity, watcher) = (identity.as_ref().map(Live::now), open_ones.watcher());
         let calls = Calls { app: Arc::clone(&app), peer };
         tokio::spawn(async move {
             serve_one(stream, identity, calls, watcher).await;
@@ -119,12 +123,13 @@ pub async fn serve(
     Ok(())
 }
 
-async fn serve_one(stream: TcpStream, identity: Option<Identity>, calls: Calls, watcher: Watcher) {
+async fn serve_one(stream: TcpStream, identity: Option<Arc<Identity>>, calls: Calls, watcher: Watcher) {
     _ = stream.set_nodelay(true);
     match identity {
         None => answer(stream, calls, watcher).await,
-        Some(Identity(config)) => {
-            let shaken = timeout(HANDSHAKE_TIME, TlsAcceptor::from(config).accept(stream)).await;
+        Some(identity) => {
+            let acceptor = TlsAcceptor::from(Arc::clone(&identity.0));
+            let shaken = timeout(HANDSHAKE_TIME, acceptor.accept(stream)).await;
             if let Ok(Ok(stream)) = shaken {
                 answer(stream, calls, watcher).await;
             }
@@ -150,5 +155,5 @@ pub struct Listening {
     /// The bound listener.
     pub listener: TcpListener,
     /// What it presents itself with; plain text without.
-    pub identity: Option<Identity>,
+    pub identity: Option<Live<Identity>>,
 }

@@ -20,7 +20,7 @@ pub(super) const ALL: &[Operation] = &[
         &[(201, Gives::Json("id!: text, name!: text, service!: text, user!: text?, agents!: [text], state!: text"))],
     )
     .takes(Json(
-        "name!: text, service!: text, auth!: {type!: text, secret: any, name: text, username: text, client_id: text, client_secret: text, refresh_token: text, subject_token: text}, user: text, agents: [text]",
+        "name!: text, service!: text, auth!: {type!: text, secret: any, name: text, username: text, client_id: text, client_secret: any, refresh_token: text, subject_token: text, signing_key: any, key_id: text, subject: text}, user: text, agents: [text]",
     )),
     op(
         "GET /v1/connections",
@@ -36,7 +36,7 @@ pub(super) const ALL: &[Operation] = &[
         Bearer,
         &[(200, Gives::Json(CONNECTION))],
     )
-    .takes(Json("auth: {type!: text, secret: any, name: text, username: text, client_id: text, client_secret: text, refresh_token: text, subject_token: text}, confirm: text, agents: [text]")),
+    .takes(Json("auth: {type!: text, secret: any, name: text, username: text, client_id: text, client_secret: any, refresh_token: text, subject_token: text, signing_key: any, key_id: text, subject: text}, confirm: text, agents: [text]")),
     op("DELETE /v1/connections/{connection}", "Remove a connection with its secret", Bearer, &[(204, Gives::Nothing)]),
     op(
         "POST /v1/connect",

@@ -231,6 +231,38 @@ fn who_shows_nothing_is_not_kept() {
     assert_eq!(ends(kept).matches("HTTP/1.1 403 ").count(), 2);
 }
 
+/// One agent leaves room for others, whatever it opens: tunnels, or connections that ask for whole URLs.
+#[test]
+fn no_agent_takes_the_places_of_all() {
+    use std::io::{Read as _, Write as _};
+    let world = world();
+    let (_, token) = world.story.ready(ALL);
+    let opened = |token: &str| {
+        let mut stream = std::net::TcpStream::connect(world.door()).unwrap();
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(30))).unwrap();
+        let shown = credential("x", token);
+        write!(stream, "GET http://localhost:1/ HTTP/1.1\r\nhost: localhost:1\r\n{shown}\r\n").unwrap();
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).unwrap();
+        (String::from_utf8_lossy(&head[9..]).into_owned(), stream)
+    };
+    let mut kept: Vec<_> = (0..512).map(|_| opened(&token)).collect();
+    assert!(kept.iter().all(|(status, _)| status == "403"), "nothing is at that host");
+    let (status, mut last) = opened(&token);
+    assert_eq!(status, "429");
+    // It is told so, and not kept.
+    let mut rest = Vec::new();
+    last.read_to_end(&mut rest).unwrap();
+    let rest = String::from_utf8_lossy(&rest).to_lowercase();
+    assert!(rest.contains("connection: close") && rest.contains("too_many_requests"), "{rest}");
+    assert_eq!(world.connect("x", &token, &world.safe).status, 429, "nor has it room for a tunnel");
+    let (_, other) = world.story.ready(ALL);
+    assert_eq!(opened(&other).0, "403", "another agent has room of its own");
+    // One that ends makes room for one.
+    kept.pop();
+    until("room", || (opened(&token).0 == "403").then_some(()));
+}
+
 /// Threat 9: what follows a body whose end two programs see differently is nobody's request.
 #[test]
 fn no_second_request_is_smuggled_behind_a_body() {
