@@ -210,13 +210,19 @@ impl Story {
         self.client().post("/v1/actions").bearer(token).json(&body)
     }
 
-    /// Metrics without labels, as they are now.
+    /// Metrics without labels, as they are now; what a busy database has not told in time is asked for again.
     pub fn gauges<const N: usize>(&self, names: [&str; N]) -> [u64; N] {
-        let metrics =
-            String::from_utf8(self.server.admin().get("/metrics").send().expect(200).bytes).unwrap();
-        names.map(|name| {
-            let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-            value.unwrap_or_else(|| panic!("no {name} in {metrics}")).parse().unwrap()
+        crate::until("all of these metrics", || {
+            let metrics = self.server.admin().get("/metrics").send().expect(200).bytes;
+            let metrics = String::from_utf8(metrics).unwrap();
+            let values: Vec<u64> = names
+                .iter()
+                .filter_map(|name| {
+                    let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+                    Some(value?.parse().unwrap())
+                })
+                .collect();
+            values.try_into().ok()
         })
     }
 

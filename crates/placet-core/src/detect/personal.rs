@@ -135,7 +135,7 @@ impl Digits {
 /// Whether what stands there is the end of a number: no letter, no digit, and no fraction or further group.
 fn ends(text: &[u8], end: usize) -> bool {
     let next = byte(text, end);
-    !is_word(next) && !(matches!(next, b'.' | b'-') && byte(text, end + 1).is_ascii_digit())
+    !(is_word(next) || matches!(next, b'.' | b'-') && byte(text, end + 1).is_ascii_digit())
 }
 
 /// The check of ISO/IEC 7812-1 annex B.

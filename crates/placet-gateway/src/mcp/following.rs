@@ -127,7 +127,7 @@ impl Following {
             }
             "notifications/message" => {
                 let level = params.get("level").and_then(Value::as_str).and_then(Level::from_word);
-                if !level.zip(self.wanted.log).is_some_and(|(level, from)| from <= level) {
+                if level.zip(self.wanted.log).is_none_or(|(level, from)| from > level) {
                     return;
                 }
                 params.retain(|key, _| matches!(key.as_str(), "level" | "logger" | "data"));

@@ -272,8 +272,8 @@ fn what_one_agent_meets_keeps_nobody_else_away() {
     assert_eq!(one.gauge("placet_upstream_agents_kept_away"), 1);
     // Whatever statuses it has upstream answer with.
     let third = one.another();
-    let last = (0..60).map(|_| third.get("bad").status).last();
-    assert_eq!(last, Some(503), "it is kept away itself");
+    let statuses: Vec<u16> = (0..60).map(|_| third.get("bad").status).collect();
+    assert_eq!(statuses.last(), Some(&503), "it is kept away itself");
     other.get("fine").expect(200);
     // What several meet is the upstream's.
     let more = [one.another(), one.another(), one.another()];

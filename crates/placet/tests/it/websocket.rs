@@ -184,7 +184,8 @@ fn threat_03_no_message_reaches_an_upstream_that_is_no_action() {
     assert!(room.recorded("decision.deny", "", "not_granted") >= 1);
     // What can't be a message ends it, with the code that says why.
     let long = format!(r#"{{"type": "say", "text": "{}"}}"#, "x".repeat(1024 * 1024));
-    let ends: [(u16, &dyn Fn(&mut Talk)); 4] = [
+    type Said<'a> = &'a dyn Fn(&mut Talk);
+    let ends: [(u16, Said<'_>); 4] = [
         (1003, &|agent| agent.say_bytes(br#"{"type": "say", "text": "x"}"#)),
         (1009, &|agent| agent.say(long.as_str())),
         (1002, &|agent| agent.say_compressed(b"\xaa\x56\x2a")),
