@@ -1,8 +1,9 @@
 //! What the spine costs, each part beside the floor of this machine, measured in the same run.
 //!
-//! Run it with `cargo bench -p placet-server --bench spine`; it takes about two minutes. With `-- scale` it measures
-//! instead how the number of agents tells, with `-- proxy` the proxy door alone, with `-- nginx` the proxy door beside nginx and the
-//! MCP door beside the upstream itself. With `postgres://USER@HOST:PORT/` the data
+//! Run it with `cargo bench -p placet-server --bench spine`; it takes about two minutes. Other things are measured instead
+//! with `-- scale` (how the number of agents tells), `-- proxy` (the proxy door alone), `-- nginx` (the proxy door beside
+//! nginx, and the MCP door beside the upstream itself), `-- idle` (what idle connections cost in memory); with
+//! `-- profile` there is nothing but load at the proxy door, for a profiler. With `postgres://USER@HOST:PORT/` the data
 //! is in the databases `placet_subject` and `placet_floor` of that server, which have to be there and empty. Absolute figures
 //! are this machine's; the ratios are what carries over.
 
@@ -17,6 +18,7 @@
 #[path = "../../../placet-core/benches/decide/decision.rs"]
 mod decision;
 mod floor;
+mod idle;
 mod load;
 mod nginx;
 mod population;
@@ -52,11 +54,19 @@ fn main() {
     if let Some(directory) = behind(scale::OPEN) {
         return runtime.block_on(scale::open(directory));
     }
+    if let Some(directory) = behind(idle::SERVE) {
+        return runtime.block_on(idle::serve(directory));
+    }
+    if arguments.iter().any(|argument| argument == "idle") {
+        let directory = tempfile::tempdir().unwrap();
+        return runtime.block_on(idle::measure(directory.path()));
+    }
     if arguments.iter().any(|argument| argument == "scale") {
         return scale::measure();
     }
     let only_proxy = arguments.iter().any(|argument| argument == "proxy");
-    if !only_proxy && !arguments.iter().any(|argument| argument == "nginx") {
+    if !only_proxy && !["nginx", "profile"].iter().any(|one| arguments.iter().any(|argument| argument == one))
+    {
         println!("(a) the pure decision, and loading policies");
         decision::measure();
     }
@@ -67,6 +77,10 @@ fn main() {
         let subject = Subject::start(directory.path(), upstream).await;
         if arguments.iter().any(|argument| argument == "nginx") {
             return nginx::measure(directory.path(), upstream, &subject).await;
+        }
+        if arguments.iter().any(|argument| argument == "profile") {
+            println!("    placet  {}", subject.proxied.run(16, None, 4 * ROUND).await);
+            return;
         }
         let reverse = reverse::start(upstream).await;
         for connections in [16, 64] {

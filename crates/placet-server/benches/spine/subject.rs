@@ -65,7 +65,7 @@ rules:
   - {name: notes, allow: ['notes.*']}
   - {name: no notes of others, deny: ['notes.*'], when: ["params.customer_id == '1'"]}
   - {name: one currency, guard: ['refunds.*'], when: [size(params.currency) == 3]}
-  - {name: no bots, deny: ['**'], when: ["agent.name == 'retired'"]}
+  - {name: no bots, deny: ['**'], when: ["agent.id == 'retired'"]}
 "#;
 
 /// A running server and the requests to it.
