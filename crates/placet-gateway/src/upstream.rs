@@ -298,12 +298,11 @@ fn outcome(sent: Result<u16, &UpstreamFailure>) -> Outcome {
         }
         Err(UpstreamFailure::Unknown { .. }) => Outcome::Silence,
         Err(UpstreamFailure::NotSent { reason, .. }) => match reason {
-            NotSent::NotResolved
-            | NotSent::Unreachable
-            | NotSent::Tls
-            | NotSent::Certificate
-            | NotSent::TimedOut => Outcome::Unreached,
-            NotSent::Handshake => Outcome::Error,
+            NotSent::NotResolved | NotSent::Unreachable | NotSent::Certificate | NotSent::TimedOut => {
+                Outcome::Unreached
+            }
+            // It may be about the certificate that one connection shows.
+            NotSent::Handshake | NotSent::Tls => Outcome::Error,
             NotSent::BadCall
             | NotSent::Credential(_)
             | NotSent::Forbidden(_)

@@ -222,10 +222,15 @@ pub async fn agent(switching: OnUpgrade, max: usize) -> Result<(Hearing, Speakin
     Ok(hop(upgraded, Role::Server, max).await)
 }
 
+/// How much may wait to be read by the other side of a hop, at the least, in bytes: more than any message.
+const UNREAD: usize = 16 * 1024 * 1024;
+
 async fn hop(upgraded: Upgraded, role: Role, max: usize) -> (Hearing, Speaking) {
     let config = WebSocketConfig::default()
         .read_buffer_size(BUFFER)
         .write_buffer_size(0)
+        // Answers to pings that nobody reads stay here; beyond this only the newest is kept.
+        .max_write_buffer_size(max.saturating_mul(4).max(UNREAD))
         .max_message_size(Some(max))
         .max_frame_size(Some(max));
     let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), role, Some(config)).await;

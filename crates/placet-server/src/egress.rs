@@ -130,7 +130,7 @@ impl Connection {
     /// The credential of a request on it, which counts as one of its agent's from then on.
     async fn credential(&self, app: &App, request: &HeaderMap) -> Result<Credential, Problem> {
         let credential = credential::of(app, request).await?;
-        let agent = credential.bearer.chain.agent().id;
+        let agent = credential.bearer.chain.root_agent();
         let mut place = self.shown.place();
         if place.as_ref().is_none_or(|share| share.agent() != agent) {
             // It is nobody's meanwhile, and so nobody's if there is no room.

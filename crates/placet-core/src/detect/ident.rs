@@ -57,7 +57,10 @@ pub(super) fn named(name: &[u8]) -> Option<Named> {
         return Some(Named::Authorization);
     }
     let secret = SECRETS.iter().any(|end| plain.ends_with(end));
-    (secret && !PLACES.iter().any(|place| plain.contains(place))).then_some(Named::Secret)
+    // What points to a page is named as a token is, and as nothing else that gives access.
+    let is_place = |rest: &str| PLACES.iter().any(|place| rest.ends_with(place));
+    let place = plain.contains("csrf") || plain.strip_suffix("token").is_some_and(is_place);
+    (secret && !place).then_some(Named::Secret)
 }
 
 /// Where in a value the secret is; `None` where it is none: a placeholder, a word, a number.

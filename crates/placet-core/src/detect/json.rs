@@ -4,6 +4,7 @@
 
 use super::{Detect, Found, Kind, Level, ident, mark};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
 pub(super) fn redact(detect: &Detect, value: &mut Value, found: &mut Found) -> bool {
     below(detect, value, None, found)
@@ -50,10 +51,15 @@ fn object(detect: &Detect, members: &mut Map<String, Value>, found: &mut Found) 
         return any;
     }
     let old = std::mem::take(members);
+    let mut taken = BTreeMap::new();
     for ((name, item), redacted) in old.into_iter().zip(names) {
-        let mut name = redacted.unwrap_or(name);
+        let base = redacted.unwrap_or(name);
+        let mut name = base.clone();
         while members.contains_key(&name) {
-            name.push('\'');
+            let count = taken.entry(base.clone()).or_insert(0_usize);
+            *count += 1;
+            // The first has a mark, as what follows has its number: so many of one name cost no more than their number.
+            name = if *count == 1 { format!("{base}'") } else { format!("{base}'{count}") };
         }
         members.insert(name, item);
     }

@@ -4,7 +4,7 @@
 
 use super::{
     Detect, Finding, Kind,
-    text::{before, byte, is_word},
+    text::{before, byte, in_word, is_word},
 };
 use std::ops::Range;
 
@@ -33,19 +33,21 @@ pub(super) fn find(
             findings.push(Finding { kind, range });
         }
     };
-    // Whether what comes before goes on with a word.
-    let mut within = is_word(before(text, from));
     for (at, here) in text.iter().enumerate().skip(from) {
-        let begins = !within;
-        within = is_word(*here);
-        if !begins {
+        // A word that goes on was looked at where it began.
+        if in_word(text, at) {
             continue;
         }
         match here {
             b'0'..=b'9' if numbers => {
                 // A part of a longer number, an address or a time.
-                let joined = matches!(before(text, at), b'-' | b'.' | b'/' | b':')
-                    && before(text, at.saturating_sub(1)).is_ascii_alphanumeric();
+                let earlier = before(text, at.saturating_sub(1));
+                let joined = match before(text, at) {
+                    // Behind a name it is what has that name.
+                    b':' => earlier.is_ascii_digit(),
+                    b'-' | b'.' | b'/' => earlier.is_ascii_alphanumeric(),
+                    _ => false,
+                };
                 if joined {
                     continue;
                 }
@@ -476,6 +478,10 @@ fn email(text: &[u8], at: usize) -> Option<Range<usize>> {
     }
     let assigned = text.get(start..at)?.iter().rposition(|byte| matches!(byte, b'=' | b'\''));
     start = assigned.map_or(start, |assigned| start + assigned + 1);
+    // Nor the letter of an escape.
+    if start + 1 < at && is_word(byte(text, start)) && !in_word(text, start + 1) {
+        start += 1;
+    }
     if is_in_url(text, start) {
         return None;
     }
@@ -553,7 +559,7 @@ fn dialled(text: &[u8], at: usize) -> (Vec<u8>, usize) {
 }
 
 fn international_phone(text: &[u8], at: usize) -> Option<Range<usize>> {
-    if !matches!(byte(text, at + 1), b'1'..=b'9') || is_word(before(text, at)) {
+    if !matches!(byte(text, at + 1), b'1'..=b'9') || in_word(text, at) {
         return None;
     }
     let (digits, end) = dialled(text, at + 1);

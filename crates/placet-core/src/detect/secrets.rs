@@ -5,7 +5,7 @@
 
 use super::{
     Detect, Finding, Kind, ident,
-    text::{before, byte, is_word},
+    text::{before, byte, in_word, is_word},
 };
 use aho_corasick::{AhoCorasick, MatchKind};
 use std::{ops::Range, sync::LazyLock};
@@ -143,7 +143,7 @@ fn token(
 ) -> Option<Range<usize>> {
     let first = before(text, beginning.start);
     // A long one begins where its characters do: so no stretch is read again and again.
-    if is_word(first) || (most > 1000 && made.has(first)) {
+    if in_word(text, beginning.start) || (most > 1000 && made.has(first) && !is_word(first)) {
         return None;
     }
     let rest = text.get(beginning.end..).unwrap_or_default();
@@ -159,7 +159,9 @@ fn token(
 
 /// `header.claims.signature`, each in base64url.
 fn signed_token(text: &[u8], start: usize) -> Option<Range<usize>> {
-    if is_word(before(text, start)) || Made::Dotted.has(before(text, start)) {
+    let dotted =
+        Made::Dotted.has(before(text, start)) && (in_word(text, start) || !is_word(before(text, start)));
+    if in_word(text, start) || dotted {
         return None;
     }
     let part = |at: usize| run(text, at, |byte| Made::Url.has(byte));

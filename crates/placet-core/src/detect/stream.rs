@@ -37,13 +37,16 @@ pub struct Stream {
     held: Vec<u8>,
     /// Where what waits begins.
     at: usize,
+    /// How far no line ends.
+    looked: usize,
     found: Found,
 }
 
 impl Stream {
     /// One that begins.
     pub fn new(detect: Detect, layout: Layout) -> Self {
-        Self { detect, layout, search: Search::default(), held: Vec::new(), at: 0, found: Found::default() }
+        let (search, found) = (Search::default(), Found::default());
+        Self { detect, layout, search, held: Vec::new(), at: 0, looked: 0, found }
     }
 
     /// Takes the next piece, and gives what can go on; perhaps nothing.
@@ -85,6 +88,7 @@ impl Stream {
         if searched > 0 && searched >= self.held.len() / 2 {
             self.held.drain(..searched);
             self.at -= searched;
+            self.looked = self.looked.saturating_sub(searched);
         }
         Ok(out.bytes)
     }
@@ -93,11 +97,16 @@ impl Stream {
         let held = std::mem::take(&mut self.held);
         let mut at = self.at;
         while let Some(rest) = held.get(at..).filter(|rest| !rest.is_empty()) {
-            let length = match memchr::memchr2(b'\n', b'\r', rest) {
-                Some(end) => end + 1,
+            // What was looked through for an end of a line is not looked through again with every piece.
+            let known = self.looked.saturating_sub(at).min(rest.len());
+            let length = match memchr::memchr2(b'\n', b'\r', rest.get(known..).unwrap_or_default()) {
+                Some(end) => known + end + 1,
                 None if is_last => rest.len(),
                 None if rest.len() > LONGEST_LINE => return Err(LongLine),
-                None => break,
+                None => {
+                    self.looked = held.len();
+                    break;
+                }
             };
             if length > LONGEST_LINE + 1 {
                 return Err(LongLine);

@@ -97,6 +97,7 @@ fn each_kind_is_found_by_itself_and_within_text_and_nothing_else_is() {
             ("(", ")"),
             ("\"", "\","),
             ("a\n", "\nb"),
+            ("{\"log\":\"added:\\n", "\\nb\"}"),
             ("<b>", "</b>"),
             ("", "."),
         ] {

@@ -34,6 +34,14 @@ pub(super) fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
+/// Whether a word goes on here. The letter of an escape is none of it: in JSON within a text a line ends by `\` and `n`.
+pub(super) fn in_word(text: &[u8], at: usize) -> bool {
+    let letter = before(text, at);
+    let is_escape =
+        matches!(letter, b'n' | b'r' | b't' | b'b' | b'f') && at >= 2 && byte(text, at - 2) == b'\\';
+    is_word(letter) && !is_escape
+}
+
 /// All of a text at once; `None` where nothing of it is redacted.
 pub(super) fn whole(detect: &Detect, text: &[u8], name: Option<&str>, found: &mut Found) -> Option<Vec<u8>> {
     let (mut search, mut at) = (Search::default(), 0);

@@ -126,7 +126,8 @@ impl Breakers {
             Outcome::Nothing => (outcome, outcome),
             Outcome::Unreached => (Outcome::Silence, Outcome::Nothing),
             Outcome::Error | Outcome::Silence => {
-                let counts = all == Entry::Trial || self.counts_for_all(by, now);
+                // A trial too: who has failed its share already doesn't keep the others away, and the next one tries.
+                let counts = self.counts_for_all(by, now);
                 (if counts { outcome } else { Outcome::Nothing }, outcome)
             }
         };

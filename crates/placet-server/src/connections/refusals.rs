@@ -42,7 +42,8 @@ impl Refusals {
     /// Notes an upstream's answer.
     pub(super) fn heard(&self, connection: &Connection, by: Option<AgentId>, status: u16, now: Instant) {
         let mut all = self.all();
-        if (200..300).contains(&status) {
+        // A WebSocket that was opened is a success too.
+        if status == 101 || (200..300).contains(&status) {
             all.remove(&connection.id);
         }
         if status != UNAUTHORIZED {

@@ -24,6 +24,7 @@ use placet_core::{
         offered::{self, Place},
     },
     policy::BoundPolicies,
+    refusal::Code,
     service::{Part, Tool},
 };
 use serde_json::{Map, Value, json};
@@ -31,6 +32,8 @@ use std::time::{Duration, Instant};
 
 /// For how long other servers are asked for one page.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How often servers are asked for one page.
+const MOST_ASKED: usize = 20;
 /// The error for what is not there, before 2026-07-28.
 const NOT_FOUND: i32 = -32002;
 /// What is told of a resource or a template, beside its URI.
@@ -61,7 +64,7 @@ impl Door {
         paced(app, bearer, 1)?;
         let rules = app.rules.load_full();
         let policies = rules.policies.bind(&bearer.chain);
-        let (mut found, until) = (Vec::new(), Instant::now() + PATIENCE);
+        let (mut found, mut asks, until) = (Vec::new(), 0, Instant::now() + PATIENCE);
         for source in self.sources(&rules, &policies, part).await? {
             let place = (source.service.clone(), source.connection.clone());
             if from.as_ref().is_some_and(|from| place < *from) {
@@ -71,7 +74,8 @@ impl Door {
                 cursor = None;
             }
             loop {
-                if found.len() >= PAGE || Instant::now() >= until {
+                asks += 1;
+                if found.len() >= PAGE || asks > MOST_ASKED || Instant::now() >= until {
                     return Ok(listing(part, found, Some(written(&place, cursor.as_deref()))));
                 }
                 let asked = self.asked(request, &source, part, cursor.as_deref()).await?;
@@ -144,6 +148,8 @@ impl Door {
                 );
                 return Ok(None);
             }
+            // One connection's own trouble takes nobody else's resources away.
+            Err(Refused::Http(problem)) if problem.code() == Code::Unavailable => return Ok(None),
             Err(refused) => return Err(refused),
         };
         let next = result.remove("nextCursor").and_then(|next| next.as_str().map(str::to_owned));
@@ -167,16 +173,19 @@ impl Door {
         let Some(Value::String(uri)) = members.remove(key) else { return None };
         let read = Part::Resource.action(&source.service)?;
         let (live, declared) = rules.declaring(&read)?;
+        let chain = &self.caller.bearer.chain;
+        if !crate::way::names(chain, &read) {
+            return None;
+        }
         if part == Part::Resources {
             let params = Map::from_iter([("uri".to_owned(), Value::from(uri.as_str()))]);
             let version = ServiceVersion { name: source.service.clone(), version: live.version };
             let mut action = Action::declared(version, declared, None, &params).ok()?;
             action.connection = Some(source.id);
-            let chain = &self.caller.bearer.chain;
             let now = self.app.clock.now();
             let request = judge::Request { chain, action: &action, now, context: None };
             let verdict = judge::informed(policies, &request, Some(declared)).verdict;
-            if verdict == Verdict::Deny || !crate::way::names(chain, &read) {
+            if verdict == Verdict::Deny {
                 return None;
             }
         }

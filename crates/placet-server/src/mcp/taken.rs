@@ -169,8 +169,10 @@ fn passed(id: &str, result: Value) -> Result<Map<String, Value>, RpcError> {
             let text = error.and_then(|error| error.get("message")?.as_str());
             let text =
                 text.map_or_else(|| format!("its server answered with the status {status}"), str::to_owned);
+            // Others have a meaning to clients that only this server may give them: a refusal, an address for people.
+            let code = code.filter(|code| [-32602, -32601, -32002, RpcError::INTERNAL].contains(code));
             let told = RpcError::new(code.unwrap_or(RpcError::INTERNAL), text);
-            Err(match error.and_then(|error| error.get("data")) {
+            Err(match error.and_then(|error| error.get("data")).filter(|_| code.is_some()) {
                 Some(data) => told.with(data.clone()),
                 None => told,
             })

@@ -141,7 +141,7 @@ async fn described(
         call,
         narrowed: None,
         live: Arc::clone(live),
-        by: bearer.chain.agent().id,
+        by: bearer.chain.root_agent(),
         connection,
         rules: Arc::clone(rules),
         turn: None,
@@ -166,8 +166,9 @@ async fn said(
     let params =
         declared.message_params(&socket.opened, message).map_err(|error| invalid(error.to_string()))?;
     let described = described(app, bearer, &rules, live, declared, &params, Some(&socket.connection)).await?;
-    if (&described.call.origin, &described.call.target) != (&socket.at.0, &socket.at.1) {
-        let detail = "the service has changed since the WebSocket was opened: open it anew";
+    let same = described.connection.connection.generation == socket.generation;
+    if !same || (&described.call.origin, &described.call.target) != (&socket.at.0, &socket.at.1) {
+        let detail = "the service or its connection has changed since the WebSocket was opened: open it anew";
         return Err(Problem::of(Code::Unavailable, detail));
     }
     Ok(described)

@@ -72,7 +72,7 @@ pub(super) async fn gather(
         lookup.facts().iter().any(|fact| names.contains(fact.name()))
     };
     let (mut missing, mut spared) = (Vec::new(), Vec::new());
-    let (agent, by) = (bearer.chain.root_agent(), bearer.chain.agent().id);
+    let (agent, by) = (bearer.chain.root_agent(), bearer.chain.root_agent());
     for lookup in declared.lookups() {
         let judged = gives(lookup, &needed.judged);
         if !judged && !gives(lookup, &needed.observed) {

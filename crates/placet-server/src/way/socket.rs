@@ -14,7 +14,7 @@ use super::{
     passing, wait,
 };
 use crate::{
-    app::App, body::MAX_BODY, clock, connections, handshake::Handshake, problem::Problem, proxy,
+    app::App, bearer, body::MAX_BODY, clock, connections, handshake::Handshake, problem::Problem, proxy,
     sender::Held, streams::OpenStream,
 };
 use axum::body::Body;
@@ -47,6 +47,8 @@ use tokio::{
 const SWITCHED: u16 = 101;
 /// How long the agent's connection may take to switch over.
 const SWITCHING: Duration = Duration::from_secs(30);
+/// How often the token is looked at.
+const LOOK: Duration = Duration::from_secs(1);
 /// How long either side may leave a message unread.
 const SLOW_READER: Duration = Duration::from_secs(60);
 /// How long a close may take to be said.
@@ -79,6 +81,8 @@ pub struct OpenSocket {
     pub(super) opening: ActionName,
     /// With these parameters.
     pub(super) opened: Map<String, Value>,
+    /// The number of the secret that it was opened with.
+    pub(super) generation: u64,
     /// Origin and path that it is at.
     pub(super) at: (String, String),
     /// How it is declared.
@@ -199,12 +203,14 @@ async fn carry_out(
 pub(super) async fn say(
     app: Arc<App>,
     admitted: Admitted,
-    described: Described,
+    mut described: Described,
     recorded: Envelope,
     socket: Arc<OpenSocket>,
 ) -> Told {
     let saying = tokio::spawn(async move {
         let id = admitted.action();
+        // What is written is no call that is waited for.
+        drop(described.turn.take());
         let text = described.call.body.clone().and_then(|body| String::from_utf8(body).ok());
         let (settled, told) = match socket.say(text).await {
             Ok(()) => {
@@ -242,6 +248,7 @@ impl OpenSocket {
             connection: described.connection.connection.id.to_string(),
             opening: described.action.name.clone(),
             opened: Map::clone(&described.action.params),
+            generation: described.connection.connection.generation,
             at: (call.origin.clone(), path.to_owned()),
             declared: described.declared()?.websocket()?.clone(),
             upstream: Mutex::new(upstream),
@@ -316,6 +323,7 @@ impl Asker<'_> {
         let end = tokio::select! {
             biased;
             code = open.ended() => End::Cut(code),
+            code = self.token_ended() => End::Cut(code),
             end = self.down(&mut upstream, &speaking, &life) => end,
             end = self.up(&mut agent, &speaking, &life) => end,
             () = self.silence(&life) => End::Idle,
@@ -393,9 +401,25 @@ impl Asker<'_> {
             if !matches!(telling, Ok(Ok(()))) {
                 return End::Agent(None);
             }
+            // Upstream reads nothing more: whatever else is said would be admitted for nothing.
+            if self.socket.over.load(Ordering::Acquire) {
+                return End::Broken(Ending::Away);
+            }
             // With such a token nothing more will be admitted.
             if problem.code().status() == 401 {
                 return End::Cut(problem.code());
+            }
+        }
+    }
+
+    /// Waits until the token is no longer good. What is known of its grant is for [`OpenStream`].
+    async fn token_ended(&self) -> Code {
+        loop {
+            sleep_until(Instant::now() + LOOK).await;
+            if let Err(problem) = bearer::live(self.app, &self.held).await
+                && problem.code().status() == 401
+            {
+                return problem.code();
             }
         }
     }
