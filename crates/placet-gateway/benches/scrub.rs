@@ -5,31 +5,16 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark tells what it measured")]
 
+#[path = "../../placet-core/benches/detect/body.rs"]
+mod body;
+
 use base64::Engine as _;
+use body::{filled, shortest};
 use placet_core::secret::Secret;
 use placet_gateway::Scrubber;
-use std::{
-    hint::black_box,
-    time::{Duration, Instant},
-};
+use std::{hint::black_box, time::Duration};
 
 const SECRET: &str = "sk_live_4eC39HqLyjWDarjtT1zdp7dc";
-const LENGTH: usize = 1 << 20;
-
-/// `piece` again and again.
-fn filled(piece: &str) -> Vec<u8> {
-    piece.bytes().cycle().take(LENGTH).collect()
-}
-
-/// The shortest of several runs: what it takes where nothing is in the way.
-fn shortest(mut run: impl FnMut()) -> Duration {
-    let measure = |run: &mut dyn FnMut()| {
-        let began = Instant::now();
-        run();
-        began.elapsed()
-    };
-    (0..30).map(|_| measure(&mut run)).min().unwrap_or_default()
-}
 
 fn main() {
     let scrubber = Scrubber::new(&Secret::new(SECRET));

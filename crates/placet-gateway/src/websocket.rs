@@ -223,7 +223,7 @@ pub async fn agent(switching: OnUpgrade, max: usize) -> Result<(Hearing, Speakin
 }
 
 /// How much may wait to be read by the other side of a hop, at the least, in bytes: more than any message.
-const UNREAD: usize = 16 * 1024 * 1024;
+const UNREAD: usize = 4 * 1024 * 1024;
 
 async fn hop(upgraded: Upgraded, role: Role, max: usize) -> (Hearing, Speaking) {
     let config = WebSocketConfig::default()

@@ -1,10 +1,9 @@
-//! The MCP door, `POST /mcp`: the actions of services as tools, and the prompts and resources of MCP servers, for any client of the Model Context Protocol over streamable
-//! HTTP (`docs/mcp.md`). A call takes the way of every action ([`crate::way`]); what may be called is listed by what lists
-//! the catalog.
+//! The MCP door, `POST /mcp`: the actions of services as tools, and the prompts and resources of MCP servers, for any client
+//! of the Model Context Protocol over streamable HTTP (`docs/mcp.md`). A call takes the way of every action
+//! ([`crate::way`]); what may be called is listed by what lists the catalog.
 //!
 //! Every request stands alone: no session is made, none is needed, and nothing is pushed but what is about a request, as a
-//! part of its answer. It speaks two revisions
-//! ([`placet_core::mcp`]) and answers each in its own form.
+//! part of its answer. It speaks two revisions ([`placet_core::mcp`]) and answers each in its own form.
 //!
 //! Invariant: nothing is decided here. Who has no live token is told nothing but where to get one; what a page of another
 //! origin sends is not read at all (DNS rebinding).

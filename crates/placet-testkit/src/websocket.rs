@@ -206,6 +206,24 @@ impl Talk {
         self.send(Message::Ping(b"here?".to_vec().into()));
     }
 
+    /// Pings so often with the longest ping that there is, and reads nothing of what is answered.
+    ///
+    /// # Panics
+    /// Where the other end stops reading.
+    pub fn ping_on(&mut self, times: usize) {
+        let ping = Message::Ping(vec![b'.'; 125].into());
+        RUNTIME.block_on(async {
+            for _ in 0..times {
+                let sending = self.socket.feed(ping.clone());
+                timeout(PATIENCE, sending).await.expect("the other end to read").expect("an open WebSocket");
+            }
+            timeout(PATIENCE, self.socket.flush())
+                .await
+                .expect("the other end to read")
+                .expect("an open one");
+        });
+    }
+
     /// Closes with a code and a reason.
     pub fn close(&mut self, code: u16, reason: &str) {
         let reason = reason.to_owned().into();

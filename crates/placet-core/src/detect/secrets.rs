@@ -159,9 +159,7 @@ fn token(
 
 /// `header.claims.signature`, each in base64url.
 fn signed_token(text: &[u8], start: usize) -> Option<Range<usize>> {
-    let dotted =
-        Made::Dotted.has(before(text, start)) && (in_word(text, start) || !is_word(before(text, start)));
-    if in_word(text, start) || dotted {
+    if in_word(text, start) || matches!(before(text, start), b'-' | b'.') {
         return None;
     }
     let part = |at: usize| run(text, at, |byte| Made::Url.has(byte));

@@ -143,6 +143,11 @@ fn what_stands_beside_a_name_is_found() {
             format!("{{\\\"accessToken\\\":\\\"{token}\\\",\\\"a\\\":1}}"),
             "{\\\"accessToken\\\":\\\"[redacted:named_secret]\\\",\\\"a\\\":1}",
         ),
+        (format!("NEXTAUTH_SECRET={token}"), "NEXTAUTH_SECRET=[redacted:named_secret]"),
+        (format!("PAGERDUTY_API_KEY={token}"), "PAGERDUTY_API_KEY=[redacted:named_secret]"),
+        (format!("NEXTCLOUD_TOKEN={token}"), "NEXTCLOUD_TOKEN=[redacted:named_secret]"),
+        ("card:4111111111111111".to_owned(), "card:[redacted:card]"),
+        ("ssn:123-45-6789".to_owned(), "ssn:[redacted:ssn]"),
         (format!("x-api-key: {token}\nb"), "x-api-key: [redacted:named_secret]\nb"),
         (format!("Authorization: Bearer {token}"), "Authorization: Bearer [redacted:named_secret]"),
         (format!("?api_key={token}&a=b"), "?api_key=[redacted:named_secret]&a=b"),
@@ -218,6 +223,14 @@ fn values_are_searched_as_their_reader_sees_them() {
     let mut names = json!({"a@b.example": 1, "c@d.example": 2});
     assert!(all().value(&mut names, &mut Found::default()));
     assert_eq!(names, json!({"[redacted:email]": 1, "[redacted:email]'": 2}));
+    // However many: what that takes grows with their number, and neither does one name with another, nor the time with both.
+    let many: serde_json::Map<String, Value> =
+        (0..50_000).map(|number| (format!("{number}@b.example"), Value::from(number))).collect();
+    let mut many = Value::Object(many);
+    assert!(all().value(&mut many, &mut Found::default()));
+    let left = many.as_object().unwrap();
+    assert_eq!(left.len(), 50_000);
+    assert!(left.keys().all(|name| name.len() < 32));
 }
 
 #[test]

@@ -279,9 +279,7 @@ impl Kept {
         if refresh_token.as_ref().is_some_and(|token| !is_token(token.expose())) {
             return Err(KeptError::Secret);
         }
-        let (subject_token, signing, origin, access) = (None, None, Origin::Given, None);
-        let places = Places::default();
-        Ok(Self { client_id, client_secret, refresh_token, subject_token, signing, places, origin, access })
+        Ok(Self { refresh_token, ..Self::of(client_id, client_secret) })
     }
 
     /// What somebody gave to be exchanged at `server`, where it exchanges tokens.
@@ -301,10 +299,7 @@ impl Kept {
         if !is_token(subject_token.expose()) {
             return Err(KeptError::Secret);
         }
-        let (subject_token, origin) = (Some(subject_token), Origin::Given);
-        let (refresh_token, signing, access) = (None, None, None);
-        let places = Places::default();
-        Ok(Self { client_id, client_secret, refresh_token, subject_token, signing, places, origin, access })
+        Ok(Self { subject_token: Some(subject_token), ..Self::of(client_id, client_secret) })
     }
 
     /// What somebody gave to sign assertions for `server` with, where it takes them.
@@ -321,22 +316,24 @@ impl Kept {
         if server.assertion_audience.is_none() || !signing.is_plausible() {
             return Err(KeptError::Signing);
         }
-        let (refresh_token, subject_token, access) = (None, None, None);
-        let (signing, origin) = (Some(signing), Origin::Given);
-        let places = Places::default();
-        Ok(Self { client_id, client_secret, refresh_token, subject_token, signing, places, origin, access })
+        Ok(Self { signing: Some(signing), ..Self::of(client_id, client_secret) })
     }
 
     /// What a person brings back who has agreed; the client is the one that is registered for the service.
-    pub const fn agreed(client_id: String) -> Self {
+    pub fn agreed(client_id: String) -> Self {
+        Self { origin: Origin::Agreed, ..Self::of(client_id, None) }
+    }
+
+    /// What a client is known by, as somebody gave it, and nothing else.
+    fn of(client_id: String, client_secret: Option<Secret>) -> Self {
         Self {
             client_id,
-            client_secret: None,
+            client_secret,
             refresh_token: None,
             subject_token: None,
             signing: None,
-            places: Places { client_secret: None, signing_key: None },
-            origin: Origin::Agreed,
+            places: Places::default(),
+            origin: Origin::Given,
             access: None,
         }
     }

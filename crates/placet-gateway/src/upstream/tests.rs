@@ -150,6 +150,31 @@ async fn what_one_agent_meets_by_what_it_asks_keeps_nobody_else_away() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_fails_every_trial_keeps_nobody_else_away() {
+    let upstream = one_of(8, SECOND);
+    for n in 1..=5 {
+        upstream.enter(agent(n)).await.unwrap().conclude_begun(Err(&silent()));
+    }
+    assert_eq!(upstream.standing("x").state, State::Open);
+    // It is there again, and one agent asks for what it stumbles at, first each time.
+    tokio::time::advance(FIRST).await;
+    let mut let_in = 0;
+    for _ in 0..20 {
+        if let Ok(slot) = upstream.enter(agent(9)).await {
+            slot.conclude_begun(Ok(500));
+            let_in += 1;
+        }
+        if let Ok(slot) = upstream.enter(agent(1)).await {
+            slot.conclude_begun(Ok(200));
+            break;
+        }
+        tokio::time::advance(FIRST).await;
+    }
+    assert!(let_in < 6, "{let_in}");
+    assert_eq!(upstream.standing("x").state, State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_several_agents_meet_is_the_upstream() {
     let upstream = one_of(8, SECOND);
     for n in 1..=5 {

@@ -270,3 +270,24 @@ pub(super) fn declined(approval: ApprovalId) -> Value {
         "status": "held", "code": code.as_str(), "title": code.title(), "detail": detail, "approval": {"id": approval},
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_error_of_a_server_means_what_only_this_one_may_say() {
+        let told = |code: i32| {
+            let error =
+                json!({"code": code, "message": "so it says", "data": {"url": "https://elsewhere.example"}});
+            let result = json!({"status": 400, "headers": {}, "body": {"error": error}});
+            let told = passed("act_1", result).unwrap_err().answer(None);
+            (told["error"]["code"].clone(), told["error"]["data"].clone())
+        };
+        // Asking people to open an address, refusing by a rule, and negotiating are Placet's own.
+        for foreign in [-32042, RpcError::DENIED, -32020, -32022, 7] {
+            assert_eq!(told(foreign), (json!(RpcError::INTERNAL), Value::Null), "{foreign}");
+        }
+        assert_eq!(told(-32602), (json!(-32602), json!({"url": "https://elsewhere.example"})));
+    }
+}

@@ -72,7 +72,8 @@ pub(super) async fn gather(
         lookup.facts().iter().any(|fact| names.contains(fact.name()))
     };
     let (mut missing, mut spared) = (Vec::new(), Vec::new());
-    let (agent, by) = (bearer.chain.root_agent(), bearer.chain.root_agent());
+    // What agents below it look up counts as its doing.
+    let agent = bearer.chain.root_agent();
     for lookup in declared.lookups() {
         let judged = gives(lookup, &needed.judged);
         if !judged && !gives(lookup, &needed.observed) {
@@ -119,7 +120,7 @@ pub(super) async fn gather(
                     // Who has a turn already waits for no other: that could be its own.
                     let turn = match has_turn {
                         true => None,
-                        false => Some(live.upstream(&app.gateway).enter(Some(by)).await),
+                        false => Some(live.upstream(&app.gateway).enter(Some(agent)).await),
                     };
                     let turn = turn.transpose();
                     match turn {
@@ -131,7 +132,7 @@ pub(super) async fn gather(
                             }
                             if let Ok(response) = &sent {
                                 let answer = (response.status, response.invalid_token);
-                                connections::answered(&app, &connection, &live.service, Some(by), answer)
+                                connections::answered(&app, &connection, &live.service, Some(agent), answer)
                                     .await;
                             }
                             read(sent)

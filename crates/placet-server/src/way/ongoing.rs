@@ -25,6 +25,8 @@ pub(crate) struct Ongoing {
     action: Arc<Action>,
     service: String,
     connection: ConnectionId,
+    /// The number of the secret that it began with.
+    generation: u64,
     /// Its answer is read whole and shaped before anything of it goes out.
     shaped: bool,
     /// What is looked for in it.
@@ -45,6 +47,7 @@ impl Ongoing {
             action: Arc::clone(&described.action),
             service: described.live.service.name().to_owned(),
             connection: described.connection.connection.id,
+            generation: described.connection.connection.generation,
             shaped,
             detect: detecting.map(|it| it.detect().clone()).unwrap_or_default(),
             judged: Mutex::default(),
@@ -67,7 +70,9 @@ impl Ongoing {
             return Ok(Some(Code::NotGranted));
         };
         let auth = live.service.auth();
-        if connections::by_id(app, &self.service, auth, self.connection).await?.is_none() {
+        let now_there = connections::by_id(app, &self.service, auth, self.connection).await?;
+        // With another secret it may be another account, and the old one may be known to others.
+        if now_there.is_none_or(|picked| picked.connection.generation != self.generation) {
             return Ok(Some(Code::Unavailable));
         }
         let reached = connections::reached(app, chain, &self.service, auth).await?;

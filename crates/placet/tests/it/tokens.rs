@@ -357,9 +357,7 @@ impl<'a> Forger<'a> {
     }
 
     fn sign(&self, header: &Value, claims: &Value) -> String {
-        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let signed = format!("{}.{}", part(header), part(claims));
-        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(self.pair.sign(signed.as_bytes())))
+        upgrade::signed(header, claims)
     }
 
     /// What the doors say to a token.

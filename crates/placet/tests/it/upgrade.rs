@@ -6,7 +6,9 @@ use crate::{
     stage::PLACET,
 };
 use aws_lc_rs::signature::Ed25519KeyPair;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use placet_testkit::Server;
+use serde_json::Value;
 use std::{fs, path::Path, sync::LazyLock};
 
 const TOKEN: &str = "plt_admin_0123456789012345678901234567890123456789012";
@@ -22,6 +24,14 @@ fn pkcs8(seed: u8) -> Vec<u8> {
 pub(crate) fn token_key() -> Vec<u8> {
     static KEY: LazyLock<Vec<u8>> = LazyLock::new(|| pkcs8(11));
     KEY.clone()
+}
+
+/// A token of these parts by that key.
+pub(crate) fn signed(header: &Value, claims: &Value) -> String {
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let parts = format!("{}.{}", part(header), part(claims));
+    let pair = Ed25519KeyPair::from_pkcs8(&token_key()).unwrap();
+    format!("{parts}.{}", URL_SAFE_NO_PAD.encode(pair.sign(parts.as_bytes())))
 }
 
 fn keys(data: &Path) {

@@ -1,7 +1,12 @@
 //! WebSockets through the proxy door: each hop has a handshake of its own, each message of an agent's is an action that is
 //! judged, recorded and written anew, and all ends with what it rests on.
 
-use crate::stage::{PLACET, story};
+use crate::{
+    parties::read,
+    stage::{PLACET, story},
+    upgrade,
+};
+use placet_server::clock::Clock;
 use placet_testkit::{Agent, Heard, Reply, SECRET, Story, Talk, Upstream, WebSocketUpstream, fresh, until};
 use serde_json::{Value, json};
 
@@ -279,6 +284,52 @@ fn an_open_websocket_ends_with_its_grant() {
     assert_eq!(agent.closed(), 1008);
     assert_eq!(upstream.closed(), 1001);
     until("the outcome", || (room.recorded("action.outcome", "open", "cut") == 1).then_some(()));
+}
+
+#[test]
+fn an_open_websocket_ends_with_its_token_though_nothing_is_said() {
+    let room = room();
+    let (header, mut claims) = read(&room.token);
+    let end = Clock::System.now().as_seconds() + 3;
+    claims["exp"] = json!(end);
+    let room = Room { token: upgrade::signed(&header, &claims), ..room };
+    let (mut agent, mut upstream) = room.open();
+    upstream.say("heard");
+    assert_eq!(agent.text(), "heard");
+    assert_eq!(agent.closed(), 1008);
+    assert!(Clock::System.now().as_seconds() >= end, "it ended before its time");
+    assert_eq!(upstream.closed(), 1001);
+}
+
+#[test]
+fn an_open_websocket_ends_with_the_secret_that_it_was_opened_with() {
+    let room = room();
+    let (mut agent, mut upstream) = room.open();
+    let anew = json!({"auth": {"type": "bearer", "secret": "another-secret-of-the-room"}});
+    let path = format!("/v1/connections/{}", room.name);
+    room.story.admin().patch(&path).json(&anew).send().expect(200);
+    // It was judged for whoever has the new one, and would be said by whoever had the old one.
+    agent.say(r#"{"type": "say", "text": "whose?"}"#);
+    assert_eq!(upstream.hear(), Heard::Closed(1001, String::new()));
+    assert_eq!(agent.closed(), 1001);
+    room.open();
+}
+
+#[test]
+fn who_pings_and_reads_nothing_fills_no_memory() {
+    let story = Story::new(PLACET);
+    let room = room_on(&story, "");
+    let (mut agent, _upstream) = room.open();
+    let memory = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", story.server.id())).unwrap();
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        resident.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
+    };
+    let before = memory();
+    // 25 MB of answers, of which a few are kept.
+    agent.ping_on(200_000);
+    let after = memory();
+    assert!(after < before + 14_000, "{before} and then {after} KiB");
 }
 
 #[test]

@@ -5,28 +5,11 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark tells what it measured")]
 
+mod body;
+
+use body::{filled, shortest};
 use placet_core::detect::{Detect, Found, Group, Level};
-use std::{
-    hint::black_box,
-    time::{Duration, Instant},
-};
-
-const LENGTH: usize = 1 << 20;
-
-/// `piece` again and again.
-fn filled(piece: &str) -> Vec<u8> {
-    piece.bytes().cycle().take(LENGTH).collect()
-}
-
-/// The shortest of several runs: what it takes where nothing is in the way.
-fn shortest(mut run: impl FnMut()) -> Duration {
-    let measure = |run: &mut dyn FnMut()| {
-        let began = Instant::now();
-        run();
-        began.elapsed()
-    };
-    (0..20).map(|_| measure(&mut run)).min().unwrap_or_default()
-}
+use std::{hint::black_box, time::Duration};
 
 fn looking(groups: &[Group]) -> Detect {
     let mut detect = Detect::default();
