@@ -8,6 +8,7 @@
 pub use crate::idempotency::{Key, Replay};
 use crate::{
     actions::{self, NewAction},
+    conclude::Open,
     counters::{self, Exceeded, Taken},
     fault::Fault,
     idempotency::{self, Found},
@@ -280,6 +281,11 @@ fn keep(
     }
     counters::charge(tx, &admission.charges, admission.action, admission.at, admission.until)?;
     tx.lease.observed.note(&admission.observed, admission.at);
+    let charges = Taken::encode(&admission.charges);
+    let scope = admission.idempotency.as_ref().map(|key| key.scope);
+    if !tx.lease.shared {
+        tx.lease.in_flight.insert(admission.action, Open::admitted(charges.clone(), scope));
+    }
     tx.lease.actions.push(NewAction {
         id: admission.action,
         agent: admission.agent,
@@ -289,8 +295,8 @@ fn keep(
         task: admission.task,
         connection: admission.connection,
         at: admission.at,
-        charges: Taken::encode(&admission.charges),
-        idempotency: admission.idempotency.as_ref().map(|key| key.scope),
+        charges,
+        idempotency: scope,
         resource_server,
         intent: admission.intent.id(),
     });

@@ -142,6 +142,13 @@ pub(crate) struct Open {
     idempotency: Option<Vec<u8>>,
 }
 
+impl Open {
+    /// One that was just admitted.
+    pub(crate) fn admitted(charges: Option<Vec<u8>>, idempotency: Option<[u8; 32]>) -> Self {
+        Self { state: ActionState::Pending, charges, idempotency: idempotency.map(Vec::from) }
+    }
+}
+
 /// What a row says whose columns begin at `at`.
 pub(crate) fn read(row: &Row<'_>, at: usize) -> Result<Open, Fault> {
     Ok(Open {
@@ -173,11 +180,13 @@ fn end(tx: &mut Tx<'_>, conclusion: &Conclusion) -> Result<Ended, Fault> {
     let Conclusion { action, from, state, status, at, .. } = conclusion;
     let status = status.map(i64::from);
     let row = params![*action, from.as_str(), state.as_str(), status, *at];
-    if let Some(open) = tx.lease.fetched.open.remove(action) {
+    let lease = &mut *tx.lease;
+    let open = lease.fetched.open.remove(action).or_else(|| lease.in_flight.remove(action));
+    if let Some(open) = open {
         if open.state != *from {
             return Ok(None);
         }
-        tx.later(&ENDED, &row)?;
+        tx.later_one(&ENDED, &row)?;
         return Ok(Some((open.charges, open.idempotency)));
     }
     tx.one(&END, &row, |row| Ok((row.optional_blob(0)?, row.optional_blob(1)?)))

@@ -95,7 +95,7 @@ impl Connection {
     /// Begins a transaction that writes.
     pub(crate) fn begin(&self) -> Result<(), Fault> {
         match self {
-            Self::Sqlite(sqlite) => sqlite.batch(sqlite::BEGIN),
+            Self::Sqlite(sqlite) => sqlite.begin(sqlite::BEGIN),
             Self::Postgres(postgres) => postgres.begin(),
         }
     }
@@ -103,7 +103,7 @@ impl Connection {
     /// Begins a snapshot to read from.
     pub(crate) fn begin_reading(&self) -> Result<(), Fault> {
         match self {
-            Self::Sqlite(sqlite) => sqlite.batch(sqlite::BEGIN_READING),
+            Self::Sqlite(sqlite) => sqlite.begin(sqlite::BEGIN_READING),
             Self::Postgres(postgres) => postgres.begin_reading(),
         }
     }

@@ -7,6 +7,7 @@
 
 use crate::{
     actions::NewAction,
+    conclude::Open,
     counters::Counters,
     issue,
     needs::Fetched,
@@ -14,7 +15,10 @@ use crate::{
     record::{Placed, PreparedEntry},
     versions::Version,
 };
-use placet_core::{id::NodeId, record::Head};
+use placet_core::{
+    id::{ActionId, NodeId},
+    record::Head,
+};
 use std::collections::HashMap;
 
 /// How many keys of each kind are kept before all are forgotten; all of it can be read again.
@@ -33,6 +37,8 @@ pub(crate) struct Lease {
     pub(crate) counters: Counters,
     pub(crate) observed: Noted,
     pub(crate) fetched: Fetched,
+    /// Actions in flight that this node has admitted, where nobody else can end them.
+    pub(crate) in_flight: HashMap<ActionId, Open>,
     /// Whether others write too.
     pub(crate) shared: bool,
 }
@@ -51,6 +57,7 @@ impl Lease {
             counters: Counters::default(),
             observed: Noted::default(),
             fetched: Fetched::default(),
+            in_flight: HashMap::new(),
             shared,
         }
     }
@@ -68,6 +75,9 @@ impl Lease {
         if self.shared || self.versions.len() > REMEMBERED {
             self.versions.clear();
         }
+        if self.shared || self.in_flight.len() > REMEMBERED {
+            self.in_flight.clear();
+        }
         self.counters.forget_above(if self.shared { 0 } else { REMEMBERED });
     }
 
@@ -77,6 +87,7 @@ impl Lease {
         self.head = head;
         self.versions.clear();
         self.counters.clear();
+        self.in_flight.clear();
         self.fetched = Fetched::default();
     }
 }

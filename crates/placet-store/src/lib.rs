@@ -29,6 +29,7 @@ pub mod documents;
 pub mod egress_authorities;
 mod fault;
 pub mod file;
+mod folding;
 pub mod gauges;
 pub mod grants;
 pub mod idempotency;

@@ -2,7 +2,12 @@
 //!
 //! Invariant: `synchronous=FULL`: what was answered is on the disk.
 
-use crate::{fault::Fault, row::Row, value::Value};
+use crate::{
+    fault::Fault,
+    folding::{self, Folding},
+    row::Row,
+    value::Value,
+};
 use rusqlite::{
     Connection, OpenFlags, ToSql, params_from_iter,
     types::{ToSqlOutput, ValueRef},
@@ -24,7 +29,11 @@ const LOCKS: [&str; 2] = [" FOR UPDATE", " FOR SHARE"];
 
 /// An open file.
 #[derive(Debug)]
-pub(crate) struct Sqlite(Connection);
+pub(crate) struct Sqlite(
+    // Closed before its thread is waited for, which that ends.
+    Connection,
+    #[expect(dead_code, reason = "folds the log until it is dropped")] Option<Folding>,
+);
 
 impl Sqlite {
     /// Opens the file for the writer, and makes it where it is missing.
@@ -32,7 +41,7 @@ impl Sqlite {
         // SQLite would make it readable for others; the log beside it gets the same mode.
         let made = File::options().create(true).append(true).mode(0o600).open(path);
         made.map_err(|error| Fault::Io(error.to_string()))?;
-        let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let mut connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", "ON")?;
@@ -40,32 +49,33 @@ impl Sqlite {
         connection.pragma_update(None, "secure_delete", "ON")?;
         // What a savepoint may take back is kept in memory, not in a temporary file.
         connection.pragma_update(None, "temp_store", "MEMORY")?;
-        // The log is folded into the file every 16 MB, and keeps no more than that of disk.
-        connection.pragma_update(None, "wal_autocheckpoint", 4000)?;
+        // What the log may keep of the disk, once it was longer.
         connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
         connection.pragma_update(None, "cache_size", -32_000)?;
         if let Some(pages) = max_pages {
             connection.pragma_update(None, "max_page_count", pages)?;
         }
-        Ok(Self(connection))
+        let beside = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let folding = Folding::of(&mut connection, beside, folding::PAGES)?;
+        Ok(Self(connection, Some(folding)))
     }
 
     /// Opens the file for a reader.
     pub(crate) fn reader(path: &Path) -> Result<Self, Fault> {
         let connection = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         connection.pragma_update(None, "query_only", "ON")?;
-        Ok(Self(connection))
+        Ok(Self(connection, None))
     }
 
     /// Opens the file as the source of a copy; `VACUUM INTO` needs what `query_only` forbids, and writes elsewhere.
     pub(crate) fn source(path: &Path) -> Result<Self, Fault> {
-        open(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map(Self)
+        open(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map(|connection| Self(connection, None))
     }
 
     /// An empty database in memory.
     #[cfg(test)]
     pub(crate) fn in_memory() -> Self {
-        Self(Connection::open_in_memory().unwrap())
+        Self(Connection::open_in_memory().unwrap(), None)
     }
 
     pub(crate) fn rows<T>(
@@ -105,6 +115,10 @@ impl Sqlite {
 
     pub(crate) fn batch(&self, text: &str) -> Result<(), Fault> {
         Ok(self.0.execute_batch(text)?)
+    }
+
+    pub(crate) fn begin(&self, text: &str) -> Result<(), Fault> {
+        self.execute(text, &[]).map(|_| ())
     }
 
     pub(crate) fn commit(&self) -> Result<(), Fault> {

@@ -89,11 +89,13 @@ impl Tx<'_> {
         self.leave(statement.text(), params, Some(1))
     }
 
-    /// Inserts many rows, each of `rows.columns()` values, in as few statements as their number allows.
+    /// Inserts many rows, each of `rows.columns()` values, on a server in as few statements as their number allows.
     pub(crate) fn insert(&mut self, rows: &Rows, values: &[Value<'_>]) -> Result<(), Fault> {
         let mut rest = values;
         while !rest.is_empty() {
-            let (count, text) = rows.piece(rest.len() / rows.columns());
+            // In SQLite a statement costs no way; one of many rows keeps a copy of each page, in case a row is refused.
+            let left = if self.connection.shared() { rest.len() / rows.columns() } else { 1 };
+            let (count, text) = rows.piece(left);
             let (now, later) = rest.split_at_checked(count * rows.columns()).unwrap_or((rest, &[]));
             self.leave(text, now, None)?;
             rest = later;
