@@ -56,4 +56,6 @@ pub use token::TokenError;
 pub use tunnel::Tunnel;
 pub use upload::Upload;
 pub use upstream::{CONCURRENCY, Outcome, Slot, Standing, State, TurnedAway, Upstream, Upstreams};
-pub use websocket::{Broken, Ending, Hearing, Offer, Opened, Said, Speaking, agent as websocket_of_agent};
+pub use websocket::{
+    Broken, Duplex, Ending, Hearing, Offer, Opened, Said, Speaking, agent as websocket_of_agent,
+};

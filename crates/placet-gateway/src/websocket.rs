@@ -27,13 +27,13 @@ use http::{
         SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
     },
 };
-use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use placet_core::{
     call::{PROTOCOL_HEADER, UpstreamCall},
     websocket,
 };
 use std::fmt;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -42,7 +42,12 @@ use tokio_tungstenite::{
     },
 };
 
-type Socket = WebSocketStream<TokioIo<Upgraded>>;
+type Socket = WebSocketStream<Box<dyn Duplex>>;
+
+/// A connection, whatever it goes through.
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Duplex for T {}
 
 /// How much is read at a time. Most messages are short, and each hop has one such buffer.
 const BUFFER: usize = 8 * 1024;
@@ -206,26 +211,23 @@ impl Gateway {
         let malformed = || unknown(route, status, Unknown::Malformed);
         let protocol = agreed(response.headers(), &key, &protocols).ok_or_else(malformed)?;
         let upgraded = hyper::upgrade::on(&mut response).await.map_err(|_| malformed())?;
-        let (mut hearing, speaking) = hop(upgraded, Role::Client, self.max_response_bytes()).await;
+        let (mut hearing, speaking) =
+            hop(Box::new(TokioIo::new(upgraded)), Role::Client, self.max_response_bytes()).await;
         hearing.scrubber = Some(credential.scrubber().clone());
         hearing._open = Some(open);
         Ok(Opened::Socket { protocol, hearing, speaking })
     }
 }
 
-/// The agent's hop, once its connection has been switched over; `max` is the longest message that it may send.
-///
-/// # Errors
-/// [`Broken::Lost`], where the connection ended before.
-pub async fn agent(switching: OnUpgrade, max: usize) -> Result<(Hearing, Speaking), Broken> {
-    let upgraded = switching.await.map_err(|_| Broken::Lost)?;
-    Ok(hop(upgraded, Role::Server, max).await)
+/// The agent's hop, over the connection that was switched over; `max` is the longest message that it may send.
+pub async fn agent(connection: Box<dyn Duplex>, max: usize) -> (Hearing, Speaking) {
+    hop(connection, Role::Server, max).await
 }
 
 /// How much may wait to be read by the other side of a hop, at the least, in bytes: more than any message.
 const UNREAD: usize = 4 * 1024 * 1024;
 
-async fn hop(upgraded: Upgraded, role: Role, max: usize) -> (Hearing, Speaking) {
+async fn hop(connection: Box<dyn Duplex>, role: Role, max: usize) -> (Hearing, Speaking) {
     let config = WebSocketConfig::default()
         .read_buffer_size(BUFFER)
         .write_buffer_size(0)
@@ -233,7 +235,7 @@ async fn hop(upgraded: Upgraded, role: Role, max: usize) -> (Hearing, Speaking) 
         .max_write_buffer_size(max.saturating_mul(4).max(UNREAD))
         .max_message_size(Some(max))
         .max_frame_size(Some(max));
-    let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), role, Some(config)).await;
+    let socket = WebSocketStream::from_raw_socket(connection, role, Some(config)).await;
     let (speaking, messages) = socket.split();
     (Hearing { messages, scrubber: None, _open: None }, Speaking(speaking))
 }

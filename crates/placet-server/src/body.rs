@@ -45,11 +45,17 @@ pub fn media_type(headers: &HeaderMap) -> Option<String> {
 /// # Errors
 /// `body_too_large`, or `request_invalid` where the body breaks off.
 pub async fn whole(request: Request) -> Result<Bytes, Problem> {
-    let declared = request
-        .headers()
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    let mut body = request.into_body();
+    let (parts, body) = request.into_parts();
+    whole_of(&parts.headers, body).await
+}
+
+/// The whole body that came with these headers.
+///
+/// # Errors
+/// As [`whole`].
+pub async fn whole_of(headers: &HeaderMap, mut body: Body) -> Result<Bytes, Problem> {
+    let declared =
+        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|length| length > MAX_BODY) {
         drain(body).await;
         return Err(too_large());

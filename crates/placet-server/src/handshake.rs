@@ -6,9 +6,12 @@
 //!
 //! Invariant: what asks for a WebSocket and isn't whole is refused, never taken for an ordinary request.
 
-use crate::{api::actions::once, problem::Problem, serving::KeptOpen};
+use crate::{
+    api::actions::once,
+    problem::Problem,
+    serving::{KeptOpen, Switching},
+};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, request::Parts};
-use hyper::upgrade::OnUpgrade;
 use placet_core::{refusal::Code, websocket};
 
 /// The most subprotocols that are offered.
@@ -18,7 +21,7 @@ const MOST_PROTOCOLS: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Handshake {
     /// Gives the connection, once the answer has gone out.
-    pub(crate) switching: OnUpgrade,
+    pub(crate) switching: Switching,
     /// The connection counts as open as long as there is this.
     pub(crate) kept: Option<KeptOpen>,
     accept: String,
@@ -58,7 +61,7 @@ pub(crate) fn asked(parts: &Parts) -> Result<Option<(Handshake, Vec<String>)>, P
             offered.push(name.to_owned());
         }
     }
-    let switching = parts.extensions.get::<OnUpgrade>().cloned();
+    let switching = Switching::of(&parts.extensions);
     let switching = switching.ok_or_else(|| bad("this connection can't be switched over"))?;
     let kept = parts.extensions.get::<KeptOpen>().cloned();
     Ok(Some((Handshake { switching, kept, accept: websocket::accept(key) }, offered)))

@@ -111,9 +111,8 @@ pub(crate) async fn take(
     } else if !body.is_end_stream() {
         match way::takes(app, held, &arrived).await? {
             Takes::Whole => {
-                let request = Request::from_parts(parts.clone(), body);
                 let late = || Problem::of(Code::RequestInvalid, "the body did not come in time");
-                let whole = tokio::time::timeout(BODY_TIME, body::whole(request)).await;
+                let whole = tokio::time::timeout(BODY_TIME, body::whole_of(&parts.headers, body)).await;
                 let whole = whole.map_err(|_| late())??;
                 if !whole.is_empty() {
                     arrived.body = ArrivedBody::Whole(whole);

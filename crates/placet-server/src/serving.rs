@@ -7,23 +7,29 @@
 //! in memory that somebody else needs; what one connection may have under way, and send ahead, is bounded.
 
 mod activity;
+mod begun;
+mod one_by_one;
+
+pub(crate) use begun::Switching;
 
 use activity::{Activity, Busy, UnderWay};
 use axum::{
     Router,
     body::Body,
     extract::{ConnectInfo, Request},
-    http::header,
     response::Response,
 };
-use hyper::{
-    body::Incoming,
-    server::conn::{http1, http2},
-    service::service_fn,
-};
+use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::{
-    any::Any, convert::Infallible, fmt, future::Future, io, net::SocketAddr, pin::pin, sync::Arc,
+    any::Any,
+    convert::Infallible,
+    fmt,
+    future::Future,
+    io,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::Arc,
     time::Duration,
 };
 use tokio::{
@@ -192,10 +198,11 @@ fn noting<A, F>(
     Request<Incoming>,
     Response = hyper::Response<UnderWay<Body>>,
     Error = Infallible,
-    Future = impl Future<Output = Result<hyper::Response<UnderWay<Body>>, Infallible>> + Send + use<A, F>,
-> + use<A, F>
+    Future = Pin<Box<dyn Future<Output = Result<hyper::Response<UnderWay<Body>>, Infallible>> + Send>>,
+> + Unpin
++ use<A, F>
 where
-    A: Fn(Request) -> F + Send + 'static,
+    A: Fn(Request) -> F + Send + Unpin + 'static,
     F: Future<Output = Result<Response, Infallible>> + Send + 'static,
 {
     let activity = Arc::clone(activity);
@@ -203,10 +210,11 @@ where
         let (read, answered) = (Busy::new(&activity), Busy::new(&activity));
         let request = request.map(|body| Body::new(UnderWay::new(body, read)));
         let answering = answering(request);
-        async move {
+        let answered = async move {
             let response = answering.await?;
             Ok::<_, Infallible>(response.map(|body| UnderWay::new(body, answered)))
-        }
+        };
+        Box::pin(answered) as Pin<Box<dyn Future<Output = _> + Send>>
     })
 }
 
@@ -214,47 +222,23 @@ where
 pub(crate) async fn serve<I, A, F>(io: I, version: Version, idle: Duration, answering: A, ending: Ending)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    A: Fn(Request) -> F + Send + 'static,
+    A: Fn(Request) -> F + Clone + Send + Unpin + 'static,
     F: Future<Output = Result<Response, Infallible>> + Send + 'static,
 {
     let served = match version {
-        Version::Http1 => one_by_one(io, idle, answering, ending).await,
-        Version::Http2 => side_by_side(io, idle, answering, ending).await,
+        Version::Http1 => one_by_one::serve(io, idle, answering, ending).await,
+        // On the heap, so that one of the other version has no room for it.
+        Version::Http2 => Box::pin(side_by_side(io, idle, answering, ending)).await,
     };
     if let Err(error) = served {
         tracing::debug!(%error, "a connection broke off");
     }
 }
 
-async fn one_by_one<I, A, F>(io: I, idle: Duration, answering: A, mut ending: Ending) -> hyper::Result<()>
-where
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    A: Fn(Request) -> F + Send + 'static,
-    F: Future<Output = Result<Response, Infallible>> + Send + 'static,
-{
-    let kept = KeptOpen::by(ending.0.clone());
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        // What the connection is switched over to goes on when this one is served.
-        if request.headers().contains_key(header::UPGRADE) {
-            request.extensions_mut().insert(kept.clone());
-        }
-        answering(request.map(Body::new))
-    });
-    let mut http = http1::Builder::new();
-    // While it waits for the next request, too.
-    http.timer(TokioTimer::new()).header_read_timeout(idle);
-    let mut serving = pin!(http.serve_connection(TokioIo::new(io), service).with_upgrades());
-    tokio::select! {
-        served = serving.as_mut() => return served,
-        () = ending.told() => serving.as_mut().graceful_shutdown(),
-    }
-    serving.await
-}
-
 async fn side_by_side<I, A, F>(io: I, idle: Duration, answering: A, mut ending: Ending) -> hyper::Result<()>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    A: Fn(Request) -> F + Send + 'static,
+    A: Fn(Request) -> F + Send + Unpin + 'static,
     F: Future<Output = Result<Response, Infallible>> + Send + 'static,
 {
     let activity = Arc::new(Activity::default());

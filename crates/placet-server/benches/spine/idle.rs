@@ -8,6 +8,7 @@ use std::{
     net::SocketAddr,
     path::Path,
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -15,6 +16,8 @@ use tokio::{
 };
 
 const CONNECTIONS: usize = 10_000;
+/// After how long without anything asked connections are parked, and the allocator has given back what they had.
+const QUIET: Duration = Duration::from_secs(8);
 /// The argument after which a directory follows on which a server is started that lasts until it is killed.
 pub(crate) const SERVE: &str = "--serve";
 
@@ -55,11 +58,14 @@ pub(crate) async fn measure(directory: &Path) {
             half = memory(serving.0.id());
         }
     }
+    let full = memory(serving.0.id());
+    tokio::time::sleep(QUIET).await;
     let after = memory(serving.0.id());
     println!(
-        "(g) {CONNECTIONS} idle connections, KiB: {before} before, {half} with half of them, {after} with all"
+        "(g) {CONNECTIONS} idle connections, KiB: {before} before, {half} with half of them, {full} with all, {after} \
+         after {QUIET:?}"
     );
-    println!("    each    {:.1} KiB", (after - before) as f64 / CONNECTIONS as f64);
+    println!("    each    {:.1} KiB", after.saturating_sub(before) as f64 / CONNECTIONS as f64);
 }
 
 /// Whether an answer with a stated length is there to its end.

@@ -8,7 +8,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -19,12 +19,17 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(super) struct Activity {
     under_way: AtomicUsize,
+    any: AtomicBool,
     since: Mutex<Instant>,
 }
 
 impl Default for Activity {
     fn default() -> Self {
-        Self { under_way: AtomicUsize::new(0), since: Mutex::new(Instant::now()) }
+        Self {
+            under_way: AtomicUsize::new(0),
+            any: AtomicBool::new(false),
+            since: Mutex::new(Instant::now()),
+        }
     }
 }
 
@@ -41,6 +46,11 @@ impl Activity {
         self.since().elapsed() >= idle
     }
 
+    /// Whether anything was ever under way.
+    pub(super) fn was_any(&self) -> bool {
+        self.any.load(Ordering::Acquire)
+    }
+
     fn note(&self) {
         *self.since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
@@ -52,6 +62,7 @@ pub(super) struct Busy(Arc<Activity>);
 impl Busy {
     pub(super) fn new(activity: &Arc<Activity>) -> Self {
         activity.under_way.fetch_add(1, Ordering::AcqRel);
+        activity.any.store(true, Ordering::Release);
         Self(Arc::clone(activity))
     }
 }

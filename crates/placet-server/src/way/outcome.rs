@@ -104,7 +104,7 @@ impl IntoResponse for Answered {
     }
 }
 
-/// Sends the call and concludes the action. It runs to its end even if the agent goes away.
+/// Sends the call and concludes the action.
 ///
 /// # Errors
 /// A 502 or 504 that says whether the action may have happened.
@@ -132,16 +132,17 @@ pub(super) async fn perform(
     };
     let wait = asked.idempotency_key.is_some();
     let keeping = Keeping::of(bearer, &described);
-    let app = Arc::clone(app);
-    let running = match &asked.wanted {
+    // It runs to its end in the task that it has of its own (`wait`), even if the agent goes away.
+    match &asked.wanted {
         Wanted::Message { socket, .. } => {
-            return socket::say(app, admitted, described, recorded, Arc::clone(socket)).await;
+            socket::say(Arc::clone(app), admitted, described, recorded, Arc::clone(socket)).await
         }
         Wanted::Call(Arrived { body: ArrivedBody::Socket { asking, .. }, .. }) => {
             let asking = asking.lock().unwrap_or_else(PoisonError::into_inner).take();
             let gone = || Problem::of(Code::Internal, "the connection was switched over before");
             let grant = bearer.chain.leaf().grant.id;
-            return socket::open(app, admitted, described, recorded, *asking.ok_or_else(gone)?, grant).await;
+            let asking = *asking.ok_or_else(gone)?;
+            socket::open(Arc::clone(app), admitted, described, recorded, asking, grant).await
         }
         // What is kept for its key is read whole, at whichever door.
         Wanted::Call(arrived) if !wait => {
@@ -151,7 +152,7 @@ pub(super) async fn perform(
             };
             let grant = bearer.chain.leaf().grant.id;
             let of_it = passing::Of { shaping, detecting, keeping };
-            return passing::pass(app, admitted, (described, of_it), recorded, upload, grant).await;
+            passing::pass(Arc::clone(app), admitted, (described, of_it), recorded, upload, grant).await
         }
         _ => {
             // What rules shape or look through is not said in other ways.
@@ -159,14 +160,9 @@ pub(super) async fn perform(
             let following = asked.following.as_ref();
             let following = following.map(|it| if silent { it.in_silence() } else { it.clone() });
             let of_it = passing::Of { shaping, detecting, keeping };
-            tokio::spawn(async move {
-                carry_out(&app, admitted, (described, of_it), (recorded, following), wait).await
-            })
+            Box::pin(carry_out(app, admitted, (described, of_it), (recorded, following), wait)).await
         }
-    };
-    running
-        .await
-        .map_err(|_| Problem::of(Code::Internal, "the action stopped with a bug; its outcome is unknown"))?
+    }
 }
 
 async fn carry_out(

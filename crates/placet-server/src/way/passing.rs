@@ -70,10 +70,20 @@ pub(super) async fn pass(
     upload: Option<Upload>,
     grant: GrantId,
 ) -> Result<Answered, Problem> {
-    let (tell, told) = oneshot::channel();
-    tokio::spawn(async move { carry_out(&app, admitted, of_it, recorded, upload, grant, tell).await });
-    told.await
-        .map_err(|_| Problem::of(Code::Internal, "the action stopped with a bug; its outcome is unknown"))?
+    let (tell, mut told) = oneshot::channel();
+    let mut carrying: Pin<Box<dyn Future<Output = ()> + Send>> =
+        Box::pin(async move { carry_out(&app, admitted, of_it, recorded, upload, grant, tell).await });
+    // Most answers are short: then that was all, in the task that the action has of its own (`wait`). What goes on after
+    // its answer has begun has another one.
+    let told = tokio::select! {
+        biased;
+        told = &mut told => {
+            tokio::spawn(carrying);
+            told.ok()
+        }
+        () = carrying.as_mut() => told.try_recv().ok(),
+    };
+    told.ok_or_else(|| Problem::of(Code::Internal, "the action ended without an answer"))?
 }
 
 async fn carry_out(

@@ -314,11 +314,11 @@ impl Asker<'_> {
     /// Carries messages until it ends, and ends both hops.
     async fn go_on(&self, handshake: Handshake, mut upstream: Hearing, open: &mut OpenStream<'_>) -> End {
         let Handshake { switching, kept, .. } = handshake;
-        let switched = timeout(SWITCHING, websocket_of_agent(switching, MAX_BODY)).await;
-        let Ok(Ok((mut agent, speaking))) = switched else {
+        let Ok(Some(switched)) = timeout(SWITCHING, switching.over()).await else {
             self.end_upstream(Ending::Away).await;
             return End::Agent(None);
         };
+        let (mut agent, speaking) = websocket_of_agent(switched, MAX_BODY).await;
         let (speaking, life) = (Mutex::new(speaking), Life(std::sync::Mutex::new(Instant::now())));
         let end = tokio::select! {
             biased;

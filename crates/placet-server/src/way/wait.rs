@@ -141,7 +141,12 @@ async fn taken(
         let answer = super::act(&app, &held, &asked).await;
         (asked, answer)
     });
-    running.await.map_err(|_| Problem::of(Code::Internal, "the request stopped with a bug"))
+    running.await.map_err(|_| {
+        Problem::of(
+            Code::Internal,
+            "the request stopped with a bug; whether anything was carried out is unknown",
+        )
+    })
 }
 
 /// Waits until the approval is no longer pending or its grant has ended; `false` where that took too long, too many
