@@ -10,7 +10,7 @@ use crate::{
     policy::Policy,
     yaml::{self, Node, Yaml},
 };
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 /// Names of parameters that carry credentials.
 const CREDENTIALS: &[&str] = &[
@@ -75,6 +75,18 @@ pub fn check(
     found.extend(report.into_diagnostics());
     found.sort_by_key(|one| one.position);
     if found.iter().any(Diagnostic::is_error) { Err(found) } else { Ok((service, found)) }
+}
+
+/// Whether no request is of both: where one has a text, the other has a number that the text is none of. One that is of
+/// neither is refused, whichever it counts as.
+fn are_apart(one: &ServiceAction, other: &ServiceAction) -> bool {
+    let no_number = |of: &ServiceAction, against: &ServiceAction| {
+        of.path.facing(&against.path).any(|(name, text)| {
+            matches!(of.params_type(&[name]), ParamType::Integer | ParamType::Number)
+                && text.parse::<Number>().is_err()
+        })
+    };
+    no_number(one, other) || no_number(other, one)
 }
 
 struct Around<'a> {
@@ -144,7 +156,10 @@ impl Around<'_> {
         let at = self.at(action, "path");
         let requests = self.service.actions().filter(|other| other.carried().is_none());
         for other in requests.filter(|other| other.method == action.method) {
-            if !action.path.overlaps(&other.path) || other.path.literalness(&action.path).is_le() {
+            if !action.path.overlaps(&other.path)
+                || other.path.literalness(&action.path).is_le()
+                || are_apart(action, other)
+            {
                 continue;
             }
             if !action.path.covers(&other.path) {
@@ -354,6 +369,12 @@ mod tests {
                 "  a: {method: DELETE, path: /a, resource: 's://a', effect: write}\n",
                 "s.yaml:5:60",
                 "a DELETE is said to be `write`",
+            ),
+            // What faces a number is of one alone, unless it is one.
+            (
+                "  a.n: {method: GET, path: '/u/{n}/x', resource: 's://{n}', effect: read, params: {properties: {n: {type: integer}}}}\n  a.m: {method: GET, path: '/u/me/{c}', resource: 's://{c}', effect: read, params: {properties: {c: {type: string}}}}\n  a.s: {method: GET, path: '/u/7/{c}', resource: 's://{c}', effect: read, params: {properties: {c: {type: string}}}}\n",
+                "s.yaml:5:28",
+                "some paths are of `a.n` and of `a.s` alike",
             ),
             ("  a: {method: GET, path: /a, resource: 's://a'}\n", "s.yaml:5:3", "has no `effect`"),
             (

@@ -15,9 +15,13 @@ use super::Service;
 use crate::{diagnostic::quoted, json, pattern::ActionPattern, yaml};
 use operation::Operation;
 use serde_json::{Map, Value};
+use std::{cmp::Reverse, collections::BTreeMap};
 
 /// The longest document that is read, in bytes: JSON; YAML is read up to [`yaml::MAX_SOURCE`].
 pub const MAX_DOCUMENT: usize = 32 << 20;
+
+/// How many beginnings of paths are named where there are too many operations.
+const SHOWN: usize = 8;
 
 /// What is asked of an import.
 #[derive(Debug, Clone, Default)]
@@ -87,16 +91,16 @@ pub fn import(source: &[u8], options: &Options) -> Result<Imported, String> {
     let auth = document.auth();
     let wanted = Wanted::new(options)?;
     let mut made: Vec<Operation> = Vec::new();
-    for operation in document.operations(&name) {
-        if !wanted.has(&operation) {
-            continue;
-        }
-        if made.len() >= super::MAX_ACTIONS {
-            return Err(format!(
-                "it has more than {} operations: choose some with `--include`",
-                super::MAX_ACTIONS
-            ));
-        }
+    let operations = document.operations(&name, &wanted);
+    if operations.len() > super::MAX_ACTIONS {
+        return Err(format!(
+            "it has {} operations, and a service has at most {}: choose some with `--include`, such as {}",
+            operations.len(),
+            super::MAX_ACTIONS,
+            beginnings(&operations)
+        ));
+    }
+    for operation in operations {
         if let Some(other) = made.iter().find(|other| other.clashes(&operation)) {
             let what =
                 format!("{}: left out, its path can be that of {} as well", operation.place, other.place);
@@ -256,11 +260,11 @@ impl Document {
         serde_json::json!({"type": "bearer"})
     }
 
-    /// The operations that can be actions, in the order of their paths.
-    fn operations(&mut self, service: &str) -> Vec<Operation> {
+    /// The operations that are wanted and can be actions, in the order of their paths. Of others nothing is told.
+    fn operations(&mut self, service: &str, wanted: &Wanted) -> Vec<Operation> {
         let paths = self.root.get("paths").and_then(Value::as_object).cloned().unwrap_or_default();
         let mut made = Vec::new();
-        for (path, item) in &paths {
+        for (path, item) in paths.iter().filter(|(path, _)| wanted.may_have(path)) {
             let Some(item) = self.followed(item).cloned() else {
                 self.note(path, "left out: its reference leads nowhere");
                 continue;
@@ -279,8 +283,10 @@ impl Document {
                     }
                     _ => continue,
                 }
+                let told = self.notes.len();
                 match Operation::read(self, service, (&place, path, method), &item, operation) {
-                    Ok(operation) => made.push(operation),
+                    Ok(operation) if wanted.has(&operation) => made.push(operation),
+                    Ok(_) => self.notes.truncate(told),
                     Err(why) => self.note(&place, format!("left out: {why}")),
                 }
             }
@@ -312,16 +318,42 @@ impl Wanted {
         Ok(Self { include: read(&options.include)?, exclude: read(&options.exclude)? })
     }
 
+    /// Whether operations of a path may be wanted, whatever they are called.
+    fn may_have(&self, path: &str) -> bool {
+        let is_below = |filter: &Filter| matches!(filter, Filter::Path(start) if below(path, start));
+        let may = |filter: &Filter| matches!(filter, Filter::Name(_)) || is_below(filter);
+        (self.include.is_empty() || self.include.iter().any(may)) && !self.exclude.iter().any(is_below)
+    }
+
     fn has(&self, operation: &Operation) -> bool {
         let fits = |filter: &Filter| match filter {
-            Filter::Path(path) => operation
-                .original
-                .strip_prefix(path)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+            Filter::Path(path) => below(&operation.original, path),
             Filter::Name(pattern) => pattern.matches(&operation.name),
         };
         (self.include.is_empty() || self.include.iter().any(fits)) && !self.exclude.iter().any(fits)
     }
+}
+
+/// Whether a path is another one or below it.
+fn below(path: &str, start: &str) -> bool {
+    path.strip_prefix(start).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// What most paths begin with, and how many do.
+fn beginnings(operations: &[Operation]) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for operation in operations {
+        let first = operation.original.split('/').nth(1).unwrap_or_default();
+        *counts.entry(first).or_default() += 1;
+    }
+    let mut all: Vec<(&str, usize)> = counts.into_iter().collect();
+    all.sort_by_key(|(first, count)| (Reverse(*count), *first));
+    let shown: Vec<String> = all
+        .iter()
+        .take(SHOWN)
+        .map(|(first, count)| format!("{} ({count})", quoted(&format!("/{first}"))))
+        .collect();
+    shown.join(", ")
 }
 
 #[cfg(test)]

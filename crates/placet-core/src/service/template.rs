@@ -110,6 +110,16 @@ impl PathTemplate {
             })
     }
 
+    /// Where this has a variable alone and `other` a text: both.
+    pub(super) fn facing<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.segments.iter().zip(&other.segments).filter_map(|pair| {
+            match (pair.0.0.as_slice(), pair.1.0.as_slice()) {
+                ([Part::Variable(name)], [Part::Literal(text)]) => Some((name.as_str(), text.as_str())),
+                _ => None,
+            }
+        })
+    }
+
     /// Whether some path could be of both forms. May say so of two that are merely hard to tell apart.
     pub(super) fn overlaps(&self, other: &Self) -> bool {
         self.segments.len() == other.segments.len()

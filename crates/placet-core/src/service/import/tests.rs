@@ -80,6 +80,45 @@ fn what_is_chosen_is_all_there_is() {
 }
 
 #[test]
+fn nothing_is_told_of_what_is_not_taken() {
+    let document = r#"{"openapi": "3.0.3", "info": {"title": "Crm", "version": "1"}, "servers": [{"url": "https://crm.example"}],
+        "components": {"securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}}, "paths": {
+        "/contacts": {"get": {"operationId": "contacts", "parameters": [{"name": "q", "in": "query", "deprecated": true, "schema": {"type": "string"}}]}},
+        "/raw": {"get": {"operationId": "raw", "parameters": [{"name": "q", "in": "query", "deprecated": true, "schema": {"type": "string"}}]}, "options": {}}}}"#;
+    let notes = |include: &[&str], exclude: &[&str]| {
+        let own = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let options = Options { include: own(include), exclude: own(exclude), ..Options::default() };
+        let made = import(document.as_bytes(), &options).unwrap();
+        (made.actions, made.notes.iter().filter(|note| note.contains("/raw")).count())
+    };
+    assert_eq!(notes(&[], &[]), (2, 2));
+    assert_eq!(notes(&["/contacts"], &[]), (1, 0));
+    assert_eq!(notes(&[], &["/raw"]), (1, 0));
+    // By name: what can't be an action has none, and is told.
+    assert_eq!(notes(&["crm.contacts"], &[]), (1, 1));
+}
+
+#[test]
+fn of_too_many_operations_it_is_told_where_they_are() {
+    let mut paths = serde_json::Map::new();
+    for (start, count) in [("repos", 700), ("orgs", 400)] {
+        for number in 0..count {
+            let operation = serde_json::json!({"get": {"operationId": format!("{start}{number}")}});
+            paths.insert(format!("/{start}/{number}"), operation);
+        }
+    }
+    let document = serde_json::json!({"openapi": "3.1.0", "info": {"title": "Hub", "version": "1"},
+        "servers": [{"url": "https://hub.example"}], "paths": paths});
+    let told = import(document.to_string().as_bytes(), &Options::default()).unwrap_err();
+    assert!(
+        told.contains("it has 1100 operations") && told.contains("`/repos` (700), `/orgs` (400)"),
+        "{told}"
+    );
+    let some = Options { include: vec!["/orgs".to_owned()], ..Options::default() };
+    assert_eq!(import(document.to_string().as_bytes(), &some).unwrap().actions, 400);
+}
+
+#[test]
 fn what_is_no_document_of_this_kind_is_refused() {
     let refused = |text: &str| import(text.as_bytes(), &at("https://x.example")).unwrap_err();
     for (text, why) in [
