@@ -70,7 +70,12 @@ impl Answer {
             let part = |pointer: &str| diagnostic.pointer(pointer).map(crate::output::text);
             let place = part("/position/line").zip(part("/position/column"));
             let place = place.map(|(line, column)| format!("{line}:{column}: ")).unwrap_or_default();
-            let _ = write!(out, "\n  {place}{}", part("/message").unwrap_or_default());
+            let message = part("/message").unwrap_or_default();
+            // The first is in the detail already, with the line that it is about.
+            if detail.is_some_and(|detail| detail.contains(&message)) {
+                continue;
+            }
+            let _ = write!(out, "\n  {place}{message}");
             if let Some(help) = part("/help") {
                 let _ = write!(out, " (help: {help})");
             }

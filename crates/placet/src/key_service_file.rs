@@ -20,7 +20,9 @@ pub(crate) fn open(path: &Path) -> Result<KeyServices, Failure> {
     let shown = path.display().to_string();
     let config = KeyServicesConfig::read(text.as_bytes(), Some(&shown)).map_err(|found| {
         let all: Vec<String> = found.iter().map(Diagnostic::render).collect();
-        Failure::unreadable(all.join("\n"))
+        let all = all.join("\n");
+        // That it is an error is said before every failure.
+        Failure::unreadable(all.strip_prefix("error: ").unwrap_or(&all))
     })?;
     // A relative path is one beside the file that names it.
     let beside = |named: &Path| path.parent().map_or_else(|| named.to_owned(), |parent| parent.join(named));

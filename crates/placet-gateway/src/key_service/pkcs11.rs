@@ -84,7 +84,19 @@ impl Pkcs11 {
         ];
         let keys = session.find_objects(&wanted).map_err(|error| refused(sentence(&error)))?;
         let done = match keys.as_slice() {
-            [key] => work(&session, *key).map_err(|error| refused(sentence(&error))),
+            [key] => work(&session, *key).map_err(|error| match error {
+                // The module's own words say nothing of what to do.
+                Error::Pkcs11(
+                    RvError::MechanismInvalid
+                    | RvError::KeyTypeInconsistent
+                    | RvError::KeySizeRange
+                    | RvError::KeyFunctionNotPermitted,
+                    _,
+                ) => refused(format!(
+                    "the key `{label}` has to be an AES key of 256 bits that may encrypt and decrypt with AES-GCM"
+                )),
+                error => refused(sentence(&error)),
+            }),
             [] => Err(refused(format!("it has no AES key `{label}`"))),
             _ => Err(refused(format!("it has several AES keys `{label}`"))),
         };

@@ -12,7 +12,13 @@ use crate::{exit::Failure, output};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use placet_core::secret::Secret;
 use placet_server::clock;
-use std::{io, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    io,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy_bidirectional},
     net::{TcpListener, TcpStream, UnixListener},
@@ -24,6 +30,8 @@ use tokio::{
 const HEAD_TIME: Duration = Duration::from_secs(60);
 /// How long to wait where the system has no room for another connection.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Of how many hosts it is told at most that there is no tunnel.
+const MAX_TOLD: usize = 100;
 /// The longest head.
 const MAX_HEAD: usize = 64 * 1024;
 
@@ -43,6 +51,44 @@ struct Known {
     /// The door's host and port.
     door: String,
     tokens: Arc<Tokens>,
+    /// Of which tunnels it was told that there are none.
+    told: Mutex<HashSet<String>>,
+}
+
+impl Known {
+    /// Tells whoever began the run that there is no tunnel to a host, once.
+    fn tell(&self, host: &str, why: &str) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() < MAX_TOLD && told.insert(host.to_owned()) {
+            output::note(&output::escaped(&format!("warning: no tunnel to {host}: {why}")));
+        }
+    }
+}
+
+/// How long the body of an answer is that refuses a tunnel, as far as it is looked at; none where there is a tunnel.
+fn refusal_length(head: &[u8]) -> Option<usize> {
+    let head = std::str::from_utf8(head).unwrap_or_default();
+    if status(head).starts_with('2') {
+        return None;
+    }
+    let length = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        if name.eq_ignore_ascii_case("content-length") { value.trim().parse::<usize>().ok() } else { None }
+    });
+    Some(length.unwrap_or(0).min(MAX_HEAD))
+}
+
+fn status(head: &str) -> &str {
+    head.split(' ').nth(1).and_then(|rest| rest.split(['\r', '\n']).next()).unwrap_or_default()
+}
+
+/// Why there is no tunnel, by the head of the door's answer and its body.
+fn refused(head: &[u8], body: &[u8]) -> String {
+    let problem: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let text = |name: &str| problem.get(name).and_then(serde_json::Value::as_str);
+    let why = text("detail").or_else(|| text("title")).or_else(|| text("code"));
+    let status = status(std::str::from_utf8(head).unwrap_or_default());
+    why.map_or_else(|| format!("the egress door answers {status}"), str::to_owned)
 }
 
 impl Relay {
@@ -61,7 +107,7 @@ impl Relay {
         let host = door.host_str().ok_or_else(|| wrong("the egress door has no host".to_owned()))?;
         let door = format!("{host}:{}", door.port_or_known_default().unwrap_or(80));
         let credential = Secret::generated("placet:", clock::entropy());
-        let known = Arc::new(Known { credential, user: user.to_owned(), door, tokens });
+        let known = Arc::new(Known { credential, user: user.to_owned(), door, tokens, told: Mutex::default() });
         let failed = |error: io::Error| wrong(error.to_string());
         let (address, passing) = match socket {
             Some(path) => {
@@ -142,6 +188,17 @@ async fn pass(mut agent: impl AsyncRead + AsyncWrite + Unpin, known: &Known) -> 
     let own = format!("Proxy-Authorization: Basic {}\r\n", STANDARD.encode(own));
     door.write_all(format!("{}{own}\r\n", head.passed).as_bytes()).await?;
     door.write_all(&rest).await?;
+    if let Some(host) = &head.tunnel {
+        // Most programs tell nothing of why there is no tunnel.
+        let Ok(Some((head, mut rest))) = read_head(&mut door).await else { return Ok(()) };
+        if let Some(length) = refusal_length(&head) {
+            while rest.len() < length && door.read_buf(&mut rest).await? > 0 {}
+            known.tell(host, &refused(&head, &rest));
+        }
+        agent.write_all(&head).await?;
+        agent.write_all(b"\r\n").await?;
+        agent.write_all(&rest).await?;
+    }
     copy_bidirectional(&mut agent, &mut door).await.map(|_| ())
 }
 
@@ -170,6 +227,8 @@ struct Head {
     passed: String,
     /// What it shows.
     credential: Option<Vec<u8>>,
+    /// The host that it wants a tunnel to, where it does.
+    tunnel: Option<String>,
 }
 
 impl Head {
@@ -208,7 +267,8 @@ impl Head {
         if !is_connect {
             passed.push_str("Connection: close\r\n");
         }
-        Some(Self { passed, credential })
+        let tunnel = first.strip_prefix("CONNECT ").and_then(|rest| rest.split(' ').next()).map(str::to_owned);
+        Some(Self { passed, credential, tunnel })
     }
 }
 
@@ -238,8 +298,18 @@ mod tests {
         let head = Head::parse(b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n").unwrap();
         assert_eq!(
             head,
-            Head { passed: "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n".into(), credential: None }
+            Head {
+                passed: "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n".into(),
+                credential: None,
+                tunnel: Some("a:443".into()),
+            }
         );
+        let no = b"HTTP/1.1 403 Forbidden\r\nContent-Type: application/problem+json\r\ncontent-length: 42\r\n";
+        assert_eq!(refused(no, b"{\"code\": \"not_granted\", \"detail\": \"why\"}"), "why");
+        assert_eq!(refused(no, b""), "the egress door answers 403");
+        assert_eq!(refusal_length(no), Some(42));
+        assert_eq!(refusal_length(b"HTTP/1.1 407\r\nContent-Length: 999999999\r\n"), Some(MAX_HEAD));
+        assert_eq!(refusal_length(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n"), None);
         for wrong in [
             &b"GET http://a/ HTTP/1.1\r\nA: b\r\n folded\r\n"[..],
             b"GET http://a/ HTTP/1.1\r\nA : b\r\n",

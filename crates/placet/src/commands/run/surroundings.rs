@@ -19,8 +19,8 @@ const SYSTEMS: [&str; 5] = [
     "/etc/ssl/cert.pem",
 ];
 /// Who reads a whole list of authorities, in the place of the system's: OpenSSL (Python, Ruby, PHP) and Go; requests; curl;
-/// git; the AWS tools; pip; cargo; Bundler.
-const WHOLE: [&str; 8] = [
+/// git; the AWS tools; pip; cargo; Bundler; gRPC; httplib2; what Nix builds; Google's tools.
+const WHOLE: [&str; 12] = [
     "SSL_CERT_FILE",
     "REQUESTS_CA_BUNDLE",
     "CURL_CA_BUNDLE",
@@ -29,6 +29,10 @@ const WHOLE: [&str; 8] = [
     "PIP_CERT",
     "CARGO_HTTP_CAINFO",
     "BUNDLE_SSL_CA_CERT",
+    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
+    "HTTPLIB2_CA_CERTS",
+    "NIX_SSL_CERT_FILE",
+    "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE",
 ];
 /// Who reads authorities besides those that it has: Node.js and Deno.
 const BESIDES: [&str; 2] = ["NODE_EXTRA_CA_CERTS", "DENO_CERT"];

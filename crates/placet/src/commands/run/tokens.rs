@@ -6,7 +6,7 @@ use super::super::{
     Members,
     token::asker::{Asking, Wish},
 };
-use crate::exit::Failure;
+use crate::{exit::Failure, output};
 use placet_core::secret::Secret;
 use placet_server::clock;
 use serde_json::Value;
@@ -72,6 +72,9 @@ impl Tokens {
             return Err(Failure::unreadable(
                 "the token is bound to a key, which a proxy's client can't prove: ask without --dpop-key",
             ));
+        }
+        if last.is_none() && text("scope") == Some("") {
+            output::note("warning: the agent's token has no scope, so whatever is asked for is refused: name some with --scope");
         }
         let token = text("access_token").map(Secret::new);
         let token = token.ok_or_else(|| Failure::unreadable("the server's answer has no token"))?;
