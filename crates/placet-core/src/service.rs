@@ -11,6 +11,7 @@
 mod body;
 mod call;
 mod check;
+mod connection_check;
 mod editor;
 mod effect;
 mod form;
@@ -37,6 +38,7 @@ mod value;
 
 pub use call::{Candidates, Placed};
 pub use check::check;
+pub use connection_check::{ConnectionCheck, Finding};
 pub use editor::schema;
 pub use effect::{Effect, Provenance};
 pub use import::{Imported, MAX_DOCUMENT, Options, import};
@@ -94,6 +96,8 @@ pub struct Service {
     concurrency: Option<usize>,
     headers: Vec<(String, String)>,
     actions: BTreeMap<ActionName, ServiceAction>,
+    /// How to find out whether the credential of a connection works.
+    check: Option<ConnectionCheck>,
     /// What is said of the tools of an MCP server, by their names there.
     settings: BTreeMap<String, mcp::Settings>,
 }
@@ -195,6 +199,11 @@ impl Service {
     /// Whether its host may be a private address.
     pub fn allow_private(&self) -> bool {
         self.allow_private
+    }
+
+    /// How to find out whether the credential of a connection works, where that is stated.
+    pub fn check(&self) -> Option<&ConnectionCheck> {
+        self.check.as_ref()
     }
 
     /// How long it may take over an answer, where that is stated.

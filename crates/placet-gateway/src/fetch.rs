@@ -12,8 +12,8 @@ use crate::failure::NotSent;
 use crate::gateway::{GatewayError, connect_failure, tls};
 use bytes::Bytes;
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue,
-    USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName,
+    HeaderValue, USER_AGENT,
 };
 use http::{Method, Request, Response, StatusCode, request::Builder, response::Parts};
 use http_body_util::{BodyExt as _, Full};
@@ -164,18 +164,53 @@ impl Fetcher {
     ) -> Result<Answered, FetchError> {
         let body = Full::new(Bytes::copy_from_slice(form.expose()));
         let mut request = self.request(url, "application/json")?.body(body).map_err(|_| FetchError::Url)?;
-        *request.method_mut() = Method::POST;
         let headers = request.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
         if let Some(value) = authorization {
-            let mut value = HeaderValue::from_bytes(value.expose()).map_err(|_| FetchError::Url)?;
-            value.set_sensitive(true);
-            headers.insert(AUTHORIZATION, value);
+            headers.insert(AUTHORIZATION, sensitive(value)?);
         }
+        self.posted(request, limit, |status| matches!(status, 200 | 400 | 401 | 403)).await
+    }
+
+    /// Sends JSON, or nothing, to `url`, once, with further headers, and reads the answer of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// [`FetchError`]; an answer that refuses it (4xx) is none.
+    pub(crate) async fn post_json(
+        &self,
+        url: &str,
+        body: Option<String>,
+        headers: &[(String, String)],
+        authorization: &Secret,
+        limit: usize,
+    ) -> Result<Answered, FetchError> {
+        let is_json = body.is_some();
+        let body = Full::new(Bytes::from(body.unwrap_or_default()));
+        let mut request = self.request(url, "application/json")?.body(body).map_err(|_| FetchError::Url)?;
+        if is_json {
+            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        for (name, value) in headers {
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| FetchError::Url)?;
+            let value = HeaderValue::from_str(value).map_err(|_| FetchError::Url)?;
+            request.headers_mut().insert(name, value);
+        }
+        request.headers_mut().insert(AUTHORIZATION, sensitive(authorization)?);
+        self.posted(request, limit, |status| matches!(status, 200 | 201 | 400..=499)).await
+    }
+
+    /// Sends what is posted; an answer whose status is none that is `read` is an error.
+    async fn posted(
+        &self,
+        mut request: Request<Full<Bytes>>,
+        limit: usize,
+        read: impl Fn(u16) -> bool,
+    ) -> Result<Answered, FetchError> {
+        *request.method_mut() = Method::POST;
         timeout(self.total_timeout, async {
             let response = self.sent(request).await?;
             let status = response.status();
-            if !matches!(status.as_u16(), 200 | 400 | 401 | 403) {
+            if !read(status.as_u16()) {
                 return Err(FetchError::Status(status.as_u16()));
             }
             let (parts, body) = uncompressed(response)?;
@@ -214,6 +249,13 @@ impl Fetcher {
             if error.is_connect() { FetchError::NotSent(connect_failure(&error)) } else { FetchError::Broken }
         })
     }
+}
+
+/// The value of a header that nobody prints.
+fn sensitive(value: &Secret) -> Result<HeaderValue, FetchError> {
+    let mut value = HeaderValue::from_bytes(value.expose()).map_err(|_| FetchError::Url)?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// The body of a request, which is wiped once it is sent.

@@ -35,6 +35,7 @@ use placet_core::secret::Secret;
 use placet_core::service::Kind;
 use placet_core::service::oauth::{Granted, Kept, OAuth, Showing, account::Device};
 use placet_core::signing::Moment;
+use placet_core::time::Timestamp;
 use rustls::client::WantsClientCert;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
@@ -152,7 +153,7 @@ impl Gateway {
         }
     }
 
-    /// An access token of the authorization server of a service, for what is shown to it.
+    /// An access token of the authorization server of a service, for what is shown to it at `now`.
     ///
     /// # Errors
     /// [`TokenError`].
@@ -162,8 +163,9 @@ impl Gateway {
         kept: &Kept,
         showing: &Showing<'_>,
         allow_private: bool,
+        now: Timestamp,
     ) -> Result<Granted, TokenError> {
-        self.0.tokens.ask(server, kept, showing, allow_private).await
+        self.0.tokens.ask(server, kept, showing, allow_private, now).await
     }
 
     /// What an authorization server publishes about itself at `url`.

@@ -35,7 +35,7 @@ mod websocket;
 
 pub use address::{AddressClass, classify};
 pub use ask::Asker;
-pub use assertion::signed;
+pub use assertion::AssertionKey;
 pub use dial::Resolve;
 pub use failure::{Happened, NotSent, Undone, Unknown, Unreadable, UpstreamFailure};
 pub use fetch::{Answered, FetchConfig, FetchError, Fetched, Fetcher};

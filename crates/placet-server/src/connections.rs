@@ -7,6 +7,7 @@
 //! Invariant: a credential leaves the vault only into a [`Credential`], for the gateway.
 
 mod asked;
+pub(crate) mod checked;
 pub(crate) mod client;
 pub(crate) mod connect;
 mod elsewhere;
@@ -375,29 +376,58 @@ async fn of_service(app: &App, service: &str, auth: &Auth) -> Result<Arc<Vec<Liv
         .await?;
     let live = stored
         .into_iter()
-        .map(|(connection, version, sealed)| {
-            let secret = sealed.and_then(|(generation, sealed)| open(app, &connection, generation, &sealed));
-            let auth = auth.for_connection(&connection.auth);
-            // What is sealed says where, too: nobody who can only write to the store can have another place read.
-            let reference = connection.reference.clone();
-            let reference =
-                reference.filter(|at| secret.as_ref().is_some_and(|sealed| at.is_sealed_as(sealed)));
-            let secret = secret.filter(|_| connection.reference.is_none());
-            let (secret, access) = match &auth {
-                Some(Auth::Oauth2(_)) => {
-                    let access = secret.as_ref().and_then(Kept::from_secret).and_then(|kept| kept.access);
-                    (access.as_ref().map(|access| access.token.clone()), access)
-                }
-                _ => (secret, None),
-            };
-            let made = || Credential::new(auth.as_ref()?, secret.as_ref()?).ok();
-            let stored = kept(&connection, version, &auth).filter(|_| secret.is_some()).or_else(made);
-            LiveConnection { connection, version, stored, access, reference, sent: auth }
-        })
+        .map(|(connection, version, sealed)| live_of(app, auth, (connection, version), sealed, &kept))
         .collect();
     let live = Arc::new(live);
     app.connections.keep(service, (generation, Arc::clone(&live)), renewed);
     Ok(live)
+}
+
+/// A connection with what was read of it; `kept` has the credential that was made before of the same.
+fn live_of(
+    app: &App,
+    auth: &Auth,
+    (connection, version): (Connection, u64),
+    sealed: Option<(u64, Vec<u8>)>,
+    kept: impl Fn(&Connection, u64, &Option<Auth>) -> Option<Credential>,
+) -> LiveConnection {
+    let secret = sealed.and_then(|(generation, sealed)| open(app, &connection, generation, &sealed));
+    let auth = auth.for_connection(&connection.auth);
+    // What is sealed says where, too: nobody who can only write to the store can have another place read.
+    let reference = connection.reference.clone();
+    let reference = reference.filter(|at| secret.as_ref().is_some_and(|sealed| at.is_sealed_as(sealed)));
+    let secret = secret.filter(|_| connection.reference.is_none());
+    let (secret, access) = match &auth {
+        Some(Auth::Oauth2(_)) => {
+            let access = secret.as_ref().and_then(Kept::from_secret).and_then(|kept| kept.access);
+            (access.as_ref().map(|access| access.token.clone()), access)
+        }
+        _ => (secret, None),
+    };
+    let made = || Credential::new(auth.as_ref()?, secret.as_ref()?).ok();
+    let stored = kept(&connection, version, &auth).filter(|_| secret.is_some()).or_else(made);
+    LiveConnection { connection, version, stored, access, reference, sent: auth }
+}
+
+/// The connection with this id, as the store has it now, to be tried: an active one, or one whose secret its upstream did
+/// not take before.
+///
+/// # Errors
+/// Faults.
+async fn to_try(app: &App, auth: &Auth, id: ConnectionId) -> Result<Option<Picked>, Problem> {
+    let read = app
+        .store
+        .read(move |q| {
+            let Some(connection) = placet_store::connections::find(q, id)? else { return Ok(None) };
+            let version = placet_store::versions::current(q, &Version::Connection(id))?;
+            let sealed = placet_store::connections::tried(q, id)?;
+            Ok::<_, Fault>(sealed.map(|sealed| (connection, version, sealed)))
+        })
+        .await?;
+    Ok(read.map(|(connection, version, sealed)| {
+        let live = live_of(app, auth, (connection, version), Some(sealed), |_, _, _| None);
+        Picked { all: Arc::new(vec![live]), index: 0, own: None }
+    }))
 }
 
 /// The secret of a connection, sealed to its row as the one of this number.

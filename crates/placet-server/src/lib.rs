@@ -216,6 +216,7 @@ pub fn routes() -> Routes {
                 .patch(api::connections::one::change)
                 .delete(api::connections::one::remove),
         )
+        .route("/v1/connections/{connection}/check", post(api::connections::check::check))
         .route("/v1/authorization-server", get(api::authorization_server::show))
         .route("/v1/connect", post(api::connect::begin))
         .route("/v1/connect/device", post(api::connect::ask))

@@ -48,6 +48,7 @@ pub fn routes() -> Routes {
         .route("/account", get(account::show))
         .route("/account/session", post(account::end_session))
         .route("/account/password", post(account::password))
+        .route("/account/connections/check", post(connect::check))
         .route("/account/totp", post(account::totp::enrol))
         .route("/account/totp/confirm", post(account::totp::confirm))
         .route("/account/totp/remove", post(account::totp::remove))

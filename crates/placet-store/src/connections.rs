@@ -50,6 +50,9 @@ statements! {
     PAGE = concat!("SELECT ", columns!(), " FROM connections WHERE id > ?1 ORDER BY id LIMIT ?2");
     /// The secret that may be used.
     SEALED = "SELECT generation, sealed FROM connections WHERE id = ?1 AND state = 'active'";
+    /// The secret that may be tried: also where upstream refused it when it was tried before.
+    TRIED = "SELECT generation, sealed FROM connections
+             WHERE id = ?1 AND (state = 'active' OR attention = 'credential_refused')";
     /// Secrets in whatever state, to be sealed anew.
     VAULTED = "SELECT id, generation, sealed FROM connections WHERE id > ?1 ORDER BY id LIMIT ?2";
     /// The same secret under another vault key.
@@ -60,13 +63,16 @@ statements! {
                   WHERE id = ?1 AND generation = ?2";
     /// Until its owner confirms.
     PARK = "UPDATE connections SET state = 'needs_attention', attention = 'service_changed'
-            WHERE service = ?1 AND state = 'active' RETURNING id";
+            WHERE service = ?1 AND (state = 'active' OR attention = 'credential_refused') RETURNING id";
     /// Its owner confirmed.
     CONFIRM = "UPDATE connections SET state = 'active', document = ?3, attention = NULL
                WHERE id = ?1 AND generation = ?2 AND state = 'needs_attention'";
     /// Until its owner gives another secret.
     ATTEND = "UPDATE connections SET state = 'needs_attention', attention = ?3
               WHERE id = ?1 AND generation = ?2 AND state = 'active'";
+    /// Upstream takes its secret after all.
+    WORKS = "UPDATE connections SET state = 'active', attention = NULL
+             WHERE id = ?1 AND generation = ?2 AND state = 'needs_attention' AND attention = 'credential_refused'";
     /// Whoever wins asks for a new token.
     BEGIN_RENEWAL = "UPDATE connections SET renewing = ?3
                      WHERE id = ?1 AND generation = ?2 AND renewing <= ?4 AND state = 'active'";
@@ -109,6 +115,8 @@ pub enum Attention {
     ServiceChanged,
     /// Its authorization server gives no token any more.
     TokenRefused,
+    /// Its upstream did not take its secret when that was tried.
+    CredentialRefused,
 }
 
 impl Attention {
@@ -117,6 +125,7 @@ impl Attention {
         match self {
             Self::ServiceChanged => "service_changed",
             Self::TokenRefused => "token_refused",
+            Self::CredentialRefused => "credential_refused",
         }
     }
 }
@@ -278,6 +287,25 @@ pub fn list(q: &mut impl Query, after: Option<ConnectionId>, limit: usize) -> Re
 /// [`Fault`].
 pub fn sealed(q: &mut impl Query, id: ConnectionId) -> Result<Option<(u64, Vec<u8>)>, Fault> {
     q.one(&SEALED, &params![id], |row| Ok((row.count(0)?, row.blob(1)?)))
+}
+
+/// The generation and the sealed secret of a connection that may be tried: an active one, or one whose secret its upstream
+/// did not take before.
+///
+/// # Errors
+/// [`Fault`].
+pub fn tried(q: &mut impl Query, id: ConnectionId) -> Result<Option<(u64, Vec<u8>)>, Fault> {
+    q.one(&TRIED, &params![id], |row| Ok((row.count(0)?, row.blob(1)?)))
+}
+
+/// Makes a connection active again, as it was read, whose secret its upstream takes after all. `false` where it waits for
+/// something else by now, or has another secret.
+///
+/// # Errors
+/// [`Fault`].
+pub fn works(tx: &mut Tx<'_>, connection: &Connection) -> Result<bool, Fault> {
+    let changed = tx.execute(&WORKS, &params![connection.id, connection.generation])?;
+    raised(tx, connection.id, changed)
 }
 
 /// Replaces the secret of a connection as it was read: `sealed` is sealed for the generation one above

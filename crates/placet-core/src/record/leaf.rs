@@ -128,6 +128,8 @@ entry_types! {
     ConnectionAdded = "connection.added",
     /// A connection was changed: parked, confirmed, or given another secret or other agents.
     ConnectionChanged = "connection.changed",
+    /// The credential of a connection was tried on the action that its service names for that.
+    ConnectionChecked = "connection.checked",
     /// A connection is gone, with its secret.
     ConnectionRemoved = "connection.removed",
     /// A resource server was registered.

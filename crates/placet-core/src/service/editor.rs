@@ -17,7 +17,7 @@ pub fn schema() -> Value {
             {"required": ["mcp"]}, {"required": ["tools"]}, {"required": ["pins"]}, {"required": ["prompts"]}, {"required": ["resources"]},
         ]}});
         let mcp = json!({"required": ["mcp"], "not": {"anyOf": [
-            {"required": ["base_url"]}, {"required": ["actions"]}, {"required": ["encoded_slash"]},
+            {"required": ["base_url"]}, {"required": ["actions"]}, {"required": ["encoded_slash"]}, {"required": ["check"]},
         ]}});
         service.insert("oneOf".to_owned(), json!([http, mcp]));
         service.insert("$schema".to_owned(), "https://json-schema.org/draft/2020-12/schema".into());
@@ -90,6 +90,7 @@ fn service() -> Value {
         "actions": key("Its actions by name; names are unique in an installation.",
             json!({"orders.read": {"method": "GET", "path": "/orders/{id}", "resource": "order://all/{id}", "effect": "read"}}),
             json!({"type": "object", "maxProperties": MAX_ACTIONS})),
+        "check": key("How to find out whether the credential of a connection works.", json!({"action": "user.read"}), check()),
         "tables": sql::tables(),
         "mcp": key("The MCP server that it is: its actions are the tools that are pinned.", json!({"url": "https://mcp.example.com/mcp"}),
             object(&[], json!({
@@ -132,6 +133,7 @@ fn auth() -> Value {
         object(required, properties)
     };
     let text = || json!({"type": "string"});
+    let pointer = || json!({"type": "string", "pattern": "^/"});
     json!({"oneOf": [
         with("bearer", "As a bearer token.", &["type"], json!({})),
         with("basic", "As HTTP Basic.", &["type"], json!({
@@ -164,6 +166,14 @@ fn auth() -> Value {
                 json!("urn:ietf:params:oauth:token-type:jwt"), text()),
             "assertion_audience": key("Whom the assertions are for that a connection's key signs (RFC 7523).",
                 json!("https://oauth2.example/token"), text()),
+            "exchange": key("How it gives tokens for such assertions, where not as an authorization server does: the assertion is shown as a bearer token, and `{subject}` in `token_url` is that of the connection.",
+                json!({"token": "/token", "expires_at": "/expires_at"}), object(&["token"], json!({
+                    "headers": key("Constant headers.", json!({"Accept": "application/json"}), headers()),
+                    "body": key("What is sent, as JSON.", json!({"permissions": {"issues": "write"}}), json!({"type": "object"})),
+                    "token": key("Where in the answer the token is.", json!("/token"), pointer()),
+                    "expires_at": key("Where the time is at which it ends.", json!("/expires_at"), pointer()),
+                    "expires_in": key("Where it says in how many seconds it ends.", json!("/expires_in"), pointer()),
+                }))),
         })),
         with("hmac", "As a signature of every request by the secret, which is not sent.", &["type", "sign"], json!({
             "digest": key("With which digest it is signed.", json!("sha512"), json!({"enum": ["sha256", "sha512"]})),
@@ -345,19 +355,39 @@ fn lookup() -> Value {
     )
 }
 
-fn status() -> Value {
+/// What an answer has to be.
+fn answer() -> Value {
     let code = json!({"type": "integer", "minimum": 200, "maximum": 599});
-    let answer = || {
-        object(
-            &["status"],
-            json!({
-                "status": key("The status, or any of several.", json!(200),
-                    json!({"anyOf": [code, {"type": "array", "items": code, "minItems": 1}]})),
-                "body": key("Members of the body, by JSON pointer.", json!({"/state": "done"}),
-                    json!({"type": "object", "propertyNames": {"pattern": "^/"}})),
-            }),
-        )
-    };
+    let place = json!({"type": "string", "pattern": "^/"});
+    object(
+        &["status"],
+        json!({
+            "status": key("The status, or any of several.", json!(200),
+                json!({"anyOf": [code, {"type": "array", "items": code, "minItems": 1}]})),
+            "body": key("Members of the body, by JSON pointer.", json!({"/state": "done"}),
+                json!({"type": "object", "propertyNames": {"pattern": "^/"}})),
+            "has": key("Places where something stands, whatever it is.", json!("/user/id"),
+                json!({"anyOf": [place, {"type": "array", "items": place}]})),
+        }),
+    )
+}
+
+/// How to find out whether the credential of a connection works.
+fn check() -> Value {
+    let answers = || json!({"anyOf": [answer(), {"type": "array", "items": answer(), "minItems": 1}]});
+    object(
+        &["action"],
+        json!({
+            "action": key("The action that is taken; it only reads.", json!("user.read"), json!({"type": "string"})),
+            "params": key("Its parameters, as they are sent.", json!({"limit": 1}), json!({"type": "object"})),
+            "works": key("After which answers it works; any 2xx where it isn't said.",
+                json!({"status": 200, "body": {"/ok": true}}), answers()),
+            "refused": key("After which it does not; 401 where it isn't said.", json!({"status": [401, 403]}), answers()),
+        }),
+    )
+}
+
+fn status() -> Value {
     object(
         &["action", "happened", "not_happened"],
         json!({
@@ -373,7 +403,7 @@ fn status() -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::{Service, members, resolve, status};
+    use crate::service::{Service, connection_check, members, oauth, resolve, status};
     use std::collections::BTreeSet;
 
     fn validator() -> jsonschema::Validator {
@@ -418,6 +448,8 @@ mod tests {
                 resolve::FACT_KEYS,
             ),
             ("/$defs/action/properties/status/properties/happened/properties", status::ANSWER_KEYS),
+            ("/properties/check/properties", connection_check::KEYS),
+            ("/properties/auth/oneOf/4/properties/exchange/properties", oauth::exchange::KEYS),
         ] {
             let found: BTreeSet<&str> =
                 schema.pointer(at).unwrap().as_object().unwrap().keys().map(String::as_str).collect();

@@ -2,7 +2,7 @@
 
 use super::{
     Effect, Kind, MAX_ACTIONS, ParamType, PathTemplate, ResourceTemplate, RowLimit, Service, ServiceAction,
-    StatusCheck,
+    StatusCheck, connection_check,
     mapping::{self, Mapping},
     mcp,
     members::Response,
@@ -31,6 +31,7 @@ pub(super) const SERVICE_KEYS: &[&str] = &[
     "encoded_slash",
     "headers",
     "actions",
+    "check",
 ];
 pub(super) const ACTION_KEYS: &[&str] = &[
     "description",
@@ -121,6 +122,7 @@ fn read(map: &MapReading<'_>, report: &Report) -> Option<Service> {
             map.report().error(at, message);
         }
     }
+    let check = connection_check::load(map, actions.as_ref());
     let (origin, base_path) = base?;
     Some(Service {
         name: name?,
@@ -134,6 +136,7 @@ fn read(map: &MapReading<'_>, report: &Report) -> Option<Service> {
         concurrency: concurrency.map_or(Some(None), |it| it.map(Some))?,
         headers,
         actions: actions?,
+        check: check?,
         settings: BTreeMap::new(),
     })
 }

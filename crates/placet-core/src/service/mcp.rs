@@ -516,6 +516,7 @@ pub(super) fn read(map: &MapReading<'_>, server: &Reading<'_>) -> Option<Service
         allow_private,
         headers,
         actions,
+        check: None,
         settings,
     })
 }

@@ -3,14 +3,15 @@
 //!
 //! A token is asked for with the client's own secret (RFC 6749 §4.4), with a refresh token (§6), with what a person has
 //! brought back who agreed at the server ([`account`]), for another token (RFC 8693), or for an assertion that a key of the
-//! connection signs ([`assertion`]). Where no new refresh token comes with
-//! an answer, the one there is stays (§6).
+//! connection signs ([`assertion`]), also at servers that answer in a form of their own ([`exchange`]). Where no new refresh
+//! token comes with an answer, the one there is stays (§6).
 //!
 //! Invariant: pure. Secrets are held as such; no error, message or debug output has one, nor what the other server wrote
 //! beyond the code of its error.
 
 pub mod account;
 pub mod assertion;
+pub mod exchange;
 pub(super) mod load;
 pub mod published;
 
@@ -18,6 +19,7 @@ use crate::{
     client::Uri, provider::ClientAuth, secret::Secret, service::reference::Reference, time::Timestamp,
 };
 use assertion::Signing;
+use exchange::Exchange;
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
@@ -76,6 +78,9 @@ pub struct OAuth {
     /// Whom the assertions are for that a connection's key signs (RFC 7523 §3); none where it takes none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assertion_audience: Option<String>,
+    /// How it gives tokens for such assertions, where not as an authorization server does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exchange: Option<Exchange>,
 }
 
 const fn in_header() -> ClientAuth {
@@ -186,10 +191,19 @@ pub enum KeptError {
     Subject,
     /// A key where the service takes no assertions, or none where it does.
     #[error(
-        "`signing_key` is a private RSA key in PEM, for services with an `assertion_audience`, and takes the place of \
-         other tokens there; `key_id` and `subject` have 1 to 512 visible ASCII characters"
+        "`signing_key` is a private key in PEM (RSA, or EC on the curve P-256), for services with an `assertion_audience` or \
+         an `exchange`, and takes the place of other tokens there; `key_id` and `subject` have 1 to 512 visible ASCII characters"
     )]
     Signing,
+    /// No subject, or one that can't stand in an address.
+    #[error(
+        "the address of the service's server names whom the token is for: `subject` has 1 to 128 letters, digits, `-`, `.`, \
+         `_` and `~`"
+    )]
+    Address,
+    /// A secret that nobody would see.
+    #[error("`client_secret` is not shown to this server, which takes an assertion alone")]
+    Unshown,
 }
 
 /// The form that it is sealed in.
@@ -313,10 +327,17 @@ impl Kept {
         signing: Signing,
     ) -> Result<Self, KeptError> {
         check_client(&client_id, client_secret.as_ref())?;
-        if server.assertion_audience.is_none() || !signing.is_plausible() {
+        if !server.takes_assertions() || !signing.is_plausible() {
             return Err(KeptError::Signing);
         }
-        Ok(Self { signing: Some(signing), ..Self::of(client_id, client_secret) })
+        if server.exchange.is_some() && client_secret.is_some() {
+            return Err(KeptError::Unshown);
+        }
+        let kept = Self { signing: Some(signing), ..Self::of(client_id, client_secret) };
+        if server.token_url_for(&kept).is_none() {
+            return Err(KeptError::Address);
+        }
+        Ok(kept)
     }
 
     /// What a person brings back who has agreed; the client is the one that is registered for the service.

@@ -25,7 +25,7 @@ const ID: &str = "$id";
 /// The keys of `status`.
 pub(super) const KEYS: &[&str] = &["action", "params", "happened", "not_happened", "after"];
 /// The keys of what an answer has to be.
-pub(super) const ANSWER_KEYS: &[&str] = &["status", "body"];
+pub(super) const ANSWER_KEYS: &[&str] = &["status", "body", "has"];
 
 /// The `status` of an action.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,9 +47,11 @@ enum Source {
 
 /// What an answer has to be: one of these statuses, with these members of its body.
 #[derive(Debug, Clone, PartialEq)]
-struct Answer {
+pub(super) struct Answer {
     statuses: Vec<u16>,
     body: BTreeMap<String, Value>,
+    /// Places where something has to stand, whatever it is.
+    has: Vec<String>,
 }
 
 impl StatusCheck {
@@ -120,8 +122,9 @@ impl StatusCheck {
 }
 
 impl Answer {
-    fn is(&self, status: u16, body: &Value) -> bool {
+    pub(super) fn is(&self, status: u16, body: &Value) -> bool {
         self.statuses.contains(&status)
+            && self.has.iter().all(|pointer| body.pointer(pointer).is_some_and(|found| !found.is_null()))
             && self
                 .body
                 .iter()
@@ -146,7 +149,7 @@ fn equal(one: &Value, other: &Value) -> bool {
     }
 }
 
-fn name(it: &Reading<'_>) -> Option<ActionName> {
+pub(super) fn name(it: &Reading<'_>) -> Option<ActionName> {
     match ActionName::parse(it.string()?) {
         Ok(name) => Some(name),
         Err(error) => {
@@ -177,7 +180,7 @@ fn sources(it: &Reading<'_>) -> Option<BTreeMap<String, Source>> {
     Some(all)
 }
 
-fn answer(it: &Reading<'_>) -> Option<Answer> {
+pub(super) fn answer(it: &Reading<'_>) -> Option<Answer> {
     let map = it.map()?;
     map.finish(ANSWER_KEYS);
     let statuses: Vec<u16> = map
@@ -187,7 +190,23 @@ fn answer(it: &Reading<'_>) -> Option<Answer> {
         .filter_map(|it| u16::try_from(it.integer(200, 599)?).ok())
         .collect();
     let body = map.optional("body").map_or(Some(BTreeMap::new()), |it| members(&it.map()?))?;
-    (!statuses.is_empty()).then_some(Answer { statuses, body })
+    let has = map
+        .optional("has")
+        .map_or_else(Vec::new, |it| it.one_or_many())
+        .iter()
+        .map(place)
+        .collect::<Option<_>>()?;
+    (!statuses.is_empty()).then_some(Answer { statuses, body, has })
+}
+
+/// A place in a body.
+fn place(it: &Reading<'_>) -> Option<String> {
+    let text = it.string()?;
+    if !text.starts_with('/') {
+        it.error(format!("{} is no JSON pointer", quoted(text)));
+        return None;
+    }
+    Some(text.to_owned())
 }
 
 fn members(map: &MapReading<'_>) -> Option<BTreeMap<String, Value>> {

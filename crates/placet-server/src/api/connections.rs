@@ -2,6 +2,7 @@
 //!
 //! Invariant: no answer, entry or message holds the secret.
 
+pub mod check;
 pub mod one;
 
 use super::query::QueryParams;
@@ -10,7 +11,7 @@ use crate::{
     body::JsonBody,
     caller::{Caller, Source},
     clock,
-    connections::{keep, read_elsewhere},
+    connections::{checked, keep, read_elsewhere},
     problem::{Answer, Problem},
     rules::LiveService,
 };
@@ -34,7 +35,7 @@ use placet_core::{
 };
 use placet_gateway::Credential;
 use placet_store::{
-    Fault, Query, agents,
+    Fault, Query, Tx, agents,
     connections::{self, Connection, ConnectionState},
     users,
 };
@@ -59,13 +60,17 @@ pub(crate) struct NewConnection {
     user: Option<String>,
     #[serde(default)]
     agents: Vec<String>,
+    /// Whether it is made only if its credential works.
+    #[serde(default)]
+    check: bool,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NewAuth {
+    /// How the service takes it, where that is said: it is the service that says so.
     #[serde(rename = "type")]
-    kind: String,
+    kind: Option<String>,
     /// A text; an object, where a credential has several parts; or where it is kept, as a [`Reference`].
     secret: Option<Value>,
     name: Option<String>,
@@ -96,6 +101,10 @@ pub(crate) async fn create(
     let live = rules.services.get(&new.service).ok_or_else(unknown)?;
     // A token is asked for of somebody else, who may take their time: nobody else waits for that.
     let Taken { auth, kept, reference, warnings } = taken(&app, &caller, live, new.auth).await?;
+    let checked = match new.check {
+        true => Some(checked::first(&app, live, &auth, &kept, reference.as_ref()).await?),
+        false => None,
+    };
     // While it is held the service stays what the secret was checked against.
     let _changing = app.rules_change.lock().await;
     keep::unchanged(&app, live)?;
@@ -114,10 +123,16 @@ pub(crate) async fn create(
         made_by,
         reference,
     };
-    keep::added(&app, source, live, &connection, &kept, |_| Ok(())).await?;
+    let entry = |checked| checked::entry(&app, (caller.by(), source), live, &connection, checked);
+    let entry = checked.as_ref().map(entry).transpose()?;
+    let also = move |tx: &mut Tx<'_>| entry.iter().try_for_each(|entry| Ok(tx.record(entry.clone())?));
+    keep::added(&app, source, live, &connection, &kept, also).await?;
     app.connections.changed();
     let mut answer = shown(&connection);
     answer.insert("warnings".into(), warnings);
+    if let Some(checked) = checked {
+        answer.insert("check".into(), json!(checked));
+    }
     Ok((StatusCode::CREATED, Json(answer)).into_response())
 }
 
@@ -235,11 +250,11 @@ async fn taken(app: &App, caller: &Caller, live: &LiveService, mut new: NewAuth)
         subject,
     } = new
     else {
-        let all = "`auth` has `type`, `client_id`, `client_secret` and `refresh_token`, `subject_token` or \
+        let all = "the service takes `oauth2`: `auth` has `client_id`, `client_secret` and `refresh_token`, `subject_token` or \
                    `signing_key` with `key_id` and `subject` here";
         return Err(invalid(all));
     };
-    of_kind(live.service.auth(), &kind)?;
+    of_kind(live.service.auth(), kind.as_deref())?;
     let client_id = client_id.ok_or_else(|| invalid("`auth.client_id` is missing"))?;
     let (client_secret, at_secret) = part(app, caller, "client_secret", client_secret).await?;
     let (signing_key, at_key) = part(app, caller, "signing_key", signing_key).await?;
@@ -248,7 +263,7 @@ async fn taken(app: &App, caller: &Caller, live: &LiveService, mut new: NewAuth)
     let kept = match (signing, subject_token, refresh_token) {
         (Some(signing), None, None) => Kept::signing(server, client_id, client_secret, signing),
         (Some(_), ..) => Err(KeptError::Signing),
-        (None, ..) if server.assertion_audience.is_some() => Err(KeptError::Signing),
+        (None, ..) if server.takes_assertions() => Err(KeptError::Signing),
         (None, Some(token), None) => Kept::exchanging(server, client_id, client_secret, Secret::new(token)),
         (None, None, refresh_token) if server.subject_token_type.is_none() => {
             Kept::new(client_id, client_secret, refresh_token.map(Secret::new))
@@ -314,8 +329,8 @@ async fn elsewhere(app: &App, caller: &Caller, auth: Auth, reference: Reference)
     Ok(Taken { auth, kept: reference.to_secret(), reference: Some(reference), warnings: json!([]) })
 }
 
-fn of_kind(auth: &Auth, kind: &str) -> Result<(), Problem> {
-    if kind == auth.kind() {
+fn of_kind(auth: &Auth, kind: Option<&str>) -> Result<(), Problem> {
+    if kind.is_none_or(|kind| kind == auth.kind()) {
         return Ok(());
     }
     Err(invalid(format!("`auth.type`: the service takes `{}`", auth.kind())))
@@ -337,7 +352,7 @@ fn accepted(auth: &Auth, mut new: NewAuth) -> Result<(Auth, Secret), Problem> {
 
 /// How the connection authenticates, where that is what the service can take.
 fn fitting(auth: &Auth, new: NewAuth) -> Result<Auth, Problem> {
-    of_kind(auth, &new.kind)?;
+    of_kind(auth, new.kind.as_deref())?;
     let of_server = [&new.client_id, &new.refresh_token, &new.subject_token, &new.key_id, &new.subject];
     let parts = [&new.client_secret, &new.signing_key];
     if of_server.iter().any(|it| it.is_some()) || parts.iter().any(|it| it.is_some()) {
@@ -417,7 +432,7 @@ mod tests {
 
     fn new(kind: &str, secret: &str, name: Option<&str>) -> NewAuth {
         NewAuth {
-            kind: kind.into(),
+            kind: Some(kind.into()),
             secret: Some(secret.into()),
             name: name.map(Into::into),
             username: None,
@@ -435,6 +450,8 @@ mod tests {
     fn a_secret_fits_what_the_service_takes() {
         let header = Auth::Header { name: "x-api-key".into() };
         assert!(accepted(&Auth::Bearer, new("bearer", "s3cret-value", None)).is_ok());
+        let unsaid = NewAuth { kind: None, ..new("", "s3cret-value", None) };
+        assert_eq!(accepted(&header, unsaid).unwrap().0, header);
         assert!(accepted(&header, new("header", "s3cret-value", None)).is_ok());
         assert!(accepted(&header, new("header", "s3cret-value", Some("X-Api-Key"))).is_ok());
         for (auth, sent) in [

@@ -12,7 +12,7 @@ use placet_core::{
         reference::Reference,
     },
 };
-use placet_gateway::{TokenError, signed};
+use placet_gateway::{AssertionKey, TokenError};
 
 /// Why there is no token.
 #[derive(Debug, thiserror::Error)]
@@ -39,12 +39,14 @@ pub(crate) async fn ask(
     let kept = filled.as_ref().unwrap_or(kept);
     let now = app.clock.now();
     let id: EventId = clock::fresh(now);
-    let assertion = match (&kept.signing, Assertion::of(server, kept, now, &id.to_string())) {
-        (Some(signing), Some(assertion)) => Some(signed(assertion, signing).map_err(AskError::Token)?),
-        _ => None,
-    };
+    let key = kept.signing.as_ref().map(AssertionKey::read).transpose().map_err(AskError::Token)?;
+    let assertion = key.and_then(|key| {
+        let assertion = Assertion::of(server, kept, key.algorithm(), now, &id.to_string())?;
+        Some(key.sign(assertion))
+    });
+    let assertion = assertion.transpose().map_err(AskError::Token)?;
     let showing = assertion.as_ref().map_or(Showing::Kept, Showing::Assertion);
-    app.gateway.token(server, kept, &showing, allow_private).await.map_err(AskError::Token)
+    app.gateway.token(server, kept, &showing, allow_private, now).await.map_err(AskError::Token)
 }
 
 /// With what is kept elsewhere.

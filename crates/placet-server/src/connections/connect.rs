@@ -359,7 +359,8 @@ pub(crate) async fn comes_back(
         redirect_uri: &redirect_uri(app, service),
     };
     let private = live.service.allow_private();
-    let granted = app.gateway.token(&who.server, &client.asking(&kept), &showing, private).await;
+    let granted =
+        app.gateway.token(&who.server, &client.asking(&kept), &showing, private, app.clock.now()).await;
     let granted = granted.map_err(Stopped::NoToken)?;
     let connection = keep(app, &live, who, kept, granted, source).await?;
     app.rates.came_back(source);

@@ -174,6 +174,13 @@ pub async fn check(app: &App, auth: &Auth, reference: &Reference) -> Result<(), 
     reading(app, auth, reference, None).await.map(|_| ())
 }
 
+/// Who tries a credential wants the one that is there now: it is read again, though at most once a second.
+pub(super) fn again(app: &App, picked: &Picked) {
+    if picked.reference.is_some() {
+        app.connections.elsewhere.of(picked.connection.id).refused.store(true, Ordering::SeqCst);
+    }
+}
+
 /// An upstream did not know the credential: it is read again before it is used for another request, though at most once a
 /// second.
 pub(super) fn refused(app: &App, picked: &Picked, status: u16) {

@@ -38,8 +38,10 @@ use placet_store::{
 };
 use std::sync::Arc;
 
+/// Where the page is.
+pub(super) const ACCOUNT: &str = "/account";
 /// The purpose of the forms' token.
-const ACCOUNT: &str = "form_account";
+const FORM: &str = "form_account";
 /// How many sessions are shown, the newest first.
 const SESSIONS: usize = 200;
 
@@ -47,7 +49,7 @@ const SESSIONS: usize = 200;
 pub(crate) async fn show(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
     match cookies::signed_in(&app, &headers).await {
         Ok(Some((person, _))) => page(&app, &person, None).await,
-        Ok(None) => see_other("/sign-in"),
+        Ok(None) => sign_in::before(&app, &headers, ACCOUNT.to_owned()).await,
         Err(problem) => sign_in::failed(&problem),
     }
 }
@@ -64,7 +66,7 @@ pub(crate) async fn end_session(State(app): State<Arc<App>>, sent: Sent) -> Resp
     };
     let Some(found) = found else { return page(&app, &person, Some("There is no such session.")).await };
     match session::finish(&app, &found, person.user.id.to_string(), source).await {
-        Ok(()) => see_other("/account"),
+        Ok(()) => see_other(ACCOUNT),
         Err(problem) => sign_in::failed(&problem),
     }
 }
@@ -100,10 +102,11 @@ impl FromRequest<Arc<App>> for Sent {
         let form = Form::from_request(Request::from_parts(parts, body), app).await?;
         let (person, _) = match cookies::signed_in(app, &headers).await {
             Ok(Some(found)) => found,
-            Ok(None) => return Err(see_other("/sign-in")),
+            // The page asks who it is, and the form is filled in once more.
+            Ok(None) => return Err(see_other(ACCOUNT)),
             Err(problem) => return Err(sign_in::failed(&problem)),
         };
-        if form::fits(app, ACCOUNT, &[person.session.to_string().as_bytes()], form.text("token")) {
+        if form::fits(app, FORM, &[person.session.to_string().as_bytes()], form.text("token")) {
             return Ok(Self { person, form, source });
         }
         let text = "The form was not given to this session. Nothing was done.";
@@ -122,7 +125,7 @@ impl Sent {
 /// The account after a change, or why there was none.
 pub(super) async fn done(app: &App, person: &SignedIn, changed: Result<(), Problem>) -> Response {
     match changed {
-        Ok(()) => see_other("/account"),
+        Ok(()) => see_other(ACCOUNT),
         Err(problem) => refused(app, person, &problem).await,
     }
 }
@@ -137,7 +140,7 @@ pub(super) async fn refused(app: &App, person: &SignedIn, problem: &Problem) -> 
 
 /// The hidden member that every form of the account has.
 pub(super) fn token(app: &App, person: &SignedIn) -> Markup {
-    let token = form::token(app, ACCOUNT, &[person.session.to_string().as_bytes()]);
+    let token = form::token(app, FORM, &[person.session.to_string().as_bytes()]);
     html! { input type="hidden" name="token" value=(token); }
 }
 

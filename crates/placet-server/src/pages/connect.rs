@@ -7,15 +7,19 @@
 //! a place to go to, or markup; no page has a code or a token.
 
 use super::{
+    account::{self, ACCOUNT, Sent},
     cookies,
     form::{self, Form},
     html::Page,
-    sign_in::{self, Next},
+    sign_in,
 };
 use crate::{
     app::App,
     caller::{Caller, SignedIn, Source},
-    connections::connect::{self, Plan, Stopped, Wish},
+    connections::{
+        checked,
+        connect::{self, Plan, Stopped, Wish},
+    },
     problem::Problem,
 };
 use axum::{
@@ -59,10 +63,7 @@ pub(crate) async fn show(
             Ok(plan) => question(&app, &person, &wish, &plan).into_response(),
             Err(problem) => refused(&problem),
         },
-        Ok(None) => {
-            let next = Next { query: connect::path(&wish), ..Next::default() };
-            sign_in::page(&app, &headers, &next, None).await.into_response()
-        }
+        Ok(None) => sign_in::before(&app, &headers, connect::path(&wish)).await,
         Err(problem) => sign_in::failed(&problem),
     }
 }
@@ -139,11 +140,36 @@ pub(crate) async fn callback(
         Ok(connection) => {
             let body = html! {
                 p { "The connection " strong { (quoted(&connection.name)) } " of the service " (quoted(&connection.service)) " can be used from now on." }
-                p { a href="/account" { "Your account" } }
+                p { a href=(ACCOUNT) { "Your account" } }
             };
             Page::new("Connected", body).into_response()
         }
         Err(stopped) => not_connected(&service, stopped),
+    }
+}
+
+/// `POST /account/connections/check`: whether one of the person's own works.
+pub(crate) async fn check(State(app): State<Arc<App>>, sent: Sent) -> Response {
+    // Before the connection: it waits for its owner where its service has moved since.
+    let rules = app.rules.load_full();
+    let (owner, name) = (sent.person.user.id, sent.form.text("connection").to_owned());
+    let found = match app.store.read(move |q| connections::by_name(q, &name)).await {
+        Ok(found) => found.filter(|found| found.user == Some(owner)),
+        Err(fault) => return sign_in::failed(&fault.into()),
+    };
+    let known = found.and_then(|found| Some((Arc::clone(rules.services.get(&found.service)?), found)));
+    let Some((live, found)) = known else {
+        return Page::problem(StatusCode::NOT_FOUND, "There is no such connection.").into_response();
+    };
+    match checked::check(&app, (owner.to_string(), sent.source), &live, &found).await {
+        Ok(checked) => {
+            let body = html! {
+                p { "The connection " strong { (quoted(&found.name)) } ": " (visible(&checked.why)) "." }
+                p { a href=(ACCOUNT) { "Your account" } }
+            };
+            Page::new("Checked", body).into_response()
+        }
+        Err(problem) => refused(&problem),
     }
 }
 
@@ -152,6 +178,10 @@ pub(super) async fn section(app: &App, person: &SignedIn) -> Result<Markup, Prob
     let owner = person.user.id;
     let own = app.store.read(move |q| connections::of_user(q, owner, OWN)).await?;
     let open = crate::connections::client::open_to_people(app).await?;
+    let rules = app.rules.load_full();
+    let is_checked = |one: &Connection| {
+        rules.services.get(&one.service).is_some_and(|live| live.service.check().is_some())
+    };
     let link = |service: &str, mends: Option<&Connection>| {
         let mends = mends.map(|connection| connection.name.clone());
         connect::path(&Wish { service: service.to_owned(), mends, ..Wish::default() })
@@ -168,6 +198,13 @@ pub(super) async fn section(app: &App, person: &SignedIn) -> Result<Markup, Prob
                                 (quoted(&one.name)) " of the service " (quoted(&one.service))
                                 @if one.state != ConnectionState::Active { ", which waits for you" }
                                 @if open.contains(&one.service) { ": " a href=(link(&one.service, Some(one))) { "connect it anew" } }
+                                @if is_checked(one) {
+                                    form method="post" action="/account/connections/check" {
+                                        (account::token(app, person))
+                                        input type="hidden" name="connection" value=(one.name);
+                                        button.quiet type="submit" { "Try whether it works" }
+                                    }
+                                }
                             }
                         }
                     }

@@ -8,7 +8,7 @@ use super::{
     cookies,
     form::{self, Form},
     html::{Page, see_other},
-    sign_in::{self, Next},
+    sign_in,
 };
 use crate::{
     app::App,
@@ -49,7 +49,7 @@ pub(crate) async fn device(
         Ok(Some((person, _))) => entry(&app, &person, code, None).into_response(),
         Ok(None) => {
             let onward = code.map_or_else(|| PAGE.to_owned(), |code| format!("{PAGE}?user_code={code}"));
-            sign_in_first(&app, &headers, onward).await
+            sign_in::before(&app, &headers, onward).await
         }
         Err(problem) => sign_in::failed(&problem),
     }
@@ -64,7 +64,7 @@ pub(crate) async fn entered(
 ) -> Response {
     let person = match cookies::signed_in(&app, &headers).await {
         Ok(Some((person, _))) => person,
-        Ok(None) => return sign_in_first(&app, &headers, PAGE.to_owned()).await,
+        Ok(None) => return sign_in::before(&app, &headers, PAGE.to_owned()).await,
         Err(problem) => return sign_in::failed(&problem),
     };
     if !form::fits(&app, CODE, &[person.session.to_string().as_bytes()], form.text("token")) {
@@ -93,7 +93,7 @@ pub(crate) async fn entered(
 pub(crate) async fn list(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
     let person = match cookies::signed_in(&app, &headers).await {
         Ok(Some((person, _))) => person,
-        Ok(None) => return sign_in_first(&app, &headers, REQUESTS.to_owned()).await,
+        Ok(None) => return sign_in::before(&app, &headers, REQUESTS.to_owned()).await,
         Err(problem) => return sign_in::failed(&problem),
     };
     let found = match requests::waiting_for(&app, &person).await {
@@ -134,7 +134,7 @@ pub(crate) async fn show(
     };
     let person = match cookies::signed_in(&app, &headers).await {
         Ok(Some((person, _))) => person,
-        Ok(None) => return sign_in_first(&app, &headers, path(id)).await,
+        Ok(None) => return sign_in::before(&app, &headers, path(id)).await,
         Err(problem) => return sign_in::failed(&problem),
     };
     match requests::find(&app, &person, id).await {
@@ -177,10 +177,6 @@ pub(super) fn done(approved: bool) -> Response {
 /// The page of a request.
 pub(super) fn path(id: RequestId) -> String {
     format!("{REQUESTS}/{id}")
-}
-
-async fn sign_in_first(app: &App, headers: &HeaderMap, onward: String) -> Response {
-    sign_in::page(app, headers, &Next { query: onward, ..Next::default() }, None).await.into_response()
 }
 
 fn entry(app: &App, person: &SignedIn, code: Option<UserCode>, wrong: Option<&str>) -> Page {

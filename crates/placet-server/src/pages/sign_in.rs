@@ -5,14 +5,14 @@
 //! password was changed.
 //!
 //! Where a person came from an authorization request, that stands in the form as a query, and the only place that it
-//! leads to is the authorization endpoint of this origin; where they came from a page of [`super::requests`] or
-//! [`super::connect`], its path does, and no other path.
+//! leads to is the authorization endpoint of this origin; where they came from the account page, or a page of
+//! [`super::requests`] or [`super::connect`], its path does, and no other path.
 //!
 //! Invariant: an unknown name and a wrong password look the same and take as long; a sign-in gives a new session token,
 //! whatever the browser had before.
 
 use super::{
-    account,
+    account::{self, ACCOUNT},
     code::{self, Ticket},
     connect,
     cookies::{self, Cookie},
@@ -50,7 +50,7 @@ const SIGN_OUT: &str = "form_sign_out";
 /// Where a person goes on after signing in.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Next {
-    /// The query of an authorization request, or a path of [`super::requests`]; empty: none.
+    /// The query of an authorization request, or the path of a page; empty: none.
     pub(super) query: String,
     /// Where the client is answered, as a source of a policy.
     pub(super) leads_to: Option<String>,
@@ -71,7 +71,7 @@ pub(crate) async fn show(State(app): State<Arc<App>>, headers: HeaderMap) -> Res
                 p { "You are signed in as " strong { (quoted(&person.user.name)) } "." }
                 p { a href=(REQUESTS) { "What waits for your answer" } }
                 p { a href=(PAGE) { "Enter the code that a device shows" } }
-                p { a href="/account" { "How you sign in, and where you are signed in" } }
+                p { a href=(ACCOUNT) { "How you sign in, and where you are signed in" } }
                 (sign_out(&app, &person, ""))
             };
             Page::new("Signed in", body).into_response()
@@ -79,6 +79,11 @@ pub(crate) async fn show(State(app): State<Arc<App>>, headers: HeaderMap) -> Res
         Ok(None) => page(&app, &headers, &Next::default(), None).await.into_response(),
         Err(problem) => failed(&problem),
     }
+}
+
+/// The page that asks who it is, where somebody wants to see another one: it leads back there.
+pub(super) async fn before(app: &App, headers: &HeaderMap, path: String) -> Response {
+    page(app, headers, &Next { query: path, ..Next::default() }, None).await.into_response()
 }
 
 /// The page that asks who it is.
@@ -111,7 +116,7 @@ pub(super) async fn page(app: &App, headers: &HeaderMap, next: &Next, wrong: Opt
         }
         (passkey)
         (providers)
-        @if !next.query.is_empty() && page_of_requests(&next.query).is_none() {
+        @if !next.query.is_empty() && own_page(&next.query).is_none() {
             p { "You will then be asked whether an agent may act on your behalf." }
         }
     };
@@ -318,7 +323,7 @@ fn onward(query: &str) -> String {
     if query.is_empty() {
         return "/sign-in".to_owned();
     }
-    if let Some(path) = page_of_requests(query) {
+    if let Some(path) = own_page(query) {
         return path;
     }
     let mut kept = form_urlencoded::Serializer::new(String::new());
@@ -326,9 +331,10 @@ fn onward(query: &str) -> String {
     format!("/oauth/authorize?{}", kept.finish())
 }
 
-/// The path that this is, where it is one of [`super::requests`] or [`super::connect`]; written anew, so that it is nothing else.
-fn page_of_requests(text: &str) -> Option<String> {
-    if [PAGE, REQUESTS].contains(&text) {
+/// The path that this is, where it is that of a page of this origin that a person can be led back to; written anew, so that it is
+/// nothing else.
+fn own_page(text: &str) -> Option<String> {
+    if [PAGE, REQUESTS, ACCOUNT].contains(&text) {
         return Some(text.to_owned());
     }
     if text.starts_with(connect::CONNECT) {
@@ -339,4 +345,39 @@ fn page_of_requests(text: &str) -> Option<String> {
         return Some(format!("{PAGE}?user_code={code}"));
     }
     text.strip_prefix(REQUESTS)?.strip_prefix('/')?.parse().ok().map(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_signed_in_goes_on_to_a_page_of_this_origin_and_nowhere_else() {
+        for (next, leads) in
+            [("", "/sign-in"), ("/account", "/account"), ("/device", "/device"), ("/requests", "/requests")]
+        {
+            assert_eq!(onward(next), leads);
+        }
+        // Whatever else it is becomes the query of an authorization request, which says itself what is wrong with it.
+        for elsewhere in [
+            "//evil.example",
+            "/\\evil.example",
+            "https://evil.example/account",
+            "/account/../../evil",
+            "/account?next=https://evil.example",
+            "/account\r\nLocation: https://evil.example",
+            "account",
+            "/account/",
+            "/ACCOUNT",
+            "javascript:alert(1)",
+            "/connect//evil.example",
+            "/requests/../x",
+        ] {
+            let leads = onward(elsewhere);
+            assert!(
+                leads.starts_with("/oauth/authorize?") && !leads.contains(['\r', '\n']),
+                "{elsewhere}: {leads}"
+            );
+        }
+    }
 }

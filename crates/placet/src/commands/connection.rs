@@ -19,7 +19,7 @@ use std::path::PathBuf;
 pub(crate) enum Command {
     /// Add a connection; its secret is read from standard input, or for `oauth2` from files
     #[command(
-        after_help = "Examples:\n  placet connection add shop-main --service shop < shop-token\n  placet connection add mail-lee --service mail --user lee --auth oauth2 --client-id placet \\\n      --client-secret-file secret --refresh-token-file refresh-token\n  placet connection add files-main --service files --auth aws-sigv4 --key-id AKIDEXAMPLE < secret-key\n  placet connection add bank-main --service bank --auth mtls --certificate client.pem --key client.key\n  placet connection add shop-main --service shop --secret-from file:shop-token"
+        after_help = "Examples:\n  placet connection add shop-main --service shop < shop-token\n  placet connection add mail-lee --service mail --user lee --auth oauth2 --client-id placet \\\n      --client-secret-file secret --refresh-token-file refresh-token\n  placet connection add files-main --service files --auth aws-sigv4 --key-id AKIDEXAMPLE < secret-key\n  placet connection add bank-main --service bank --auth mtls --certificate client.pem --key client.key\n  placet connection add shop-main --service shop --secret-from file:shop-token\n  placet connection add hub-main --service hub --auth oauth2 --client-id Iv23li --subject 4711 --signing-key-file app.pem --check"
     )]
     Add(Add),
     Connect(connect::Connect),
@@ -30,6 +30,14 @@ pub(crate) enum Command {
     /// Show a connection, and what it needs where it is parked
     #[command(after_help = "Example:\n  placet connection show shop-main")]
     Show {
+        /// Its name or id
+        connection: String,
+    },
+    /// Try whether the secret of a connection works; exit code 1 where it does not, 2 where that can't be told
+    #[command(
+        after_help = "The server takes the action that the service names for this (`check`). A secret that upstream does not take parks the connection, and one that it takes again wakes it.\n\nExample:\n  placet connection check shop-main"
+    )]
+    Check {
         /// Its name or id
         connection: String,
     },
@@ -75,6 +83,9 @@ pub(crate) struct NewSecret {
     connection: String,
     #[command(flatten)]
     credential: Credential,
+    /// Store it only if it works, as the service says how to find out
+    #[arg(long)]
+    check: bool,
 }
 
 /// A new connection.
@@ -93,14 +104,17 @@ pub(crate) struct Add {
     /// An agent that may use it, instead of all; can be repeated
     #[arg(long = "agent", value_name = "AGT")]
     agents: Vec<String>,
+    /// Add it only if its secret works, as the service says how to find out
+    #[arg(long)]
+    check: bool,
 }
 
 /// What an account is used with.
 #[derive(Debug, Args)]
 struct Credential {
-    /// How the secret is sent
-    #[arg(long, value_enum, default_value = "bearer")]
-    auth: Auth,
+    /// How the secret is sent, which the service says, too: only where --key-id could be of several is it needed
+    #[arg(long, value_enum)]
+    auth: Option<Auth>,
     /// The user name beside the secret, for `basic`, where the service states none
     #[arg(long, value_name = "NAME")]
     username: Option<String>,
@@ -132,8 +146,8 @@ struct Credential {
     /// `vault:PATH#KEY`
     #[arg(long, value_name = "WHERE", value_parser = elsewhere, conflicts_with_all = ["key_id", "certificate", "client_id"])]
     secret_from: Option<Value>,
-    /// A private RSA key (PEM) that signs assertions is in this file, for `oauth2` with an `assertion_audience`; --key-id is
-    /// what the server calls it
+    /// A private key (PEM; RSA, or EC on P-256) that signs assertions is in this file, for `oauth2` with an
+    /// `assertion_audience` or an `exchange`; --key-id is what the server calls it
     #[arg(long, value_name = "FILE", requires = "client_id", conflicts_with_all = ["refresh_token_file", "subject_token_file"])]
     signing_key_file: Option<PathBuf>,
     /// The server reads the client's secret where it is kept, for `oauth2`: as --secret-from
@@ -142,7 +156,7 @@ struct Credential {
     /// The same for the key that signs
     #[arg(long, value_name = "WHERE", value_parser = elsewhere, requires = "client_id", conflicts_with_all = ["signing_key_file", "refresh_token_file", "subject_token_file"])]
     signing_key_from: Option<Value>,
-    /// For whom the tokens are that assertions get, where that is not the client itself
+    /// For whom the tokens are that assertions get, where that is not the client itself: a person, or an installation
     #[arg(long, value_name = "NAME", requires = "client_id")]
     subject: Option<String>,
     /// A token that is exchanged for access tokens is in this file, for `oauth2` with a `subject_token_type`
@@ -188,10 +202,11 @@ enum Auth {
 impl Credential {
     /// As it is sent; a secret that is no file's comes from standard input.
     fn sent(self) -> Result<Value, Failure> {
-        let auth = Members::default().set("type", self.auth.word());
-        if self.auth != Auth::Oauth2 {
+        let kind = self.kind()?;
+        let auth = Members::default().maybe("type", kind.map(Auth::word));
+        if kind != Some(Auth::Oauth2) {
             let username = self.username.clone();
-            return Ok(auth.set("secret", self.secret()?).maybe("username", username).done());
+            return Ok(auth.set("secret", self.secret(kind)?).maybe("username", username).done());
         }
         let client_secret = file(self.client_secret_file, "client's secret")?.map(Value::from);
         let client_secret = client_secret.or(self.client_secret_from);
@@ -212,12 +227,27 @@ impl Credential {
 }
 
 impl Credential {
+    /// How it is sent, as far as that is said; else the server knows.
+    fn kind(&self) -> Result<Option<Auth>, Failure> {
+        match self {
+            Self { auth: Some(auth), .. } => Ok(Some(*auth)),
+            Self { client_id: Some(_), .. } => Ok(Some(Auth::Oauth2)),
+            Self { certificate: Some(_), .. } => Ok(Some(Auth::Mtls)),
+            Self { session_token_file: Some(_), .. } => Ok(Some(Auth::AwsSigv4)),
+            Self { key_id: Some(_), .. } => {
+                let told = "`--key-id` is of several kinds: say `--auth hmac` or `--auth aws-sigv4`";
+                Err(Failure::unreadable(told))
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// The secret, of however many parts it is.
-    fn secret(self) -> Result<Value, Failure> {
+    fn secret(self, kind: Option<Auth>) -> Result<Value, Failure> {
         if let Some(elsewhere) = self.secret_from {
             return Ok(elsewhere);
         }
-        if let (Auth::Mtls, Some(_)) = (self.auth, &self.certificate) {
+        if let (Some(Auth::Mtls), Some(_)) = (kind, &self.certificate) {
             return Ok(Members::default()
                 .maybe("certificate", file(self.certificate, "certificate")?)
                 .maybe("key", file(self.key, "private key")?)
@@ -225,8 +255,8 @@ impl Credential {
                 .done());
         }
         let secret = input::secret_text("Secret")?;
-        Ok(match (self.auth, self.key_id) {
-            (Auth::AwsSigv4, Some(id)) => Members::default()
+        Ok(match (kind, self.key_id) {
+            (Some(Auth::AwsSigv4), Some(id)) => Members::default()
                 .set("access_key_id", id)
                 .set("secret_access_key", secret)
                 .maybe("session_token", file(self.session_token_file, "session token")?)
@@ -267,9 +297,24 @@ impl Command {
             Self::Connect(asked) => return asked.run(context).await,
             Self::Reconnect(asked) => return asked.run(context).await,
             Self::Show { connection } => context.out.document(&client.read(&path(&connection)).await?),
+            Self::Check { connection } => {
+                let path = format!("{}/check", path(&connection));
+                let answer = client.send(Method::POST, &path, &[], Body::Empty).await?.success()?;
+                let told = answer.get("check").unwrap_or(&Value::Null);
+                let text = |name: &str| told.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+                let state = answer.get("state").and_then(Value::as_str).unwrap_or_default();
+                context.out.item(&answer, &format!("{connection}: {}; it is {state}.", text("why")));
+                return Ok(match text("result").as_str() {
+                    "works" => Exit::Done,
+                    "refused" => Exit::Negative,
+                    _ => Exit::Undecided,
+                });
+            }
             Self::Secret(new) => {
                 let auth = new.credential.sent()?;
-                let answer = patch(&path(&new.connection), json!({"auth": auth})).await?;
+                let change =
+                    Members::default().set("auth", auth).maybe("check", new.check.then_some(true)).done();
+                let answer = patch(&path(&new.connection), change).await?;
                 context.out.document(&answer);
             }
             Self::Confirm { connection, version } => {
@@ -292,6 +337,7 @@ impl Command {
                     .set("auth", auth)
                     .maybe("user", add.user)
                     .list("agents", &add.agents)
+                    .maybe("check", add.check.then_some(true))
                     .done();
                 context.out.document(&client.post("/v1/connections", &body).await?);
             }

@@ -16,6 +16,7 @@ use clap::Subcommand;
 use placet_core::{diagnostic::Diagnostic, policy::Policy, service::Service};
 use reqwest::Method;
 use serde_json::json;
+use shipped::With;
 use std::{collections::BTreeMap, path::PathBuf};
 
 /// The commands.
@@ -51,6 +52,9 @@ pub(crate) enum Command {
         /// With accounts that people connect at the provider's authorization server
         #[arg(long, requires = "name")]
         oauth2: bool,
+        /// With installations of an app, which signs for their tokens
+        #[arg(long, requires = "name", conflicts_with = "oauth2")]
+        app: bool,
     },
     Client(client::Asked),
     /// Print the `auth` of a definition for an authorization server, as that publishes it
@@ -63,7 +67,7 @@ pub(crate) enum Command {
     },
     /// Put definitions that come with Placet in force
     #[command(
-        after_help = "Examples:\n  placet service add github slack\n  placet service add jira --base-url https://acme.atlassian.net\n  placet service add http --name crm --base-url https://crm.example.com/api\n\nWith --client-id people connect accounts of their own, at the provider's authorization server:\n  placet service add gmail --client-id 1234.apps.example --client-secret-file client-secret\n  placet connection connect gmail\n\nOtherwise connect an account: placet connection add --help"
+        after_help = "Examples:\n  placet service add github slack\n  placet service add jira --base-url https://acme.atlassian.net\n  placet service add http --name crm --base-url https://crm.example.com/api\n\nWith --client-id people connect accounts of their own, at the provider's authorization server:\n  placet service add gmail --client-id 1234.apps.example --client-secret-file client-secret\n  placet connection connect gmail\n\nWith --app its connections are installations of an app:\n  placet service add github --app\n  placet connection add hub-main --service github --auth oauth2 --client-id Iv23li --subject 4711 \\\n      --signing-key-file app.pem --check\n\nOtherwise connect an account: placet connection add --help"
     )]
     Add {
         /// Which, as `placet service catalog` lists them
@@ -75,6 +79,9 @@ pub(crate) enum Command {
         /// Another name: of the service, and the first word of its actions' names
         #[arg(long = "name", value_name = "OWN")]
         own: Option<String>,
+        /// Connections are installations of an app, whose key signs for their tokens
+        #[arg(long, conflicts_with = "client_id")]
+        app: bool,
         #[command(flatten)]
         registered: client::Registered,
     },
@@ -156,11 +163,12 @@ impl Command {
                 context.out.item(&found, &format!("auth: {auth:#}"));
             }
             Self::Client(asked) => return client::run(&asked, context).await,
-            Self::Catalog { name: Some(name), oauth2 } => {
-                shipped::text(&name, None, None, oauth2)?.lines().for_each(crate::output::line);
+            Self::Catalog { name: Some(name), oauth2, app } => {
+                shipped::text(&name, None, None, with(oauth2, app))?.lines().for_each(crate::output::line);
             }
-            Self::Add { names, base_url, own, registered } => {
-                return add(context, &names, base_url.as_deref(), own.as_deref(), &registered).await;
+            Self::Add { names, base_url, own, app, registered } => {
+                let with = with(registered.is_named(), app);
+                return add(context, &names, base_url.as_deref(), own.as_deref(), (with, &registered)).await;
             }
             Self::Tools { name } => tools::look(context, &name).await?,
             Self::Accept { name, tools, all } => tools::accept(context, &name, &tools, all).await?,
@@ -182,6 +190,14 @@ impl Command {
             }
         }
         Ok(Exit::Done)
+    }
+}
+
+fn with(oauth2: bool, app: bool) -> With {
+    match (oauth2, app) {
+        (true, _) => With::Oauth2,
+        (false, true) => With::App,
+        (false, false) => With::Given,
     }
 }
 
@@ -226,11 +242,10 @@ async fn add(
     names: &[String],
     base_url: Option<&str>,
     own: Option<&str>,
-    registered: &client::Registered,
+    (with, registered): (With, &client::Registered),
 ) -> Result<Exit, Failure> {
-    let oauth2 = registered.is_named();
-    if names.len() > 1 && (base_url.is_some() || own.is_some() || oauth2) {
-        let told = "`--name`, `--base-url` and `--client-id` are for one service at a time";
+    if names.len() > 1 && (base_url.is_some() || own.is_some() || with != With::Given) {
+        let told = "`--name`, `--base-url`, `--client-id` and `--app` are for one service at a time";
         return Err(Failure::unreadable(told));
     }
     if let Some(name) = names.iter().find(|name| base_url.is_none() && shipped::needs_address(name)) {
@@ -241,7 +256,7 @@ async fn add(
     // All are there before the first is put in force.
     let texts: Vec<(&str, String)> = names
         .iter()
-        .map(|name| Ok((own.unwrap_or(name), shipped::text(name, own, base_url, oauth2)?)))
+        .map(|name| Ok((own.unwrap_or(name), shipped::text(name, own, base_url, with)?)))
         .collect::<Result<_, Failure>>()?;
     let registered = registered.sent()?;
     let client = context.client()?;

@@ -2,6 +2,7 @@
 //! says, however wrong.
 
 mod answers;
+mod app;
 mod asserted;
 mod commands;
 mod device;

@@ -45,6 +45,8 @@ mod connect;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod connections_checked;
+#[cfg(test)]
 mod connections_elsewhere;
 #[cfg(test)]
 mod connections_oauth;

@@ -1,6 +1,6 @@
 //! Assertions that the key of a connection signs, and for which an authorization server gives access tokens (RFC 7523 §2.1).
 //!
-//! Here is what is signed; who has the key signs it ([`Assertion::signed`]), with RSASSA-PKCS1-v1_5 and SHA-256.
+//! Here is what is signed; who has the key signs it ([`Assertion::signed`]), in the way that the key is for.
 //!
 //! Invariant: pure. An assertion is for one server and for minutes, and has an id that no other has.
 
@@ -12,17 +12,37 @@ use std::time::Duration;
 
 /// The grant that it stands for.
 pub(super) const GRANT: &[u8] = b"urn:ietf:params:oauth:grant-type:jwt-bearer";
-/// How long it is good: servers take an hour at most, and nobody needs that.
+/// How long it is good: servers take an hour at most, some ten minutes, and nobody needs that.
 const LIFETIME: Duration = Duration::from_secs(300);
+/// How long before it was made it counts already: a server whose clock is behind would not take it else.
+const EARLY: Duration = Duration::from_secs(30);
 /// The largest key, in bytes.
 const MAX_KEY: usize = 16 * 1024;
 /// The longest id of a key, and subject.
 const MAX_NAME: usize = 512;
 
+/// In which way a key signs (RFC 7518 §3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Algorithm {
+    /// RSASSA-PKCS1-v1_5 with SHA-256.
+    Rs256,
+    /// ECDSA on P-256 with SHA-256.
+    Es256,
+}
+
+impl Algorithm {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rs256 => "RS256",
+            Self::Es256 => "ES256",
+        }
+    }
+}
+
 /// What assertions of a connection are made with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signing {
-    /// A private RSA key in PEM.
+    /// A private key in PEM: RSA, or EC on P-256.
     pub key: Secret,
     /// How the server calls it.
     pub key_id: Option<String>,
@@ -48,21 +68,28 @@ impl Signing {
 pub struct Assertion(String);
 
 impl Assertion {
-    /// The one that `kept` shows to `server`, made at `now` with this id; none where it has no key.
-    pub fn of(server: &OAuth, kept: &Kept, now: Timestamp, id: &str) -> Option<Self> {
-        let (signing, audience) = (kept.signing.as_ref()?, server.assertion_audience.as_ref()?);
+    /// The one that `kept` shows to `server`, made at `now` with this id; none where it has no key, or the server takes none.
+    pub fn of(server: &OAuth, kept: &Kept, algorithm: Algorithm, now: Timestamp, id: &str) -> Option<Self> {
+        let signing = kept.signing.as_ref().filter(|_| server.takes_assertions())?;
         let mut header = Map::new();
-        header.insert("alg".into(), "RS256".into());
+        header.insert("alg".into(), algorithm.as_str().into());
         header.insert("typ".into(), "JWT".into());
         if let Some(id) = &signing.key_id {
             header.insert("kid".into(), id.as_str().into());
         }
         let mut claims = Map::new();
         claims.insert("iss".into(), kept.client_id.as_str().into());
-        claims.insert("sub".into(), signing.subject.as_ref().unwrap_or(&kept.client_id).as_str().into());
-        claims.insert("aud".into(), audience.as_str().into());
-        claims.insert("iat".into(), json!(now.as_seconds()));
-        claims.insert("exp".into(), json!(now.plus(LIFETIME).as_seconds()));
+        // Where the address says for whom the token is, the assertion is about who has signed, and nobody else.
+        if !server.names_subject() {
+            let subject = signing.subject.as_ref().unwrap_or(&kept.client_id);
+            claims.insert("sub".into(), subject.as_str().into());
+        }
+        if let Some(audience) = &server.assertion_audience {
+            claims.insert("aud".into(), audience.as_str().into());
+        }
+        let from = now.minus(EARLY);
+        claims.insert("iat".into(), json!(from.as_seconds()));
+        claims.insert("exp".into(), json!(from.plus(LIFETIME).as_seconds()));
         claims.insert("jti".into(), id.into());
         // Some servers read it here and not beside the assertion.
         if !server.scope.is_empty() {

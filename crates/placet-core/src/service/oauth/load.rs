@@ -2,7 +2,7 @@
 //!
 //! Invariant: a definition holds no secret; every place that it names is https, or http at this machine.
 
-use super::{OAuth, account, is_token_url};
+use super::{OAuth, account, exchange, is_token_url};
 use crate::{
     call::Auth,
     client::Uri,
@@ -27,6 +27,7 @@ const KEYS: &[&str] = &[
     "token_type",
     "subject_token_type",
     "assertion_audience",
+    "exchange",
 ];
 /// The most additional members of an authorization request.
 const MAX_PARAMS: usize = 16;
@@ -37,7 +38,11 @@ const MAX_TEXT: usize = 255;
 pub(crate) fn read(map: &MapReading<'_>) -> Option<Auth> {
     map.finish(KEYS);
     let token = map.required("token_url")?;
-    let token_url = token_url(&token, "token endpoint")?;
+    let exchange = exchange::load(map)?;
+    let token_url = match &exchange {
+        Some(_) if exchange::is_url(token.string()?) => token.string()?.to_owned(),
+        _ => token_url(&token, "token endpoint")?,
+    };
     let device = match map.optional("device_authorization_url") {
         Some(it) => Some(self::token_url(&it, "device authorization endpoint")?),
         None => None,
@@ -83,6 +88,7 @@ pub(crate) fn read(map: &MapReading<'_>) -> Option<Auth> {
         token_type: word(map, "token_type")?,
         subject_token_type: word(map, "subject_token_type")?,
         assertion_audience: word(map, "assertion_audience")?,
+        exchange,
     })))
 }
 

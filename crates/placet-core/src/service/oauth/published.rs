@@ -89,6 +89,7 @@ pub fn read(issuer: &str, published: &Value) -> Result<OAuth, PublishedError> {
         token_type: None,
         subject_token_type: None,
         assertion_audience: None,
+        exchange: None,
     })
 }
 

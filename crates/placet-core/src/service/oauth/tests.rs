@@ -204,7 +204,7 @@ fn without_a_refresh_token_what_a_person_agreed_to_is_used_until_it_ends() {
 
 #[test]
 fn a_key_signs_assertions_where_the_service_says_whom_they_are_for() {
-    use super::assertion::{Assertion, Signing};
+    use super::assertion::{Algorithm, Assertion, Signing};
     let pem = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----";
     let signing = |key: &str, subject: Option<&str>| Signing {
         key: Secret::new(key),
@@ -220,8 +220,8 @@ fn a_key_signs_assertions_where_the_service_says_whom_they_are_for() {
     let kept = new(&takes, signing(pem, Some("lee"))).unwrap();
     assert_eq!(Kept::from_secret(&kept.to_secret()).as_ref(), Some(&kept));
     assert!(kept.is_renewable() && !format!("{kept:?}").contains("AAAA"));
-    assert!(Assertion::of(&server(json!({})), &kept, NOW, "id").is_none());
-    let assertion = Assertion::of(&takes, &kept, NOW, "id").unwrap();
+    assert!(Assertion::of(&server(json!({})), &kept, Algorithm::Rs256, NOW, "id").is_none());
+    let assertion = Assertion::of(&takes, &kept, Algorithm::Es256, NOW, "id").unwrap();
     assert_eq!(assertion.text().split('.').count(), 2);
     let signed = assertion.signed(b"signature");
     let asked: Vec<String> = kept

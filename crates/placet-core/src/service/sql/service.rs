@@ -11,7 +11,7 @@ use crate::{
     service::{
         Effect, Kind, Paging, PathTemplate, ResourceTemplate, Service, ServiceAction, StatusCheck,
         body::Body,
-        load,
+        connection_check, load,
         mapping::Mapping,
         members::Response,
         resolve::{self, Around},
@@ -33,6 +33,7 @@ pub(in crate::service) const KEYS: &[&str] = &[
     "concurrency",
     "tables",
     "actions",
+    "check",
 ];
 /// The keys of its actions.
 pub(in crate::service) const ACTION_KEYS: &[&str] = &[
@@ -82,6 +83,7 @@ pub(in crate::service) fn read(map: &MapReading<'_>, report: &Report) -> Option<
     let actions = map.required("actions").zip(tables).and_then(|(it, tables)| {
         load::actions(&it, report, &|map, key, name| action(map, key, name, &tables))
     });
+    let check = connection_check::load(map, actions.as_ref());
     let (origin, base_path) = base?;
     Some(Service {
         name: name?,
@@ -95,6 +97,7 @@ pub(in crate::service) fn read(map: &MapReading<'_>, report: &Report) -> Option<
         concurrency: concurrency.map_or(Some(None), |it| it.map(Some))?,
         headers: Vec::new(),
         actions: actions?,
+        check: check?,
         settings: BTreeMap::new(),
     })
 }

@@ -12,6 +12,7 @@ use crate::{
     body::JsonBody,
     caller::{Caller, Source},
     connections::{
+        checked::{self, Checked},
         connect,
         keep::{self, named_version},
     },
@@ -29,7 +30,7 @@ use placet_core::{
     refusal::Code,
 };
 use placet_store::{
-    PreparedEntry, Query,
+    PreparedEntry, Query, Tx,
     connections::{self, Attention, Connection, ConnectionState},
 };
 use serde::Deserialize;
@@ -46,6 +47,9 @@ pub(crate) struct Change {
     confirm: Option<String>,
     /// The agents that may use it, all where none is named.
     agents: Option<Vec<String>>,
+    /// Whether another secret is stored only if it works.
+    #[serde(default)]
+    check: bool,
 }
 
 /// `GET /v1/connections/{connection}`, by name or id
@@ -78,19 +82,20 @@ pub(crate) async fn change(
 ) -> Answer<Json<Value>> {
     let found = visible(&app, &caller, asked).await?;
     let rules = app.rules.load_full();
-    let mut noted = json!([]);
+    let (mut noted, mut checked) = (json!([]), None);
     match change {
-        Change { auth: Some(auth), confirm: None, agents: None } => {
-            noted = replace_secret(&app, &caller, source, service_of(&rules, &found)?, found.clone(), auth)
-                .await?;
+        Change { auth: Some(auth), confirm: None, agents: None, check } => {
+            let live = service_of(&rules, &found)?;
+            (noted, checked) =
+                replace_secret(&app, &caller, source, live, found.clone(), (auth, check)).await?;
         }
-        Change { auth: None, confirm: Some(version), agents: None } => {
+        Change { auth: None, confirm: Some(version), agents: None, check: false } => {
             confirm(&app, &caller, source, service_of(&rules, &found)?, found.clone(), &version).await?;
         }
-        Change { auth: None, confirm: None, agents: Some(named) } => {
+        Change { auth: None, confirm: None, agents: Some(named), check: false } => {
             set_agents(&app, &caller, source, &found, named).await?;
         }
-        _ => return Err(invalid("send one of `auth`, `confirm` and `agents`")),
+        _ => return Err(invalid("send one of `auth` (with `check` or without), `confirm` and `agents`")),
     }
     app.connections.changed();
     let id = found.id;
@@ -98,6 +103,9 @@ pub(crate) async fn change(
     let mending = mending(&app, &now).await?;
     let mut answer = told(&rules, &now, mending);
     answer.insert("warnings".into(), noted);
+    if let Some(checked) = checked {
+        answer.insert("check".into(), json!(checked));
+    }
     Ok(Json(answer.into()))
 }
 
@@ -131,15 +139,22 @@ async fn replace_secret(
     source: Source,
     live: &LiveService,
     found: Connection,
-    auth: NewAuth,
-) -> Result<Value, Problem> {
+    (auth, check): (NewAuth, bool),
+) -> Result<(Value, Option<Checked>), Problem> {
     let Taken { auth, kept, reference, warnings } = taken(app, caller, live, auth).await?;
+    let checked = match check {
+        true => Some(checked::first(app, live, &auth, &kept, reference.as_ref()).await?),
+        false => None,
+    };
     // While it is held the service stays what the secret was given for.
     let _changing = app.rules_change.lock().await;
     keep::unchanged(app, live)?;
     let changed = Connection { auth, reference, ..found };
-    keep::changed(app, (caller.by(), source), live, changed, &kept, |_| Ok(())).await?;
-    Ok(warnings)
+    let entry = |it| checked::entry(app, (caller.by(), source), live, &changed, it);
+    let entry = checked.as_ref().map(entry).transpose()?;
+    let also = move |tx: &mut Tx<'_>| entry.iter().try_for_each(|entry| Ok(tx.record(entry.clone())?));
+    keep::changed(app, (caller.by(), source), live, changed, &kept, also).await?;
+    Ok((warnings, checked))
 }
 
 /// Lets the secret that there is go where the service is now.
@@ -167,8 +182,16 @@ async fn confirm(
         let detail = format!("`confirm`: the service is `{current}` now; look at it first, and confirm that");
         return Err(Problem::of(Code::Conflict, detail));
     }
-    if found.attention == Some(Attention::TokenRefused) {
-        let detail = "its authorization server gives no token any more, which no confirmation mends: set its secret anew";
+    let beside = match found.attention {
+        Some(Attention::TokenRefused) => Some(
+            "its authorization server gives no token any more, which no confirmation mends: set its secret anew",
+        ),
+        Some(Attention::CredentialRefused) => {
+            Some("its upstream does not take its secret: check it again, or set its secret anew")
+        }
+        Some(Attention::ServiceChanged) | None => None,
+    };
+    if let Some(detail) = beside {
         return Err(Problem::of(Code::Conflict, detail));
     }
     let auth = live.service.auth().for_connection(&found.auth).ok_or_else(|| {
@@ -218,7 +241,7 @@ async fn set_agents(
 }
 
 /// The connection of this name or id, where the caller may see it: what one may not see is told like what there isn't.
-async fn visible(app: &App, caller: &Caller, asked: String) -> Result<Connection, Problem> {
+pub(super) async fn visible(app: &App, caller: &Caller, asked: String) -> Result<Connection, Problem> {
     let own = if caller.configures() { None } else { Some(caller.person()?.user.id) };
     let found = app.store.read(move |q| named(q, &asked)).await?;
     found.filter(|found| own.is_none() || found.user == own).ok_or_else(absent)
@@ -231,7 +254,7 @@ fn named(q: &mut impl Query, asked: &str) -> Result<Option<Connection>, placet_s
     }
 }
 
-fn service_of<'a>(rules: &'a Rules, found: &Connection) -> Result<&'a LiveService, Problem> {
+pub(super) fn service_of<'a>(rules: &'a Rules, found: &Connection) -> Result<&'a LiveService, Problem> {
     let gone = || Problem::of(Code::Conflict, format!("there is no service `{}` any more", found.service));
     rules.services.get(&found.service).map(AsRef::as_ref).ok_or_else(gone)
 }
@@ -258,7 +281,7 @@ fn entry(
 }
 
 /// A connection as it is shown alone: with what it waits for, where it waits.
-fn told(rules: &Rules, found: &Connection, mending: Option<String>) -> Map<String, Value> {
+pub(super) fn told(rules: &Rules, found: &Connection, mending: Option<String>) -> Map<String, Value> {
     let mut told = shown(found);
     told.insert("auth".into(), json!(found.auth));
     if let Some(reference) = &found.reference {
@@ -282,13 +305,13 @@ fn told(rules: &Rules, found: &Connection, mending: Option<String>) -> Map<Strin
 }
 
 /// Where its owner mends it in a browser, where it waits.
-async fn mending(app: &App, found: &Connection) -> Result<Option<String>, Problem> {
+pub(super) async fn mending(app: &App, found: &Connection) -> Result<Option<String>, Problem> {
     match found.attention {
         Some(_) => connect::mending(app, found).await,
         None => Ok(None),
     }
 }
 
-fn absent() -> Problem {
+pub(super) fn absent() -> Problem {
     Problem::of(Code::NotFound, "there is no such connection")
 }

@@ -114,8 +114,10 @@ pub(crate) async fn ask(
     let (live, client) = as_it_was(app, &found.who).await?;
     let kept = Kept::agreed(found.who.client_id.clone());
     let private = live.service.allow_private();
-    let asked =
-        app.gateway.token(&found.who.server, &client.asking(&kept), &Showing::Device(&code), private).await;
+    let asked = app
+        .gateway
+        .token(&found.who.server, &client.asking(&kept), &Showing::Device(&code), private, app.clock.now())
+        .await;
     match asked {
         Ok(granted) => {
             let who = app.store.write(move |tx| accounts::come_back(tx, hash, now)).await;

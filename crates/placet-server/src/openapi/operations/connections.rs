@@ -3,7 +3,7 @@
 use super::{PAGE, op};
 use crate::openapi::{Caller::Bearer, Gives, Operation, Takes::Json};
 
-const CONNECTION: &str = "id!: text, name!: text, service!: text, user!: text?, agents!: [text], state!: text, created!: time, auth!: object, attention!: object?, secret: object, unreadable: text?, warnings: [text]";
+const CONNECTION: &str = "id!: text, name!: text, service!: text, user!: text?, agents!: [text], state!: text, created!: time, auth!: object, attention!: object?, secret: object, unreadable: text?, warnings: [text], check: {result!: 'works'|'refused'|'unclear', action!: text, status!: int?, why!: text}";
 /// What is told of what is about to be connected.
 macro_rules! about {
     () => {
@@ -17,10 +17,10 @@ pub(super) const ALL: &[Operation] = &[
         "POST /v1/connections",
         "Connect an account at an upstream",
         Bearer,
-        &[(201, Gives::Json("id!: text, name!: text, service!: text, user!: text?, agents!: [text], state!: text"))],
+        &[(201, Gives::Json("id!: text, name!: text, service!: text, user!: text?, agents!: [text], state!: text, check: {result!: 'works'|'refused'|'unclear', action!: text, status!: int?, why!: text}"))],
     )
     .takes(Json(
-        "name!: text, service!: text, auth!: {type!: text, secret: any, name: text, username: text, client_id: text, client_secret: any, refresh_token: text, subject_token: text, signing_key: any, key_id: text, subject: text}, user: text, agents: [text]",
+        "name!: text, service!: text, auth!: {type: text, secret: any, name: text, username: text, client_id: text, client_secret: any, refresh_token: text, subject_token: text, signing_key: any, key_id: text, subject: text}, user: text, agents: [text], check: flag",
     )),
     op(
         "GET /v1/connections",
@@ -36,7 +36,8 @@ pub(super) const ALL: &[Operation] = &[
         Bearer,
         &[(200, Gives::Json(CONNECTION))],
     )
-    .takes(Json("auth: {type!: text, secret: any, name: text, username: text, client_id: text, client_secret: any, refresh_token: text, subject_token: text, signing_key: any, key_id: text, subject: text}, confirm: text, agents: [text]")),
+    .takes(Json("auth: {type: text, secret: any, name: text, username: text, client_id: text, client_secret: any, refresh_token: text, subject_token: text, signing_key: any, key_id: text, subject: text}, confirm: text, agents: [text], check: flag")),
+    op("POST /v1/connections/{connection}/check", "Whether the credential of a connection works, and the state that follows", Bearer, &[(200, Gives::Json(CONNECTION))]),
     op("DELETE /v1/connections/{connection}", "Remove a connection with its secret", Bearer, &[(204, Gives::Nothing)]),
     op(
         "POST /v1/connect",

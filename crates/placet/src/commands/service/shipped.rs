@@ -33,12 +33,27 @@ const OAUTH2: [(&str, &str); 10] = [
     ("outlook", include_str!("../../../../../services/oauth2/outlook.yaml")),
     ("slack", include_str!("../../../../../services/oauth2/slack.yaml")),
 ];
+/// How those authenticate that give tokens to installations of an app, which signs for them with its key.
+const APP: [(&str, &str); 1] = [("github", include_str!("../../../../../services/app/github.yaml"))];
+/// Where the API is whose address stands in those.
+const APP_AT: &str = "https://api.github.com";
 /// The one whose authorization server is where it is itself, also on a server of one's own.
 const MOVES: (&str, &str) = ("gitlab", "https://gitlab.com");
 /// Where those are whose tokens are for another address than the one that the definition has.
 const ELSEWHERE: [(&str, &str); 1] = [("jira", "https://api.atlassian.com")];
 /// Those whose `base_url` stands for one's own.
 const OWN_ADDRESS: [&str; 2] = ["http", "jira"];
+
+/// How its connections get their credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum With {
+    /// It is given.
+    Given,
+    /// People connect accounts.
+    Oauth2,
+    /// An app signs for its installations.
+    App,
+}
 
 /// All of them, as they are read.
 pub(super) fn all() -> impl Iterator<Item = Service> {
@@ -48,12 +63,12 @@ pub(super) fn all() -> impl Iterator<Item = Service> {
         .map(|(service, _)| service)
 }
 
-/// The text of one, with another name or address where these are given; with `oauth2` for accounts that people connect.
+/// The text of one, with another name or address where these are given.
 pub(super) fn text(
     name: &str,
     own: Option<&str>,
     base_url: Option<&str>,
-    oauth2: bool,
+    with: With,
 ) -> Result<String, Failure> {
     let Some((_, text)) = SHIPPED.iter().find(|(known, _)| *known == name) else {
         let names: Vec<&str> = SHIPPED.iter().map(|(name, _)| *name).collect();
@@ -64,7 +79,11 @@ pub(super) fn text(
         );
         return Err(Failure::unreadable(format!("no definition is called `{name}`; {hint}")));
     };
-    let auth = if oauth2 { Some(auth(name, text, base_url)?) } else { None };
+    let auth = match with {
+        With::Given => None,
+        With::Oauth2 => Some(auth(name, text, base_url)?),
+        With::App => Some(app(name, base_url)?),
+    };
     let written = |line: &str| match &auth {
         Some(auth) if line.starts_with("auth: ") => auth.clone(),
         _ => format!("{}\n", changed(line, name, own, base_url)),
@@ -96,6 +115,17 @@ fn auth(name: &str, text: &str, base_url: Option<&str>) -> Result<String, Failur
     )))
 }
 
+/// How it authenticates as an app: tokens come from where the API is, also on a server of one's own.
+fn app(name: &str, base_url: Option<&str>) -> Result<String, Failure> {
+    let Some((_, auth)) = APP.iter().find(|(known, _)| *known == name) else {
+        let told = format!(
+            "`{name}` has no apps that are known: leave `--app` out, or write a definition of your own"
+        );
+        return Err(Failure::unreadable(told));
+    };
+    Ok(base_url.map_or_else(|| (*auth).to_owned(), |at| auth.replace(APP_AT, at.trim_end_matches('/'))))
+}
+
 /// A line of a definition: names of actions begin with that of their service.
 fn changed(line: &str, name: &str, own: Option<&str>, base_url: Option<&str>) -> String {
     let own = own.unwrap_or(name);
@@ -104,6 +134,10 @@ fn changed(line: &str, name: &str, own: Option<&str>, base_url: Option<&str>) ->
     }
     if let (true, Some(base_url)) = (line.starts_with("base_url: "), base_url) {
         return format!("base_url: {base_url}");
+    }
+    // The action that connections are checked with.
+    if line.starts_with("check: ") || line.starts_with("  action: ") {
+        return line.replacen(&format!("action: {name}."), &format!("action: {own}."), 1);
     }
     let action =
         line.strip_prefix("  ").and_then(|rest| rest.strip_prefix(name)).filter(|rest| rest.starts_with('.'));
@@ -147,16 +181,18 @@ mod tests {
     #[test]
     fn one_can_have_another_name_and_address() {
         for (name, _) in SHIPPED {
-            let text = text(name, Some("mine"), Some("https://mine.example/x"), false).unwrap();
+            let text = text(name, Some("mine"), Some("https://mine.example/x"), With::Given).unwrap();
             let service = Service::parse(text.as_bytes(), None).unwrap().0;
             assert_eq!(
                 (service.name(), service.origin(), service.base_path()),
                 ("mine", "https://mine.example", "/x")
             );
             assert!(service.actions().all(|action| action.name().as_str().starts_with("mine.")));
+            // Where the provider has an action for it, connections can be checked.
+            assert!(service.check().is_some() || name == "http", "{name}");
         }
         assert!(
-            text("gitub", None, None, false)
+            text("gitub", None, None, With::Given)
                 .is_err_and(|error| error.to_string().contains("did you mean `github`?"))
         );
     }
@@ -165,7 +201,7 @@ mod tests {
     fn where_the_provider_has_an_authorization_server_people_are_sent_there() {
         assert!(OAUTH2.is_sorted());
         for (name, _) in OAUTH2 {
-            let text = text(name, None, None, true).unwrap();
+            let text = text(name, None, None, With::Oauth2).unwrap();
             let (service, warnings) = Service::parse(text.as_bytes(), Some(name)).unwrap_or_else(|found| {
                 panic!("{}", found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n\n"))
             });
@@ -177,7 +213,7 @@ mod tests {
                 server.asks_people() && text.lines().filter(|line| line.starts_with("auth:")).count() == 1
             );
             // Elsewhere the account would be another server's.
-            let elsewhere = super::text(name, None, Some("https://mine.example/x"), true);
+            let elsewhere = super::text(name, None, Some("https://mine.example/x"), With::Oauth2);
             match (name, elsewhere) {
                 ("gitlab", moved) => {
                     let moved = moved.unwrap();
@@ -187,7 +223,24 @@ mod tests {
                 (_, refused) => assert!(refused.is_err(), "{name}"),
             }
         }
-        assert!(text("stripe", None, None, true).is_err());
-        assert!(text("jira", None, Some("https://api.atlassian.com/ex/jira/1"), true).is_ok());
+        assert!(text("stripe", None, None, With::Oauth2).is_err());
+        assert!(text("jira", None, Some("https://api.atlassian.com/ex/jira/1"), With::Oauth2).is_ok());
+    }
+
+    #[test]
+    fn an_app_gets_tokens_for_its_installations_where_the_api_is() {
+        for (base_url, at) in [
+            (None, "https://api.github.com"),
+            (Some("https://hub.example/api/v3/"), "https://hub.example/api/v3"),
+        ] {
+            let text = text("github", None, base_url, With::App).unwrap();
+            let (service, warnings) = Service::parse(text.as_bytes(), None).unwrap();
+            let placet_core::call::Auth::Oauth2(server) = service.auth() else {
+                panic!("it takes {}", service.auth().kind());
+            };
+            assert!(warnings.is_empty() && server.takes_assertions() && server.names_subject());
+            assert_eq!(server.token_url, format!("{at}/app/installations/{{subject}}/access_tokens"));
+        }
+        assert!(text("slack", None, None, With::App).is_err());
     }
 }

@@ -82,6 +82,13 @@ impl Browser {
         self.with_cookies(self.pages.get(path))
     }
 
+    /// Whether somebody is signed in here: the account page is theirs, and not the one that asks who they are.
+    pub(crate) fn has_an_account(&mut self) -> bool {
+        let page = html(&self.get("/account").expect(200));
+        assert_ne!(page.contains("Where you are signed in"), page.contains("action=\"/sign-in\""), "{page}");
+        page.contains("Where you are signed in")
+    }
+
     /// A form that is not sent yet, with the cookies.
     pub(crate) fn posting(&self, path: &str, form: &[(&str, &str)]) -> Request {
         self.with_cookies(self.pages.post(path).form(form))

@@ -16,7 +16,7 @@ use placet_testkit::until;
 const AUDIENCE: &str = ", assertion_audience: 'https://sso.example/token'";
 
 /// A key, and its PEM.
-fn key() -> (KeyPair, String) {
+pub(super) fn key() -> (KeyPair, String) {
     let key = KeyPair::generate(KeySize::Rsa2048).unwrap();
     let der: Pkcs8V1Der<'_> = key.as_der().unwrap();
     let text = STANDARD.encode(der.as_ref());
@@ -94,7 +94,7 @@ fn what_signs_is_what_the_definition_asks_for() {
         (&asserting, auth(&pem, &json!({"refresh_token": "r"})), "signing_key"),
         (&asserting, auth("no key", &json!({})), "signing_key"),
         (&asserting, auth(&pem, &json!({"subject": ""})), "signing_key"),
-        (&asserting, auth(&bad, &json!({})), "private RSA key"),
+        (&asserting, auth(&bad, &json!({})), "private key in PEM"),
         (&asserting, json!({"type": "oauth2", "client_id": CLIENT, "client_secret": SECRET}), "signing_key"),
         (&other, auth(&pem, &json!({})), "signing_key"),
     ] {

@@ -141,9 +141,52 @@ fn a_person_sees_and_ends_their_own_sessions_and_nobody_elses() {
     let ended = browser.post("/account/session", &[("token", &token), ("session", &id)]);
     assert_eq!((sent_to(&ended).as_str(), uses()), ("/account", 401));
     // Nobody is let in without a session, and no page of it is kept.
-    let nobody = person.browser().get("/account");
-    assert_eq!((nobody.status, nobody.header("location")), (303, Some("/sign-in")));
+    let nobody = html(&person.browser().get("/account").expect(200));
+    assert!(nobody.contains("action=\"/sign-in\"") && !nobody.contains(&person.name), "{nobody}");
     assert_eq!(browser.get("/account").expect(200).header("cache-control"), Some("no-store"));
+}
+
+#[test]
+fn who_has_to_sign_in_first_comes_back_to_the_account() {
+    let person = Person::new();
+    let (name, right) = (person.name.as_str(), password(&person.name));
+    let mut browser = person.browser();
+    let page = browser.get("/account").expect(200);
+    assert_eq!(page.header("cache-control"), Some("no-store"));
+    // Also where the first try was wrong.
+    let wrong = browser.submit(&page, "/sign-in", &[("name", name), ("password", "a wrong password, long")]);
+    assert_eq!(wrong.status, 403);
+    let entered = browser.submit(&wrong, "/sign-in", &[("name", name), ("password", &right)]);
+    assert_eq!(sent_to(&entered), "/account");
+    assert!(html(&browser.get("/account").expect(200)).contains("the password (here)"));
+    // And where a code is asked for.
+    let (mut phone, _) = person.enrols();
+    let mut browser = person.browser();
+    let page = browser.get("/account").expect(200);
+    let asked = browser.submit(&page, "/sign-in", &[("name", name), ("password", &right)]).expect(200);
+    let code = phone.code();
+    assert_eq!(sent_to(&browser.submit(&asked, "/sign-in/code", &[("code", &code)])), "/account");
+    // A form of somebody whose session has ended does nothing, and leads to where it is filled in again.
+    let mut stranger = person.browser();
+    let form =
+        [("password", right.as_str()), ("new", "another long password"), ("same", "another long password")];
+    assert_eq!(sent_to(&stranger.post("/account/password", &form)), "/account");
+    assert!(html(&stranger.get("/account").expect(200)).contains("action=\"/sign-in\""));
+    // Nowhere else does a form lead, whatever it says.
+    let other = Person::new();
+    let (name, right) = (other.name.as_str(), password(&other.name));
+    for next in
+        ["//evil.example/account", "https://evil.example/account", "/account/../x", "/account@evil.example"]
+    {
+        let mut browser = other.browser();
+        let page = browser.get("/account").expect(200);
+        let hidden = crate::authorize::browser::hidden(&page, "/sign-in");
+        assert!(hidden.contains(&("next".to_owned(), "/account".to_owned())), "{hidden:?}");
+        let token = &hidden.iter().find(|(name, _)| name == "token").unwrap().1;
+        let form = [("token", token.as_str()), ("next", next), ("name", name), ("password", &right)];
+        let to = sent_to(&browser.post("/sign-in", &form));
+        assert!(to.starts_with("/oauth/authorize?"), "{next}: {to}");
+    }
 }
 
 #[test]

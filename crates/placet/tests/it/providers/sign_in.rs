@@ -82,7 +82,9 @@ fn what_is_not_one_of_our_pages_is_no_place_to_go_on_to() {
         ("https://evil.example/", "/oauth/authorize?"),
         ("//evil.example", "/oauth/authorize?"),
         ("/\\evil.example", "/oauth/authorize?"),
-        ("/account", "/oauth/authorize?"),
+        ("/account", "/account"),
+        ("/account?next=https://evil.example/", "/oauth/authorize?"),
+        ("/account/../requests", "/oauth/authorize?"),
         ("/requests/../account", "/oauth/authorize?"),
         ("\r\nlocation: https://evil.example", "/oauth/authorize?"),
         ("/requests", "/requests"),
@@ -176,7 +178,7 @@ fn only_an_administrator_in_person_declares_and_links() {
     let mut browser = sso.browser();
     browser.cookies.insert("placet".into(), agent);
     let sent = browser.post("/account/providers", &[("provider", &sso.handle)]);
-    assert_eq!((sent.status, sent.header("location")), (303, Some("/sign-in")));
+    assert_eq!((sent.status, sent.header("location")), (303, Some("/account")));
 }
 
 #[test]
