@@ -58,8 +58,7 @@ impl Site {
         let all = self.story.record();
         let own = all.iter().filter(|entry| entry["connection"] == id.as_str());
         let own = own.filter(|entry| text(entry, "type").starts_with("connection."));
-        own.map(|entry| (text(entry, "type"), text(entry, "outcome"), entry["status"].clone()))
-            .collect()
+        own.map(|entry| (text(entry, "type"), text(entry, "outcome"), entry["status"].clone())).collect()
     }
 }
 

@@ -107,7 +107,8 @@ impl Relay {
         let host = door.host_str().ok_or_else(|| wrong("the egress door has no host".to_owned()))?;
         let door = format!("{host}:{}", door.port_or_known_default().unwrap_or(80));
         let credential = Secret::generated("placet:", clock::entropy());
-        let known = Arc::new(Known { credential, user: user.to_owned(), door, tokens, told: Mutex::default() });
+        let known =
+            Arc::new(Known { credential, user: user.to_owned(), door, tokens, told: Mutex::default() });
         let failed = |error: io::Error| wrong(error.to_string());
         let (address, passing) = match socket {
             Some(path) => {
@@ -267,7 +268,8 @@ impl Head {
         if !is_connect {
             passed.push_str("Connection: close\r\n");
         }
-        let tunnel = first.strip_prefix("CONNECT ").and_then(|rest| rest.split(' ').next()).map(str::to_owned);
+        let tunnel =
+            first.strip_prefix("CONNECT ").and_then(|rest| rest.split(' ').next()).map(str::to_owned);
         Some(Self { passed, credential, tunnel })
     }
 }
@@ -304,7 +306,8 @@ mod tests {
                 tunnel: Some("a:443".into()),
             }
         );
-        let no = b"HTTP/1.1 403 Forbidden\r\nContent-Type: application/problem+json\r\ncontent-length: 42\r\n";
+        let no =
+            b"HTTP/1.1 403 Forbidden\r\nContent-Type: application/problem+json\r\ncontent-length: 42\r\n";
         assert_eq!(refused(no, b"{\"code\": \"not_granted\", \"detail\": \"why\"}"), "why");
         assert_eq!(refused(no, b""), "the egress door answers 403");
         assert_eq!(refusal_length(no), Some(42));

@@ -74,7 +74,9 @@ impl Tokens {
             ));
         }
         if last.is_none() && text("scope") == Some("") {
-            output::note("warning: the agent's token has no scope, so whatever is asked for is refused: name some with --scope");
+            output::note(
+                "warning: the agent's token has no scope, so whatever is asked for is refused: name some with --scope",
+            );
         }
         let token = text("access_token").map(Secret::new);
         let token = token.ok_or_else(|| Failure::unreadable("the server's answer has no token"))?;

@@ -82,11 +82,16 @@ fn why_there_is_no_tunnel_is_told_once_for_each_host() {
     let done = run(world, &agent, &[], &command).output().unwrap();
     let told = String::from_utf8_lossy(&done.stderr).into_owned();
     assert_eq!(told.matches("no tunnel to nobody.example:443: ").count(), 1, "{told}");
-    assert!(!told.contains("the egress door answers 403") && !told.contains(&format!("no tunnel to {}", world.safe)), "{told}");
+    assert!(
+        !told.contains("the egress door answers 403")
+            && !told.contains(&format!("no tunnel to {}", world.safe)),
+        "{told}"
+    );
     assert!(String::from_utf8_lossy(&done.stdout).contains("\"ok\":true"), "{told}");
     // What nothing will be allowed for is told, too.
     let mut bare = world.story.server.cli();
-    bare.args(["run", "--client-id", &agent.id, "--", "curl", "-sS", &safe]).env("PLACET_CLIENT_SECRET", &agent.secret);
+    bare.args(["run", "--client-id", &agent.id, "--", "curl", "-sS", &safe])
+        .env("PLACET_CLIENT_SECRET", &agent.secret);
     let told = String::from_utf8_lossy(&bare.stdin(Stdio::null()).output().unwrap().stderr).into_owned();
     assert!(told.contains("has no scope") && told.contains("--scope"), "{told}");
 }
@@ -94,14 +99,18 @@ fn why_there_is_no_tunnel_is_told_once_for_each_host() {
 #[test]
 fn where_grpc_and_others_look_for_authorities_the_doors_is() {
     let (world, agent, _) = prepared();
-    let names = ["GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "HTTPLIB2_CA_CERTS", "NIX_SSL_CERT_FILE", "SSL_CERT_FILE"];
+    let names =
+        ["GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "HTTPLIB2_CA_CERTS", "NIX_SSL_CERT_FILE", "SSL_CERT_FILE"];
     let script = names.map(|name| format!("grep -c BEGIN \"${name}\"")).join("; ");
     let mut run = run(world, &agent, &[], &["sh", "-c", &script]);
     // What stands there already would not do.
     let done = run.env("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "/dev/null").output().unwrap();
     let counts = String::from_utf8_lossy(&done.stdout).into_owned();
     let counts: Vec<&str> = counts.lines().collect();
-    assert!(counts.len() == names.len() && counts.iter().all(|it| *it == counts[3] && *it != "0"), "{counts:?}");
+    assert!(
+        counts.len() == names.len() && counts.iter().all(|it| *it == counts[3] && *it != "0"),
+        "{counts:?}"
+    );
 }
 
 #[test]
