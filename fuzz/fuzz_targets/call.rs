@@ -1,8 +1,7 @@
 //! Calls: a method, a target and a body, a line each, as they come at a raw door. What is described renders to the same
 //! call; and parameters as JSON, rendered, describe back.
-#![no_main]
+#![cfg_attr(fuzzing, no_main)]
 
-use libfuzzer_sys::fuzz_target;
 use placet_core::{
     call::{Method, UpstreamCall},
     json,
@@ -15,7 +14,8 @@ static DRIVE: LazyLock<Service> = LazyLock::new(|| {
     Service::parse(include_bytes!("../seeds/service/drive.yaml"), None).expect("it is a service").0
 });
 
-fuzz_target!(|data: &str| {
+pub(crate) fn run(data: &[u8]) {
+    let Ok(data) = std::str::from_utf8(data) else { return };
     let mut lines = data.splitn(3, '\n');
     let (method, target) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
     let body = lines.next();
@@ -67,4 +67,7 @@ fuzz_target!(|data: &str| {
             assert_eq!(&name, action.name());
         }
     }
-});
+}
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| run(data));

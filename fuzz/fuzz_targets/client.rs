@@ -1,8 +1,7 @@
 //! URIs and documents of clients: a redirect URI that is taken means the same to the parser that browsers use, the answer
 //! behind it says the parameters and leads to the same place; and documents that are read are written and read the same.
-#![no_main]
+#![cfg_attr(fuzzing, no_main)]
 
-use libfuzzer_sys::fuzz_target;
 use placet_core::{
     authorize,
     client::{Author, Metadata, RedirectKind, RedirectUri, document},
@@ -42,7 +41,8 @@ fn is_punycode(text: &str) -> bool {
     text.to_ascii_lowercase().contains("xn--")
 }
 
-fuzz_target!(|data: &str| {
+pub(crate) fn run(data: &[u8]) {
+    let Ok(data) = std::str::from_utf8(data) else { return };
     redirect(data);
     if document::check_url(data).is_ok() && !is_punycode(data) && !data.contains('[') {
         let theirs = Url::parse(data).expect("browsers read it");
@@ -55,4 +55,7 @@ fuzz_target!(|data: &str| {
     assert_eq!(members.get("client_id").and_then(Value::as_str), Some(url));
     let again = Metadata::read(&metadata.to_members(), Author::Document).expect("what is written is read");
     assert_eq!(again.to_members(), metadata.to_members());
-});
+}
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| run(data));

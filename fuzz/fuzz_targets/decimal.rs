@@ -1,11 +1,11 @@
 //! Exact numbers: the grammar is JSON's, what is written is read as the same, and the arithmetic takes back what it gave.
-#![no_main]
+#![cfg_attr(fuzzing, no_main)]
 
-use libfuzzer_sys::fuzz_target;
 use placet_core::decimal::{Decimal, DecimalError};
 use std::cmp::Ordering;
 
-fuzz_target!(|data: &str| {
+pub(crate) fn run(data: &[u8]) {
+    let Ok(data) = std::str::from_utf8(data) else { return };
     let mut numbers = Vec::new();
     for text in data.split(' ').take(2) {
         let is_json = serde_json::from_str::<serde_json::Number>(text).is_ok()
@@ -59,4 +59,7 @@ fuzz_target!(|data: &str| {
     {
         assert_eq!(back, one);
     }
-});
+}
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| run(data));

@@ -1,8 +1,7 @@
 //! Authorization details: entries, and behind a NUL the definition of a type. What is read is written and read as the
 //! same, covers itself, and a declared type narrows nothing to more than it is.
-#![no_main]
+#![cfg_attr(fuzzing, no_main)]
 
-use libfuzzer_sys::fuzz_target;
 use placet_core::{
     detail_type::{DetailType, DetailTypes},
     grant::cover::AuthorizationDetail,
@@ -10,7 +9,8 @@ use placet_core::{
 };
 use serde_json::Value;
 
-fuzz_target!(|data: &str| {
+pub(crate) fn run(data: &[u8]) {
+    let Ok(data) = std::str::from_utf8(data) else { return };
     let (entries, kind) = data.split_once('\0').unwrap_or((data, ""));
     let Ok(entries) = json::parse(entries.as_bytes()) else { return };
     let Ok(mut details) = AuthorizationDetail::parse_list(&entries) else { return };
@@ -36,4 +36,7 @@ fuzz_target!(|data: &str| {
         }
         assert!(!judged || detail.kind() == "payment" || detail.kind() == "placet_action");
     }
-});
+}
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| run(data));

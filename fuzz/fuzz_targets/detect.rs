@@ -1,8 +1,7 @@
 //! The search for secrets and personal data: what a body becomes does not depend on the pieces that it comes in, what is only
 //! marked is as it came, and what is counted is the same whatever is done with it.
-#![no_main]
+#![cfg_attr(fuzzing, no_main)]
 
-use libfuzzer_sys::fuzz_target;
 use placet_core::{
     detect::{Detect, Found, Kind, Layout, Level, Stream},
     json,
@@ -29,7 +28,7 @@ fn streamed(detect: &Detect, layout: Layout, pieces: &[&[u8]]) -> (Vec<u8>, Foun
 }
 
 // The first byte says where it is cut, in a line that goes on for more than a window where it is odd.
-fuzz_target!(|data: &[u8]| {
+pub(crate) fn run(data: &[u8]) {
     let Some((cut, data)) = data.split_first() else { return };
     let long = [data, &b"x ".repeat(40_000), data].concat();
     let text = if cut % 16 == 15 { &long[..] } else { data };
@@ -54,4 +53,7 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(REDACT.value(&mut redacted, &mut counted), redacted != value);
         assert_eq!(counted.is_empty(), found.is_empty());
     }
-});
+}
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| run(data));

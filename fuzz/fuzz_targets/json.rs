@@ -1,8 +1,7 @@
 //! JSON: what is read, serde_json reads as the same; what is refused for its grammar, serde_json refuses too; and the
 //! canonical form of anything is read as the same again.
-#![no_main]
+#![cfg_attr(fuzzing, no_main)]
 
-use libfuzzer_sys::fuzz_target;
 use placet_core::json::{self, JsonError, Strict};
 use serde_json::Value;
 
@@ -25,7 +24,7 @@ fn same(ours: &Value, theirs: &Value) -> bool {
     }
 }
 
-fuzz_target!(|data: &[u8]| {
+pub(crate) fn run(data: &[u8]) {
     let theirs = serde_json::from_slice::<Value>(data);
     match json::parse(data) {
         Ok(ours) => {
@@ -43,4 +42,7 @@ fuzz_target!(|data: &[u8]| {
         }
         Err(_) => {}
     }
-});
+}
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| run(data));

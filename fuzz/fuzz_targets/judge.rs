@@ -1,8 +1,7 @@
 //! Tests of policies as they are written in files: reading them, and deciding each by the policies of the examples. No
 //! case panics, each decision is the same twice, and what is allowed names the rule that allows it.
-#![no_main]
+#![cfg_attr(fuzzing, no_main)]
 
-use libfuzzer_sys::fuzz_target;
 use placet_core::{
     judge::Verdict,
     policy::{
@@ -28,7 +27,7 @@ static SHOP: LazyLock<(Vec<Arc<Policy>>, Vec<Service>)> = LazyLock::new(|| {
     (policies, services)
 });
 
-fuzz_target!(|data: &[u8]| {
+pub(crate) fn run(data: &[u8]) {
     let _ = Needs::read(data, None);
     let (policies, services) = &*SHOP;
     let Ok((suite, _)) = Suite::load(data, None, policies.clone(), services.clone()) else { return };
@@ -40,4 +39,7 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(decided.rules.is_empty(), decided.decision == Verdict::Deny);
         assert_eq!(case.decide(&none).decision, Verdict::Deny);
     }
-});
+}
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| run(data));

@@ -1,8 +1,7 @@
 //! Messages of the Model Context Protocol as they come to the door, and lists of tools as servers answer with them: a request
 //! that is read is a request to any reader, and a list that is pinned is pinned the same again.
-#![no_main]
+#![cfg_attr(fuzzing, no_main)]
 
-use libfuzzer_sys::fuzz_target;
 use placet_core::{
     json,
     mcp::{Headers, Message, Revision, offered::Place, repeated, tool},
@@ -47,7 +46,7 @@ fn message(data: &[u8]) {
     }
 }
 
-fuzz_target!(|data: &[u8]| {
+pub(crate) fn run(data: &[u8]) {
     message(data);
     if let Ok(text) = std::str::from_utf8(data)
         && let Some(last) = tool::after(text)
@@ -73,4 +72,7 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(Pins::of_listing(&tools, &prompts).as_ref(), Ok(&pins));
         assert!(pins.0.len() <= tools.len() + prompts.len());
     }
-});
+}
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| run(data));

@@ -1,7 +1,6 @@
 //! Answers of token endpoints: a token that is taken can be sent in one header, and what is kept of it is read the same.
-#![no_main]
+#![cfg_attr(fuzzing, no_main)]
 
-use libfuzzer_sys::fuzz_target;
 use placet_core::{
     secret::Secret,
     service::oauth::{self, Kept, OAuth},
@@ -14,7 +13,7 @@ static SERVER: LazyLock<OAuth> = LazyLock::new(|| {
         .expect("a server")
 });
 
-fuzz_target!(|data: &[u8]| {
+pub(crate) fn run(data: &[u8]) {
     for ok in [true, false] {
         let Ok(granted) = oauth::read(&SERVER, ok, &Secret::new(data)) else { continue };
         assert!(ok, "an error grants nothing");
@@ -35,4 +34,7 @@ fuzz_target!(|data: &[u8]| {
         let again = Kept::from_secret(&kept.to_secret()).expect("what is kept is read");
         assert_eq!(again.to_secret().expose(), kept.to_secret().expose());
     }
-});
+}
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| run(data));

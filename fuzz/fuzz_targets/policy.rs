@@ -1,8 +1,7 @@
 //! Policy documents, full and compact; those of an odd length with some services at hand. What loads is
 //! printed in full and loads again as the same, as does what is kept of it; and it allows no more than itself.
-#![no_main]
+#![cfg_attr(fuzzing, no_main)]
 
-use libfuzzer_sys::fuzz_target;
 use placet_core::{
     policy::{Comparison, Named, Policy, compare},
     service::Service,
@@ -18,7 +17,7 @@ static SERVICES: LazyLock<Vec<Service>> = LazyLock::new(|| {
     sources.iter().map(|source| Service::parse(source, None).expect("it is an example").0).collect()
 });
 
-fuzz_target!(|source: &[u8]| {
+pub(crate) fn run(source: &[u8]) {
     let services: Vec<&Service> = if source.len() % 2 == 1 { SERVICES.iter().collect() } else { Vec::new() };
     let named = Named { name: Some("fuzzed"), ..Named::default() };
     let (policy, warnings) = match Policy::load_as(source, &named, 1, &services) {
@@ -54,4 +53,7 @@ fuzz_target!(|source: &[u8]| {
         let wider = compare(&[Arc::new(policy)], &[Arc::new(again)], at);
         assert!(!matches!(wider, Comparison::Wider(_)), "wider than itself: {wider:?}\n{full}");
     }
-});
+}
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| run(data));

@@ -1,10 +1,10 @@
 //! Scopes: read as they were written, and the short form means what its long form says.
-#![no_main]
+#![cfg_attr(fuzzing, no_main)]
 
-use libfuzzer_sys::fuzz_target;
 use placet_core::scope::Scope;
 
-fuzz_target!(|data: &str| {
+pub(crate) fn run(data: &[u8]) {
+    let Ok(data) = std::str::from_utf8(data) else { return };
     let Ok(scopes) = Scope::parse_list(data) else { return };
     let text = scopes.iter().map(Scope::as_str).collect::<Vec<_>>().join(" ");
     assert_eq!(Scope::parse_list(&text).as_ref(), Ok(&scopes));
@@ -24,4 +24,7 @@ fuzz_target!(|data: &str| {
             }
         }
     }
-});
+}
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| run(data));

@@ -1,8 +1,7 @@
 //! Requests that proxies ask about (forward-auth, ext_authz): method and target in the first line, the body behind it. What is
 //! taken for an action is, rendered anew, the very target that was asked about.
-#![no_main]
+#![cfg_attr(fuzzing, no_main)]
 
-use libfuzzer_sys::fuzz_target;
 use placet_core::{
     call::Method,
     service::{SeenBody, Service, check_target},
@@ -14,7 +13,8 @@ static SERVICE: LazyLock<Service> = LazyLock::new(|| {
     Service::parse(text, None).expect("it is a service").0
 });
 
-fuzz_target!(|data: &str| {
+pub(crate) fn run(data: &[u8]) {
+    let Ok(data) = std::str::from_utf8(data) else { return };
     let (line, body) = data.split_once('\n').unwrap_or((data, ""));
     let Some((method, target)) = line.split_once(' ') else { return };
     let Some(method) = Method::from_name(method) else { return };
@@ -32,4 +32,7 @@ fuzz_target!(|data: &str| {
         };
         assert_eq!(sorted(&call.target), sorted(target), "another query");
     }
-});
+}
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| run(data));

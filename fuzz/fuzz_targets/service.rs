@@ -1,12 +1,11 @@
 //! Service definitions: what loads can describe and render the parameters that its own names suggest; the resource lies in
 //! the action's range, and the call describes back.
-#![no_main]
+#![cfg_attr(fuzzing, no_main)]
 
-use libfuzzer_sys::fuzz_target;
 use placet_core::service::{Service, check_target};
 use serde_json::{Map, Value, json};
 
-fuzz_target!(|data: &[u8]| {
+pub(crate) fn run(data: &[u8]) {
     let service = match Service::parse(data, None) {
         Ok((service, _)) => service,
         Err(problems) => {
@@ -29,4 +28,7 @@ fuzz_target!(|data: &[u8]| {
             assert_eq!(check_target(&call.target), Ok(()), "{}", call.target);
         }
     }
-});
+}
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| run(data));

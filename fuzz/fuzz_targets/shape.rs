@@ -1,10 +1,10 @@
 //! Paths into answers: what is written is read as the same. And patterns of subjects, with a text to match.
-#![no_main]
+#![cfg_attr(fuzzing, no_main)]
 
-use libfuzzer_sys::fuzz_target;
 use placet_core::{federation::Glob, shape::Path};
 
-fuzz_target!(|data: &str| {
+pub(crate) fn run(data: &[u8]) {
+    let Ok(data) = std::str::from_utf8(data) else { return };
     if let Ok(path) = Path::parse(data) {
         assert_eq!(Path::parse(&path.to_string()).as_ref(), Ok(&path));
     }
@@ -14,4 +14,7 @@ fuzz_target!(|data: &str| {
         let _ = glob.matches(text);
         assert_eq!(glob.as_str(), pattern);
     }
-});
+}
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| run(data));

@@ -1,8 +1,7 @@
 //! Parameters of statements, and definitions of databases: what is rendered is proven before it leaves, has no value in its
 //! text, and describes back to the same parameters.
-#![no_main]
+#![cfg_attr(fuzzing, no_main)]
 
-use libfuzzer_sys::fuzz_target;
 use placet_core::{
     json,
     service::{Prepared, Service},
@@ -35,7 +34,7 @@ fn ask(service: &Service, params: &Map<String, Value>) {
     }
 }
 
-fuzz_target!(|data: &[u8]| {
+pub(crate) fn run(data: &[u8]) {
     if let Ok(Value::Object(params)) = json::parse(data) {
         ask(&DATABASE, &params);
     }
@@ -47,4 +46,7 @@ fuzz_target!(|data: &[u8]| {
         let params: Map<String, Value> = names.map(|name| (name, value.clone())).collect();
         ask(&service, &params);
     }
-});
+}
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| run(data));

@@ -1,4 +1,5 @@
-//! What the fuzzers (`fuzz/README.md`) ask of the core beyond its public interface. It is there only where they are built.
+//! What the fuzzers (`fuzz/README.md`) ask of the core beyond its public interface. It is there only where they, or tests, are
+//! built.
 //!
 //! Invariant: nothing that ships reaches it.
 
@@ -9,6 +10,9 @@ use crate::{
     yaml,
 };
 use serde_json::Value;
+
+#[cfg(test)]
+mod replay;
 
 /// What a condition says by the evaluator alone, without the shorter way that simple ones have.
 pub fn in_general(conjunct: &Conjunct, vars: &Activation<'_>, fuel: &mut Fuel) -> Outcome {

@@ -3,6 +3,10 @@
 //!
 //! Invariant: no I/O, no clock, no ambient randomness, no SQL and no `async` in this crate.
 
+// Fuzz targets name it as those do who use it (`fuzzing`).
+#[cfg(test)]
+extern crate self as placet_core;
+
 pub mod action;
 pub mod agent;
 pub mod approval;
@@ -19,7 +23,7 @@ pub mod detect;
 pub mod diagnostic;
 pub mod dpop;
 pub mod federation;
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod grant;
 pub mod id;

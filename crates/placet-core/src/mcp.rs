@@ -5,6 +5,7 @@
 //! Invariant: it judges nothing and does nothing; what headers say is never more than a copy of what the body says, and a
 //! message that is told two ways is refused.
 
+pub mod events;
 pub mod level;
 pub mod message;
 pub mod offered;

@@ -99,7 +99,7 @@ fn tree(source: &[u8], file: Option<&str>, numbers: bool) -> Result<(Node, Repor
 }
 
 /// Whether both parsers read a text alike; `None` where the one that knows usual documents answers nothing.
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub(crate) fn is_read_alike(text: &str) -> Option<bool> {
     let usual = usual::tree(text)?;
     let report = Report::new(None, text);

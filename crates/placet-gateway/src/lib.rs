@@ -7,6 +7,10 @@
 //! Invariant: no header of an agent's reaches an upstream but those that a call lists; nothing of the credential reaches an agent; a
 //! request of which a byte may have been written is never sent again; no address is dialled that was not checked.
 
+// Fuzz targets name it as those do who use it (`fuzzing`).
+#[cfg(test)]
+extern crate self as placet_gateway;
+
 mod address;
 mod ask;
 mod assertion;
@@ -14,6 +18,8 @@ mod dial;
 mod failure;
 mod fetch;
 mod form;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod gateway;
 mod identity;
 mod inject;

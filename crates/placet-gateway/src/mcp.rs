@@ -10,7 +10,6 @@
 //! Invariant: a message that may have been acted on is not sent again. The one that is, is one of which the server said
 //! that it knows no such session. Only the message that answers this very request counts as its answer.
 
-mod events;
 mod following;
 mod listing;
 mod process;
@@ -24,14 +23,15 @@ use crate::gateway::{Gateway, not_sent, unknown};
 use crate::inject::Credential;
 use crate::response::{self, ReadError, ResponseBody, UpstreamResponse};
 use crate::route::{OpenCall, Route};
-use events::Events;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use placet_core::call::{Method, UpstreamCall};
 use placet_core::json;
-use placet_core::mcp::{META_LEVEL, META_PROGRESS, STATELESS, WITH_HANDSHAKE, in_header, repeated};
+use placet_core::mcp::{
+    META_LEVEL, META_PROGRESS, STATELESS, WITH_HANDSHAKE, events::Events, in_header, repeated,
+};
 use serde_json::{Map, Value, json};
 use std::collections::{HashMap, HashSet};
 use std::sync::PoisonError;

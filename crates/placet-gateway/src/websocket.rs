@@ -241,7 +241,7 @@ async fn hop(connection: Box<dyn Duplex>, role: Role, max: usize) -> (Hearing, S
 }
 
 /// The headers that ask for a WebSocket. No extension is among them.
-fn handshake(key: &str, protocols: &[String]) -> Option<Vec<(HeaderName, HeaderValue)>> {
+pub(crate) fn handshake(key: &str, protocols: &[String]) -> Option<Vec<(HeaderName, HeaderValue)>> {
     let mut headers = vec![
         (CONNECTION, HeaderValue::from_static("upgrade")),
         (UPGRADE, HeaderValue::from_static("websocket")),
@@ -256,7 +256,7 @@ fn handshake(key: &str, protocols: &[String]) -> Option<Vec<(HeaderName, HeaderV
 
 /// The subprotocol that an answer agrees on, if it is an answer to this handshake (RFC 6455 §4.1): with nothing that was
 /// not asked for.
-fn agreed(headers: &HeaderMap, key: &str, offered: &[String]) -> Option<Option<String>> {
+pub(crate) fn agreed(headers: &HeaderMap, key: &str, offered: &[String]) -> Option<Option<String>> {
     let one = |name: HeaderName| {
         let mut values = headers.get_all(name).iter();
         let value = values.next()?.to_str().ok()?;

@@ -10,10 +10,10 @@
 //! tunnel was opened for, what TLS is spoken for and what a request is for are one host, or nothing is sent.
 
 pub mod authority;
-mod credential;
+pub(crate) mod credential;
 mod inside;
 mod share;
-mod tunnel;
+pub(crate) mod tunnel;
 
 use crate::{app::App, caller::Source, operations::failures, problem::Problem, proxy, serving::KeptOpen};
 use authority::Authorities;
@@ -284,7 +284,7 @@ async fn meant(
 }
 
 /// The host that is meant, in its one spelling.
-fn route(scheme: &str, authority: &str) -> Result<Route, Problem> {
+pub(crate) fn route(scheme: &str, authority: &str) -> Result<Route, Problem> {
     Route::new(&format!("{scheme}://{authority}"), false).map_err(|error| {
         let code = match error {
             placet_gateway::RouteError::Metadata(_) => Code::NotGranted,

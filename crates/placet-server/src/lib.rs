@@ -4,6 +4,10 @@
 //!
 //! Invariant: no SQL and no upstream traffic in this crate.
 
+// Fuzz targets name it as those do who use it (`fuzzing`).
+#[cfg(test)]
+extern crate self as placet_server;
+
 pub mod advice;
 pub mod api;
 pub mod app;
@@ -17,6 +21,8 @@ mod consent;
 mod cross_origin;
 pub mod doors;
 pub mod egress;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod gcra;
 mod handshake;
 pub mod intent;

@@ -151,8 +151,8 @@ fn token(
     // One of a fixed length that goes on is another thing.
     let end = beginning.end + length.min(most);
     let goes_on = length > most && least == most;
-    // A sentence ends after it.
-    let end = if before(text, end) == b'.' { end - 1 } else { end };
+    // A sentence ends after it; a beginning's own dot is none of what follows it.
+    let end = if length > 0 && before(text, end) == b'.' { end - 1 } else { end };
     (!goes_on && end - beginning.end >= least && !(least == most && is_word(byte(text, end))))
         .then_some(beginning.start..end)
 }

@@ -86,6 +86,13 @@ fn examples() -> Vec<(Kind, String)> {
 }
 
 #[test]
+fn a_beginning_that_nothing_follows_is_no_token() {
+    for text in ["SG.", "SG. is a company", "ya29.", "a ya29..", "xoxe.xoxp-", "://", "eyJ"] {
+        assert_eq!(kinds(text), [], "{text}");
+    }
+}
+
+#[test]
 fn each_kind_is_found_by_itself_and_within_text_and_nothing_else_is() {
     let mut seen = std::collections::BTreeSet::from([Kind::UrlPassword, Kind::NamedSecret]);
     for (kind, text) in examples() {

@@ -127,7 +127,7 @@ impl tower_service::Service<Request<CheckRequest>> for Calls {
 }
 
 /// The headers of the agent's request; none where they can't be read.
-fn headers(http: &HttpRequest) -> Option<HeaderMap> {
+pub(crate) fn headers(http: &HttpRequest) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
     let mut add = |name: &str, value: &[u8]| {
         // `:path` and its like are told by themselves.
@@ -150,7 +150,7 @@ fn headers(http: &HttpRequest) -> Option<HeaderMap> {
 
 /// What is known of the body. An empty one is none only where the route says that bodies are sent: that header could come
 /// from an agent else.
-fn body<'h>(http: &'h HttpRequest, headers: &HeaderMap, sends_bodies: bool) -> SeenBody<'h> {
+pub(crate) fn body<'h>(http: &'h HttpRequest, headers: &HeaderMap, sends_bodies: bool) -> SeenBody<'h> {
     let mut partial = headers.get_all(PARTIAL).iter();
     let is_whole = partial.next().is_some_and(|value| value == "false") && partial.next().is_none();
     // As text it has been mended where it was none.

@@ -37,7 +37,8 @@ pub(super) async fn of(app: &App, headers: &HeaderMap) -> Result<Credential, Pro
     Ok(Credential { held, bearer, hint })
 }
 
-fn read(headers: &HeaderMap) -> Result<(String, Secret), Problem> {
+/// The user name and the token of a request to the proxy.
+pub(crate) fn read(headers: &HeaderMap) -> Result<(String, Secret), Problem> {
     let missing = || {
         let detail = "send `Proxy-Authorization: Basic …` with an agent's access token as the password; `placet run` sees to that";
         Problem::of(Code::TokenInvalid, detail)

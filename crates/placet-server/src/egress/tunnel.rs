@@ -15,7 +15,7 @@ use crate::{
 use axum::{
     body::Body,
     extract::Request,
-    http::{HeaderValue, Method, header},
+    http::{HeaderValue, Method, Uri, header},
     response::Response,
 };
 use hyper::{body::Incoming, service::service_fn, upgrade::Upgraded};
@@ -44,8 +44,7 @@ pub(super) async fn open(
     connection: Connection,
     mut request: Request<Incoming>,
 ) -> Result<Response, Problem> {
-    let authority = request.uri().authority().filter(|authority| authority.port_u16().is_some());
-    let authority = authority.map(|authority| authority.as_str().to_owned()).ok_or_else(|| {
+    let authority = authority(request.uri()).ok_or_else(|| {
         Problem::of(Code::RequestInvalid, "CONNECT names a host and a port: `CONNECT api.example.com:443`")
     })?;
     let credential = connection.credential(app, request.headers()).await?;
@@ -82,8 +81,14 @@ pub(super) async fn open(
     Ok(Response::new(Body::empty()))
 }
 
+/// The host and port that a tunnel is asked for.
+pub(crate) fn authority(uri: &Uri) -> Option<String> {
+    let authority = uri.authority().filter(|authority| authority.port_u16().is_some());
+    authority.map(|authority| authority.as_str().to_owned())
+}
+
 /// The host without its port; an IPv6 address without its brackets.
-fn host(route: &Route) -> &str {
+pub(crate) fn host(route: &Route) -> &str {
     let authority = route.host();
     let v6 = authority.strip_prefix('[').and_then(|rest| rest.split_once(']')).map(|(v6, _)| v6);
     v6.unwrap_or_else(|| authority.split_once(':').map_or(authority, |(host, _)| host))
@@ -222,7 +227,7 @@ async fn end_here(
 }
 
 /// Has a request in a tunnel say which host it is for in one place, `Host`, whichever version it is in (RFC 9113 §8.3.1).
-fn in_one_form(request: &mut Request) -> Result<(), Problem> {
+pub(crate) fn in_one_form(request: &mut Request) -> Result<(), Problem> {
     let bad = |detail: &str| Err(Problem::of(Code::RequestInvalid, detail.to_owned()));
     let Some(authority) = request.uri().authority().map(|authority| authority.as_str().to_owned()) else {
         return Ok(());

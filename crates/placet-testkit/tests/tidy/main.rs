@@ -12,6 +12,7 @@
 )]
 
 mod code;
+mod fuzz;
 mod graph;
 mod lexer;
 mod pages;

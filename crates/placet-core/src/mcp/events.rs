@@ -1,10 +1,16 @@
 //! The events of a `text/event-stream` as they come: the part of the format that messages travel in.
 //!
-//! Invariant: nothing is kept of an event but its data, and no more bytes are read than the caller lets.
+//! Invariant: nothing is kept of an event but its data, no more bytes are read than the caller lets, and where pieces end
+//! does not matter.
+
+/// What a text in UTF-8 may begin with (U+FEFF).
+const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Puts events together from pieces.
 #[derive(Debug, Default)]
-pub(super) struct Events {
+pub struct Events {
+    /// A line has ended.
+    begun: bool,
     line: Vec<u8>,
     data: Vec<u8>,
     has_data: bool,
@@ -14,7 +20,7 @@ pub(super) struct Events {
 
 impl Events {
     /// The data of each event that ends in `piece`.
-    pub(super) fn push(&mut self, piece: &[u8]) -> Vec<Vec<u8>> {
+    pub fn push(&mut self, piece: &[u8]) -> Vec<Vec<u8>> {
         let mut ended = Vec::new();
         for &byte in piece {
             let skipped = byte == b'\n' && std::mem::take(&mut self.after_return);
@@ -30,6 +36,9 @@ impl Events {
 
     fn end_line(&mut self) -> Option<Vec<u8>> {
         let line = std::mem::take(&mut self.line);
+        // The mark that a text may begin with is none of it.
+        let marked = if std::mem::replace(&mut self.begun, true) { None } else { line.strip_prefix(MARK) };
+        let line = marked.unwrap_or(&line);
         if line.is_empty() {
             let data = std::mem::take(&mut self.data);
             return std::mem::take(&mut self.has_data).then_some(data);
@@ -65,6 +74,12 @@ mod tests {
             b": hello\n\nid: 1\nevent: message\ndata: {\"a\":\ndata:1}\n\ndatabase: x\ndata\n\ndata: open";
         assert_eq!(all(&[text]), ["{\"a\":\n1}", ""]);
         assert_eq!(all(&[b"data: a\r\n\r\ndata: b\r\rdata: c\n\n"]), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn the_mark_at_the_beginning_is_no_part_of_the_first_line() {
+        assert_eq!(all(&[b"\xef\xbb", b"\xbfdata: a\n\n\xef\xbb\xbfdata: b\n\n"]), ["a"]);
+        assert_eq!(all(&[b"\n\xef\xbb\xbfdata: b\n\n"]), [""; 0]);
     }
 
     proptest! {
