@@ -376,7 +376,7 @@ async fn of_service(app: &App, service: &str, auth: &Auth) -> Result<Arc<Vec<Liv
         .await?;
     let live = stored
         .into_iter()
-        .map(|(connection, version, sealed)| live_of(app, auth, (connection, version), sealed, &kept))
+        .map(|(connection, version, sealed)| live_of(app, auth, (connection, version), sealed, kept))
         .collect();
     let live = Arc::new(live);
     app.connections.keep(service, (generation, Arc::clone(&live)), renewed);

@@ -189,6 +189,9 @@ async fn plain(stream: TcpStream, address: SocketAddr, router: Router, mut endin
     Box::pin(serve(stream, version, IDLE, answering, ending)).await;
 }
 
+/// An answer that is under way until it is taken.
+type Noted = hyper::Response<UnderWay<Body>>;
+
 /// Answers requests, and notes for how long each is under way: until its body is no longer needed and its answer has been
 /// taken.
 fn noting<A, F>(
@@ -196,9 +199,9 @@ fn noting<A, F>(
     answering: A,
 ) -> impl hyper::service::Service<
     Request<Incoming>,
-    Response = hyper::Response<UnderWay<Body>>,
+    Response = Noted,
     Error = Infallible,
-    Future = Pin<Box<dyn Future<Output = Result<hyper::Response<UnderWay<Body>>, Infallible>> + Send>>,
+    Future = Pin<Box<dyn Future<Output = Result<Noted, Infallible>> + Send>>,
 > + Unpin
 + use<A, F>
 where

@@ -66,10 +66,13 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Begun<I> {
 #[derive(Clone)]
 pub(crate) struct Switching(Over);
 
+/// Where the connection comes from.
+type Given = oneshot::Receiver<Box<dyn Duplex>>;
+
 #[derive(Clone)]
 enum Over {
     /// A connection that is served here.
-    Here(Arc<Mutex<Option<oneshot::Receiver<Box<dyn Duplex>>>>>),
+    Here(Arc<Mutex<Option<Given>>>),
     /// One that hyper gives away itself.
     Hyper(OnUpgrade),
 }
@@ -82,7 +85,7 @@ impl fmt::Debug for Switching {
 
 impl Switching {
     /// By what the connection will be sent through.
-    pub(super) fn here(given: oneshot::Receiver<Box<dyn Duplex>>) -> Self {
+    pub(super) fn here(given: Given) -> Self {
         Self(Over::Here(Arc::new(Mutex::new(Some(given)))))
     }
 
