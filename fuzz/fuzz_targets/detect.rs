@@ -17,14 +17,15 @@ fn all(level: Level) -> Detect {
 static MARK: LazyLock<Detect> = LazyLock::new(|| all(Level::Mark));
 static REDACT: LazyLock<Detect> = LazyLock::new(|| all(Level::Redact));
 
-fn streamed(detect: &Detect, layout: Layout, pieces: &[&[u8]]) -> (Vec<u8>, Found) {
+/// `None` where something of it can't be searched.
+fn streamed(detect: &Detect, layout: Layout, pieces: &[&[u8]]) -> Option<(Vec<u8>, Found)> {
     let mut stream = Stream::new(detect.clone(), layout);
     let mut out = Vec::new();
     for piece in pieces {
-        out.extend(stream.push(piece).expect("no line is too long"));
+        out.extend(stream.push(piece).ok()?);
     }
-    out.extend(stream.finish().expect("no line is too long"));
-    (out, stream.found().clone())
+    out.extend(stream.finish().ok()?);
+    Some((out, stream.found().clone()))
 }
 
 // The first byte says where it is cut, in a line that goes on for more than a window where it is odd.
@@ -32,7 +33,7 @@ pub(crate) fn run(data: &[u8]) {
     let Some((cut, data)) = data.split_first() else { return };
     let long = [data, &b"x ".repeat(40_000), data].concat();
     let text = if cut % 16 == 15 { &long[..] } else { data };
-    for layout in [Layout::Text, Layout::Events, Layout::Lines] {
+    for layout in [Layout::Text, Layout::Events, Layout::Lines, Layout::Records] {
         let whole = streamed(&REDACT, layout, &[text]);
         let every = usize::from(*cut / 16 * 7 + 1) * if text.len() > 4096 { 997 } else { 1 };
         let pieces: Vec<&[u8]> = text.chunks(every).collect();
@@ -40,9 +41,13 @@ pub(crate) fn run(data: &[u8]) {
         if layout == Layout::Text {
             let mut found = Found::default();
             let at_once = REDACT.bytes(text, &mut found).unwrap_or_else(|| text.to_vec());
-            assert_eq!((at_once, found), whole);
-            let marked = streamed(&MARK, layout, &pieces);
-            assert_eq!(marked.0, text);
+            // What is in UTF-16 is read as that while it streams.
+            if !text.contains(&0) && !text.starts_with(&[0xff, 0xfe]) && !text.starts_with(&[0xfe, 0xff]) {
+                assert_eq!(Some((at_once, found)), whole);
+            }
+            if let Some((marked, _)) = streamed(&MARK, layout, &pieces) {
+                assert_eq!(marked, text);
+            }
         }
     }
     if let Ok(value) = json::parse(data) {

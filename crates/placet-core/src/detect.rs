@@ -10,8 +10,12 @@
 //!
 //! Invariant: what was found is told by kind and number, never by value.
 
+mod encoded;
+mod event;
 mod ident;
 mod json;
+mod layout;
+mod letters;
 mod personal;
 mod secrets;
 mod stream;
@@ -19,7 +23,8 @@ mod stream;
 mod tests;
 mod text;
 
-pub use stream::{Layout, LongLine, Stream};
+pub use layout::Layout;
+pub use stream::Stream;
 
 use serde_json::Value;
 use std::{collections::BTreeMap, fmt, ops::Range};
@@ -164,6 +169,29 @@ impl fmt::Display for Kind {
     }
 }
 
+/// Why nothing can be looked for in a body.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unsearchable {
+    /// Something is longer than can be read as one.
+    #[error("an event, a line or a record of it is too long to be searched")]
+    Long,
+    /// What says that it is JSON isn't, or has two readings.
+    #[error("what says that it is JSON is not, or has two readings")]
+    NotJson,
+    /// Nothing is looked for in this encoding.
+    #[error("its encoding is `{}`", .0.escape_default())]
+    Encoding(String),
+    /// It says, or begins as if, it was in UTF-16, and isn't, or in which order can't be told.
+    #[error("it is no UTF-16 that can be read")]
+    Utf16,
+    /// It holds bytes that are no text, and something is looked for that withholds an answer.
+    #[error("it holds what is no text, and so can't be looked into")]
+    Closed,
+    /// Text that is in UTF-8 or the like has no zeros.
+    #[error("it is text with zeros in it")]
+    Zeros,
+}
+
 /// What is looked for, and what is done with it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Detect(BTreeMap<Kind, Level>);
@@ -231,6 +259,16 @@ impl Detect {
         text::whole(self, bytes, None, found)
     }
 
+    /// Text in base64 without what is to be redacted in what it stands for, and says to be of the type `kind`; `None` where
+    /// nothing of it is.
+    ///
+    /// # Errors
+    /// It can't be looked into, and something that is looked for withholds an answer; or it says to be text, and can't be
+    /// searched.
+    pub fn encoded(&self, text: &str, kind: &str, found: &mut Found) -> Result<Option<String>, Unsearchable> {
+        encoded::redact(self, text, kind, found)
+    }
+
     /// Redacts all strings, numbers and names of members of a value. Whether anything was.
     pub fn value(&self, value: &mut Value, found: &mut Found) -> bool {
         json::redact(self, value, found)
@@ -252,6 +290,14 @@ impl Found {
         for (kind, count) in &other.0 {
             let known = self.0.entry(*kind).or_default();
             *known = known.saturating_add(*count);
+        }
+    }
+
+    /// Counts those that were found elsewhere and are kept back more strictly than by `level`.
+    fn add_beyond(&mut self, other: &Self, detect: &Detect, level: Level) {
+        for (kind, count) in other.counts().filter(|(kind, _)| detect.level(*kind) > Some(level)) {
+            let known = self.0.entry(kind).or_default();
+            *known = known.saturating_add(count);
         }
     }
 

@@ -318,7 +318,7 @@ fn window(line: &str, column: usize) -> (String, usize) {
     (out, caret)
 }
 
-fn printable(text: &str, most: usize) -> String {
+pub(crate) fn printable(text: &str, most: usize) -> String {
     let mut rest = text.chars();
     let mut out: String = rest.by_ref().take(most).map(shown).collect();
     if rest.next().is_some() {

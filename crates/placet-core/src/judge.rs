@@ -21,6 +21,7 @@ mod subject;
 #[cfg(test)]
 mod tests;
 pub mod trace;
+mod usable;
 mod verdict;
 
 pub use counted::{advised, counted, exceeded, is_own, told};
@@ -30,6 +31,7 @@ pub use need::{Need, denied_if_blind, informed, need};
 pub use observe::Observation;
 pub use shaped::{AppliedShape, COST_PER_ANSWER, detects, is_shaped, shape};
 pub use trace::Trace;
+pub use usable::{McpServer, usable};
 
 use crate::{
     action::Action,

@@ -5,11 +5,13 @@
 //! Invariant: it judges nothing and does nothing; what headers say is never more than a copy of what the body says, and a
 //! message that is told two ways is refused.
 
+pub mod contents;
 pub mod events;
 pub mod level;
 pub mod message;
 pub mod offered;
 pub mod repeated;
+pub mod template;
 pub mod tool;
 
 pub use level::Level;

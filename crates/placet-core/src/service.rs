@@ -62,7 +62,7 @@ use crate::{
 use mapping::Mapping;
 use schema::ParamsSchema;
 use serde_json::{Map, Value};
-use std::{collections::BTreeMap, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 use template::{PathTemplate, ResourceTemplate, Values};
 
 /// The longest target (path and query, encoded) that is rendered, in bytes.
@@ -407,13 +407,22 @@ impl ServiceAction {
                 return Err(ParamsInvalid::of(name, format!("`{name}` is missing")));
             };
             let is_uri = name == mcp::URI && self.tool.as_ref().is_some_and(|it| it.part() == Part::Resource);
-            let text =
-                if is_uri { mcp::uri_text(value) } else { value::segment_text(value, self.encoded_slash) };
+            let text = if is_uri {
+                mcp::uri_text(value, self.encoded_slash)
+            } else {
+                value::segment_text(value, self.encoded_slash).map_err(Cow::from)
+            };
             let text =
                 text.map_err(|problem| ParamsInvalid::of(name, format!("`{name}` is refused: {problem}")))?;
             values.insert(name.to_owned(), text);
         }
         Ok(values)
+    }
+
+    /// The resource, where no parameter makes a difference to it.
+    pub(crate) fn whole_resource(&self) -> Option<crate::pattern::ResourceUri> {
+        let has_variables = self.resource.variables().next().is_some();
+        (!has_variables).then(|| self.resource.fill(&Values::new()).ok()).flatten()
     }
 
     /// The parameters that make up the path and the resource: none of them is ever left out.

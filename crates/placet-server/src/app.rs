@@ -10,7 +10,7 @@ use crate::{
     egress::{self, Egress},
     intent::Judge,
     keys::LookUps,
-    mcp::Calls,
+    mcp::{Calls, Levels},
     mtls::MutualTls,
     oauth::{client::Clients, resource_server::ResourceServers},
     operations::Operations,
@@ -192,6 +192,8 @@ pub struct App {
     pub streams: Streams,
     /// The requests at the MCP door of which somebody waits for the answer.
     pub(crate) calls: Calls,
+    /// From which level on clients of the MCP door are told of log messages.
+    pub(crate) levels: Levels,
     /// The egress door.
     pub egress: Egress,
 }
@@ -249,6 +251,7 @@ impl App {
             waiters: Waiters::default(),
             streams: Streams::default(),
             calls: Calls::default(),
+            levels: Levels::default(),
             egress: Egress::new(config.egress),
         }))
     }

@@ -9,12 +9,14 @@
 //! origin sends is not read at all (DNS rebinding).
 
 mod answer;
+mod levels;
 mod passing;
 mod prompts;
 mod resources;
 mod taken;
 mod tools;
 
+pub(crate) use levels::Levels;
 pub(crate) use passing::Calls;
 
 use crate::{
@@ -35,7 +37,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use placet_core::{
-    mcp::{self, Headers, Message, Request, Revision, RpcError},
+    mcp::{self, Headers, Level, Message, Request, Revision, RpcError},
     refusal::Code,
     service::Part,
 };
@@ -207,8 +209,14 @@ impl Door {
             }
             (_, "resources/read") => self.read(request).await,
             (_, "completion/complete") => self.complete(request).await,
-            // Nothing is kept of a level: a request can state its own.
-            (WithHandshake, "ping" | "logging/setLevel") => Ok(Answered::Other(json!({}))),
+            (WithHandshake, "ping") => Ok(Answered::Other(json!({}))),
+            (WithHandshake, "logging/setLevel") => {
+                let level = request.params.get("level").and_then(Value::as_str).and_then(Level::from_word);
+                let level = level.ok_or_else(|| RpcError::params("`level` is no level of log messages"))?;
+                let chain = &self.caller.bearer.chain;
+                self.app.levels.set(chain.agent().id, chain.leaf().grant.id, level);
+                Ok(Answered::Other(json!({})))
+            }
             (revision, method) => {
                 let shown: String = method.chars().take(128).collect();
                 let error = RpcError::new(RpcError::METHOD_NOT_FOUND, format!("Method not found: {shown}"));

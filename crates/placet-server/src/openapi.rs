@@ -76,6 +76,8 @@ pub enum Gives {
     Json(&'static str),
     /// The same under a media type of its own.
     JsonAs(&'static str, &'static str),
+    /// The same, or `text/event-stream`: messages, of which the last is that.
+    JsonOrEvents(&'static str),
     /// Text of this media type.
     Text(&'static str),
     /// Anything: it comes from somewhere else.

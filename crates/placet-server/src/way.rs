@@ -383,7 +383,7 @@ pub async fn act(app: &Arc<App>, held: &Held, asked: &Asked) -> Result<Answered,
                 count(app, "allow", "");
                 let shaping = Shaping::of(&bearer, &described, &judgement, now);
                 described.turn = taken.take().map(|(_, slot)| slot);
-                let detecting = Detecting::of(&bearer, &judgement);
+                let detecting = Detecting::of(&bearer, &described, &judgement);
                 return outcome::perform(app, admitted, &bearer, (described, shaping, detecting), asked)
                     .await;
             }
@@ -419,8 +419,8 @@ async fn turned_away(
         Refused::Stale => app.refresh().await.map(|()| None),
         Refused::Replay(replay) => {
             let shaping = Shaping::of(bearer, described, judgement, now);
-            let detecting = Detecting::of(bearer, judgement);
-            outcome::replay(app, &replay, described, (shaping, detecting)).await.map(Some)
+            let detecting = Detecting::of(bearer, described, judgement);
+            outcome::replay(app, &replay, (bearer, described, asked), (shaping, detecting)).await.map(Some)
         }
         Refused::Fault(fault) => Err(fault.into()),
         refused => {

@@ -79,9 +79,23 @@ fn string(detect: &Detect, text: &str, name: Option<&str>, found: &mut Found) ->
         // What gives access is one thing, whatever its parts look like.
         found.count(Kind::NamedSecret);
         if level != Level::Mark {
+            // But for what keeps it back more strictly: a token that withholds the answer does so in whatever place.
+            let mut within = Found::default();
+            detect.text(text, name, &mut within);
+            found.add_beyond(&within, detect, level);
             let before = text.get(..range.start).unwrap_or_default();
             return Some(format!("{before}{}", mark(Kind::NamedSecret)));
         }
     }
+    if let Some(mut within) = written_in_escapes(text) {
+        return below(detect, &mut within, name, found).then(|| within.to_string());
+    }
     detect.text(text, name, found)
+}
+
+/// JSON in a text, where it has letters that only its reader sees (`\u0040`): all other escapes end words as they do
+/// elsewhere.
+fn written_in_escapes(text: &str) -> Option<Value> {
+    let begins = matches!(text.trim_ascii_start().as_bytes().first(), Some(b'{' | b'[' | b'"'));
+    (begins && text.contains("\\u")).then(|| crate::json::parse(text.as_bytes()).ok()).flatten()
 }

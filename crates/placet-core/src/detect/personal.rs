@@ -33,8 +33,17 @@ pub(super) fn find(
             findings.push(Finding { kind, range });
         }
     };
-    for (at, here) in text.iter().enumerate().skip(from) {
+    let mut next = from;
+    // All that something can begin with; most of a text is none of it.
+    let begins = |byte: &u8| matches!(byte, b'0'..=b'9' | b'A'..=b'Z' | b'+' | b'(');
+    while let Some(skipped) = text.get(next..).and_then(|rest| rest.iter().position(begins)) {
+        let at = next + skipped;
+        let here = byte(text, at);
+        next = at + 1;
         // A word that goes on was looked at where it began.
+        if is_word(here) {
+            next += text.get(next..).unwrap_or_default().iter().take_while(|byte| is_word(**byte)).count();
+        }
         if in_word(text, at) {
             continue;
         }
@@ -51,12 +60,20 @@ pub(super) fn find(
                 if joined {
                     continue;
                 }
-                add(Kind::Card, card(text, at));
-                add(Kind::Ssn, ssn(text, at));
-                add(
-                    Kind::NationalId,
-                    cpf(text, at).or_else(|| nir(text, at)).or_else(|| dni(text, at, name)),
-                );
+                // Most numbers are none of these by their first digits and what follows: seen before anything is written down.
+                let digits = text.get(at..).unwrap_or_default().iter().take(20);
+                let digits = digits.take_while(|byte| byte.is_ascii_digit()).count();
+                match (digits, byte(text, at + digits)) {
+                    (13..=16, _) | (4, b' ' | b'-') => add(Kind::Card, card(text, at)),
+                    (3, b'-') => add(Kind::Ssn, ssn(text, at)),
+                    _ => {}
+                }
+                match (digits, byte(text, at + digits)) {
+                    (3, b'.') => add(Kind::NationalId, cpf(text, at)),
+                    (1 | 13, b' ') | (15, _) => add(Kind::NationalId, nir(text, at)),
+                    (8, b'-' | b'A'..=b'Z') => add(Kind::NationalId, dni(text, at, name)),
+                    _ => {}
+                }
                 if asked(Kind::Phone) && before(text, at) != b'+' {
                     add(Kind::Phone, national_phone(text, at, name));
                 }
@@ -173,8 +190,11 @@ fn is_issued(digits: &Digits) -> bool {
 }
 
 fn card(text: &[u8], at: usize) -> Option<Range<usize>> {
-    // Most numbers are short: seen before anything is written down.
-    if text.get(at..at + 3)?.iter().any(|byte| !byte.is_ascii_digit()) {
+    // Behind a group of four stand four or six: dates go on otherwise.
+    let group = |at: usize| {
+        text.get(at..).unwrap_or_default().iter().take(20).take_while(|byte| byte.is_ascii_digit()).count()
+    };
+    if group(at) == 4 && !matches!(group(at + 5), 4 | 6) {
         return None;
     }
     let mut digits = Digits::read(text, at, 19, b" -")?;
@@ -534,18 +554,19 @@ fn has_country(digits: &[u8]) -> bool {
     }
 }
 
-/// Digits from a place on as telephone numbers are written, at most fifteen, and where they end.
-fn dialled(text: &[u8], at: usize) -> (Vec<u8>, usize) {
-    let (mut digits, mut end, mut open) = (Vec::with_capacity(15), at, false);
+/// How many digits stand from a place on as telephone numbers are written, and where they end; none where there are more than
+/// any number has.
+fn dialled(text: &[u8], at: usize) -> (usize, usize) {
+    let (mut digits, mut end, mut open) = (0, at, false);
     let mut between = 0;
-    for (place, byte) in text.iter().enumerate().skip(at).take(40) {
+    for (place, byte) in text.get(at..).unwrap_or_default().iter().take(40).enumerate() {
+        let place = at + place;
         match byte {
             b'0'..=b'9' => {
-                digits.push(byte - b'0');
+                digits += 1;
                 between = 0;
-                if digits.len() > 15 {
-                    // More than any number has.
-                    return (Vec::new(), at);
+                if digits > 15 {
+                    return (0, at);
                 }
                 end = place + 1;
             }
@@ -562,8 +583,13 @@ fn international_phone(text: &[u8], at: usize) -> Option<Range<usize>> {
     if !matches!(byte(text, at + 1), b'1'..=b'9') || in_word(text, at) {
         return None;
     }
-    let (digits, end) = dialled(text, at + 1);
-    ((8..=15).contains(&digits.len()) && has_country(&digits) && !is_word(byte(text, end))).then_some(at..end)
+    let (count, end) = dialled(text, at + 1);
+    if !(8..=15).contains(&count) || is_word(byte(text, end)) {
+        return None;
+    }
+    let number = text.get(at + 1..end)?.iter().filter(|byte| byte.is_ascii_digit());
+    let digits: Vec<u8> = number.map(|byte| byte - b'0').collect();
+    has_country(&digits).then_some(at..end)
 }
 
 /// `(415) 555-2671`.
@@ -586,15 +612,18 @@ const PHONES: [&str; 9] = ["phone", "mobile", "whatsapp", "telefon", "tel", "cel
 fn national_phone(text: &[u8], at: usize, name: &str) -> Option<Range<usize>> {
     let rest = text.get(at..at + 7)?;
     let begins = rest.iter().filter(|byte| byte.is_ascii_digit()).count() >= 2;
-    if !begins || !beside(text, at, name, &PHONES, true) {
+    if !begins {
         return None;
     }
     let (digits, end) = dialled(text, at);
+    if !(7..=15).contains(&digits) || is_word(byte(text, end)) {
+        return None;
+    }
     let is_date = rest
         .iter()
         .enumerate()
         .all(|(place, byte)| if place == 4 { *byte == b'-' } else { byte.is_ascii_digit() });
-    ((7..=15).contains(&digits.len()) && !is_date && !is_word(byte(text, end))).then_some(at..end)
+    (!is_date && beside(text, at, name, &PHONES, true)).then_some(at..end)
 }
 
 /// Whether one of the words stands shortly before, on the same line, or in the name of the member. `within`: also as a part of
@@ -606,13 +635,17 @@ fn beside(text: &[u8], at: usize, name: &str, words: &[&str], within: bool) -> b
         .rposition(|byte| *byte == b'\n')
         .map_or(near, |line| near.get(line + 1..).unwrap_or_default());
     let says = |text: &[u8]| {
-        let text: Vec<u8> = text.to_ascii_lowercase();
-        words.iter().any(|word| {
-            memchr::memmem::find_iter(&text, word.as_bytes()).any(|found| {
-                let alone = !before(&text, found).is_ascii_alphabetic()
-                    && !byte(&text, found + word.len()).is_ascii_alphabetic();
-                alone || (within && word.len() >= 5)
-            })
+        let is_it = |at: usize, word: &&str| {
+            let here = text.get(at..at + word.len());
+            let alone = || {
+                !before(text, at).is_ascii_alphabetic() && !byte(text, at + word.len()).is_ascii_alphabetic()
+            };
+            here.is_some_and(|here| here.eq_ignore_ascii_case(word.as_bytes()))
+                && ((within && word.len() >= 5) || alone())
+        };
+        text.iter().enumerate().any(|(at, letter)| {
+            let begins = |word: &&&str| word.as_bytes().first() == Some(&letter.to_ascii_lowercase());
+            letter.is_ascii_alphabetic() && words.iter().filter(begins).any(|word| is_it(at, word))
         })
     };
     says(near) || (!name.is_empty() && name.len() <= 64 && says(name.as_bytes()))

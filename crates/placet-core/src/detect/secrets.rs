@@ -331,7 +331,7 @@ fn key_body(text: &[u8], mut at: usize) -> (usize, bool) {
         let rest = text.get(at..).unwrap_or_default();
         match rest.first() {
             None => return (at, true),
-            Some(b'-') if rest.starts_with(b"-----END ") => {
+            Some(b'-') if rest.starts_with(END) => {
                 let label =
                     rest.iter().skip(9).take(64).take_while(|byte| **byte != b'-' && **byte != b'\n').count();
                 let dashes = rest.iter().skip(9 + label).take(5).take_while(|byte| **byte == b'-').count();
@@ -344,19 +344,53 @@ fn key_body(text: &[u8], mut at: usize) -> (usize, bool) {
                 }
                 at = line_start(text, at);
             }
+            Some(_) if ends_line(rest) > 0 => at += ends_line(rest),
             Some(b' ') => {
-                let next = at + 1;
-                if run(text, next, is_of_key) < 16
-                    && !text.get(next..).unwrap_or_default().starts_with(b"-----END ")
-                {
+                let next = behind_escaped_end(text, at).unwrap_or(at + 1);
+                if run(text, next, is_of_key) < 16 && !text.get(next..).unwrap_or_default().starts_with(END) {
                     return (at, false);
                 }
                 at = next;
             }
             Some(byte) if is_of_key(*byte) => at += rest.iter().take_while(|byte| is_of_key(**byte)).count(),
-            Some(_) => return (at, false),
+            Some(_) => match behind_escaped_end(text, at) {
+                Some(next) => at = next,
+                None => return (at, false),
+            },
         }
     }
+}
+
+const END: &[u8] = b"-----END ";
+/// The longest of what stands before each line of a key: signs of a difference, numbers of lines, quotes.
+const LONGEST_BEFORE: usize = 48;
+/// A line is at least so long where words stand before it: who changed it, where it is.
+const SURELY: usize = 40;
+/// How much of a line is looked at: lines of keys have 64 or 76 letters.
+const LONGEST_LINE: usize = 512;
+
+/// How much behind a line of a key is of no key, and ends the line: quotes, what joins texts. The line's end is none of it.
+fn ends_line(rest: &[u8]) -> usize {
+    let is = |byte: &&u8| {
+        matches!(byte, b'"' | b'\'' | b'`' | b',' | b';' | b')' | b'.' | b'|' | b' ' | b'\t' | b'+' | b'\r')
+    };
+    let count = rest.iter().take(16).take_while(is).count();
+    if rest.get(count) == Some(&b'\n') { count } else { 0 }
+}
+
+/// Where a key goes on behind an end of a line that is written as `\n`, and what stands before its lines.
+fn behind_escaped_end(text: &[u8], at: usize) -> Option<usize> {
+    // A number was taken for a part of the key.
+    let head = text.get(..at)?;
+    let digits = head.iter().rev().take(8).take_while(|byte| byte.is_ascii_digit()).count();
+    if !head.get(..at - digits)?.ends_with(b"\\n") {
+        return None;
+    }
+    let is_mark = |byte: &&u8| !byte.is_ascii_alphabetic() && !matches!(byte, b'"' | b'\n' | b'\\');
+    let marks = text.get(at..)?.iter().take(16).take_while(is_mark).count();
+    (1..=marks).map(|count| at + count).find(|next| {
+        run(text, *next, is_of_key) >= 16 || text.get(*next..).unwrap_or_default().starts_with(END)
+    })
 }
 
 /// What may stand before each line of a key: blanks, quoting, the name of an event's data.
@@ -371,7 +405,7 @@ fn indent(text: &[u8], at: usize) -> usize {
 
 /// Where what counts of a line begins: behind what stands before it; at its end, where it is a header.
 fn line_start(text: &[u8], at: usize) -> usize {
-    let at = at + indent(text, at);
+    let at = of_key(text, at).unwrap_or(at);
     if !header(text, at) {
         return at;
     }
@@ -388,9 +422,35 @@ fn header(text: &[u8], at: usize) -> bool {
 
 /// Whether a line can be one of a key.
 pub(super) fn goes_on(text: &[u8], at: usize) -> bool {
-    let at = at + indent(text, at);
-    let rest = text.get(at..).unwrap_or_default();
-    let run = run(text, at, is_of_key);
+    of_key(text, at).is_some()
+}
+
+/// Where what a line has of a key begins, if it can be one of a key.
+fn of_key(text: &[u8], at: usize) -> Option<usize> {
+    let first = at + indent(text, at);
+    let rest = text.get(first..).unwrap_or_default();
+    let run = run(text, first, is_of_key);
     let is_all = matches!(rest.get(run), None | Some(b'\n'));
-    is_all || run >= 16 || rest.starts_with(b"-----END ") || header(text, at)
+    if is_all || run >= 16 || rest.starts_with(END) || header(text, first) {
+        return Some(first);
+    }
+    let rest = text.get(at..).unwrap_or_default();
+    let line = rest.get(..memchr::memchr(b'\n', rest).filter(|end| *end <= LONGEST_LINE)?)?;
+    let is_mark = |byte: &&u8| !byte.is_ascii_alphabetic();
+    let marks = line.iter().take(LONGEST_BEFORE).take_while(is_mark).count();
+    if let Some(end) = memchr::memmem::find(line, END).filter(|end| *end <= marks) {
+        return Some(at + end);
+    }
+    if header(text, at + marks) {
+        return Some(at + marks);
+    }
+    let mut kept = line;
+    while let Some((last, head)) = kept.split_last()
+        && ends_line(&[*last, b'\n']) > 0
+    {
+        kept = head;
+    }
+    let body = kept.iter().rev().take_while(|byte| is_of_key(**byte)).count();
+    let before = kept.len() - body;
+    (body > 0 && (before <= marks || body >= SURELY)).then_some(at + before)
 }

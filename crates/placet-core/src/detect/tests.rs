@@ -1,5 +1,7 @@
 //! What is found, what is not, and that neither depends on how a text comes.
 
+mod written;
+
 use super::*;
 use proptest::prelude::*;
 use serde_json::json;
@@ -279,15 +281,15 @@ fn a_key_ends_where_its_lines_do() {
 }
 
 #[test]
-fn events_are_searched_behind_their_escapes_line_by_line() {
+fn events_are_searched_behind_their_escapes_when_they_end() {
     let mut stream = Stream::new(all(), Layout::Events);
     let mut push = |text: &str| String::from_utf8(stream.push(text.as_bytes()).unwrap()).unwrap();
-    assert_eq!(push("event: a\ndata: {\"to\": \"ann\\u0040exam"), "event: a\n");
-    assert_eq!(push("ple.com\"}\n\n"), "data: {\"to\":\"[redacted:email]\"}\n\n");
-    assert_eq!(push("data: {\"n\":  1.50}\r\n\r\n: ping\n"), "data: {\"n\":  1.50}\r\n\r\n: ping\n");
-    assert_eq!(push("data: to ann@example.com\n"), "data: to [redacted:email]\n");
+    assert_eq!(push("event: a\ndata: {\"to\": \"ann\\u0040exam"), "");
+    assert_eq!(push("ple.com\"}\n\n"), "event: a\ndata: {\"to\":\"[redacted:email]\"}\n\n");
+    assert_eq!(push("data: {\"n\":  1.50}\r\n\r\n: ping\n"), "data: {\"n\":  1.50}\r\n\r\n");
+    assert_eq!(push("\ndata: to ann@example.com\n\n"), ": ping\n\ndata: to [redacted:email]\n\n");
     let long = format!("data: \"{}", "x".repeat(2 * 1024 * 1024));
-    assert_eq!(stream.push(long.as_bytes()), Err(LongLine));
+    assert_eq!(stream.push(long.as_bytes()), Err(Unsearchable::Long));
 }
 
 /// Luhn's check as its standard tells it: from the right every second digit doubled, the digits of all added.
@@ -355,15 +357,26 @@ proptest! {
     fn pieces_do_not_matter(
         parts in prop::collection::vec(part(), 0..8),
         pieces in prop::collection::vec(prop_oneof![1usize..40, 1000usize..100_000], 1..8),
-        layout in prop::sample::select(vec![Layout::Text, Layout::Events, Layout::Lines]),
+        layout in prop::sample::select(vec![Layout::Text, Layout::Events, Layout::Lines, Layout::Records]),
+        wide in any::<bool>(),
         levels in prop::sample::select(vec![Level::Mark, Level::Redact]),
     ) {
-        let text = parts.concat();
+        // Of JSON as records and lines have it: each a text.
+        let text = match layout {
+            Layout::Lines => parts.iter().map(|part| format!("{}\n", Value::from(part.as_str()))).collect(),
+            Layout::Records => parts.iter().map(|part| format!("\x1e{}\n", Value::from(part.as_str()))).collect(),
+            _ => parts.concat(),
+        };
+        let body: Vec<u8> = if wide {
+            "\u{feff}".encode_utf16().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect()
+        } else {
+            text.clone().into_bytes()
+        };
         let mut detect = Detect::default();
         Kind::ALL.into_iter().for_each(|kind| detect.set(kind, levels));
         let read = |pieces: &[usize]| {
             let mut stream = Stream::new(detect.clone(), layout);
-            let (mut out, mut rest) = (Vec::new(), text.as_bytes());
+            let (mut out, mut rest) = (Vec::new(), &body[..]);
             for piece in pieces.iter().cycle() {
                 let (head, tail) = rest.split_at((*piece).min(rest.len()));
                 out.extend(stream.push(head).unwrap());
@@ -373,7 +386,13 @@ proptest! {
                 }
             }
             out.extend(stream.finish().unwrap());
-            (String::from_utf8_lossy(&out).into_owned(), stream.found().clone())
+            let left = if wide {
+                let units = out.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
+                char::decode_utf16(units.skip(1)).map(Result::unwrap).collect()
+            } else {
+                String::from_utf8_lossy(&out).into_owned()
+            };
+            (left, stream.found().clone())
         };
         let whole = read(&[usize::MAX]);
         prop_assert_eq!(&read(&pieces), &whole);

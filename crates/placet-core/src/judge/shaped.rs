@@ -101,10 +101,11 @@ impl Facts {
     }
 }
 
-/// Whether [`shape`] could change an answer.
+/// Whether [`shape`] or [`usable`](super::usable()) could change an answer.
 pub fn is_shaped(judgement: &Judgement, declared: Option<&ServiceAction>) -> bool {
+    let tells = |action: &ServiceAction| action.tool().is_some_and(|tool| tool.part().tells_members());
     judgement.shapes.iter().any(|applied| applied.shape.is_of_layout())
-        || declared.is_some_and(|action| action.members().is_some())
+        || declared.is_some_and(|action| action.members().is_some() || tells(action))
 }
 
 /// What is looked for in an answer: all that any rule looks for, and of each kind the strictest.
@@ -138,7 +139,7 @@ pub fn shape(
         let left = &left;
         // Made once: its parameters may be large.
         let mut on = request.action.clone();
-        let each = COST_PER_MEMBER.saturating_add(COST_PER_ENTRY.saturating_mul(entries(policies, request)));
+        let each = cost_of_member(policies, request);
         // What was read is about the resource of the action, and a member is another one.
         on.facts = crate::service::Facts::default();
         let keep = Box::new(move |item: &Value| {
@@ -200,6 +201,11 @@ pub fn shape(
     apply(&mut targets, body)
 }
 
+/// What it costs to judge a member, besides conditions.
+pub(super) fn cost_of_member(policies: &BoundPolicies, request: &Request<'_>) -> u64 {
+    COST_PER_MEMBER.saturating_add(COST_PER_ENTRY.saturating_mul(entries(policies, request)))
+}
+
 /// What a member's resource is compared with, at most: the entries of the rules that name the action, and of the chain's
 /// grants and registrations.
 fn entries(policies: &BoundPolicies, request: &Request<'_>) -> u64 {
@@ -222,7 +228,7 @@ fn holds(conjunct: &Conjunct, variables: &Activation<'_>, left: &Cell<u64>) -> R
 }
 
 /// Pays. What is spent to the last unit is spent: a condition that ran dry there was not judged.
-fn spend(left: &Cell<u64>, units: u64) -> Result<(), Withheld> {
+pub(super) fn spend(left: &Cell<u64>, units: u64) -> Result<(), Withheld> {
     left.set(left.get().saturating_sub(units));
     if left.get() == 0 { Err(Withheld::Cost) } else { Ok(()) }
 }

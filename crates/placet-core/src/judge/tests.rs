@@ -6,6 +6,7 @@ mod need;
 mod oracle;
 mod shaping;
 mod unfilled;
+mod usable;
 
 use super::*;
 use crate::{

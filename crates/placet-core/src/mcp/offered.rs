@@ -49,10 +49,25 @@ impl<'u> Place<'u> {
     }
 }
 
-/// Has clients told of the resources in a result by URIs that come back: contents, links and what is embedded.
+/// Has clients told of the resources in a result by URIs that come back: contents, links and what is embedded. What a server calls
+/// by a URI of this door, its own or another service's, is its own all the same, behind its own name: no server speaks of what is
+/// another's.
 pub fn outward(result: &mut Value, service: &str, connection: Option<&str>) {
+    rename(result, service, connection, &|_| true);
+}
+
+/// The same of a server whose resources aren't offered: links lead where they say, but for those that would lead to this door.
+pub fn outward_of_none(result: &mut Value, service: &str, connection: Option<&str>) {
+    let is_of_door =
+        |uri: &str| uri.get(..SCHEME.len()).is_some_and(|scheme| scheme.eq_ignore_ascii_case(SCHEME));
+    rename(result, service, connection, &|uri| is_of_door(uri.trim_start()));
+}
+
+fn rename(result: &mut Value, service: &str, connection: Option<&str>, which: &dyn Fn(&str) -> bool) {
     let rename = |holder: &mut Value| {
-        if let Some(Value::String(uri)) = holder.get_mut("uri") {
+        if let Some(Value::String(uri)) = holder.get_mut("uri")
+            && which(uri)
+        {
             *uri = Place { service, connection, uri }.outward();
         }
     };
@@ -129,6 +144,35 @@ mod tests {
         // What is no URI of a resource by the protocol is a value as any other.
         assert_eq!((at("/contents/0/text"), at("/content/1/uri")), ("a:1".into(), "a:3".into()));
         assert_eq!(at("/structuredContent/contents/0/uri"), "a:6");
+    }
+
+    #[test]
+    fn no_server_links_to_another_services_resources() {
+        let links = |uris: [&str; 3]| {
+            let [one, two, three] = uris;
+            json!({"content": [{"type": "resource_link", "uri": one}, {"type": "resource", "resource": {"uri": two}}, {"type": "resource_link", "uri": three}]})
+        };
+        let came =
+            || links(["mcp://other/resources/note:///a", "MCP://files/resources/b", "https://example.com/c"]);
+        let (mut offered, mut none) = (came(), came());
+        outward(&mut offered, "files", None);
+        outward_of_none(&mut none, "files", Some("main"));
+        assert_eq!(
+            offered,
+            links([
+                "mcp://files/resources/mcp://other/resources/note:///a",
+                "mcp://files/resources/MCP://files/resources/b",
+                "mcp://files/resources/https://example.com/c",
+            ])
+        );
+        assert_eq!(
+            none,
+            links([
+                "mcp://files/resources@main/mcp://other/resources/note:///a",
+                "mcp://files/resources@main/MCP://files/resources/b",
+                "https://example.com/c",
+            ])
+        );
     }
 
     #[test]

@@ -128,13 +128,122 @@ impl Repeated {
         let same = match value {
             Value::String(text) => plain(header).is_ok_and(|said| said == *text),
             Value::Bool(is) => header == if *is { "true" } else { "false" },
-            // However either of them is written.
+            // However either of them is written, and whatever a machine's numbers can hold.
             Value::Number(number) => {
-                header == number.to_string()
-                    || header.parse::<f64>().ok().filter(|said| said.is_finite()) == number.as_f64()
+                let said = Exact::read(header);
+                header == number.to_string() || (said.is_some() && said == Exact::read(number.as_str()))
             }
             _ => false,
         };
         if same { Ok(()) } else { Err(wrong(Some(header))) }
+    }
+}
+
+/// A number of JSON, exactly: its digits without zeros at either end, and where the point is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Exact {
+    negative: bool,
+    digits: String,
+    exponent: i64,
+}
+
+impl Exact {
+    /// Zero has no sign and no exponent. `None` where it is no number, or its exponent is one that nobody writes.
+    fn read(text: &str) -> Option<Self> {
+        let (negative, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+        let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+            Some((mantissa, exponent)) => {
+                let digits = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
+                let is_one =
+                    (1..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+                (mantissa, is_one.then(|| exponent.parse::<i64>().ok()).flatten()?)
+            }
+            None => (text, 0),
+        };
+        let (whole, fraction) = match mantissa.split_once('.') {
+            Some((_, "")) => return None,
+            Some((whole, fraction)) => (whole, fraction),
+            None => (mantissa, ""),
+        };
+        let all_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        if whole.is_empty()
+            || !all_digits(whole)
+            || !all_digits(fraction)
+            || (whole.starts_with('0') && whole != "0")
+        {
+            return None;
+        }
+        let all = format!("{whole}{fraction}");
+        let digits = all.trim_start_matches('0').trim_end_matches('0');
+        if digits.is_empty() {
+            return Some(Self { negative: false, digits: String::new(), exponent: 0 });
+        }
+        let behind = all.len() - all.trim_end_matches('0').len();
+        let shift = i64::try_from(behind).ok()? - i64::try_from(fraction.len()).ok()?;
+        Some(Self { negative, digits: digits.to_owned(), exponent: exponent.checked_add(shift)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn agrees(header: &str, value: &str) -> bool {
+        let one = Repeated { header: "mcp-param-n".to_owned(), path: vec!["n".to_owned()] };
+        let value = crate::json::parse(value.as_bytes()).unwrap();
+        let arguments = Map::from_iter([("n".to_owned(), value)]);
+        one.agrees(Some(header), &arguments, Revision::Stateless).is_ok()
+    }
+
+    #[test]
+    fn numbers_agree_exactly() {
+        for (header, value) in [
+            ("7", "7"),
+            ("7.0", "7"),
+            ("70e-1", "7"),
+            ("0.7E1", "7"),
+            ("-0", "0"),
+            ("0.10", "0.1"),
+            ("1e2", "100"),
+            ("9007199254740993", "9007199254740993"),
+            ("9007199254740993.0", "9007199254740993"),
+            ("1e400", "1e400"),
+            ("10e399", "1E+400"),
+            ("123456789012345678901234567890", "1.2345678901234567890123456789e29"),
+        ] {
+            assert!(agrees(header, value), "{header} {value}");
+        }
+        for (header, value) in [
+            // The same to a machine that holds them in 64 bits.
+            ("9007199254740992", "9007199254740993"),
+            ("9007199254740993", "9007199254740992"),
+            ("0.1", "0.10000000000000001"),
+            ("1e400", "1e401"),
+            ("123456789012345678901234567890", "123456789012345678901234567891"),
+            ("8", "7"),
+            ("-7", "7"),
+            ("+7", "7"),
+            ("07", "7"),
+            ("7.", "7"),
+            (".7", "0.7"),
+            (" 7", "7"),
+            ("0x7", "7"),
+            ("7e", "7"),
+            ("", "0"),
+            ("NaN", "0"),
+            ("inf", "1e400"),
+            ("1e9999999999999999999", "1"),
+        ] {
+            assert!(!agrees(header, value), "{header} {value}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn small_numbers_agree_where_they_are_the_same(one in -2000_i64..2000, other in -2000_i64..2000, shift in 0_u32..4) {
+            let scaled = |number: i64, shift: u32| format!("{number}{}e-{shift}", "0".repeat(shift as usize));
+            prop_assert_eq!(agrees(&scaled(one, shift), &other.to_string()), one == other);
+        }
     }
 }

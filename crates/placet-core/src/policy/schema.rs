@@ -360,6 +360,7 @@ fn constraint(name: &str) -> Value {
         }
         "requireApproval" | "requireSecondApproval" => json!({"anyOf": [{"const": true}, text()]}),
         "maxPerDay" => json!({"type": "integer", "minimum": 0}),
+        "detect" => detected(),
         _ => text(),
     }
 }

@@ -102,7 +102,10 @@ fn service() -> Value {
         "prompts": key("What is said of each prompt of the MCP server, by its name there.", json!({"summary": {"name": "summary"}}),
             json!({"type": "object", "additionalProperties": object(&[], tool())})),
         "resources": key("Its resources can be listed and read; what reading one does, where it is more than reading.", json!({"effect": "read"}),
-            object(&[], json!({"effect": key("What reading one does.", json!("read"), json!({"enum": Effect::ALL.map(Effect::as_str)}))}))),
+            object(&[], json!({
+                "effect": key("What reading one does.", json!("read"), json!({"enum": Effect::ALL.map(Effect::as_str)})),
+                "encoded_slash": key("Its server keeps an encoded slash in a URI apart from a slash, so that one may be there.", json!(true), json!({"type": "boolean"})),
+            }))),
         "pins": key("What was accepted of what the MCP server says of its tools: written by `placet service accept`.",
             json!({"read_file": {"inputSchema": {"type": "object"}}}),
             json!({"type": "object", "maxProperties": MAX_ACTIONS, "additionalProperties": {"type": "object"}})),

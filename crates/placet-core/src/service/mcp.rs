@@ -11,6 +11,7 @@
 //! it says of effects is never believed; a tool of another name has no pin.
 
 mod part;
+mod uri;
 
 pub use part::Part;
 pub(super) use part::{URI, uri_text};
@@ -49,7 +50,7 @@ pub(super) const KEYS: &[&str] = &[
     "pins",
 ];
 /// Of `resources`.
-pub(super) const RESOURCES_KEYS: &[&str] = &["effect"];
+pub(super) const RESOURCES_KEYS: &[&str] = &["effect", "encoded_slash"];
 /// Of `mcp`.
 pub(super) const SERVER_KEYS: &[&str] = &["url", "command"];
 /// Of one tool in `tools`.
@@ -538,7 +539,8 @@ fn beside(
         let effect = stated.optional("effect").and_then(|it| it.one_of(&Effect::ALL.map(Effect::as_str)));
         // Which method of the protocol it is says that it reads, unless more is known of this server.
         let effect = effect.and_then(Effect::from_word).unwrap_or(Effect::Read);
-        add(part::of_resources(service, Some(effect), headers));
+        let slash = load::flag(&stated, "encoded_slash");
+        add(part::of_resources(service, Some(effect), slash, headers));
     }
     let is_prompt = |action: &ServiceAction| action.tool.as_ref().is_some_and(|it| it.part == Part::Prompt);
     if pinned.values().any(is_prompt) {

@@ -112,12 +112,19 @@ pub(super) fn cancelled(app: &App, caller: &Caller, params: &Map<String, Value>)
 }
 
 /// What the client wants to be told of its request while it waits.
-fn wanted(request: &Request, headers: &HeaderMap, revision: Revision) -> Result<Wanted, RpcError> {
+/// `set`: from which level on for all its requests.
+fn wanted(
+    request: &Request,
+    headers: &HeaderMap,
+    revision: Revision,
+    set: Option<Level>,
+) -> Result<Wanted, RpcError> {
     let (progress, level) = (request.progress()?.is_some(), request.level()?);
     let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
     if !accepts.flat_map(|accept| accept.split(',')).any(is_events) {
         return Ok(Wanted::default());
     }
+    let level = level.or(set.filter(|_| revision == Revision::WithHandshake));
     // Who does not say is told what servers say by themselves, in the revision in which they do.
     let unasked = (revision == Revision::WithHandshake).then_some(Level::Info);
     Ok(Wanted { progress, log: level.or(unasked), ask_for_log: level.is_some() })
@@ -131,7 +138,9 @@ fn is_events(accepted: &str) -> bool {
 impl Door {
     /// Answers a request, with what is said meanwhile before the answer.
     pub(super) async fn followed(mut self, request: Request) -> Response {
-        let wanted = match wanted(&request, &self.headers, self.revision) {
+        let chain = &self.caller.bearer.chain;
+        let set = self.app.levels.of(chain.agent().id, chain.leaf().grant.id);
+        let wanted = match wanted(&request, &self.headers, self.revision, set) {
             Ok(wanted) => wanted,
             Err(error) => return answer::failed(&error, Some(&request.id)),
         };

@@ -96,10 +96,12 @@ impl Door {
                 let declaring = rules.declaring(&known).filter(|(_, declared)| declared.tool().is_some());
                 let passed = declaring.and_then(|(live, _)| {
                     let mut passed = passed_on(&id, &result)?;
-                    // Links that lead nowhere stay as they are.
-                    let read = Part::Resource.action(live.service.name())?;
+                    let (service, connection) = (live.service.name(), connection.as_deref());
+                    let read = Part::Resource.action(service)?;
                     if live.service.action(&read).is_some() {
-                        offered::outward(&mut passed, live.service.name(), connection.as_deref());
+                        offered::outward(&mut passed, service, connection);
+                    } else {
+                        offered::outward_of_none(&mut passed, service, connection);
                     }
                     Some(passed)
                 });

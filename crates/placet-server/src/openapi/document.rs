@@ -123,6 +123,10 @@ fn responses(operation: Option<&Operation>, oauth: bool) -> Value {
             Gives::Nothing => None,
             Gives::Json(shape) => Some(json!({"application/json": {"schema": open(shape)}})),
             Gives::JsonAs(kind, shape) => Some(json!({*kind: {"schema": open(shape)}})),
+            Gives::JsonOrEvents(shape) => Some(json!({
+                "application/json": {"schema": open(shape)},
+                "text/event-stream": {"schema": {"type": "string"}},
+            })),
             Gives::Text(kind) => Some(json!({*kind: {"schema": {"type": "string"}}})),
             Gives::Anything => Some(json!({"*/*": {"schema": {}}})),
         };
@@ -269,7 +273,7 @@ mod tests {
                 _ => "",
             };
             let gives = operation.gives.iter().filter_map(|(_, gives)| match gives {
-                Gives::Json(shape) | Gives::JsonAs(_, shape) => Some(*shape),
+                Gives::Json(shape) | Gives::JsonAs(_, shape) | Gives::JsonOrEvents(shape) => Some(*shape),
                 _ => None,
             });
             for shape in std::iter::once(takes).chain(gives) {

@@ -444,7 +444,12 @@ const OPERATIONS: &[Operation] = &[
         "Take an action, or see what may be taken: the MCP door, a message of the Model Context Protocol",
         Agent,
         &[
-            (200, Gives::Json("jsonrpc!: '2.0', id: any, result: object, error: {code!: int, message!: text, data: any}")),
+            (
+                200,
+                Gives::JsonOrEvents(
+                    "jsonrpc!: '2.0', id: any, result: object, error: {code!: int, message!: text, data: any}",
+                ),
+            ),
             (202, Gives::Nothing),
         ],
     )

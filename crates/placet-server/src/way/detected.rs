@@ -7,15 +7,16 @@
 //! Invariant: nothing of an answer passes in which something was found that withholds it, but for what had gone out of a
 //! stream before.
 
-use super::{outcome::Form, shaped};
+use super::{Described, outcome::Form, shaped};
 use crate::{app::App, bearer::Bearer, problem::Problem};
 use axum::body::Bytes;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use placet_core::{
-    detect::{Detect, Found, Layout, Stream},
+    detect::{Detect, Found, Stream, Unsearchable},
     id::{ActionId, AgentId},
     json,
     judge::{self, Judgement},
+    mcp::contents,
     record::{EntryType, Envelope},
     refusal::Code,
     shape::Withheld,
@@ -30,6 +31,8 @@ const DETECTED: &str = "placet-detected";
 pub(super) struct Detecting {
     detect: Detect,
     party: AgentId,
+    /// Whether it is the result of an MCP server, which has bytes in places that the protocol names.
+    is_mcp: bool,
 }
 
 /// What was found, and what is left of the answer.
@@ -39,9 +42,10 @@ type Headers = Vec<(String, String)>;
 
 impl Detecting {
     /// `None` where nothing is looked for.
-    pub(super) fn of(bearer: &Bearer, judgement: &Judgement) -> Option<Self> {
+    pub(super) fn of(bearer: &Bearer, described: &Described, judgement: &Judgement) -> Option<Self> {
         let detect = judge::detects(judgement);
-        (!detect.is_empty()).then(|| Self { detect, party: bearer.chain.root_agent() })
+        let is_mcp = described.declared().is_some_and(|declared| declared.tool().is_some());
+        (!detect.is_empty()).then(|| Self { detect, party: bearer.chain.root_agent(), is_mcp })
     }
 
     /// What is looked for.
@@ -65,7 +69,7 @@ impl Detecting {
     pub(super) fn head(&self, headers: &[(String, String)]) -> Searched<(Headers, Stream)> {
         let mut found = Found::default();
         let left = self.headers(headers.to_vec(), &mut found);
-        let stream = layout(headers).map(|layout| (left, Stream::new(self.detect.clone(), layout)));
+        let stream = self.stream(headers).map(|stream| (left, stream));
         let left = self.unless_withheld(&found, stream);
         (found, left)
     }
@@ -77,6 +81,12 @@ impl Detecting {
             (name, value)
         };
         headers.into_iter().map(|header| redacted(header, found)).collect()
+    }
+
+    /// The search in a body, by its type.
+    fn stream(&self, headers: &[(String, String)]) -> Result<Stream, Withheld> {
+        let kind = headers.iter().find(|(name, _)| name == "content-type").map(|(_, value)| value.as_str());
+        Stream::of(self.detect.clone(), kind.unwrap_or_default()).map_err(unsearchable)
     }
 
     fn unless_withheld<T>(&self, found: &Found, left: Result<T, Withheld>) -> Result<T, Withheld> {
@@ -99,10 +109,7 @@ impl Detecting {
         let came: Headers = came.collect();
         let mut body = members.remove("body").unwrap_or_default();
         let body = match (form, &mut body) {
-            (Form::Json, body) => {
-                self.detect.value(body, &mut found);
-                Ok(body.take())
-            }
+            (Form::Json, body) => self.in_value(body.take(), &mut found),
             (Form::Text, Value::String(text)) => {
                 self.in_text(&came, text.as_bytes(), &mut found).map(|left| match left {
                     Some(left) => Value::String(String::from_utf8_lossy(&left).into_owned()),
@@ -127,6 +134,20 @@ impl Detecting {
             (form, Value::Object(members))
         });
         (found, left)
+    }
+
+    fn in_value(&self, mut body: Value, found: &mut Found) -> Result<Value, Withheld> {
+        if self.is_mcp {
+            // Before the text that it is written in is looked at.
+            let mut look = |text: &mut String, kind: &str| {
+                let left = self.detect.encoded(text, kind, found)?;
+                *text = left.unwrap_or_else(|| std::mem::take(text));
+                Ok(())
+            };
+            contents::each_encoded(&mut body, &mut look).map_err(unsearchable)?;
+        }
+        self.detect.value(&mut body, found);
+        Ok(body)
     }
 
     fn in_whole(&self, headers: Headers, body: &Bytes) -> Searched<(Headers, Bytes)> {
@@ -164,10 +185,9 @@ impl Detecting {
         if shaped::is_json(headers) {
             return Err(Withheld::NotJson);
         }
-        let mut stream = Stream::new(self.detect.clone(), layout(headers)?);
-        let long = |why: placet_core::detect::LongLine| Withheld::Unsearchable(why.to_string());
-        let mut left = stream.push(body).map_err(long)?;
-        left.extend(stream.finish().map_err(long)?);
+        let mut stream = self.stream(headers)?;
+        let mut left = stream.push(body).map_err(unsearchable)?;
+        left.extend(stream.finish().map_err(unsearchable)?);
         found.add(stream.found());
         Ok((left != body).then_some(left))
     }
@@ -177,47 +197,37 @@ fn searched<T>(done: Result<Searched<T>, Withheld>) -> Searched<T> {
     done.unwrap_or_else(|why| (Found::default(), Err(why)))
 }
 
-/// How the body is laid out, by its type.
-///
-/// # Errors
-/// It is in an encoding in which letters are not what they are in ASCII.
-fn layout(headers: &[(String, String)]) -> Result<Layout, Withheld> {
-    let kind = headers.iter().find(|(name, _)| name == "content-type").map(|(_, value)| value.as_str());
-    let kind = kind.unwrap_or_default().to_ascii_lowercase();
-    let mut parts = kind.split(';').map(str::trim);
-    let essence = parts.next().unwrap_or_default();
-    let charset = parts.find_map(|part| part.strip_prefix("charset=")).unwrap_or("utf-8").trim_matches('"');
-    let known = [
-        "utf-8",
-        "utf8",
-        "us-ascii",
-        "ascii",
-        "iso-8859-",
-        "windows-125",
-        "gb",
-        "big5",
-        "euc-",
-        "shift_jis",
-        "koi8-",
-    ];
-    if !known.iter().any(|begins| charset.starts_with(begins)) {
-        return Err(Withheld::Unsearchable(format!("its encoding is `{}`", charset.escape_default())));
+fn unsearchable(why: Unsearchable) -> Withheld {
+    match why {
+        Unsearchable::NotJson => Withheld::NotJson,
+        why => Withheld::Unsearchable(why.to_string()),
     }
-    Ok(match essence {
-        "text/event-stream" => Layout::Events,
-        "application/x-ndjson"
-        | "application/ndjson"
-        | "application/jsonl"
-        | "application/x-jsonlines"
-        | "application/json-seq" => Layout::Lines,
-        _ => Layout::Text,
-    })
 }
 
 /// The header that says what was found.
 fn says(found: &Found) -> Option<(String, String)> {
     let kinds: Vec<&str> = found.counts().map(|(kind, _)| kind.as_str()).collect();
     (!kinds.is_empty()).then(|| (DETECTED.to_owned(), kinds.join(", ")))
+}
+
+/// Whether an answer is given for the first time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Given {
+    /// Upstream has just answered it.
+    First,
+    /// It was kept for its idempotency key.
+    Again,
+}
+
+impl Given {
+    /// What an entry says of what was found; nothing where that is nothing.
+    pub(super) fn body(self, found: &Found) -> Option<Value> {
+        let mut body = json!({"detected": found.to_value()});
+        if let (Self::Again, Some(members)) = (self, body.as_object_mut()) {
+            members.insert("replayed".to_owned(), true.into());
+        }
+        (!found.is_empty()).then_some(body)
+    }
 }
 
 /// Records what was found, by kind and number.
@@ -229,10 +239,9 @@ pub(super) async fn record(
     id: ActionId,
     recorded: &Envelope,
     found: &Found,
+    given: Given,
 ) -> Result<(), Problem> {
-    if found.is_empty() {
-        return Ok(());
-    }
+    let Some(body) = given.body(found) else { return Ok(()) };
     let now = app.clock.now();
     let envelope = Envelope {
         id: crate::clock::fresh(now),
@@ -240,7 +249,7 @@ pub(super) async fn record(
         at: now,
         ..recorded.clone()
     };
-    let entry = app.prepare(envelope, Some(&json!({"detected": found.to_value()})))?;
+    let entry = app.prepare(envelope, Some(&body))?;
     app.store.append(vec![entry]).await.map_err(|fault| {
         tracing::error!(action = %id, %fault, "it could not be recorded what was found in a result");
         Problem::of(Code::Unavailable, "the action ran; what was found in its result could not be recorded")

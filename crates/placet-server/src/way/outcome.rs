@@ -2,7 +2,7 @@
 
 use super::{
     Arrived, ArrivedBody, Asked, Described, Wanted,
-    detected::{self, Detecting},
+    detected::{self, Detecting, Given},
     passing,
     returned::Keeping,
     shaped::{self, Shaping},
@@ -116,20 +116,7 @@ pub(super) async fn perform(
     asked: &Asked,
 ) -> Result<Answered, Problem> {
     let described = if shaping.is_some() { shaped::in_its_own_layout(described) } else { described };
-    let recorded = Envelope {
-        action: Some(described.action.name.as_str().to_owned()),
-        action_id: Some(admitted.action()),
-        service: described.action.service.as_ref().map(ToString::to_string),
-        connection: described.action.connection,
-        source: recording::source(asked.source),
-        door: Some(asked.door.as_str().to_owned()),
-        ..recording::attributed(
-            EntryType::ActionOutcome,
-            app.clock.now(),
-            &bearer.chain,
-            Some(bearer.claims.jti),
-        )
-    };
+    let recorded = recorded(app, admitted.action(), bearer, &described, asked);
     let wait = asked.idempotency_key.is_some();
     let keeping = Keeping::of(bearer, &described);
     // It runs to its end in the task that it has of its own (`wait`), even if the agent goes away.
@@ -162,6 +149,24 @@ pub(super) async fn perform(
             let of_it = passing::Of { shaping, detecting, keeping };
             Box::pin(carry_out(app, admitted, (described, of_it), (recorded, following), wait)).await
         }
+    }
+}
+
+/// What entries about the outcome of an action say of it.
+fn recorded(app: &App, id: ActionId, bearer: &Bearer, described: &Described, asked: &Asked) -> Envelope {
+    Envelope {
+        action: Some(described.action.name.as_str().to_owned()),
+        action_id: Some(id),
+        service: described.action.service.as_ref().map(ToString::to_string),
+        connection: described.action.connection,
+        source: recording::source(asked.source),
+        door: Some(asked.door.as_str().to_owned()),
+        ..recording::attributed(
+            EntryType::ActionOutcome,
+            app.clock.now(),
+            &bearer.chain,
+            Some(bearer.claims.jti),
+        )
     }
 }
 
@@ -218,7 +223,9 @@ async fn carry_out(
         // What is kept is kept whole: a replay is shaped anew, by what holds then.
         (Ok((form, result)), Some(shaping)) => match shaping.result(form, result).await {
             Ok(shaped) => shaped,
-            Err(why) => return Err(shaped::refuse(app, &why, id, recorded, &Found::default()).await?),
+            Err(why) => {
+                return Err(shaped::refuse(app, &why, id, recorded, &Found::default(), Given::First).await?);
+            }
         },
         (Ok(whole), None) => whole,
         (Err(failure), _) => return Err(failed(&failure, id)),
@@ -227,10 +234,12 @@ async fn carry_out(
         None => (form, result),
         Some(detecting) => match detecting.result(form, result).await {
             (found, Ok(left)) => {
-                detected::record(app, id, &recorded, &found).await?;
+                detected::record(app, id, &recorded, &found, Given::First).await?;
                 left
             }
-            (found, Err(why)) => return Err(shaped::refuse(app, &why, id, recorded, &found).await?),
+            (found, Err(why)) => {
+                return Err(shaped::refuse(app, &why, id, recorded, &found, Given::First).await?);
+            }
         },
     };
     if let Some(keeping) = keeping {
@@ -370,7 +379,7 @@ fn unsealed() -> Problem {
 pub(super) async fn replay(
     app: &App,
     replay: &Replay,
-    described: &Described,
+    (bearer, described, asked): (&Bearer, &Described, &Asked),
     (shaping, detecting): (Option<Shaping>, Option<Detecting>),
 ) -> Result<Answered, Problem> {
     let id = replay.action;
@@ -396,8 +405,18 @@ pub(super) async fn replay(
             let (form, result) = match detecting {
                 None => (form, result),
                 Some(detecting) => {
-                    let (_, left) = detecting.result(form, result).await;
-                    left.map_err(|why| shaped::withheld(&why, id))?
+                    // The record says what an agent was given, and by which rules: those of today.
+                    let (found, left) = detecting.result(form, result).await;
+                    let recorded = recorded(app, id, bearer, described, asked);
+                    match left {
+                        Ok(left) => {
+                            detected::record(app, id, &recorded, &found, Given::Again).await?;
+                            left
+                        }
+                        Err(why) => {
+                            return Err(shaped::refuse(app, &why, id, recorded, &found, Given::Again).await?);
+                        }
+                    }
                 }
             };
             Ok(Answered::Executed { id, result, form })

@@ -8,7 +8,7 @@
 
 use super::{
     Described,
-    detected::{self, Detecting},
+    detected::{self, Detecting, Given},
     ongoing::Ongoing,
     outcome::{Answered, REFUSED, Settled, UPSTREAM_TIME, conclude, failed},
     returned::Keeping,
@@ -125,7 +125,7 @@ async fn carry_out(
                 }
                 Some((_, (found, Err(why)))) => {
                     finish(app, id, Settled::of(&described, Ok(answer.status())), recorded.clone());
-                    let refused = shaped::refuse(app, &why, id, recorded, &found).await;
+                    let refused = shaped::refuse(app, &why, id, recorded, &found, Given::First).await;
                     // Whoever asked may be gone.
                     let _ = tell.send(Err(refused.unwrap_or_else(|unwritten| unwritten)));
                     return;
@@ -133,7 +133,7 @@ async fn carry_out(
             };
             let (settled, found) = stream(&described, id, answer, through, &mut open, tell).await;
             finish(app, id, settled, recorded.clone());
-            if let Err(problem) = detected::record(app, id, &recorded, &found).await {
+            if let Err(problem) = detected::record(app, id, &recorded, &found, Given::First).await {
                 tracing::error!(action = %id, problem = problem.detail(), "what was found is not in the record");
             }
             return;
@@ -273,7 +273,7 @@ async fn shape(
             let answer = (status, headers, body.unwrap_or_default());
             answer_searched(app, (detecting, keeping), id, recorded, answer).await
         }
-        Err(why) => Err(shaped::refuse(app, &why, id, recorded, &Found::default()).await?),
+        Err(why) => Err(shaped::refuse(app, &why, id, recorded, &Found::default(), Given::First).await?),
     }
 }
 
@@ -288,10 +288,12 @@ async fn answer_searched(
     if let Some(detecting) = detecting {
         match detecting.whole(headers, body).await {
             (found, Ok(left)) => {
-                detected::record(app, id, &recorded, &found).await?;
+                detected::record(app, id, &recorded, &found, Given::First).await?;
                 (headers, body) = left;
             }
-            (found, Err(why)) => return Err(shaped::refuse(app, &why, id, recorded, &found).await?),
+            (found, Err(why)) => {
+                return Err(shaped::refuse(app, &why, id, recorded, &found, Given::First).await?);
+            }
         }
     }
     if let Some(keeping) = keeping.filter(|_| !body.is_empty()) {

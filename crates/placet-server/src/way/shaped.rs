@@ -8,7 +8,7 @@
 //!
 //! Invariant: what can't be shaped is withheld; that the action was carried out is recorded and told all the same.
 
-use super::{Described, outcome::Form, turns::Turns};
+use super::{Described, detected::Given, outcome::Form, turns::Turns};
 use crate::{app::App, bearer::Bearer, problem::Problem, rules::LiveService};
 use axum::body::Bytes;
 use placet_core::{
@@ -118,10 +118,14 @@ impl Shaping {
             Request { chain: &self.bearer.chain, action: &self.action, now: self.at, context: None };
         let declared = self.live.service.action(&self.action.name);
         let shape = |body| judge::shape(&self.bearer.policies, &request, &self.judgement, declared, body);
-        if declared.is_some_and(|declared| declared.tool().is_some_and(|tool| tool.part() == Part::Tool)) {
-            of_tool(body, shape)
-        } else {
-            shape(body)
+        match declared.and_then(|declared| Some(declared.tool()?.part())) {
+            Some(Part::Tool) => of_tool(body, shape),
+            Some(part) => {
+                let server =
+                    judge::McpServer { service: &self.live.service, quarantined: &self.live.quarantined };
+                shape(judge::usable(&self.bearer.policies, &request, &server, part, body)?)
+            }
+            None => shape(body),
         }
     }
 }
@@ -220,7 +224,7 @@ pub(super) fn withheld(why: &Withheld, id: ActionId) -> Problem {
 }
 
 /// Records that a result was withheld, and makes the refusal. `recorded` is what the outcome's entry says of the action,
-/// `found` what was found in it.
+/// `found` what was found in it, `given` whether it is a replay.
 ///
 /// # Errors
 /// The record can't be written: what happened was recorded before, and the result stays withheld.
@@ -230,6 +234,7 @@ pub(super) async fn refuse(
     id: ActionId,
     recorded: Envelope,
     found: &Found,
+    given: Given,
 ) -> Result<Problem, Problem> {
     let now = app.clock.now();
     let problem = withheld(why, id);
@@ -240,8 +245,7 @@ pub(super) async fn refuse(
         at: now,
         ..recorded
     };
-    let body = json!({"detected": found.to_value()});
-    let entry = app.prepare(envelope, (!found.is_empty()).then_some(&body))?;
+    let entry = app.prepare(envelope, given.body(found).as_ref())?;
     let unwritten = |fault| {
         tracing::error!(action = %id, %fault, "it could not be recorded that a result was withheld");
         Problem::of(Code::Unavailable, "the action ran; its result is withheld, which could not be recorded")

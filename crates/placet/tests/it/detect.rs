@@ -145,7 +145,7 @@ fn text_is_searched_while_it_streams_and_breaks_off_at_what_withholds() {
     let passed = pass(story, &token, &path).expect(200);
     assert_eq!(text(&passed), "event: order\ndata: {\"to\":\"[redacted:email]\"}\n\n".repeat(2000));
     // What cannot be searched is not passed on.
-    story.shop.reply(&path, Reply::bytes(200, "text/plain; charset=utf-16", long));
+    story.shop.reply(&path, Reply::bytes(200, "text/plain; charset=utf-32", long));
     pass(story, &token, &path).refused(403, "result_withheld");
     story.shop.reply(&path, Reply::bytes(200, "application/json", "{\"a\": 1, \"a\": 2}"));
     pass(story, &token, &path).refused(403, "result_withheld");
@@ -185,13 +185,67 @@ fn a_replay_is_searched_by_what_holds_when_it_is_asked_for() {
     story.shop.reply(&format!("/customers/{customer}/orders"), Reply::json(200, &order()));
     let ask =
         || story.acting(&token, "orders.list", &listing(&customer)).header("idempotency-key", "k").send();
-    assert_eq!(ask().expect(200).at("/result/body"), &order());
+    let first = ask().expect(200);
+    assert_eq!(first.at("/result/body"), &order());
+    assert_eq!(recorded(story, &first.text("/id")), []);
     story.rules(&agent.handle, &rules("personal: redact")).expect(200);
     let again = ask().expect(200);
     assert_eq!(again.at("/result/body/orders/0/card"), "[redacted:card]");
     assert!(!text(&again).contains(MAIL));
     story.rules(&agent.handle, &rules("email: withhold")).expect(200);
     ask().refused(403, "result_sensitive");
+    // What each of them was given is in the record, and that it was a replay.
+    let record = story.record();
+    let told = record.iter().filter(|entry| entry["action_id"] == first.text("/id").as_str());
+    let told: Vec<_> = told.filter(|entry| !entry["body"]["detected"].is_null()).collect();
+    let said: Vec<_> =
+        told.iter().map(|entry| (entry["type"].as_str().unwrap(), entry["body"].clone())).collect();
+    let found = json!({"detected": {"card": 1, "email": 2}, "replayed": true});
+    let mails = json!({"detected": {"email": 2}, "replayed": true});
+    assert_eq!(said, [("action.detected", found), ("action.withheld", mails)]);
+}
+
+/// Of each the proxy door, as it comes, and the action door, whole.
+#[test]
+fn however_an_answer_is_written_it_is_searched_as_its_reader_reads_it() {
+    let story = story();
+    let (_, token) = story.ready(&rules("email: redact, named_secret: redact, github_token: withhold"));
+    let little =
+        |text: &str| -> Vec<u8> { text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>() };
+    let escaped = MAIL.replace('@', "\\u0040");
+    for (kind, body, left) in [
+        ("text/plain", little(&format!("\u{feff}to {MAIL}\r\n")), little("\u{feff}to [redacted:email]\r\n")),
+        ("text/csv", little(&format!("to,{MAIL}\n")), little("to,[redacted:email]\n")),
+        (
+            "application/json-seq",
+            format!("\u{1e}{{\"to\":\n \"{escaped}\"}}\n").into_bytes(),
+            b"\x1e{\"to\":\"[redacted:email]\"}\n".to_vec(),
+        ),
+        (
+            "text/event-stream",
+            format!("data: {{\"to\":\ndata: \"{escaped}\"}}\n\n").into_bytes(),
+            b"data: {\"to\":\"[redacted:email]\"}\n\n".to_vec(),
+        ),
+    ] {
+        let customer = fresh("u");
+        let path = format!("/customers/{customer}/orders");
+        story.shop.reply(&path, Reply::bytes(200, kind, body));
+        let passed = pass(story, &token, &path).expect(200);
+        assert_eq!(passed.bytes.to_vec(), left, "{kind}: {}", text(&passed));
+        let direct = story.act(&token, "orders.list", &listing(&customer)).expect(200);
+        assert!(!text(&direct).contains("example.com"), "{kind}: {}", text(&direct));
+        assert_eq!(direct.at("/result/headers/placet-detected"), "email", "{kind}");
+    }
+    let customer = fresh("u");
+    let path = format!("/customers/{customer}/orders");
+    // What is redacted for its name is what withholds the answer for what it is.
+    let secret = json!({"access_token": format!("ghp_{}", "aB3dE5gH7jK9".repeat(3))});
+    story.shop.reply(&path, Reply::json(200, &secret));
+    story.act(&token, "orders.list", &listing(&customer)).refused(403, "result_sensitive");
+    pass(story, &token, &path).refused(403, "result_sensitive");
+    // Text with zeros in it is in no encoding that anything is found in.
+    story.shop.reply(&path, Reply::bytes(200, "text/plain", b"a\0b".to_vec()));
+    story.act(&token, "orders.list", &listing(&customer)).refused(403, "result_withheld");
 }
 
 #[test]

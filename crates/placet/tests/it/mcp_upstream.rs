@@ -6,6 +6,7 @@ mod killed;
 mod meanwhile;
 mod process;
 mod server;
+mod told;
 
 use crate::stage::story;
 use placet_testkit::{Answer, Request, SECRET, Story, together, until};

@@ -5,7 +5,7 @@
 use super::words::{self, Time};
 use crate::{
     diagnostic::{Diagnostic, quoted},
-    yaml::{Reading, Spanned, Yaml},
+    yaml::{Node, Reading, Spanned, Yaml},
 };
 
 /// A name, or the beginning of one, with what it is for and an example of it: for messages and for editors.
@@ -62,6 +62,11 @@ pub(in crate::policy) const KNOWN: &[Known] = &[
     known("excludeFolders", "Nothing that is in one of these folders.", "[\"Spam\"]"),
     known("requireKeywords", "Only what has one of these words.", "[\"invoice\"]"),
     known("timeWindow", "Only what is not older.", "\"last_7_days\""),
+    known(
+        "detect",
+        "What is looked for in what comes back, and what is done with it: as `shape.detect` of a rule.",
+        "{\"secrets\": \"redact\", \"card\": \"withhold\"}",
+    ),
     known(
         "requireApproval",
         "A person has to say yes: always (`true`), or where this holds; a bare name is a parameter.",
@@ -140,6 +145,8 @@ pub(super) enum What {
         word: String,
     },
     Hours(Time),
+    /// As `shape.detect`.
+    Detect(Node),
 }
 
 /// Units that can follow `Per`.
@@ -168,6 +175,11 @@ pub(super) fn read<'a>(
         "allowedDomains" => What::Domains(domains(&value)?),
         "excludeFolders" => What::Folders(some_words(&value)?),
         "requireKeywords" => What::Keywords(some_words(&value)?),
+        // What is in it is read where the rule is.
+        "detect" => {
+            value.map()?;
+            What::Detect(value.node().clone())
+        }
         "timeWindow" => What::Window(phrase(
             &value,
             words::window,

@@ -46,6 +46,8 @@ pub(super) enum Piece {
     Own,
     /// An entry of `shape.rows`: where the list is, how many rows, which.
     Rows { at: String, max: Option<Node>, filter: Option<String> },
+    /// `shape.detect`
+    Detect(Node),
 }
 
 /// Names after `max` that count what comes back.
@@ -150,6 +152,7 @@ pub(super) fn fit(constraint: &Constraint<'_>, subject: &Subject<'_>, guessed: &
         What::Bound { sign, of, amount } => bound(constraint, subject, (sign, of, amount), guessed),
         What::Total { of, per } => total(constraint, subject, of, per),
         What::Own => one(Piece::Own),
+        What::Detect(detect) => one(Piece::Detect(detect.clone())),
         What::Domains(list) => domains(subject, list),
         What::Rate(rate) => one(Piece::Limit(map(constraint, vec![("rate", text(constraint, rate))]))),
         What::When(condition) => one(Piece::When(condition.clone())),

@@ -353,9 +353,14 @@ impl Writer<'_, '_> {
         if let Some(approve) = pieces.approve {
             entries.push(("approve", approve.node(Vec::new(), pieces.second.is_some())));
         }
+        let mut shape = Vec::new();
         if !pieces.rows.is_empty() {
             let rows = pieces.rows.into_iter().map(|(place, rows)| rows.node(&place)).collect();
-            entries.push(("shape", map(vec![("rows", list(rows, at))], at)));
+            shape.push(("rows", list(rows, at)));
+        }
+        shape.extend(pieces.detect.map(|detect| ("detect", detect)));
+        if !shape.is_empty() {
+            entries.push(("shape", map(shape, at)));
         }
         self.rules.push(map(entries, at));
         if let Some(second) = pieces.second {
@@ -407,6 +412,7 @@ struct Pieces<'a> {
     second: Option<Asked>,
     /// Where a list is, with what is said of it.
     rows: Vec<(String, Rows)>,
+    detect: Option<Node>,
 }
 
 /// What is said of one list.
@@ -441,6 +447,14 @@ impl<'a> Pieces<'a> {
                     );
                 }
                 self.hours = Some((hours.clone(), key));
+            }
+            Piece::Detect(detect) => {
+                if self.detect.replace(detect.clone()).is_some() {
+                    report.error(
+                        constraint.key.position,
+                        format!("`{key}` is stated twice for the same actions"),
+                    );
+                }
             }
             Piece::Rows { at: place, max, filter } => {
                 if !self.rows.iter().any(|(known, _)| known == place) {

@@ -452,7 +452,7 @@ fn a_group_is_about_the_actions_that_have_its_word() {
 "#);
     insta::assert_snapshot!(said(&desk("[refunds.create]", "{refunds: {}, refund: {maxAmout: 5, more: {maxAmount: 1}, maxAmonut: {a: 1}}}")), @r#"
 4:26 the group is empty
-4:52 unknown constraint `more` (known are `maxX`, `minX`, `maxXPerDay`, `maxPerDay`, `onlyOwnX`, `onlyX`, `noX`, `allowedDomains`, `excludeFolders`, `requireKeywords`, `timeWindow`, `requireApproval`, `requireSecondApproval`, `ifRateLimit`, `ifUser`, `ifTime`, `ifRiskScore`, `ifDataClassification`)
+4:52 unknown constraint `more` (known are `maxX`, `minX`, `maxXPerDay`, `maxPerDay`, `onlyOwnX`, `onlyX`, `noX`, `allowedDomains`, `excludeFolders`, `requireKeywords`, `timeWindow`, `detect`, `requireApproval`, `requireSecondApproval`, `ifRateLimit`, `ifUser`, `ifTime`, `ifRiskScore`, `ifDataClassification`)
 4:85 `maxAmonut` must be a number or a percentage such as `15%`, not a map
 "#);
 }
@@ -708,6 +708,30 @@ fn what_comes_back_of_a_listing_is_shaped() {
 }
 
 #[test]
+fn what_is_looked_for_is_said_as_in_a_rule() {
+    same(
+        &desk("mail.list", "{maxEmails: 50, detect: {secrets: redact, card: withhold}}"),
+        "rules:
+      - name: mail.list
+        allow: mail.list
+        shape:
+          rows: {at: $.messages, max: 50}
+          detect: {secrets: redact, card: withhold}",
+    );
+    // Of all actions, or of a group of them.
+    let grouped = desk("[mail.read, mail.list]", "{list: {detect: {email: mark}}}");
+    assert_eq!(rules(&grouped).matches("detect: ").count(), 1);
+    let everywhere = desk("[mail.read, other.list]", "{detect: {personal: redact}}");
+    assert_eq!(rules(&everywhere).matches("detect: {personal: redact}").count(), 1);
+    let twice = desk("[mail.read, mail.list]", "{detect: {email: mark}, list: {detect: {email: redact}}}");
+    assert!(said(&twice).contains("`detect` is stated twice for the same actions"), "{}", said(&twice));
+    assert!(said(&desk("mail.read", "{detect: {emails: mark}}")).contains("did you mean `email`?"));
+    assert!(said(&desk("mail.read", "{detect: {email: hide}}")).contains("`mark`"));
+    assert!(said(&desk("mail.read", "{detect: {}}")).contains("what is looked for?"));
+    assert!(said(&desk("mail.read", "{detect: true}")).contains("must be a map"));
+}
+
+#[test]
 fn what_is_kept_is_the_same_policy() {
     let text = desk("['**']", "{refunds: {maxTags: 5, requireApproval: amount > 1}, maxPerDay: 3}");
     let odd = format!("{text}# \u{2028}odd: \u{85}x\r# rules: []\n");
@@ -750,7 +774,7 @@ proptest! {
     fn no_constraint_makes_the_reader_panic(
         stated in prop::collection::vec((
             prop::sample::select(super::KNOWN.iter().map(|known| known.name).chain(["refunds", "maxAmount", "maxAmountPerDay", "onlyOwn"]).collect::<Vec<_>>()),
-            prop::sample::select(vec!["5", "15%", "true", "false", "[a, b]", "{}", "{maxAmount: 5}", "amount > 5", "'%'", "last_9_days", "between 1am-2am EST", "has role x", "below 5", "lists.x", "null", "''", "99999999999999999999", "-1", "1e400", "5/hour"]),
+            prop::sample::select(vec!["5", "15%", "true", "false", "[a, b]", "{}", "{maxAmount: 5}", "amount > 5", "'%'", "last_9_days", "between 1am-2am EST", "has role x", "below 5", "lists.x", "{email: mark}", "null", "''", "99999999999999999999", "-1", "1e400", "5/hour"]),
         ), 0..8)
     ) {
         let [shop, mail] = both();

@@ -4,10 +4,12 @@
 //! Prompts are instructions to models, as the descriptions of tools are, and so pinned like them. What resources hold is
 //! data, which changes; which of them may be read is for rules to say, by their URIs.
 //!
-//! Invariant: the URI of a resource reaches rules as one segment, and one that a server could read as another than it
-//! is written (by dots, by encoded dots, by backslashes) is refused.
+//! Invariant: the URI of a resource reaches rules as one segment, in the one spelling that it has (`uri`).
 
-use super::{Effect, ResourceTemplate, Tool};
+use super::{
+    Effect, ResourceTemplate, Tool,
+    uri::{self, MAX_URI},
+};
 use crate::{
     pattern::ActionName,
     service::{
@@ -15,20 +17,15 @@ use crate::{
         body::{Body, Media},
         mapping::{self, Mapping},
         schema::ParamsSchema,
-        value,
     },
 };
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 /// What the name of a prompt among the pins begins with: no tool's name does.
 pub(super) const PROMPT: &str = "prompts/";
 /// The parameter that is the URI of a resource.
 pub(in crate::service) const URI: &str = "uri";
-/// The longest URI of a resource, in bytes.
-const MAX_URI: usize = 4096;
-/// How often one may be encoded.
-const MAX_DECODED: usize = 8;
 
 /// What of an MCP server an action is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +54,11 @@ impl Part {
         (Self::Resource, "resources.read"),
         (Self::ResourceCompletion, "resources.complete"),
     ];
+
+    /// Whether what its server tells are members, each of which the agent may use or not.
+    pub const fn tells_members(self) -> bool {
+        matches!(self, Self::Resources | Self::PromptCompletion | Self::ResourceCompletion)
+    }
 
     /// The method of its messages.
     pub const fn method(self) -> &'static str {
@@ -173,20 +175,22 @@ pub(super) fn schema_of_prompt(definition: &Value) -> Result<Value, String> {
 pub(super) fn of_resources(
     service: &str,
     effect: Option<Effect>,
+    slash: bool,
     headers: &[(String, String)],
 ) -> Result<Vec<ServiceAction>, String> {
-    Part::OF_RESOURCES.iter().map(|(part, _)| way(service, *part, effect, headers)).collect()
+    Part::OF_RESOURCES.iter().map(|(part, _)| way(service, *part, effect, slash, headers)).collect()
 }
 
 /// The way to values for arguments of prompts.
 pub(super) fn of_prompts(service: &str, headers: &[(String, String)]) -> Result<ServiceAction, String> {
-    way(service, Part::PromptCompletion, Some(Effect::Read), headers)
+    way(service, Part::PromptCompletion, Some(Effect::Read), false, headers)
 }
 
 fn way(
     service: &str,
     part: Part,
     effect: Option<Effect>,
+    slash: bool,
     headers: &[(String, String)],
 ) -> Result<ServiceAction, String> {
     let text = || json!({"type": "string", "maxLength": MAX_URI});
@@ -231,7 +235,7 @@ fn way(
         names,
         no_effect: super::REFUSED.to_vec(),
         secret: Vec::new(),
-        encoded_slash: true,
+        encoded_slash: slash,
         status: None,
         members: None,
         row_limit: None,
@@ -247,45 +251,12 @@ fn way(
     })
 }
 
-/// The URI of a resource as the text of a segment.
+/// The URI of a resource as the text of a segment. `slash`: an encoded slash is no slash to its server.
 ///
 /// # Errors
 /// Why it is refused.
-pub(in crate::service) fn uri_text(value: &Value) -> Result<String, &'static str> {
+pub(in crate::service) fn uri_text(value: &Value, slash: bool) -> Result<String, Cow<'static, str>> {
     let text = value.as_str().ok_or("it must be a string")?;
-    if text.len() > MAX_URI {
-        return Err("it is too long");
-    }
-    let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme);
-    let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
-        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
-    if !is_scheme {
-        return Err("it is no URI: it begins with a scheme and `:`");
-    }
-    if text.chars().any(char::is_whitespace) {
-        return Err("it has a space");
-    }
-    // However often a server decodes it.
-    let mut read = text.to_owned();
-    for _ in 0..MAX_DECODED {
-        if read.chars().any(char::is_control) {
-            return Err("it has a control character");
-        }
-        if read.contains('\\') {
-            return Err("it has a backslash");
-        }
-        // Also behind what separates a query: some servers cut there, others do not.
-        if read.split(['/', '?', '#', ';', '&', '=', ':']).any(|step| step == "." || step == "..") {
-            return Err("it has a `.` or `..` segment");
-        }
-        if !read.contains('%') {
-            return Ok(text.to_owned());
-        }
-        let decoded = String::from_utf8(value::decode(&read)).map_err(|_| "it is not UTF-8 when decoded")?;
-        if decoded == read {
-            return Ok(text.to_owned());
-        }
-        read = decoded;
-    }
-    Err("it is encoded too often")
+    uri::check(text, slash)?;
+    Ok(text.to_owned())
 }

@@ -220,7 +220,8 @@ fn values_are_completed_for_what_may_be_used() {
     let (server, token) = stage(story, full(false, false), READS);
     let service = &server.service;
     let complete = |reference: Value| {
-        let params = json!({"ref": reference, "argument": {"name": "topic", "value": "to"}, "context": {"arguments": {"tone": "dry"}}});
+        let argument = if reference["type"] == "ref/resource" { "path" } else { "topic" };
+        let params = json!({"ref": reference, "argument": {"name": argument, "value": "to"}, "context": {"arguments": {"tone": "dry"}}});
         ask(story, &token, "completion/complete", &params).at("/result/completion/values").clone()
     };
     let prompt = |name: &str| json!({"type": "ref/prompt", "name": format!("{service}__{name}")});

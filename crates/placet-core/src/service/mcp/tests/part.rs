@@ -144,10 +144,18 @@ fn a_uri_is_one_segment_and_reads_one_way() {
     let read = action(&service, "files.resources.read");
     let resource = |uri: &str| read.describe(&object(json!({"uri": uri}))).map(|it| it.resource.to_string());
     assert_eq!(
-        resource("file:///srv/a%20b?x=1#y").unwrap(),
-        "mcp://files/resources/file:%2F%2F%2Fsrv%2Fa%2520b%3Fx%3D1%23y"
+        resource("file:///srv/a%20b?x=1").unwrap(),
+        "mcp://files/resources/file:%2F%2F%2Fsrv%2Fa%2520b%3Fx%3D1"
     );
-    for good in ["test://static-text", "a:b", "x+y-z.1:..a", "file:///a...b", "note:100%", "q://a?b=c%zz"] {
+    // What has another spelling is told which.
+    let said = resource("FILE://localhost/srv/%61%20b?x=1#y").unwrap_err().to_string();
+    assert!(said.contains("write `file:///srv/a%20b?x=1`"), "{said}");
+    let slash = "gitlab://projects/group%2Fproject";
+    assert!(resource(slash).unwrap_err().to_string().contains("encoded slash"));
+    let stated = parsed(&(FILES.to_owned() + "resources: {encoded_slash: true}\n"));
+    let kept = action(&stated, "files.resources.read").describe(&object(json!({"uri": slash}))).unwrap();
+    assert_eq!(kept.resource.to_string(), "mcp://files/resources/gitlab:%2F%2Fprojects%2Fgroup%252Fproject");
+    for good in ["test://static-text", "a:b", "x+y-z.1:..a", "file:///a...b", "note:100%25", "q://a?b=c"] {
         assert!(resource(good).is_ok(), "{good}");
     }
     for bad in [
@@ -169,6 +177,8 @@ fn a_uri_is_one_segment_and_reads_one_way() {
         "file:///a%00b",
         "file:///a\u{202e}\u{0}",
         "file:///%ff",
+        "note:100%",
+        "q://a?b=c%zz",
         &format!("a:{}", "x".repeat(4096)),
     ] {
         assert!(resource(bad).is_err(), "{bad}");
