@@ -88,7 +88,7 @@ fn a_denial_holds_for_every_spelling_of_a_uri() {
         let uri = format!("mcp://{service}/resources/{own}");
         let door = ask(story, &token, "resources/read", &json!({"uri": uri}));
         let action = act(story, &token, &format!("{service}.resources.read"), &json!({"uri": own}));
-        (door.text("/error/data/code"), action.text("/code"), action.text("/detail"))
+        (door.text("/error/data/code"), action.text("/code"), action.body.to_string())
     };
     assert_eq!(read("note:///secret/b").0, "forbidden");
     for other in [
