@@ -308,7 +308,7 @@ mod tests {
         let decoded = String::from_utf8(value::decode(text)).ok()?;
         let (scheme, rest) = decoded.split_once(':')?;
         let rest = rest.split('#').next()?;
-        let rest = rest.strip_prefix("//").map_or_else(|| rest.to_owned(), |rest| rest.to_owned());
+        let rest = rest.strip_prefix("//").unwrap_or(rest);
         let mut path = rest.replace("//", "/");
         while path.contains("//") {
             path = path.replace("//", "/");
