@@ -345,6 +345,7 @@ fn key_body(text: &[u8], mut at: usize) -> (usize, bool) {
                 at = line_start(text, at);
             }
             Some(_) if ends_line(rest) > 0 => at += ends_line(rest),
+            Some(b' ') if before_escaped_end(rest) > 0 => at += before_escaped_end(rest),
             Some(b' ') => {
                 let next = behind_escaped_end(text, at).unwrap_or(at + 1);
                 if run(text, next, is_of_key) < 16 && !text.get(next..).unwrap_or_default().starts_with(END) {
@@ -376,6 +377,13 @@ fn ends_line(rest: &[u8]) -> usize {
     };
     let count = rest.iter().take(16).take_while(is).count();
     if rest.get(count) == Some(&b'\n') { count } else { 0 }
+}
+
+/// How many blanks stand before an end of a line that is written as `\n`.
+fn before_escaped_end(rest: &[u8]) -> usize {
+    let blanks = rest.iter().take(16).take_while(|byte| **byte == b' ').count();
+    let ends = |ending: &[u8]| rest.get(blanks..).is_some_and(|rest| rest.starts_with(ending));
+    if ends(b"\\n") || ends(b"\\r\\n") { blanks } else { 0 }
 }
 
 /// Where a key goes on behind an end of a line that is written as `\n`, and what stands before its lines.
