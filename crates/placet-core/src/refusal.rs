@@ -104,6 +104,8 @@ codes! {
     NotAcceptable = "not_acceptable", 406, "invalid_request", "There is no such form of the answer";
     /// The standard has it, and this server does not.
     NotSupported = "not_supported", 501, "invalid_request", "This is not supported";
+    /// The body comes more slowly than the service takes it; what came of it may have been sent.
+    RequestSlow = "request_slow", 408, "invalid_request", "The body comes too slowly";
     /// The body is too large.
     BodyTooLarge = "body_too_large", 413, "invalid_request", "The body is too large";
     /// Something with this name or state exists already.

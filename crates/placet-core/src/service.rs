@@ -82,6 +82,21 @@ pub enum Kind {
     Postgres,
 }
 
+/// How fast an agent has to send a body that is passed on as it comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UploadPace {
+    /// How long nothing may come, and how long all together beyond what the rate allows.
+    pub pause: Duration,
+    /// Bytes a second.
+    pub rate: u64,
+}
+
+impl Default for UploadPace {
+    fn default() -> Self {
+        Self { pause: Duration::from_secs(30), rate: 1024 }
+    }
+}
+
 /// An upstream.
 #[derive(Debug, Clone)]
 pub struct Service {
@@ -94,6 +109,7 @@ pub struct Service {
     allow_private: bool,
     timeout: Option<Duration>,
     concurrency: Option<usize>,
+    upload: UploadPace,
     headers: Vec<(String, String)>,
     actions: BTreeMap<ActionName, ServiceAction>,
     /// How to find out whether the credential of a connection works.
@@ -214,6 +230,11 @@ impl Service {
     /// How many calls to it may be under way at once, where that is stated.
     pub fn concurrency(&self) -> Option<usize> {
         self.concurrency
+    }
+
+    /// How fast an agent has to send a body that is passed on as it comes.
+    pub fn upload_pace(&self) -> UploadPace {
+        self.upload
     }
 
     /// Its actions in the order of their names.

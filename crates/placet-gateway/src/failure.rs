@@ -149,6 +149,11 @@ pub enum Unknown {
     /// Whoever asked called it off meanwhile.
     #[error("it was called off before the answer came: look at the upstream before trying again")]
     CalledOff,
+    /// Whoever sends the body sent it too slowly, or stopped.
+    #[error(
+        "its body came too slowly: look at the upstream, then send it again without pauses, or in smaller parts"
+    )]
+    SlowUpload,
     /// What came back ended, and was no answer to what was asked.
     #[error("what came back does not answer the request: look at the upstream before trying again")]
     NoAnswer,

@@ -19,7 +19,7 @@ use crate::response::{ReadError, UpstreamResponse, read};
 use crate::route::{OpenCall, Route};
 use crate::streamed::StreamedAnswer;
 use crate::token::{TokenEndpoints, TokenError};
-use crate::upload::{Outgoing, Progress, Upload};
+use crate::upload::{Outgoing, Patience, Progress, Upload};
 use crate::upstream::Upstreams;
 use bytes::Bytes;
 use http::header::{
@@ -324,7 +324,7 @@ impl Gateway {
 
     /// Sends `call` once, with the body that follows where it is declared `streamed`, and answers when the head of the
     /// answer is there: within the total timeout, or, while an upload makes progress, within the idle timeout of
-    /// streams after its last piece.
+    /// streams after its last piece. An upload has to come at the route's pace.
     ///
     /// # Errors
     /// As [`send`](Self::send).
@@ -342,11 +342,18 @@ impl Gateway {
         let (progress, idle) = (Progress::new(), self.0.config.stream_idle_timeout);
         let streamed = upload.is_some();
         let deadline = Instant::now() + route.timeout().unwrap_or(self.0.config.total_timeout);
-        let upload = upload.map(|upload| (upload, idle, progress.clone()));
+        let patience = Patience::new(route.upload_pace());
+        let upload = upload.map(|upload| (upload, patience, progress.clone()));
         let request = self.request(call, upload, route, credential)?;
         let until = || if streamed { progress.until(idle) } else { deadline };
         let open = route.opens();
-        let response = self.head(request, route, credential, until).await?;
+        let response =
+            self.head(request, route, credential, until).await.map_err(|failure| match failure {
+                UpstreamFailure::Unknown { host, status, .. } if progress.is_slow() => {
+                    UpstreamFailure::Unknown { host, status, reason: Unknown::SlowUpload }
+                }
+                failure => failure,
+            })?;
         StreamedAnswer::new(response, credential.scrubber(), idle, route.host(), open)
     }
 
@@ -437,7 +444,7 @@ impl Gateway {
     fn request(
         &self,
         call: UpstreamCall,
-        upload: Option<(Upload, Duration, Progress)>,
+        upload: Option<(Upload, Patience, Progress)>,
         route: &Route,
         credential: &Credential,
     ) -> Result<Request<Outgoing>, UpstreamFailure> {
@@ -454,7 +461,7 @@ impl Gateway {
 /// The request, where it fits the route.
 fn request(
     call: UpstreamCall,
-    upload: Option<(Upload, Duration, Progress)>,
+    upload: Option<(Upload, Patience, Progress)>,
     route: &Route,
     credential: &Credential,
     moment: Option<Moment>,
@@ -465,9 +472,9 @@ fn request(
     }
     let has_body = call.body.is_some();
     let (body, length, whole) = match upload {
-        Some((upload, idle, progress)) => {
+        Some((upload, patience, progress)) => {
             let length = upload.length();
-            (Outgoing::streamed(upload, idle, progress), length, None)
+            (Outgoing::streamed(upload, patience, progress), length, None)
         }
         None => {
             let body = Bytes::from(call.body.unwrap_or_default());

@@ -8,7 +8,7 @@
 
 use crate::address::{AddressClass, classify};
 use http::uri::{Authority, Scheme};
-use placet_core::service::Kind;
+use placet_core::service::{Kind, UploadPace};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,6 +29,8 @@ struct Parts {
     command: Option<String>,
     /// How long it may take over an answer, where that is stated.
     timeout: Option<Duration>,
+    /// How fast an upload has to come.
+    upload: UploadPace,
     /// How many calls are open.
     open: Arc<AtomicUsize>,
 }
@@ -113,6 +115,7 @@ impl Route {
             allow_private,
             command: None,
             timeout: None,
+            upload: UploadPace::default(),
             open: Arc::default(),
         })))
     }
@@ -156,6 +159,18 @@ impl Route {
     /// How long it may take over an answer, where that is stated.
     pub fn timeout(&self) -> Option<Duration> {
         self.0.timeout
+    }
+
+    /// The same for an upstream to which uploads come at least this fast.
+    #[must_use]
+    pub fn taking_uploads_at(mut self, pace: UploadPace) -> Self {
+        Arc::make_mut(&mut self.0).upload = pace;
+        self
+    }
+
+    /// How fast an upload has to come.
+    pub(crate) fn upload_pace(&self) -> UploadPace {
+        self.0.upload
     }
 
     /// `scheme://host[:port]`, lower case, the scheme's default port left out.

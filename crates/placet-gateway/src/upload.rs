@@ -1,15 +1,20 @@
 //! The body of a call on its way out: whole, or as it comes from the agent.
 //!
-//! Invariant: a body that is passed on as it comes ends in an error where the agent's ends early or stops coming, so
+//! It holds a turn at its upstream as long as it goes on, so whoever sends it may not take its time: of the patience that
+//! there is with it, waiting for it uses some up and what comes makes more. Time in which the upstream takes nothing is not
+//! the sender's.
+//!
+//! Invariant: a body that is passed on as it comes ends in an error where the agent's ends early or comes too slowly, so
 //! that no upstream takes a part for the whole.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
 use hyper::body::{Body, Frame, SizeHint};
+use placet_core::service::UploadPace;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep};
@@ -48,16 +53,22 @@ impl fmt::Debug for Upload {
 pub(crate) struct Progress {
     began: Instant,
     last: Arc<AtomicU64>,
+    slow: Arc<AtomicBool>,
 }
 
 impl Progress {
     pub(crate) fn new() -> Self {
-        Self { began: Instant::now(), last: Arc::default() }
+        Self { began: Instant::now(), last: Arc::default(), slow: Arc::default() }
     }
 
     fn made(&self) {
         let since = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last.store(since, Ordering::Relaxed);
+    }
+
+    /// Whether it came too slowly.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.slow.load(Ordering::Acquire)
     }
 
     /// The time until which the next progress has to be made.
@@ -75,9 +86,29 @@ pub(crate) enum Outgoing {
 pub(crate) struct Streaming {
     body: UnsyncBoxBody<Bytes, BoxError>,
     left: Option<u64>,
-    idle: Duration,
-    waiting: Option<Pin<Box<Sleep>>>,
+    patience: Patience,
+    waiting: Option<(Instant, Pin<Box<Sleep>>)>,
     progress: Progress,
+}
+
+/// How long is still waited for somebody who sends.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    pace: UploadPace,
+    left: Duration,
+}
+
+impl Patience {
+    /// At most a pause at once, and on average no longer than it takes at this rate.
+    pub(crate) fn new(pace: UploadPace) -> Self {
+        Self { pace, left: pace.pause }
+    }
+
+    /// Something came, for which was waited so long.
+    fn came(&mut self, bytes: u64, waited: Duration) {
+        let more = Duration::from_millis(bytes.saturating_mul(1000) / self.pace.rate.max(1));
+        self.left = self.left.saturating_sub(waited).saturating_add(more).min(self.pace.pause);
+    }
 }
 
 impl Outgoing {
@@ -85,9 +116,9 @@ impl Outgoing {
         Self::Whole(Full::new(body))
     }
 
-    pub(crate) fn streamed(upload: Upload, idle: Duration, progress: Progress) -> Self {
+    pub(crate) fn streamed(upload: Upload, patience: Patience, progress: Progress) -> Self {
         let Upload { body, length } = upload;
-        Self::Streamed(Box::new(Streaming { body, left: length, idle, waiting: None, progress }))
+        Self::Streamed(Box::new(Streaming { body, left: length, patience, waiting: None, progress }))
     }
 }
 
@@ -125,9 +156,13 @@ impl Streaming {
         loop {
             match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
-                    self.waiting = None;
+                    let waited = self.waiting.take().map(|(since, _)| since.elapsed()).unwrap_or_default();
                     self.progress.made();
-                    let Ok(data) = frame.into_data() else { continue };
+                    let Ok(data) = frame.into_data() else {
+                        self.patience.came(0, waited);
+                        continue;
+                    };
+                    self.patience.came(u64::try_from(data.len()).unwrap_or(u64::MAX), waited);
                     if let Some(left) = &mut self.left {
                         let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
                         let Some(rest) = left.checked_sub(length) else {
@@ -145,14 +180,66 @@ impl Streaming {
                 }
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
                 Poll::Pending => {
-                    let idle = self.idle;
-                    let waiting = self.waiting.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
+                    let left = self.patience.left;
+                    let (_, waiting) = self
+                        .waiting
+                        .get_or_insert_with(|| (Instant::now(), Box::pin(tokio::time::sleep(left))));
                     return match waiting.as_mut().poll(cx) {
-                        Poll::Ready(()) => Poll::Ready(Some(Err("the body stopped coming".into()))),
+                        Poll::Ready(()) => {
+                            self.progress.slow.store(true, Ordering::Release);
+                            Poll::Ready(Some(Err("the body comes too slowly".into())))
+                        }
                         Poll::Pending => Poll::Pending,
                     };
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Whatever comes when: nobody is waited for longer than the rate allows, and the first wait on top of it.
+        #[test]
+        fn what_is_waited_is_paid_for(pieces in prop::collection::vec((0_u64..20_000, 0_u64..40_000), 0..60), rate in 1_u64..5000) {
+            let most = Duration::from_secs(30);
+            let mut patience = Patience::new(UploadPace { pause: most, rate });
+            let (mut bytes, mut waited) = (0, Duration::ZERO);
+            for (length, wait) in pieces {
+                let wait = Duration::from_millis(wait);
+                if wait > patience.left {
+                    break;
+                }
+                patience.came(length, wait);
+                (bytes, waited) = (bytes + length, waited + wait);
+                prop_assert!(patience.left <= most);
+                prop_assert!(waited <= most + Duration::from_millis(bytes * 1000 / rate));
+            }
+        }
+    }
+
+    #[test]
+    fn who_keeps_to_the_rate_is_waited_for_as_long_as_it_takes() {
+        let mut patience = Patience::new(UploadPace::default());
+        for _ in 0..10_000 {
+            let wait = Duration::from_secs(1);
+            assert!(wait <= patience.left);
+            patience.came(1024, wait);
+        }
+        // What was sent before buys no longer pause.
+        assert_eq!(patience.left, Duration::from_secs(30));
+        // A byte now and then does not keep it alive.
+        let mut slow = Patience::new(UploadPace::default());
+        let pieces = (0..).take_while(|_| {
+            let wait = Duration::from_secs(5);
+            let goes_on = wait <= slow.left;
+            slow.came(1, wait);
+            goes_on
+        });
+        assert_eq!(pieces.count(), 6);
     }
 }

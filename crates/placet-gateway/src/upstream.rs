@@ -5,32 +5,34 @@
 //! clock. Whoever wants to send [enters](Upstream::enter) before anything is reserved for the call, and says afterwards what
 //! came of it.
 //!
-//! Invariant: turns come in the order in which they were asked for; nobody waits longer than they were told; an upstream
-//! that is tried again is tried by one call at a time.
+//! Invariant: turns of one agent come in the order in which they were asked for, and none takes those of all ([`turns`]);
+//! nobody waits longer than they were told; an upstream that is tried again is tried by one call at a time.
 
 mod breaker;
 mod parties;
+mod turns;
 
 use crate::{
     failure::{NotSent, Unknown, UpstreamFailure},
     response::{ResponseBody, UpstreamResponse},
 };
 pub use breaker::{Outcome, State};
-use parties::{Breakers, Entered};
+use parties::{Breakers, Entered, Party};
 use placet_core::{id::AgentId, service::Kind};
 use serde_json::Value;
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::oneshot,
     time::{Instant, timeout},
 };
+use turns::{Ticket, Told, Turns};
 
 /// How many calls to one upstream are under way at once, where nobody says otherwise.
 pub const CONCURRENCY: usize = 256;
@@ -72,10 +74,35 @@ pub struct Standing {
 #[derive(Debug)]
 pub struct Upstream {
     concurrency: usize,
-    room: Arc<Semaphore>,
-    waiting: AtomicUsize,
+    room: Arc<Room>,
     wait: Duration,
     health: Arc<Health>,
+}
+
+/// The turns of an upstream, and how those are woken who wait for one.
+#[derive(Debug)]
+struct Room(Mutex<Queue>);
+
+#[derive(Debug)]
+struct Queue {
+    turns: Turns<Party>,
+    asleep: HashMap<Ticket, oneshot::Sender<Woken>>,
+}
+
+/// What is said to who waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Woken {
+    /// It has a turn.
+    Go,
+    /// Its place is somebody else's.
+    PushedOut,
+}
+
+/// A turn that was given to somebody.
+#[derive(Debug)]
+struct Turn {
+    room: Arc<Room>,
+    by: Party,
 }
 
 /// What stays of an upstream when its service is changed.
@@ -111,7 +138,7 @@ pub struct Slot {
     concluded: bool,
     /// Whether it took time to get it.
     waited: bool,
-    _permit: OwnedSemaphorePermit,
+    _turn: Turn,
 }
 
 impl Upstreams {
@@ -146,13 +173,7 @@ impl Upstreams {
 
 impl Upstream {
     fn new(concurrency: usize, wait: Duration, health: Arc<Health>) -> Self {
-        Self {
-            concurrency,
-            room: Arc::new(Semaphore::new(concurrency)),
-            waiting: AtomicUsize::new(0),
-            wait,
-            health,
-        }
+        Self { concurrency, room: Arc::new(Room::new(concurrency)), wait, health }
     }
 
     /// Takes a turn, when it comes, for an agent, or for the server itself.
@@ -164,26 +185,29 @@ impl Upstream {
         if let Some(retry_after) = self.health.breakers().closed_for(by, Instant::now()) {
             return Err(self.broken(retry_after));
         }
-        let (permit, waited) = match Arc::clone(&self.room).try_acquire_owned() {
-            Ok(permit) => (permit, false),
-            Err(_) => (self.turn().await?, true),
+        let (turn, waited) = match Room::ask(&self.room, by) {
+            Asked::Go(turn) => (turn, false),
+            Asked::Wait(waiting) => (self.turn(waiting).await?, true),
+            Asked::Full => return Err(self.busy()),
         };
         // While it waited things may have changed.
         let entered = self.health.breakers().enter(by, Instant::now());
         let entered = entered.map_err(|retry_after| self.broken(retry_after))?;
-        Ok(Slot { health: Arc::clone(&self.health), entered, concluded: false, waited, _permit: permit })
+        Ok(Slot { health: Arc::clone(&self.health), entered, concluded: false, waited, _turn: turn })
     }
 
     /// Waits for a turn.
-    async fn turn(&self) -> Result<OwnedSemaphorePermit, TurnedAway> {
-        let busy = || {
-            self.health.busy.fetch_add(1, Ordering::Relaxed);
-            TurnedAway::Busy { retry_after: BUSY_FOR }
-        };
-        let waiting = Waiting::join(&self.waiting, self.concurrency.saturating_mul(WAITING_EACH));
-        let _waiting = waiting.ok_or_else(busy)?;
-        let turn = timeout(self.wait, Arc::clone(&self.room).acquire_owned()).await;
-        turn.ok().and_then(Result::ok).ok_or_else(busy)
+    async fn turn(&self, mut waiting: Waiting) -> Result<Turn, TurnedAway> {
+        match timeout(self.wait, &mut waiting.woken).await {
+            Ok(Ok(Woken::Go)) => Ok(waiting.goes()),
+            // What it was told at the last moment is seen to when `waiting` goes.
+            Ok(_) | Err(_) => Err(self.busy()),
+        }
+    }
+
+    fn busy(&self) -> TurnedAway {
+        self.health.busy.fetch_add(1, Ordering::Relaxed);
+        TurnedAway::Busy { retry_after: BUSY_FOR }
     }
 
     fn broken(&self, retry_after: Duration) -> TurnedAway {
@@ -194,13 +218,17 @@ impl Upstream {
     /// How it stands.
     pub fn standing(&self, service: &str) -> Standing {
         let now = Instant::now();
+        let (under_way, waiting) = {
+            let queue = self.room.queue();
+            (queue.turns.under_way(), queue.turns.waiting())
+        };
         let breakers = self.health.breakers();
         Standing {
             service: service.to_owned(),
             state: breakers.state(now),
             retry_after: breakers.closed_for_all(now),
-            under_way: self.concurrency.saturating_sub(self.room.available_permits()),
-            waiting: self.waiting.load(Ordering::Relaxed),
+            under_way,
+            waiting,
             concurrency: self.concurrency,
             busy: self.health.busy.load(Ordering::Relaxed),
             broken: self.health.broken.load(Ordering::Relaxed),
@@ -210,26 +238,96 @@ impl Upstream {
 }
 
 impl Health {
-    fn breakers(&self) -> std::sync::MutexGuard<'_, Breakers> {
+    fn breakers(&self) -> MutexGuard<'_, Breakers> {
         self.breakers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A place in the queue.
-struct Waiting<'u>(&'u AtomicUsize);
+/// What becomes of who asks for a turn.
+enum Asked {
+    Go(Turn),
+    Wait(Waiting),
+    Full,
+}
 
-impl<'u> Waiting<'u> {
-    fn join(count: &'u AtomicUsize, most: usize) -> Option<Self> {
-        let joined = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| {
-            (waiting < most).then(|| waiting.saturating_add(1))
-        });
-        joined.ok().map(|_| Self(count))
+impl Room {
+    fn new(concurrency: usize) -> Self {
+        let turns = Turns::new(concurrency, concurrency.saturating_mul(WAITING_EACH));
+        Self(Mutex::new(Queue { turns, asleep: HashMap::new() }))
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ask(room: &Arc<Self>, by: Party) -> Asked {
+        let mut queue = room.queue();
+        match queue.turns.ask(by) {
+            Told::Go => Asked::Go(Turn { room: Arc::clone(room), by }),
+            Told::Full => Asked::Full,
+            Told::Wait(ticket, pushed_out) => {
+                if let Some(other) = pushed_out {
+                    queue.wake(other, Woken::PushedOut);
+                }
+                let (wakes, woken) = oneshot::channel();
+                queue.asleep.insert(ticket, wakes);
+                Asked::Wait(Waiting { room: Arc::clone(room), by, ticket, woken, gone: false })
+            }
+        }
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Queue {
+    /// Tells who waits. Whoever no longer listens says what becomes of its turn itself.
+    fn wake(&mut self, ticket: Ticket, woken: Woken) {
+        if let Some(wakes) = self.asleep.remove(&ticket) {
+            _ = wakes.send(woken);
+        }
+    }
+
+    fn give_back(&mut self, by: Party) {
+        self.turns.give_back(by);
+        while let Some(ticket) = self.turns.next() {
+            self.wake(ticket, Woken::Go);
+        }
+    }
+}
+
+impl Drop for Turn {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.room.queue().give_back(self.by);
+    }
+}
+
+/// A place in the queue, until this is dropped.
+struct Waiting {
+    room: Arc<Room>,
+    by: Party,
+    ticket: Ticket,
+    woken: oneshot::Receiver<Woken>,
+    /// Whether what it was told has been heard.
+    gone: bool,
+}
+
+impl Waiting {
+    /// Goes on with the turn that it was given.
+    fn goes(mut self) -> Turn {
+        self.gone = true;
+        Turn { room: Arc::clone(&self.room), by: self.by }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if self.gone {
+            return;
+        }
+        let mut queue = self.room.queue();
+        queue.asleep.remove(&self.ticket);
+        // Whoever gave it a turn did so under the same lock: it is there to be heard by now.
+        if !queue.turns.leave(self.by, self.ticket) && self.woken.try_recv() == Ok(Woken::Go) {
+            queue.give_back(self.by);
+        }
     }
 }
 
@@ -293,9 +391,10 @@ fn outcome(sent: Result<u16, &UpstreamFailure>) -> Outcome {
         Err(UpstreamFailure::Unknown { reason: Unknown::NoAnswer, .. }) => Outcome::Good,
         // A certificate that is refused is one connection's, and others have theirs.
         // That somebody did not wait says nothing of it either.
-        Err(UpstreamFailure::Unknown { reason: Unknown::Identity | Unknown::CalledOff, .. }) => {
-            Outcome::Nothing
-        }
+        Err(UpstreamFailure::Unknown {
+            reason: Unknown::Identity | Unknown::CalledOff | Unknown::SlowUpload,
+            ..
+        }) => Outcome::Nothing,
         Err(UpstreamFailure::Unknown { .. }) => Outcome::Silence,
         Err(UpstreamFailure::NotSent { reason, .. }) => match reason {
             NotSent::NotResolved | NotSent::Unreachable | NotSent::Certificate | NotSent::TimedOut => {

@@ -17,6 +17,7 @@ use crate::{
     rates::Rates,
     rules::{self, Rules},
     sender::proofs::Proofs,
+    share::Shares,
     status_lists::StatusLists,
     streams::Streams,
     vault::LiveVault,
@@ -186,6 +187,8 @@ pub struct App {
     pub lookups: Advice,
     /// How much is looked up for what is only observed: it takes nothing from the agents' own.
     pub observed_lookups: Advice,
+    /// How many actions each agent has under way.
+    pub(crate) under_way: Shares,
     /// Held requests that wait in place.
     pub waiters: Waiters,
     /// Answers and uploads that are open.
@@ -248,6 +251,7 @@ impl App {
             advice: Advice::default(),
             lookups: Advice::of_lookups(),
             observed_lookups: Advice::of_lookups(),
+            under_way: Shares::of("actions under way on a node"),
             waiters: Waiters::default(),
             streams: Streams::default(),
             calls: Calls::default(),

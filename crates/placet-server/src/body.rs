@@ -1,4 +1,4 @@
-//! Reading request bodies: bounded, of the right kind, without duplicate members, with errors that say what to send.
+//! Reading request bodies: bounded, in time, of the right kind, without duplicate members, with errors that say what to send.
 //!
 //! Invariant: no handler reads a body any other way.
 
@@ -26,6 +26,9 @@ use std::{
 /// The most bytes that a request body may have.
 pub const MAX_BODY: usize = 1024 * 1024;
 
+/// How long a body that is read whole may take to come: meanwhile what has come is kept in memory, for whoever sends it.
+const TIME: Duration = Duration::from_secs(30);
+
 /// How much of the path of a member is told.
 const MAX_MEMBER: usize = 200;
 
@@ -40,10 +43,10 @@ pub fn media_type(headers: &HeaderMap) -> Option<String> {
     Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
 }
 
-/// The whole body, at most [`MAX_BODY`] bytes.
+/// The whole body, at most [`MAX_BODY`] bytes, within [`TIME`].
 ///
 /// # Errors
-/// `body_too_large`, or `request_invalid` where the body breaks off.
+/// `body_too_large`, `request_slow`, or `request_invalid` where the body breaks off.
 pub async fn whole(request: Request) -> Result<Bytes, Problem> {
     let (parts, body) = request.into_parts();
     whole_of(&parts.headers, body).await
@@ -53,7 +56,12 @@ pub async fn whole(request: Request) -> Result<Bytes, Problem> {
 ///
 /// # Errors
 /// As [`whole`].
-pub async fn whole_of(headers: &HeaderMap, mut body: Body) -> Result<Bytes, Problem> {
+pub async fn whole_of(headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
+    let late = |_| Problem::of(Code::RequestSlow, "the body did not come in time");
+    tokio::time::timeout(TIME, read_whole(headers, body)).await.map_err(late)?
+}
+
+async fn read_whole(headers: &HeaderMap, mut body: Body) -> Result<Bytes, Problem> {
     let declared =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|length| length > MAX_BODY) {
@@ -410,6 +418,33 @@ impl<T: DeserializeOwned, S: Send + Sync> axum::extract::OptionalFromRequest<S> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A body of which some has come, and nothing more does.
+    struct Stalled(Option<Bytes>);
+
+    impl axum::body::HttpBody for Stalled {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            mut self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+            match self.0.take() {
+                Some(some) => std::task::Poll::Ready(Some(Ok(http_body::Frame::data(some)))),
+                None => std::task::Poll::Pending,
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stops_coming_is_not_waited_for() {
+        let began = tokio::time::Instant::now();
+        let refused = whole(Request::new(Body::new(Stalled(Some(Bytes::from_static(b"{")))))).await;
+        assert_eq!(refused.unwrap_err().code(), Code::RequestSlow);
+        assert_eq!(began.elapsed(), TIME);
+    }
+
     use serde::Deserialize;
     use serde_json::json;
 

@@ -12,10 +12,17 @@
 pub mod authority;
 pub(crate) mod credential;
 mod inside;
-mod share;
 pub(crate) mod tunnel;
 
-use crate::{app::App, caller::Source, operations::failures, problem::Problem, proxy, serving::KeptOpen};
+use crate::{
+    app::App,
+    caller::Source,
+    operations::failures,
+    problem::Problem,
+    proxy,
+    serving::KeptOpen,
+    share::{Share, Shares},
+};
 use authority::Authorities;
 use axum::{
     body::Body,
@@ -28,7 +35,6 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use placet_core::refusal::Code;
 use placet_gateway::Route;
-use share::{Share, Shares};
 use std::{
     convert::Infallible,
     future::Future,
@@ -81,7 +87,7 @@ pub struct Egress {
 impl Egress {
     /// A door with these settings, if it is open at all.
     pub fn new(settings: Option<Settings>) -> Self {
-        Self { settings, authorities: Authorities::default(), shares: Shares::default() }
+        Self { settings, authorities: Authorities::default(), shares: Shares::of("connections open here") }
     }
 
     /// Whether connections to this host are passed on.

@@ -48,6 +48,7 @@ pub mod routes;
 pub mod rules;
 pub mod sender;
 mod serving;
+mod share;
 pub mod status_lists;
 pub mod streams;
 pub mod tools;
@@ -345,7 +346,7 @@ pub async fn serve_monitoring(
     app: Arc<App>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    axum::serve(listener, monitoring(app)).with_graceful_shutdown(shutdown).await
+    serving::listen(listener, monitoring(app), shutdown, serving::Part::Beside).await
 }
 
 /// Serves `app` on `listener`, in HTTP/1.1 and HTTP/2, until `shutdown` is done; requests that are under way are answered
@@ -374,5 +375,5 @@ pub async fn serve(
     } else {
         routed
     };
-    serving::listen(listener, routed, shutdown).await
+    serving::listen(listener, routed, shutdown, serving::Part::Doors).await
 }

@@ -43,10 +43,8 @@ use placet_core::{
 };
 use placet_gateway::Following;
 use serde_json::{Value, json};
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-/// How long a body may take to come.
-const BODY_TIME: Duration = Duration::from_secs(30);
 /// What a model is told of this server.
 const INSTRUCTIONS: &str = "Each tool is an action on somebody else's service, and each call is judged on its own. A result \
                             with `isError` says why in `code`, and what would do in `reasons[].remedy`: keep to it, or \
@@ -139,10 +137,7 @@ async fn came(app: &App, parts: &Parts, body: Body) -> Result<(Caller, bytes::By
             return Err(problem);
         }
     };
-    let whole = body::whole(HttpRequest::from_parts(parts.clone(), body));
-    let late = || Problem::of(Code::RequestInvalid, "the body did not come in time");
-    let bytes = tokio::time::timeout(BODY_TIME, whole).await.map_err(|_| late())??;
-    Ok((caller, bytes))
+    Ok((caller, body::whole(HttpRequest::from_parts(parts.clone(), body)).await?))
 }
 
 /// Who may have their message read.

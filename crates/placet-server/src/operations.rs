@@ -4,7 +4,7 @@
 
 pub mod failures;
 pub mod metrics;
-mod process;
+pub(crate) mod process;
 pub mod readiness;
 pub mod space;
 

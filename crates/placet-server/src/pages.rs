@@ -26,6 +26,7 @@ use crate::{
     app::App,
     counted, rates,
     routes::{Routes, get, post},
+    serving::{self, Part},
 };
 use axum::{
     Router,
@@ -35,7 +36,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use html::Page;
-use std::{future::Future, net::SocketAddr, sync::Arc};
+use std::{future::Future, sync::Arc};
 use tokio::net::TcpListener;
 
 /// Every route of the listener for people's pages.
@@ -122,8 +123,8 @@ pub async fn serve(
 ) -> std::io::Result<()> {
     let readiness = Arc::clone(&app);
     readiness.operations.readiness.pages(true);
-    let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
-    let served = axum::serve(listener, service).with_graceful_shutdown(shutdown).await;
+    // Like the doors' own: whoever asks nothing is cut off.
+    let served = serving::listen(listener, router(app), shutdown, Part::Beside).await;
     readiness.operations.readiness.pages(false);
     served
 }

@@ -28,15 +28,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use placet_core::{call::LISTED_HEADERS, id::ActionId, refusal::Code};
 use placet_gateway::Upload;
 use serde_json::Value;
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex};
 
 /// The longest value of a header that goes on.
 const MAX_HEADER: usize = 1024;
-/// How long a body that is read whole may take to come.
-const BODY_TIME: Duration = Duration::from_secs(30);
 /// Headers that would have an upstream take the request for another, or that say that the body isn't what it seems.
 pub(crate) const REFUSED: [&str; 5] =
     ["x-http-method-override", "x-http-method", "x-method-override", "content-encoding", "content-range"];
@@ -84,7 +79,8 @@ pub(crate) fn said(answer: Answer<Answered>) -> Response {
                     | Code::UpstreamTimeout
                     | Code::ResultWithheld
                     | Code::ResultSensitive
-            );
+            ) || (problem.code() == Code::RequestSlow
+                && problem.told().contains_key("happened"));
             decided(problem.into_response(), if allowed { "allow" } else { "deny" })
         }
     }
@@ -111,9 +107,7 @@ pub(crate) async fn take(
     } else if !body.is_end_stream() {
         match way::takes(app, held, &arrived).await? {
             Takes::Whole => {
-                let late = || Problem::of(Code::RequestInvalid, "the body did not come in time");
-                let whole = tokio::time::timeout(BODY_TIME, body::whole_of(&parts.headers, body)).await;
-                let whole = whole.map_err(|_| late())??;
+                let whole = body::whole_of(&parts.headers, body).await?;
                 if !whole.is_empty() {
                     arrived.body = ArrivedBody::Whole(whole);
                 }

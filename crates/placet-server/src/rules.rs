@@ -266,7 +266,8 @@ pub fn live_service(name: &str, version: u64, source: &[u8]) -> Result<LiveServi
     placet_gateway::check_certificates(service.auth()).map_err(|error| {
         Problem::of(placet_core::refusal::Code::DocumentInvalid, format!("service `{name}`: auth: {error}"))
     })?;
-    let route = route.speaking(service.kind()).within(service.timeout());
+    let route =
+        route.speaking(service.kind()).within(service.timeout()).taking_uploads_at(service.upload_pace());
     let live = LiveService {
         service,
         version,

@@ -3,15 +3,21 @@
 //! Over TLS the version is what the handshake agreed on; on a plain listener a client that knows that it may just begins
 //! to speak HTTP/2 (RFC 9113 §3.3), which its first bytes show. An `Upgrade` to it is not taken.
 //!
-//! Invariant: whoever asks nothing for as long as the listener allows is cut off, whatever the version, and keeps nothing
-//! in memory that somebody else needs; what one connection may have under way, and send ahead, is bounded.
+//! Each connection is an open file, of which a process has so many: clients get a part of them, so that those who come and
+//! say nothing leave some for upstreams and for the store.
+//!
+//! Invariant: whoever asks nothing for as long as the listener allows, or takes nothing of what is answered, is cut off,
+//! whatever the version, and keeps nothing in memory that somebody else needs; what one connection may have under way, and
+//! send ahead, is bounded.
 
 mod activity;
 mod begun;
+mod link;
 mod one_by_one;
 
 pub(crate) use begun::Switching;
 
+use crate::operations::process;
 use activity::{Activity, Busy, UnderWay};
 use axum::{
     Router,
@@ -19,8 +25,11 @@ use axum::{
     extract::{ConnectInfo, Request},
     response::Response,
 };
+use begun::Begun;
+use bytes::Bytes;
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use link::Link;
 use std::{
     any::Any,
     convert::Infallible,
@@ -33,9 +42,9 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::watch,
+    sync::{Semaphore, watch},
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tower_service::Service as _;
@@ -43,8 +52,12 @@ use tower_service::Service as _;
 /// How long an agent may keep a connection to the doors' listener without asking anything, and how long the head of a
 /// request may take to come: longer than the pools of usual clients keep one, so that they close first.
 const IDLE: Duration = Duration::from_secs(120);
+/// The same where most places are taken.
+const HURRIED: Duration = Duration::from_secs(10);
 /// How long to wait where the system has no room for another connection.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How often it is told that there is no room.
+const TOLD_EACH: Duration = Duration::from_secs(60);
 /// How many requests one HTTP/2 connection has under way at once.
 const STREAMS: u32 = 128;
 /// The longest that the headers of a request may be over HTTP/2, in bytes.
@@ -59,8 +72,6 @@ const PING: Duration = Duration::from_secs(20);
 const FAREWELL: Duration = Duration::from_secs(5);
 /// How the beginning of an HTTP/2 connection differs from every request of HTTP/1: no method begins so.
 const PREFACE: &[u8; 3] = b"PRI";
-/// How long to wait for the rest of those three bytes, where they come one by one.
-const BYTE: Duration = Duration::from_millis(20);
 
 /// What a connection speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,19 +88,19 @@ impl Version {
         if alpn == Some(b"h2") { Self::Http2 } else { Self::Http1 }
     }
 
-    /// As the first bytes show, which are left where they are.
-    async fn shown(stream: &TcpStream) -> io::Result<Self> {
-        let mut first = [0; PREFACE.len()];
+    /// As the first bytes show, of which nobody who reads on misses any.
+    async fn shown<I: AsyncRead + Unpin>(mut io: I) -> io::Result<(Self, Begun<I>)> {
+        let (mut first, mut come) = ([0; PREFACE.len()], 0);
         loop {
-            let come = stream.peek(&mut first).await?;
+            let more = io.read(first.get_mut(come..).unwrap_or_default()).await?;
+            come += more;
             let seen = first.get(..come).unwrap_or_default();
-            if come == 0 || !PREFACE.starts_with(seen) {
-                return Ok(Self::Http1);
-            }
-            if come == PREFACE.len() {
-                return Ok(Self::Http2);
-            }
-            sleep(BYTE).await;
+            let version = match seen {
+                seen if more == 0 || !PREFACE.starts_with(seen) => Self::Http1,
+                seen if seen.len() == PREFACE.len() => Self::Http2,
+                _ => continue,
+            };
+            return Ok((version, Begun { first: Bytes::copy_from_slice(seen), io }));
         }
     }
 }
@@ -143,50 +154,120 @@ impl Ending {
     }
 }
 
-/// Serves the doors' listener until `shutdown` is done; what is under way is answered first.
+/// How many eighths of the files that the process may open are for the connections of a listener.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Part {
+    /// The doors: an upstream's connection may belong to each.
+    Doors = 5,
+    /// What people and machines beside them look at.
+    Beside = 1,
+}
+
+/// The places for the connections of a listener.
+#[derive(Debug, Clone)]
+struct Places {
+    free: Arc<Semaphore>,
+    most: usize,
+}
+
+impl Places {
+    fn new(most: usize) -> Self {
+        Self { free: Arc::new(Semaphore::new(most)), most }
+    }
+
+    fn of(part: Part) -> Self {
+        let files = process::most_descriptors().and_then(|files| usize::try_from(files).ok());
+        let most = files.map_or(Semaphore::MAX_PERMITS, |files| files / 8 * part as usize);
+        Self::new(most.clamp(16, Semaphore::MAX_PERMITS))
+    }
+
+    /// How long whoever comes now may ask nothing.
+    fn patience(&self) -> Duration {
+        if self.free.available_permits() < self.most / 4 { HURRIED } else { IDLE }
+    }
+}
+
+/// Serves a listener until `shutdown` is done; what is under way is answered first.
 pub(crate) async fn listen(
     listener: TcpListener,
     router: Router,
     shutdown: impl Future<Output = ()>,
+    part: Part,
+) -> io::Result<()> {
+    listen_within(listener, router, shutdown, Places::of(part)).await
+}
+
+async fn listen_within(
+    listener: TcpListener,
+    router: Router,
+    shutdown: impl Future<Output = ()>,
+    places: Places,
 ) -> io::Result<()> {
     let open = Open::new();
     let mut shutdown = pin!(shutdown);
+    let mut told: Option<Instant> = None;
+    // Nobody fills the log by coming again and again.
+    let mut tell = |why: &dyn fmt::Display| {
+        if told.is_none_or(|at| at.elapsed() >= TOLD_EACH) {
+            tracing::warn!(%why, "a connection can't be accepted");
+            told = Some(Instant::now());
+        }
+    };
     loop {
+        if places.free.available_permits() == 0 {
+            tell(&format_args!("{} are open: others wait until one ends", places.most));
+        }
+        let accepting = async {
+            // It is closed nowhere.
+            let place = Arc::clone(&places.free).acquire_owned().await.map_err(io::Error::other)?;
+            Ok::<_, io::Error>((place, listener.accept().await?))
+        };
         let accepted = tokio::select! {
             biased;
             () = &mut shutdown => break,
-            accepted = listener.accept() => accepted,
+            accepted = accepting => accepted,
         };
-        let (stream, address) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "a connection can't be accepted");
-                sleep(PAUSE).await;
-                continue;
+        match accepted {
+            Ok((place, (stream, address))) => {
+                let patience = places.patience();
+                let serving = plain(stream, address, router.clone(), open.one(), patience);
+                tokio::spawn(async move {
+                    serving.await;
+                    drop(place);
+                });
             }
-        };
-        tokio::spawn(plain(stream, address, router.clone(), open.one()));
+            Err(error) => {
+                tell(&error);
+                sleep(PAUSE).await;
+            }
+        }
     }
     drop(listener);
     open.end().await;
     Ok(())
 }
 
-async fn plain(stream: TcpStream, address: SocketAddr, router: Router, mut ending: Ending) {
+async fn plain(
+    stream: TcpStream,
+    address: SocketAddr,
+    router: Router,
+    mut ending: Ending,
+    patience: Duration,
+) {
     _ = stream.set_nodelay(true);
-    let version = tokio::select! {
+    let shown = tokio::select! {
         biased;
         () = ending.told() => return,
-        version = timeout(IDLE, Version::shown(&stream)) => version,
+        shown = timeout(patience, Version::shown(stream)) => shown,
     };
-    let Ok(Ok(version)) = version else { return };
+    let Ok(Ok((version, begun))) = shown else { return };
     let answering = move |mut request: Request| {
         request.extensions_mut().insert(ConnectInfo(address));
         // A router is always ready.
         router.clone().call(request)
     };
     // On the heap, so that a connection that has said nothing yet is small.
-    Box::pin(serve(stream, version, IDLE, answering, ending)).await;
+    Box::pin(served(Link::new(begun), version, patience, answering, ending)).await;
 }
 
 /// An answer that is under way until it is taken.
@@ -223,6 +304,15 @@ where
 
 /// Serves one connection until its other end closes it, asks nothing for `idle`, or `ending` says so.
 pub(crate) async fn serve<I, A, F>(io: I, version: Version, idle: Duration, answering: A, ending: Ending)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    A: Fn(Request) -> F + Clone + Send + Unpin + 'static,
+    F: Future<Output = Result<Response, Infallible>> + Send + 'static,
+{
+    served(Link::new(io), version, idle, answering, ending).await;
+}
+
+async fn served<I, A, F>(io: Link<I>, version: Version, idle: Duration, answering: A, ending: Ending)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     A: Fn(Request) -> F + Clone + Send + Unpin + 'static,
@@ -277,7 +367,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::io::AsyncWriteExt as _;
 
     const PATIENT: Duration = Duration::from_secs(30);
     /// The preface and the frame that has to follow it, without settings (RFC 9113 §3.4).
@@ -322,26 +412,79 @@ mod tests {
         }
     }
 
+    /// Clients take their part of the files and no more; whoever comes then waits for a place, and is served.
     #[tokio::test]
-    async fn what_is_spoken_shows_in_three_bytes() {
+    async fn who_says_nothing_takes_no_more_than_the_places_there_are() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (places, router) = (Places::new(8), Router::new().fallback(async || "here"));
+        assert_eq!(places.patience(), IDLE);
+        let listening = tokio::spawn(listen_within(listener, router, std::future::pending(), places.clone()));
+        let mut silent = Vec::new();
+        for _ in 0..8 {
+            silent.push(TcpStream::connect(address).await.unwrap());
+        }
+        timeout(PATIENT, async {
+            while places.free.available_permits() > 0 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .expect("each takes a place");
+        assert_eq!(places.patience(), HURRIED, "whoever comes then has less time to say nothing");
+        let mut next = TcpStream::connect(address).await.unwrap();
+        next.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
+        drop(silent.pop());
+        let mut answer = String::new();
+        timeout(PATIENT, next.read_to_string(&mut answer)).await.expect("a place is free").unwrap();
+        assert!(answer.ends_with("here"), "{answer}");
+        listening.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_spoken_shows_in_three_bytes() {
         for (said, version) in [
             (&b"G"[..], Version::Http1),
             (b"PUT ", Version::Http1),
             (b"PR", Version::Http1),
             (b"PRI", Version::Http2),
+            (b"PRI * HTTP/2.0", Version::Http2),
         ] {
-            let mut theirs = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-            let (ours, _) = listener.accept().await.unwrap();
+            let (ours, mut theirs) = tokio::io::duplex(64);
+            let shown = tokio::spawn(Version::shown(ours));
             for byte in said {
                 theirs.write_all(&[*byte]).await.unwrap();
+                tokio::task::yield_now().await;
             }
-            // Two bytes may become either; what follows decides.
+            // Two bytes may become either; what follows decides, or that nothing does.
             if said == b"PR" {
-                assert!(timeout(BYTE * 5, Version::shown(&ours)).await.is_err());
-                theirs.write_all(b"X").await.unwrap();
+                tokio::time::sleep(PATIENT).await;
+                assert!(!shown.is_finished());
+                drop(theirs);
+                assert_eq!(shown.await.unwrap().unwrap().0, version);
+                continue;
             }
-            assert_eq!(Version::shown(&ours).await.unwrap(), version);
+            drop(theirs);
+            let (shows, mut link) = shown.await.unwrap().unwrap();
+            assert_eq!(shows, version);
+            let mut all = Vec::new();
+            link.read_to_end(&mut all).await.unwrap();
+            assert_eq!(all, said, "nothing of it is lost");
         }
+    }
+
+    /// Whoever says a part and stops is waited for, and not asked again and again.
+    #[tokio::test]
+    async fn a_part_of_what_is_spoken_costs_nothing_while_nothing_more_comes() {
+        let (ours, mut theirs) = tokio::io::duplex(64);
+        theirs.write_all(b"PR").await.unwrap();
+        let mut polls = 0;
+        let mut shown = pin!(Version::shown(ours));
+        let waited = std::future::poll_fn(|cx| {
+            polls += 1;
+            shown.as_mut().poll(cx)
+        });
+        assert!(timeout(Duration::from_millis(300), waited).await.is_err());
+        assert!(polls <= 2, "asked {polls} times");
     }
 }

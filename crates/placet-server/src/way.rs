@@ -212,11 +212,15 @@ pub enum ArrivedBody {
 pub async fn act(app: &Arc<App>, held: &Held, asked: &Asked) -> Result<Answered, Problem> {
     let (mut spent, mut heard) = (BTreeSet::new(), None);
     let (mut looked_up, mut first) = (facts::LookedUp::default(), false);
-    let mut taken = None;
+    let (mut taken, mut place) = (None, None);
     app.operations.space.may_begin()?;
     for _ in 0..ATTEMPTS {
         let bearer = bearer::live(app, held).await?;
         let now = app.clock.now();
+        // What agents below it do counts as its doing.
+        if place.is_none() {
+            place = Some(app.under_way.take(bearer.chain.root_agent())?);
+        }
         let mut described = match describe::describe(app, &bearer, asked).await {
             Ok(described) => described,
             Err(problem) if problem.code() == Code::NotGranted => {
@@ -383,6 +387,7 @@ pub async fn act(app: &Arc<App>, held: &Held, asked: &Asked) -> Result<Answered,
                 count(app, "allow", "");
                 let shaping = Shaping::of(&bearer, &described, &judgement, now);
                 described.turn = taken.take().map(|(_, slot)| slot);
+                described.place = place.take();
                 let detecting = Detecting::of(&bearer, &described, &judgement);
                 return outcome::perform(app, admitted, &bearer, (described, shaping, detecting), asked)
                     .await;

@@ -44,6 +44,11 @@ statements! {
                                   ORDER BY a.id LIMIT ?2");
     /// A page of those of which nobody knows.
     UNKNOWN = concat!(select!(), "WHERE a.id > ?1 AND a.state = 'unknown' ORDER BY a.id LIMIT ?2");
+    /// Whether one of the newest actions was carried out through a connection, below a root of another agent than this one.
+    SERVED_ANOTHER = "SELECT 1 FROM (SELECT root_id, connection, status FROM actions WHERE id >= ?1
+                                     ORDER BY id DESC LIMIT 100000) a
+                      JOIN grants g ON g.id = a.root_id
+                      WHERE a.connection = ?2 AND a.status BETWEEN 200 AND 299 AND g.agent <> ?3 LIMIT 1";
     /// A page of all.
     PAGE = concat!(select!(), "WHERE a.id > ?1 ORDER BY a.id LIMIT ?2");
 }
@@ -172,6 +177,20 @@ pub(crate) fn existing() -> &'static Keys {
 /// What the engine met.
 pub fn overdue(query: &mut impl Query, since: Timestamp, limit: usize) -> Result<Vec<StoredAction>, Fault> {
     query.query(&OVERDUE, &params![since, limit], read)
+}
+
+/// Whether a connection has served another root agent than this one since then, as far as the newest 100,000 actions tell.
+///
+/// # Errors
+/// What the engine met.
+pub fn served_another(
+    query: &mut impl Query,
+    connection: ConnectionId,
+    agent: AgentId,
+    since: Timestamp,
+) -> Result<bool, Fault> {
+    let first = ActionId::from_parts(since, [0; 10]);
+    Ok(query.one(&SERVED_ANOTHER, &params![first, connection, agent], |_| Ok(()))?.is_some())
 }
 
 /// Which actions are listed. There is no list of those that are done: it would be all that ever ran.

@@ -85,6 +85,13 @@ fn service() -> Value {
             json!({"type": "string", "pattern": "^([1-9]|[1-9][0-9]|[12][0-9][0-9]|300)s$"})),
         "concurrency": key("How many calls to it may be under way at once on a node; 256 where it isn't said.", json!(32),
             json!({"type": "integer", "minimum": 1, "maximum": load::MOST_CONCURRENT})),
+        "upload": key("How fast an agent has to send a body that is passed on as it comes.", json!({"rate": 1024, "pause": "30s"}),
+            object(&[], json!({
+                "rate": key("Bytes a second; 1024 where it isn't said.", json!(1024),
+                    json!({"type": "integer", "minimum": 1, "maximum": load::FASTEST_UPLOAD})),
+                "pause": key("How long nothing may come; 30 seconds where it isn't said.", json!("30s"),
+                    json!({"type": "string", "pattern": "^([1-9]|[1-4][0-9]|50)s$"})),
+            }))),
         "encoded_slash": key("Whether an encoded slash in a value of a path is let through.", json!(true), json!({"type": "boolean"})),
         "headers": key("Constant headers of every request; no credentials.", json!({"X-Api-Version": "2024-06-01"}), headers()),
         "actions": key("Its actions by name; names are unique in an installation.",

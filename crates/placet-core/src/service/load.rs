@@ -2,7 +2,7 @@
 
 use super::{
     Effect, Kind, MAX_ACTIONS, ParamType, PathTemplate, ResourceTemplate, RowLimit, Service, ServiceAction,
-    StatusCheck, connection_check,
+    StatusCheck, UploadPace, connection_check,
     mapping::{self, Mapping},
     mcp,
     members::Response,
@@ -28,6 +28,7 @@ pub(super) const SERVICE_KEYS: &[&str] = &[
     "allow_private",
     "timeout",
     "concurrency",
+    "upload",
     "encoded_slash",
     "headers",
     "actions",
@@ -62,6 +63,10 @@ pub(super) const METHODS: [Method; 6] =
 pub(super) const LONGEST_TIMEOUT: u64 = 300;
 /// The largest `concurrency`.
 pub(super) const MOST_CONCURRENT: i64 = 10_000;
+/// The longest pause of an upload, in seconds: less than an upstream may be silent.
+pub(super) const LONGEST_PAUSE: u64 = 50;
+/// The fastest that uploads may have to come, in bytes a second.
+pub(super) const FASTEST_UPLOAD: i64 = 100 * 1024 * 1024;
 
 /// Reads a definition.
 pub(super) fn service(
@@ -89,6 +94,7 @@ fn read(map: &MapReading<'_>, report: &Report) -> Option<Service> {
     let auth = map.required("auth").and_then(|it| auth(&it));
     let timeout = map.optional("timeout").map(|it| resolve::seconds(&it, LONGEST_TIMEOUT));
     let concurrency = map.optional("concurrency").map(|it| concurrency(&it));
+    let upload = map.optional("upload").map(|it| upload(&it));
     let slash = flag(map, "encoded_slash");
     let headers = mapping::headers(map);
     let mut actions = map.required("actions").and_then(|it| {
@@ -134,6 +140,7 @@ fn read(map: &MapReading<'_>, report: &Report) -> Option<Service> {
         allow_private,
         timeout: timeout.map_or(Some(None), |it| it.map(Some))?,
         concurrency: concurrency.map_or(Some(None), |it| it.map(Some))?,
+        upload: upload.unwrap_or_else(|| Some(UploadPace::default()))?,
         headers,
         actions: actions?,
         check: check?,
@@ -160,6 +167,18 @@ pub(super) fn name(it: &Reading<'_>) -> Option<String> {
 /// How many calls may be under way at once.
 pub(super) fn concurrency(it: &Reading<'_>) -> Option<usize> {
     usize::try_from(it.integer(1, MOST_CONCURRENT)?).ok()
+}
+
+/// How fast uploads have to come.
+fn upload(it: &Reading<'_>) -> Option<UploadPace> {
+    let map = it.map()?;
+    map.finish(&["rate", "pause"]);
+    let usual = UploadPace::default();
+    let rate = map.optional("rate").map_or(Some(usual.rate), |it| {
+        it.integer(1, FASTEST_UPLOAD).and_then(|rate| u64::try_from(rate).ok())
+    });
+    let pause = map.optional("pause").map_or(Some(usual.pause), |it| resolve::seconds(&it, LONGEST_PAUSE));
+    Some(UploadPace { rate: rate?, pause: pause? })
 }
 
 pub(super) fn description(map: &MapReading<'_>) -> Option<String> {

@@ -508,6 +508,7 @@ pub(super) fn read(map: &MapReading<'_>, server: &Reading<'_>) -> Option<Service
     Some(Service {
         timeout: None,
         concurrency: None,
+        upload: super::UploadPace::default(),
         name,
         description: load::description(map),
         kind: super::Kind::Mcp,

@@ -238,17 +238,23 @@ impl Transit {
         tracing::debug!(service = work.of.name(), lease, "the token of the key service was renewed");
         if lease > half {
             work.of.told.store(false, Ordering::Relaxed);
-            return Ok(Duration::from_secs(lease - half).clamp(SOONEST, LATEST));
-        }
-        // Its longest time comes to an end (`max_ttl`): looked at as before it would be renewed every second.
-        if !work.of.told.swap(true, Ordering::Relaxed) {
+        } else if !work.of.told.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 service = work.of.name(),
                 seconds = lease,
                 "the token of the key service can't be renewed for much longer: put another into its file in time"
             );
         }
-        Ok(Duration::from_secs(lease / 2).clamp(CAPPED, LATEST))
+        Ok(after_renewal(lease, half))
+    }
+}
+
+/// When a token is looked at again that was renewed for so many seconds, where half of its first time is so many.
+fn after_renewal(lease: u64, half: u64) -> Duration {
+    match lease.checked_sub(half) {
+        Some(left) if left > 0 => Duration::from_secs(left).clamp(SOONEST, LATEST),
+        // Its longest time comes to an end (`max_ttl`): looked at as before it would be renewed every second.
+        _ => Duration::from_secs(lease / 2).clamp(CAPPED, LATEST),
     }
 }
 
@@ -410,5 +416,23 @@ impl Work<'_> {
                 tracing::debug!(%error, "a token of the key service runs out by itself");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_that_gets_less_time_each_time_is_not_renewed_every_second() {
+        let seconds = |lease, half| after_renewal(lease, half).as_secs();
+        // As much as at first, a little less, and so much that it is looked at once in a while all the same.
+        assert_eq!([seconds(3600, 1800), seconds(1801, 1800), seconds(90_000, 1800)], [1800, 1, 3600]);
+        // Its longest time is nearly over: there is no more to be had.
+        assert_eq!(
+            [seconds(1800, 1800), seconds(299, 1800), seconds(1, 1800), seconds(0, 0)],
+            [900, 149, 60, 60]
+        );
+        assert!((0..1800).all(|lease| after_renewal(lease, 1800) >= CAPPED));
     }
 }

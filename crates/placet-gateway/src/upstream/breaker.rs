@@ -3,9 +3,10 @@
 //! It opens when several calls in a row meet silence (no connection, no answer in time, a connection that breaks), or when
 //! half of the calls of the last seconds failed and there were enough to tell, with statuses that say that the upstream is
 //! unwell as well. Open, it lets nothing through for a while; then one call tries. An answer closes it, anything else opens
-//! it for longer.
+//! it for longer. A call may take minutes over its answer: from one that has none after [`TRIAL`] nobody waits to hear, and
+//! the next one tries as well.
 //!
-//! Invariant: while it is not closed at most one call is under way that was let in since.
+//! Invariant: while it is not closed at most one call is let in within [`TRIAL`].
 
 use std::time::Duration;
 use tokio::time::Instant;
@@ -20,7 +21,9 @@ const SECONDS: usize = 10;
 pub(super) const FIRST: Duration = Duration::from_secs(5);
 pub(super) const LONGEST: Duration = Duration::from_secs(60);
 /// When to come again while a call tries.
-const TRYING: Duration = Duration::from_secs(1);
+pub(super) const TRYING: Duration = Duration::from_secs(1);
+/// For how long one call alone tries.
+pub(super) const TRIAL: Duration = Duration::from_secs(10);
 
 /// What one call says of the upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,15 +67,15 @@ impl State {
 pub(super) enum Entry {
     /// Like any other, in this run of a closed breaker.
     Plain(u64),
-    /// To try.
-    Trial,
+    /// To try, as the one with this number.
+    Trial(u64),
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Is {
     Closed,
     Open { until: Instant, after: Duration },
-    Trying { after: Duration },
+    Trying { after: Duration, since: Instant, number: u64 },
 }
 
 /// The breaker.
@@ -85,11 +88,13 @@ pub(super) struct Breaker {
     /// Of each second, by its number since the first call: how many calls, and how many of them failed.
     recent: [(u64, u32, u32); SECONDS],
     began: Option<Instant>,
+    /// How many have tried.
+    trials: u64,
 }
 
 impl Default for Breaker {
     fn default() -> Self {
-        Self { is: Is::Closed, run: 0, silent: 0, recent: [(0, 0, 0); SECONDS], began: None }
+        Self { is: Is::Closed, run: 0, silent: 0, recent: [(0, 0, 0); SECONDS], began: None, trials: 0 }
     }
 }
 
@@ -102,9 +107,10 @@ impl Breaker {
         self.began.get_or_insert(now);
         match self.is {
             Is::Closed => Ok(Entry::Plain(self.run)),
-            Is::Open { after, .. } | Is::Trying { after } => {
-                self.is = Is::Trying { after };
-                Ok(Entry::Trial)
+            Is::Open { after, .. } | Is::Trying { after, .. } => {
+                self.trials = self.trials.wrapping_add(1);
+                self.is = Is::Trying { after, since: now, number: self.trials };
+                Ok(Entry::Trial(self.trials))
             }
         }
     }
@@ -116,7 +122,10 @@ impl Breaker {
             Is::Open { until, .. } => {
                 Some(until.saturating_duration_since(now)).filter(|left| !left.is_zero())
             }
-            Is::Trying { .. } => Some(TRYING),
+            Is::Trying { since, .. } => {
+                let left = TRIAL.saturating_sub(now.saturating_duration_since(since));
+                Some(left.min(TRYING)).filter(|left| !left.is_zero())
+            }
         }
     }
 
@@ -132,8 +141,11 @@ impl Breaker {
     /// Notes what came of a call that was let in.
     pub(super) fn conclude(&mut self, entry: Entry, outcome: Outcome, now: Instant) {
         match (entry, self.is) {
-            (Entry::Trial, Is::Trying { after }) => match outcome {
+            (Entry::Trial(of), Is::Trying { after, number, .. }) => match outcome {
+                // However long it took.
                 Outcome::Good => self.close(),
+                // Another one tries by now.
+                _ if of != number => {}
                 // It was not tried after all: the next one does.
                 Outcome::Nothing => self.is = Is::Open { until: now, after },
                 Outcome::Error | Outcome::Silence | Outcome::Unreached => {

@@ -5,9 +5,13 @@
 //! [`SHARE`] failures count there, since the last answer that was good and within [`SPAN`]. That nothing could be reached is
 //! nobody's choice, and counts whole.
 //!
-//! Invariant: the failures of one agent alone never keep another one from an upstream that can be reached.
+//! Whoever tries whether it is there again, and takes its time, does not try a second time meanwhile: the next one is
+//! somebody else.
+//!
+//! Invariant: the failures of one agent alone never keep another one from an upstream that can be reached, nor does its
+//! silence for longer than [`TRIAL`](super::breaker::TRIAL).
 
-use super::breaker::{Breaker, Entry, Outcome, State};
+use super::breaker::{Breaker, Entry, Outcome, State, TRYING};
 use placet_core::id::AgentId;
 use std::{collections::HashMap, time::Duration};
 use tokio::time::Instant;
@@ -42,6 +46,8 @@ struct Own {
     row: (u64, u32),
     /// And since then.
     span: (Instant, u32),
+    /// Whether it tries for all, and nothing has come of that yet.
+    trying: bool,
 }
 
 /// How a call was let in.
@@ -55,20 +61,24 @@ pub(super) struct Entered {
 impl Breakers {
     /// Lets a call in, or says when to come again.
     pub(super) fn enter(&mut self, by: Party, now: Instant) -> Result<Entered, Duration> {
+        let by = self.known(by, now);
         if let Some(retry_after) = self.closed_for(by, now) {
             return Err(retry_after);
         }
-        let by = self.known(by, now);
         let all = self.all.enter(now)?;
         let own = self.own.entry(by).or_insert_with(|| Own {
             breaker: Breaker::default(),
             asked: now,
             row: (0, 0),
             span: (now, 0),
+            trying: false,
         });
         own.asked = now;
         match own.breaker.enter(now) {
-            Ok(own) => Ok(Entered { by, all, own }),
+            Ok(entry) => {
+                own.trying |= matches!(all, Entry::Trial(_));
+                Ok(Entered { by, all, own: entry })
+            }
             // Whose breaker this is shared with others.
             Err(retry_after) => {
                 self.all.conclude(all, Outcome::Nothing, now);
@@ -80,7 +90,7 @@ impl Breakers {
     /// Under whom it is noted what this one meets.
     fn known(&mut self, by: Party, now: Instant) -> Party {
         if self.own.len() >= AGENTS && !self.own.contains_key(&by) {
-            self.own.retain(|_, own| now.saturating_duration_since(own.asked) < KEPT);
+            self.own.retain(|_, own| own.trying || now.saturating_duration_since(own.asked) < KEPT);
             if self.own.len() >= AGENTS {
                 return None;
             }
@@ -90,8 +100,9 @@ impl Breakers {
 
     /// For how long nothing of this one is let in; `None` where the next call is.
     pub(super) fn closed_for(&self, by: Party, now: Instant) -> Option<Duration> {
-        let own = self.own.get(&by).and_then(|own| own.breaker.closed_for(now));
-        self.all.closed_for(now).max(own)
+        let Some(own) = self.own.get(&by) else { return self.all.closed_for(now) };
+        let tries = own.trying && self.all.state(now) == State::HalfOpen;
+        self.all.closed_for(now).max(own.breaker.closed_for(now)).max(tries.then_some(TRYING))
     }
 
     /// For how long nothing of anybody is.
@@ -133,6 +144,7 @@ impl Breakers {
         };
         self.all.conclude(all, for_all, now);
         if let Some(own) = self.own.get_mut(&by) {
+            own.trying &= !matches!(all, Entry::Trial(_));
             own.breaker.conclude(entry, for_own, now);
         }
     }

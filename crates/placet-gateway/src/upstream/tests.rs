@@ -1,5 +1,5 @@
 use super::{
-    breaker::{Breaker, ENOUGH, Entry, FIRST, IN_A_ROW, LONGEST},
+    breaker::{Breaker, ENOUGH, Entry, FIRST, IN_A_ROW, LONGEST, TRIAL},
     parties::AGENTS,
     *,
 };
@@ -175,6 +175,97 @@ async fn who_fails_every_trial_keeps_nobody_else_away() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_tries_and_takes_its_time_keeps_nobody_else_away() {
+    let upstream = one_of(8, SECOND);
+    for n in 1..=5 {
+        upstream.enter(agent(n)).await.unwrap().conclude_begun(Err(&silent()));
+    }
+    tokio::time::advance(FIRST).await;
+    // It is there again, and one agent sends something that takes minutes.
+    let slow = upstream.enter(agent(9)).await.unwrap();
+    assert!(matches!(upstream.enter(agent(1)).await, Err(TurnedAway::Broken { .. })), "one at a time");
+    tokio::time::advance(TRIAL).await;
+    assert!(matches!(upstream.enter(agent(9)).await, Err(TurnedAway::Broken { .. })), "it tries already");
+    assert_eq!(upstream.standing("x").state, State::HalfOpen);
+    let other = upstream.enter(agent(1)).await.expect("another one tries");
+    assert!(matches!(upstream.enter(agent(2)).await, Err(TurnedAway::Broken { .. })), "one at a time");
+    // What the first one says in the end is old, if it is no answer.
+    slow.conclude_begun(Err(&silent()));
+    assert_eq!(upstream.standing("x").state, State::HalfOpen);
+    other.conclude_begun(Ok(200));
+    assert_eq!(upstream.standing("x").state, State::Closed);
+    // An answer is one however late it is.
+    for n in 1..=5 {
+        upstream.enter(agent(n)).await.unwrap().conclude_begun(Err(&silent()));
+    }
+    tokio::time::advance(FIRST).await;
+    let first = upstream.enter(agent(6)).await.unwrap();
+    tokio::time::advance(TRIAL).await;
+    let second = upstream.enter(agent(7)).await.unwrap();
+    first.conclude_begun(Ok(204));
+    assert_eq!(upstream.standing("x").state, State::Closed);
+    second.conclude_begun(Err(&silent()));
+    assert_eq!(upstream.standing("x").state, State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_agent_does_not_take_the_turns_of_all() {
+    let upstream = one_of(8, SECOND * 100);
+    // As many as it gets, which it keeps for as long as it likes, and as many that wait.
+    let mut held = Vec::new();
+    while let Ok(slot) = timeout(Duration::from_millis(1), upstream.enter(agent(1))).await {
+        held.push(slot.unwrap());
+    }
+    assert_eq!(held.len(), 6);
+    let mut waiting = Vec::new();
+    for _ in 0..8 * WAITING_EACH {
+        let upstream = Arc::clone(&upstream);
+        waiting.push(tokio::spawn(async move { upstream.enter(agent(1)).await.map(drop) }));
+        tokio::task::yield_now().await;
+    }
+    assert!(matches!(upstream.enter(agent(1)).await, Err(TurnedAway::Busy { .. })), "the queue is full");
+    assert_eq!(upstream.standing("x").waiting, 8 * WAITING_EACH);
+    // Two others go on at once, a third has a place in the full queue and the first turn that is given back.
+    let (one, other) = (upstream.enter(agent(2)).await.unwrap(), upstream.enter(agent(3)).await.unwrap());
+    assert!(!one.waited() && !other.waited());
+    let third = tokio::spawn({
+        let upstream = Arc::clone(&upstream);
+        async move { upstream.enter(agent(4)).await.map(|slot| slot.waited()) }
+    });
+    tokio::task::yield_now().await;
+    assert!(!third.is_finished());
+    drop(held.pop());
+    assert_eq!(third.await.unwrap(), Ok(true));
+    drop((one, other, held));
+    let mut went = 0;
+    for waits in waiting {
+        went += usize::from(waits.await.unwrap().is_ok());
+    }
+    // One made room for the third.
+    assert_eq!(went, 8 * WAITING_EACH - 1);
+    assert_eq!((upstream.standing("x").under_way, upstream.standing("x").waiting), (0, 0));
+}
+
+/// Who is given a turn and no longer listens gives it on.
+#[tokio::test(start_paused = true)]
+async fn a_turn_that_nobody_takes_is_the_next_ones() {
+    let upstream = one_of(1, SECOND * 100);
+    let held = upstream.enter(agent(1)).await.unwrap();
+    let mut gone = Box::pin(upstream.enter(agent(2)));
+    assert!(timeout(Duration::from_millis(1), &mut gone).await.is_err());
+    let next = tokio::spawn({
+        let upstream = Arc::clone(&upstream);
+        async move { upstream.enter(agent(3)).await.is_ok() }
+    });
+    tokio::task::yield_now().await;
+    // It has its turn, and goes before it hears of it.
+    drop(held);
+    drop(gone);
+    assert!(next.await.unwrap());
+    assert_eq!(upstream.standing("x").under_way, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_several_agents_meet_is_the_upstream() {
     let upstream = one_of(8, SECOND);
     for n in 1..=5 {
@@ -288,9 +379,11 @@ proptest! {
                     continue;
                 }
                 Some((_, after)) => {
-                    prop_assert_eq!(entered, Ok(Entry::Trial));
+                    let Ok(trial @ Entry::Trial(_)) = entered else {
+                        return Err(TestCaseError::fail(format!("{entered:?}")));
+                    };
                     prop_assert!(breaker.enter(at).is_err());
-                    breaker.conclude(Entry::Trial, outcome, at);
+                    breaker.conclude(trial, outcome, at);
                     match outcome {
                         Outcome::Good => {
                             oracle = Oracle::default();

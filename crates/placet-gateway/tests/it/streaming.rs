@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use placet_core::call::{Auth, Method, UpstreamCall};
 use placet_core::secret::Secret;
+use placet_core::service::UploadPace;
 use placet_gateway::{
     Credential, Gateway, GatewayConfig, Happened, NotSent, Piece, StreamedAnswer, Unknown, Upload,
     UpstreamFailure,
@@ -106,17 +107,28 @@ async fn an_upload_may_take_longer_than_any_one_of_its_pieces() {
     let failure =
         gateway.open(streamed(Method::Put), Some(pieces(2, 2000)), &route, &credential()).await.unwrap_err();
     assert_eq!(failure.happened(), Happened::Unknown);
+    // Nor may it take its time with small ones: nobody waits for longer than what came is worth.
+    let pace = UploadPace { pause: Duration::from_millis(180), rate: 1024 };
+    let (slow, began) = (upstream.route().taking_uploads_at(pace), Instant::now());
+    let credential = credential();
+    let sent = gateway.open(streamed(Method::Put), Some(pieces(1000, 30)), &slow, &credential);
+    let failure = sent.await.unwrap_err();
+    assert!(
+        matches!(failure, UpstreamFailure::Unknown { status: None, reason: Unknown::SlowUpload, .. }),
+        "{failure}"
+    );
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     // A body where none is declared, and none where one is, are no calls.
     let full = || Upload::new(Full::new(Bytes::from_static(b"x")), Some(1));
     for (call, upload) in [(call(&route, Method::Put, None), Some(full())), (streamed(Method::Put), None)] {
-        let failure = gateway.open(call, upload, &route, &credential()).await.unwrap_err();
+        let failure = gateway.open(call, upload, &route, &credential).await.unwrap_err();
         assert!(matches!(failure, UpstreamFailure::NotSent { reason: NotSent::BadCall, .. }), "{failure}");
     }
     // So are headers that are not listed.
     for name in ["cookie", "host", "range", "authorization", "content-type", "Accept"] {
         let call =
             UpstreamCall { headers: vec![(name.into(), "x".into())], ..call(&route, Method::Get, None) };
-        let failure = gateway.open(call, None, &route, &credential()).await.unwrap_err();
+        let failure = gateway.open(call, None, &route, &credential).await.unwrap_err();
         assert!(matches!(failure, UpstreamFailure::NotSent { reason: NotSent::BadCall, .. }), "{name}");
     }
 }

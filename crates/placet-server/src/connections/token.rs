@@ -7,7 +7,11 @@
 //! Invariant: what was renewed is stored before it is used, as a refresh token may be good once; a server that says
 //! no parks the connection, with the reason, and one that says nothing does not.
 
-use super::{AskError, LiveConnection, Picked, client, open, pick_again, refusals::Refusals, seal};
+use super::{
+    AskError, LiveConnection, Picked, client, open, pick_again,
+    refusals::{Refusals, USED, Worth},
+    seal,
+};
 use crate::{app::App, problem::Problem, recording};
 use placet_core::{
     call::Auth,
@@ -17,7 +21,10 @@ use placet_core::{
     service::oauth::{Access, Granted, Kept, OAuth, Origin, Ungranted},
 };
 use placet_gateway::TokenError;
-use placet_store::connections::{self, Attention, Connection, ConnectionState};
+use placet_store::{
+    actions,
+    connections::{self, Attention, Connection, ConnectionState},
+};
 use serde_json::json;
 use std::{
     collections::HashMap,
@@ -160,7 +167,7 @@ pub async fn freshen(
 /// What follows from an upstream's refusal (401) of a token that should be good: another is asked for, once, and where the
 /// server gives none any more the connection is parked. What was refused is not sent again. Where there is nothing to get
 /// another with, the connection is parked only once it is sure that the token is meant: where upstream says so
-/// (`invalid_token`), or refused it again and again.
+/// (`invalid_token`), or refused it again and again, and not to one agent alone of several that use it.
 pub async fn doubted(
     app: &App,
     live: &LiveConnection,
@@ -170,8 +177,7 @@ pub async fn doubted(
 ) {
     let (Auth::Oauth2(server), Some(access)) = (auth, &live.access) else { return };
     let id = live.connection.id;
-    let surely =
-        invalid_token || app.connections.renewals.refusals.are_for_good(&live.connection, Instant::now());
+    let surely = is_worth_nothing(app, &live.connection, invalid_token).await;
     // A token that nothing renews is never due. One refusal of it does not use up the turn of the one that counts.
     if !surely && access.due.is_none() {
         tracing::info!(connection = %id, "an upstream refuses a token that can't be renewed");
@@ -190,6 +196,28 @@ pub async fn doubted(
         }
         Err(problem) => {
             tracing::warn!(connection = %id, why = problem.detail(), "an upstream refuses a token, and there is no other");
+        }
+    }
+}
+
+/// Whether it is sure that the token is meant, and not what an agent asked for.
+async fn is_worth_nothing(app: &App, connection: &Connection, says: bool) -> bool {
+    let refusals = &app.connections.renewals.refusals;
+    let by = match refusals.worth(connection, says, Instant::now()) {
+        Worth::Nothing => return true,
+        Worth::Unsure => return false,
+        Worth::NothingTo(by) => by,
+    };
+    let (id, since) = (connection.id, app.clock.now().minus(USED));
+    match app.store.read(move |q| actions::served_another(q, id, by, since)).await {
+        Ok(false) => true,
+        Ok(true) => {
+            refusals.used_by_another(id, Instant::now());
+            false
+        }
+        Err(fault) => {
+            tracing::warn!(connection = %id, error = %fault, "it can't be told who uses a connection whose token is refused");
+            false
         }
     }
 }

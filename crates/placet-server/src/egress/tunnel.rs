@@ -5,12 +5,13 @@
 //!
 //! Invariant: the name in TLS is the host of the tunnel; and before a byte is passed on, the record says so.
 
-use super::{Connection, IDLE, credential::Credential, http, inside, meant, share::Share};
+use super::{Connection, IDLE, credential::Credential, http, inside, meant};
 use crate::{
     app::App,
     problem::Problem,
     recording,
     serving::{self, KeptOpen, Open, Version},
+    share::Share,
 };
 use axum::{
     body::Body,

@@ -6,7 +6,8 @@
 //! and going away means nothing.
 //!
 //! Invariant: nothing is passed on once the grant has ended that the request was made with. What is called off is told
-//! upstream and recorded as what it is: nobody knows whether it happened, unless nothing had been sent.
+//! upstream and recorded as what it is: nobody knows whether it happened, unless nothing had been sent. An answer that its
+//! client does not read in time breaks off: it never looks whole.
 
 use super::{Caller, Door, Request, Revision, answer};
 use crate::app::App;
@@ -25,13 +26,18 @@ use placet_gateway::{CallOff, Followed, Notice, Wanted, follow};
 use serde_json::{Map, Value, json};
 use std::{
     collections::HashMap,
-    convert::Infallible,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
+    time::Duration,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 
+/// How long a client may leave what was said unread, once there is an answer.
+const SLOW_READER: Duration = Duration::from_secs(60);
 /// How many messages wait for a client that is slow to read.
 const WAITING: usize = 8;
 
@@ -155,7 +161,7 @@ impl Door {
         tokio::select! {
             biased;
             Some(notice) = notices.recv() => {
-                let (sender, events) = mpsc::channel(WAITING);
+                let (sender, events) = telling();
                 tokio::spawn(pass(open, (notice, notices), token, answering, sender));
                 streamed(events)
             }
@@ -173,7 +179,7 @@ async fn pass(
     (first, mut notices): (Notice, mpsc::Receiver<Notice>),
     token: Option<Value>,
     mut answering: Pin<Box<impl Future<Output = answer::Told>>>,
-    sender: mpsc::Sender<Bytes>,
+    sender: Telling,
 ) {
     let app = Arc::clone(&open.app);
     let mut stream = app.streams.register(open.key.1);
@@ -182,18 +188,41 @@ async fn pass(
     let told = loop {
         if let Some(notice) = next.take().filter(|_| !ended) {
             // Whoever does not read it in time does without.
-            _ = sender.try_send(event(&message(notice, token.as_ref())));
+            _ = sender.events.try_send(event(&message(notice, token.as_ref())));
         }
         tokio::select! {
             biased;
             _ = stream.ended(), if !ended => ended = true,
             Some(notice) = notices.recv() => next = Some(notice),
             told = &mut answering => break told,
-            () = sender.closed() => return,
+            () = sender.events.closed() => return,
         }
     };
-    if sender.send(event(&told.message())).await.is_ok() {
-        open.answered = true;
+    // What there is an answer to is over and recorded, whether anybody reads that or not.
+    open.answered = true;
+    sender.finish(event(&told.message())).await;
+}
+
+/// Events on their way to a client.
+struct Telling {
+    events: mpsc::Sender<Bytes>,
+    /// Whether the answer is among them.
+    whole: Arc<AtomicBool>,
+}
+
+fn telling() -> (Telling, Events) {
+    let (events, waiting) = mpsc::channel(WAITING);
+    let whole = Arc::new(AtomicBool::new(false));
+    (Telling { events, whole: Arc::clone(&whole) }, Events { waiting, whole })
+}
+
+impl Telling {
+    /// Says the last, to who reads it in time.
+    async fn finish(self, last: Bytes) {
+        if let Ok(Ok(place)) = timeout(SLOW_READER, self.events.reserve()).await {
+            self.whole.store(true, Ordering::Release);
+            place.send(last);
+        }
     }
 }
 
@@ -213,8 +242,8 @@ fn event(message: &Value) -> Bytes {
     format!("event: message\ndata: {message}\n\n").into()
 }
 
-fn streamed(events: mpsc::Receiver<Bytes>) -> Response {
-    let mut response = Response::new(Body::new(Events(events)));
+fn streamed(events: Events) -> Response {
+    let mut response = Response::new(Body::new(events));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -224,23 +253,32 @@ fn streamed(events: mpsc::Receiver<Bytes>) -> Response {
 }
 
 /// Events as a body.
-struct Events(mpsc::Receiver<Bytes>);
+struct Events {
+    waiting: mpsc::Receiver<Bytes>,
+    whole: Arc<AtomicBool>,
+}
 
 impl http_body::Body for Events {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = &'static str;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0.poll_recv(context).map(|event| event.map(|event| Ok(Frame::data(event))))
+    ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+        match self.waiting.poll_recv(context) {
+            Poll::Ready(Some(event)) => Poll::Ready(Some(Ok(Frame::data(event)))),
+            Poll::Ready(None) if self.whole.load(Ordering::Acquire) => Poll::Ready(None),
+            Poll::Ready(None) => Poll::Ready(Some(Err("the answer broke off"))),
+            Poll::Pending => Poll::Pending,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http_body::Body as _;
     use placet_core::time::Timestamp;
 
     fn key(id: &str) -> Key {
@@ -264,6 +302,35 @@ mod tests {
         assert!(!is_off(&one.0) && is_off(&other.0));
         calls.forget(&key("1"), second);
         assert!(calls.lock().open.is_empty());
+    }
+
+    /// What comes of a client's events, which it begins to read after so long.
+    async fn read_after(wait: Duration) -> (Duration, Result<usize, &'static str>) {
+        let (telling, mut events) = telling();
+        while telling.events.try_send(Bytes::from_static(b"said")).is_ok() {}
+        let began = tokio::time::Instant::now();
+        let finishing = tokio::spawn(async move {
+            telling.finish(Bytes::from_static(b"answer")).await;
+            began.elapsed()
+        });
+        tokio::time::sleep(wait).await;
+        let mut read = 0;
+        let ended = loop {
+            match std::future::poll_fn(|cx| Pin::new(&mut events).poll_frame(cx)).await {
+                Some(Ok(_)) => read += 1,
+                Some(Err(why)) => break Err(why),
+                None => break Ok(read),
+            }
+        };
+        (finishing.await.unwrap(), ended)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_read_the_answer_in_time_is_not_waited_for() {
+        let (waited, ended) = read_after(SLOW_READER / 2).await;
+        assert_eq!((waited, ended), (SLOW_READER / 2, Ok(WAITING + 1)));
+        let (waited, ended) = read_after(SLOW_READER * 3).await;
+        assert_eq!((waited, ended), (SLOW_READER, Err("the answer broke off")), "it does not look whole");
     }
 
     fn is_off(following: &placet_gateway::Following) -> bool {

@@ -13,7 +13,10 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use placet_core::secret::{KeyedHash, Secret};
+use placet_core::{
+    refusal::Code,
+    secret::{KeyedHash, Secret},
+};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// The members of a form that this origin's page sent.
@@ -35,8 +38,11 @@ impl FromRequest<Arc<App>> for Form {
         if media_type(request.headers()).as_deref() != Some("application/x-www-form-urlencoded") {
             return Err(wrong());
         }
-        let bytes = whole(request).await.map_err(|_| {
-            refused(StatusCode::PAYLOAD_TOO_LARGE, "The form is too large. Nothing was done.")
+        let bytes = whole(request).await.map_err(|problem| match problem.code() {
+            Code::RequestSlow => {
+                refused(StatusCode::REQUEST_TIMEOUT, "The form did not come in time. Nothing was done.")
+            }
+            _ => refused(StatusCode::PAYLOAD_TOO_LARGE, "The form is too large. Nothing was done."),
         })?;
         let mut members = BTreeMap::new();
         for (name, value) in form_urlencoded::parse(&bytes) {

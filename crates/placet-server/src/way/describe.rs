@@ -9,6 +9,7 @@ use crate::{
     problem::Problem,
     rules::{LiveService, Rules},
     sender::Held,
+    share::Share,
 };
 use placet_core::{
     action::{Action, ServiceVersion},
@@ -45,6 +46,8 @@ pub(super) struct Described {
     pub(super) rules: Arc<Rules>,
     /// Its turn at the upstream, once it is admitted.
     pub(super) turn: Option<Slot>,
+    /// Its place among what its agent has under way, once it is admitted.
+    pub(super) place: Option<Share>,
 }
 
 /// How what is sent differs from what was asked.
@@ -145,6 +148,7 @@ async fn described(
         connection,
         rules: Arc::clone(rules),
         turn: None,
+        place: None,
     })
 }
 

@@ -23,7 +23,7 @@ use placet_core::{
     seal::{Aad, SealEntropy, Sealed},
     shape::Withheld,
 };
-use placet_gateway::{Following, Happened, ResponseBody, UpstreamFailure, UpstreamResponse};
+use placet_gateway::{Following, Happened, ResponseBody, Unknown, UpstreamFailure, UpstreamResponse};
 use placet_store::{Admitted, ConcludeError, Conclusion, actions::ActionState, admit::Replay};
 use serde_json::{Value, json};
 use std::{
@@ -107,7 +107,7 @@ impl IntoResponse for Answered {
 /// Sends the call and concludes the action.
 ///
 /// # Errors
-/// A 502 or 504 that says whether the action may have happened.
+/// A 502 or 504 (408, where the agent itself was too slow) that says whether the action may have happened.
 pub(super) async fn perform(
     app: &Arc<App>,
     admitted: Admitted,
@@ -181,6 +181,7 @@ async fn carry_out(
     let Some(credential) = described.connection.credential() else {
         return Err(Problem::of(Code::Internal, "the connection has no credential"));
     };
+    let _place = described.place.take();
     let began = Instant::now();
     let deadline = tokio::time::Instant::from_std(began + turn::time(&described.live));
     let (call, route) = (described.call.clone(), &described.live.route);
@@ -348,6 +349,7 @@ fn result(response: UpstreamResponse) -> Value {
 pub(super) fn failed(failure: &UpstreamFailure, id: ActionId) -> Problem {
     let code = match failure {
         failure if failure.timed_out() => Code::UpstreamTimeout,
+        UpstreamFailure::Unknown { reason: Unknown::SlowUpload, .. } => Code::RequestSlow,
         UpstreamFailure::Answered { .. } => Code::UpstreamUnreadable,
         _ => Code::UpstreamUnreachable,
     };

@@ -96,6 +96,8 @@ async fn carry_out(
     tell: oneshot::Sender<Told>,
 ) {
     let id = admitted.action();
+    // Until the last of the answer has gone.
+    let _place = described.place.take();
     let turn = described.turn.take();
     let register = |shaped| {
         app.streams.register_action(grant, Ongoing::of(&described, shaped, of_it.detecting.as_ref()))

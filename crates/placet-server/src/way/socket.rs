@@ -120,6 +120,8 @@ async fn carry_out(
     tell: oneshot::Sender<Told>,
 ) {
     let id = admitted.action();
+    // As long as the WebSocket is open.
+    let _place = described.place.take();
     let turn = described.turn.take();
     let mut open = app.streams.register_action(grant, Ongoing::of(&described, false, None));
     let began = std::time::Instant::now();
@@ -211,6 +213,7 @@ pub(super) async fn say(
         let id = admitted.action();
         // What is written is no call that is waited for.
         drop(described.turn.take());
+        let _place = described.place.take();
         let text = described.call.body.clone().and_then(|body| String::from_utf8(body).ok());
         let (settled, told) = match socket.say(text).await {
             Ok(()) => {

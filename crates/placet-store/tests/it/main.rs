@@ -9,6 +9,7 @@
     reason = "a test may stop where something is not as it should be"
 )]
 
+mod actions;
 mod crash;
 mod denials;
 mod faults;

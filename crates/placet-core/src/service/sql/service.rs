@@ -10,6 +10,7 @@ use crate::{
     pattern::ActionName,
     service::{
         Effect, Kind, Paging, PathTemplate, ResourceTemplate, Service, ServiceAction, StatusCheck,
+        UploadPace,
         body::Body,
         connection_check, load,
         mapping::Mapping,
@@ -95,6 +96,7 @@ pub(in crate::service) fn read(map: &MapReading<'_>, report: &Report) -> Option<
         allow_private,
         timeout: timeout.map_or(Some(None), |it| it.map(Some))?,
         concurrency: concurrency.map_or(Some(None), |it| it.map(Some))?,
+        upload: UploadPace::default(),
         headers: Vec::new(),
         actions: actions?,
         check: check?,

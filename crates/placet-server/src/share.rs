@@ -1,7 +1,8 @@
-//! How many connections each agent has open at the door, tunnels and others, so that none takes the places of all.
+//! How much of something each agent has on this node, so that none takes the places of all: connections at the egress door,
+//! tunnels and others, and actions that are under way.
 //!
-//! Invariant: a tunnel counts from before it is opened, another connection from the first request that it could carry out,
-//! until it has ended, however it ends.
+//! Invariant: a place counts until it is dropped, however what took it ends. A tunnel takes one before it is opened, another
+//! connection with the first request that it could carry out, an action before anything is reserved for it.
 
 use crate::problem::Problem;
 use placet_core::{id::AgentId, refusal::Code};
@@ -11,30 +12,39 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// How many connections one agent may have open.
-pub(super) const EACH: usize = 512;
+/// How many places one agent may have.
+pub(crate) const EACH: usize = 512;
 
 /// How many each agent has that has any.
-#[derive(Clone, Default)]
-pub(super) struct Shares(Arc<Mutex<HashMap<AgentId, usize>>>);
+#[derive(Clone)]
+pub(crate) struct Shares {
+    taken: Arc<Mutex<HashMap<AgentId, usize>>>,
+    /// What they are places of.
+    of: &'static str,
+}
 
 /// The place of one; given up when this is dropped.
 #[derive(Debug)]
-pub(super) struct Share {
+pub(crate) struct Share {
     shares: Shares,
     agent: AgentId,
 }
 
 impl Shares {
-    /// A place for one more connection of `agent`, if it may have one.
+    /// Of what they are, as agents are told.
+    pub(crate) fn of(of: &'static str) -> Self {
+        Self { taken: Arc::default(), of }
+    }
+
+    /// One more place of `agent`, if it may have one.
     ///
     /// # Errors
     /// `too_many_requests`.
-    pub(super) fn take(&self, agent: AgentId) -> Result<Share, Problem> {
+    pub(crate) fn take(&self, agent: AgentId) -> Result<Share, Problem> {
         let mut open = self.open();
         let count = open.entry(agent).or_default();
         if *count >= EACH {
-            let detail = format!("an agent may have {EACH} connections open here at once");
+            let detail = format!("an agent may have {EACH} {} at once, with the agents below it", self.of);
             return Err(Problem::of(Code::TooManyRequests, detail));
         }
         *count += 1;
@@ -44,13 +54,13 @@ impl Shares {
 
     fn open(&self) -> MutexGuard<'_, HashMap<AgentId, usize>> {
         // What is held is a map of numbers, which no panic leaves half changed.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Share {
     /// Whose it is.
-    pub(super) fn agent(&self) -> AgentId {
+    pub(crate) fn agent(&self) -> AgentId {
         self.agent
     }
 }
@@ -80,7 +90,7 @@ mod tests {
 
     #[test]
     fn an_agent_takes_no_more_than_its_share_and_gives_back_what_it_took() {
-        let shares = Shares::default();
+        let shares = Shares::of("things open here");
         let agent = |n: u8| AgentId::from_parts(Timestamp::MAX, [n; 10]);
         let mut taken: Vec<Share> = (0..EACH).filter_map(|_| shares.take(agent(1)).ok()).collect();
         assert_eq!(taken.len(), EACH);
