@@ -127,6 +127,8 @@ mod narrowed;
 #[cfg(test)]
 mod nodes;
 #[cfg(test)]
+mod one_agent;
+#[cfg(test)]
 mod openapi;
 #[cfg(test)]
 mod operations;

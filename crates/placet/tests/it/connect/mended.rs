@@ -190,6 +190,27 @@ fn an_upstream_that_says_that_the_token_is_not_valid_is_believed_at_once() {
     assert_eq!(says("invalid_token"), json!("needs_attention"));
 }
 
+/// An agent chooses what it asks for: a place at which every token is none is not the end of the account for the others.
+#[test]
+fn what_an_upstream_says_to_one_agent_alone_is_not_believed_for_those_who_use_the_account_too() {
+    let (site, person) = (Site::new(), Person::new());
+    let name = site.connected(&person, token("t1", 3600, None));
+    let (agent, other) = (site.agent_of(&person), site.agent_of(&person));
+    let state = || site.state(&person, &name)["state"].clone();
+    takes(&site, &["t1"]);
+    assert_eq!(status(&site.get(&other)), json!(200));
+    site.api.answer("/", |_| {
+        Reply::json(401, &json!({})).header("www-authenticate", "Bearer error=\"invalid_token\"")
+    });
+    for _ in 0..6 {
+        assert_eq!(status(&site.get(&agent)), json!(401));
+    }
+    assert_eq!(state(), json!("active"));
+    // The other one meets it as well.
+    assert_eq!(status(&site.get(&other)), json!(401));
+    assert_eq!(state(), json!("needs_attention"));
+}
+
 #[test]
 fn a_token_that_is_refused_to_a_lookup_is_renewed() {
     let (site, person) = (Site::new(), Person::new());

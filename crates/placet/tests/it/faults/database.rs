@@ -117,6 +117,36 @@ fn threat_18_a_silent_database_is_unavailable_in_time_and_service_resumes_by_its
     checked(&story, &limited, &answered, process);
 }
 
+/// What another node may have ended by now is not told from memory. Nothing else goes on here: what happens under load has a node
+/// forget what it knows, so that there would be nothing to tell.
+#[test]
+fn threat_18_what_a_node_remembers_is_not_told_while_the_database_is_silent() {
+    let cluster = Cluster::of_this_process();
+    let proxy = Proxy::before(cluster.address());
+    let story = Story::on(Server::on_database(PLACET, cluster.database().behind(&proxy)));
+    let (_, token) = story.ready("  - {name: notes, allow: [notes.write]}\n");
+    let ask = || story.server.admin().post("/oauth/introspect").form(&[("token", &token)]).send();
+    // Until what was made for this is an old change: a node looks for changes several times a second.
+    let quiet = Instant::now();
+    while quiet.elapsed() < Duration::from_secs(2) {
+        assert_eq!(ask().expect(200).at("/active"), true);
+        thread::sleep(Duration::from_millis(50));
+    }
+    proxy.stall();
+    let stalled = Instant::now();
+    loop {
+        let asked = stalled.elapsed();
+        if ask().status == 503 {
+            break;
+        }
+        assert!(asked < Duration::from_secs(2), "told from memory after {asked:?}");
+        thread::sleep(Duration::from_millis(50));
+    }
+    proxy.forward();
+    until("it to be told again", || (ask().status == 200).then_some(()));
+    assert_eq!(ask().expect(200).at("/active"), true);
+}
+
 #[test]
 fn a_slow_database_is_slow_and_right() {
     let cluster = Cluster::of_this_process();
