@@ -137,7 +137,7 @@ async fn came(app: &App, parts: &Parts, body: Body) -> Result<(Caller, bytes::By
             return Err(problem);
         }
     };
-    Ok((caller, body::whole(HttpRequest::from_parts(parts.clone(), body)).await?))
+    Ok((caller, body::whole_of(&parts.headers, body).await?))
 }
 
 /// Who may have their message read.
