@@ -60,12 +60,15 @@ pub fn shown(headers: &HeaderMap) -> Option<(String, Secret)> {
     egress::credential::read(headers).ok()
 }
 
+/// How a handshake is answered, with the subprotocol that was chosen.
+pub type Answering = Box<dyn Fn(Option<&str>) -> HeaderMap>;
+
 /// What an agent's handshake for a WebSocket offers, and how it is answered; `None` where it is refused or is none.
-pub fn websocket(parts: &Parts) -> Option<(Vec<String>, impl Fn(Option<&str>) -> HeaderMap + use<>)> {
+pub fn websocket(parts: &Parts) -> Option<(Vec<String>, Answering)> {
     let mut parts = parts.clone();
-    parts.extensions.insert(hyper::upgrade::on(&mut Request::new(())));
+    parts.extensions.insert(hyper::upgrade::on(Request::new(())));
     let (begun, offered) = handshake::asked(&parts).ok()??;
-    Some((offered, move |protocol: Option<&str>| begun.answer(protocol)))
+    Some((offered, Box::new(move |protocol: Option<&str>| begun.answer(protocol))))
 }
 
 /// Whether a request is taken for an ordinary one, and not for one that asks for a WebSocket.

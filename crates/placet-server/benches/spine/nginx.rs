@@ -8,7 +8,7 @@ use crate::{load::Load, reverse, subject::Subject};
 use std::{
     fs,
     net::{SocketAddr, TcpListener},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -17,14 +17,25 @@ const CONNECTIONS: usize = 16;
 /// nginx's own temporary files, which it makes at its start whether it needs them or not.
 const TEMPORARY: [&str; 5] = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
 
-/// A running nginx; it ends with this.
-struct Nginx(Child);
+/// A running nginx with its directory; it ends with this.
+struct Nginx(Child, PathBuf);
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        _ = self.0.kill();
+        // Its workers end where it is told to, and not where it is killed.
+        let told = command(&self.1).args(["-s", "stop"]).status();
+        if !told.is_ok_and(|told| told.success()) {
+            _ = self.0.kill();
+        }
         _ = self.0.wait();
     }
+}
+
+fn command(home: &Path) -> Command {
+    let mut command = Command::new("nginx");
+    command.arg("-p").arg(home).arg("-c").arg(home.join("nginx.conf")).arg("-e").arg("stderr");
+    command.stdin(Stdio::null());
+    command
 }
 
 /// Measures all of it, as far as there is an nginx.
@@ -76,9 +87,7 @@ async fn start(directory: &Path, upstream: SocketAddr) -> Option<(Nginx, Load)> 
         home = home.display()
     );
     fs::write(home.join("nginx.conf"), configuration).unwrap();
-    let mut command = Command::new("nginx");
-    command.arg("-p").arg(&home).arg("-c").arg(home.join("nginx.conf")).arg("-e").arg("stderr");
-    let nginx = Nginx(command.stdin(Stdio::null()).spawn().ok()?);
+    let nginx = Nginx(command(&home).spawn().ok()?, home);
     for _ in 0..100 {
         if tokio::net::TcpStream::connect(listen).await.is_ok() {
             let load =
