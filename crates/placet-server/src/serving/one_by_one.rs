@@ -131,8 +131,8 @@ where
     }
     let http1::Parts { io, read_buf, .. } = serving.into_parts();
     let Begun { first, io } = io.into_inner();
-    let begun =
-        Begun { first: if first.is_empty() { read_buf } else { [read_buf, first].concat().into() }, io };
+    // What it was read into, of 8 KiB, is not kept.
+    let begun = Begun { first: Bytes::from([read_buf, first].concat()), io };
     let given_to = given_to.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(given_to) = given_to {
         // Whoever asked for it may have given up.
@@ -266,6 +266,25 @@ mod tests {
         serving.await.unwrap();
         assert_eq!(theirs.read(&mut [0; 1]).await.unwrap(), 0);
         assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_parked_holds_no_more_than_what_was_read() {
+        for beginning in [&b""[..], b"GET /"] {
+            let (io, mut theirs) = duplex(65_536);
+            let open = Open::new();
+            let answering = |_| std::future::ready(Ok(Response::new(Body::from("here"))));
+            theirs.write_all(&[ASKED, beginning].concat()).await.unwrap();
+            let begun = Begun { first: Bytes::new(), io };
+            let Ok(Served::Quiet(parked, _)) = for_a_time(begun, IDLE, answering, &mut open.one()).await
+            else {
+                panic!("it is not parked")
+            };
+            assert_eq!(&parked.first[..], beginning);
+            // Where nothing is held, there is nothing to write to.
+            let held = parked.first.try_into_mut().map_or(0, |held| held.capacity());
+            assert_eq!(held, beginning.len());
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -95,7 +95,7 @@ fn nothing_is_told_of_what_is_not_taken() {
     assert_eq!(notes(&["/contacts"], &[]), (1, 0));
     assert_eq!(notes(&[], &["/raw"]), (1, 0));
     // By name: what can't be an action has none, and is told.
-    assert_eq!(notes(&["crm.contacts"], &[]), (1, 1));
+    assert_eq!(notes(&["crm.contacts.*"], &[]), (1, 1));
 }
 
 #[test]
