@@ -43,7 +43,7 @@ pub fn media_type(headers: &HeaderMap) -> Option<String> {
     Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
 }
 
-/// The whole body, at most [`MAX_BODY`] bytes, within [`TIME`].
+/// The whole body, at most [`MAX_BODY`] bytes, which has half a minute to come.
 ///
 /// # Errors
 /// `body_too_large`, `request_slow`, or `request_invalid` where the body breaks off.
