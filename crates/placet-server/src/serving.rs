@@ -100,7 +100,7 @@ impl Version {
                 seen if seen.len() == PREFACE.len() => Self::Http2,
                 _ => continue,
             };
-            return Ok((version, Begun { first: Bytes::copy_from_slice(seen), io }));
+            return Ok((version, Begun::new(Bytes::copy_from_slice(seen), io)));
         }
     }
 }

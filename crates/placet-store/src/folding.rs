@@ -33,7 +33,11 @@ const FOLDED: u8 = 2;
 
 /// The thread that folds. It ends when the writer's connection is closed, and this waits for it.
 #[derive(Debug)]
-pub(crate) struct Folding(Option<JoinHandle<()>>);
+pub(crate) struct Folding {
+    #[cfg(test)]
+    state: Arc<AtomicU8>,
+    thread: Option<JoinHandle<()>>,
+}
 
 impl Folding {
     /// Has `writer`'s log folded from `pages` on, through another connection to the same file.
@@ -43,7 +47,7 @@ impl Folding {
     pub(crate) fn of(writer: &mut Connection, beside: Connection, pages: u32) -> Result<Self, Fault> {
         let state = Arc::new(AtomicU8::new(IDLE));
         let (begin, begun) = channel::<()>();
-        let told = Arc::clone(&state);
+        let (told, asked) = (Arc::clone(&state), Arc::clone(&state));
         let work = move || {
             while begun.recv().is_ok() {
                 if let Err(error) = fold(&beside) {
@@ -57,27 +61,33 @@ impl Folding {
         writer.wal_hook(Some(move |log: &mut Wal, long| {
             let long = u32::try_from(long).unwrap_or(0);
             if long < pages {
+                // Where nothing came while the thread folded, the log has begun anew by itself.
+                _ = asked.compare_exchange(FOLDED, IDLE, Ordering::AcqRel, Ordering::Acquire);
                 return Ok(());
             }
-            let at = state.load(Ordering::Acquire);
+            let at = asked.load(Ordering::Acquire);
             let begins = at == IDLE && {
-                state.store(FOLDING, Ordering::Release);
+                asked.store(FOLDING, Ordering::Release);
                 begin.send(()).is_ok()
             };
             if at == FOLDED || (!begins && long >= pages.saturating_mul(TOO_MANY)) {
                 // What can't be folded now, as somebody reads it, is folded later.
                 _ = log.checkpoint();
-                _ = state.compare_exchange(FOLDED, IDLE, Ordering::AcqRel, Ordering::Acquire);
+                _ = asked.compare_exchange(FOLDED, IDLE, Ordering::AcqRel, Ordering::Acquire);
             }
             Ok(())
         }))?;
-        Ok(Self(Some(thread)))
+        Ok(Self {
+            #[cfg(test)]
+            state,
+            thread: Some(thread),
+        })
     }
 }
 
 impl Drop for Folding {
     fn drop(&mut self) {
-        _ = self.0.take().map(JoinHandle::join);
+        _ = self.thread.take().map(JoinHandle::join);
     }
 }
 
@@ -94,10 +104,39 @@ mod tests {
         time::{Duration, Instant},
     };
 
+    /// Whoever waits for it would wait for ever where it never comes to that.
+    fn until(folding: &Folding, state: u8) {
+        let end = Instant::now() + Duration::from_secs(20);
+        while folding.state.load(Ordering::Acquire) != state {
+            assert!(Instant::now() < end, "it never gets to {state}");
+            thread::yield_now();
+        }
+    }
+
     fn open(path: &Path) -> Connection {
         let connection = Connection::open(path).unwrap();
         connection.pragma_update(None, "journal_mode", "WAL").unwrap();
         connection
+    }
+
+    #[test]
+    fn a_log_that_the_thread_has_folded_whole_is_the_threads_again_the_next_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.db");
+        let mut writer = open(&path);
+        let folding = Folding::of(&mut writer, open(&path), 20).unwrap();
+        // The writer goes first, also where this fails.
+        let (writer, folding) = &(writer, folding);
+        writer.execute("CREATE TABLE t (n INTEGER PRIMARY KEY, filler BLOB)", []).unwrap();
+        for _ in 0..3 {
+            while folding.state.load(Ordering::Acquire) == IDLE {
+                writer.execute("INSERT INTO t (filler) VALUES (zeroblob(3000))", []).unwrap();
+            }
+            // Nothing is written meanwhile, so that nothing is left for the writer.
+            until(folding, FOLDED);
+            writer.execute("INSERT INTO t (filler) VALUES (zeroblob(3000))", []).unwrap();
+            until(folding, IDLE);
+        }
     }
 
     #[test]

@@ -9,7 +9,10 @@ use placet_gateway::Duplex;
 use std::{
     fmt, io,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
 };
 use tokio::{
@@ -21,6 +24,24 @@ use tokio::{
 pub(super) struct Begun<I> {
     pub(super) first: Bytes,
     pub(super) io: I,
+    /// Whether something of what was written waits for the other end to take it.
+    untaken: Arc<AtomicBool>,
+}
+
+impl<I> Begun<I> {
+    pub(super) fn new(first: Bytes, io: I) -> Self {
+        Self { first, io, untaken: Arc::default() }
+    }
+
+    /// Tells whether something waits to be taken, while somebody else has the connection.
+    pub(super) fn untaken(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.untaken)
+    }
+
+    fn written<T>(&self, written: Poll<T>) -> Poll<T> {
+        self.untaken.store(written.is_pending(), Ordering::Relaxed);
+        written
+    }
 }
 
 impl<I: AsyncRead + Unpin> AsyncRead for Begun<I> {
@@ -38,7 +59,9 @@ impl<I: AsyncRead + Unpin> AsyncRead for Begun<I> {
 
 impl<I: AsyncWrite + Unpin> AsyncWrite for Begun<I> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write(cx, bytes)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.io).poll_write(cx, bytes);
+        this.written(written)
     }
 
     fn poll_write_vectored(
@@ -46,7 +69,9 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Begun<I> {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write_vectored(cx, bytes)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.io).poll_write_vectored(cx, bytes);
+        this.written(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -54,7 +79,9 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Begun<I> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.io).poll_flush(cx);
+        this.written(written)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

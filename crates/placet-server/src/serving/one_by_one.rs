@@ -25,7 +25,7 @@ use std::{
     convert::Infallible,
     future::poll_fn,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::Duration,
 };
 use tokio::{
@@ -62,7 +62,7 @@ where
     A: Fn(Request) -> F + Clone + Send + Unpin + 'static,
     F: Future<Output = Result<Response, Infallible>> + Send + 'static,
 {
-    let mut begun = Begun { first: Bytes::new(), io };
+    let mut begun = Begun::new(Bytes::new(), io);
     loop {
         // On the heap, so that it takes no room while the connection is parked.
         let served = Box::pin(for_a_time(begun, idle, answering.clone(), &mut ending)).await?;
@@ -98,7 +98,7 @@ where
     F: Future<Output = Result<Response, Infallible>> + Send + 'static,
 {
     let activity = Arc::new(Activity::default());
-    let given_to = Arc::<Mutex<Option<GivenTo>>>::default();
+    let (untaken, given_to) = (begun.untaken(), Arc::<Mutex<Option<GivenTo>>>::default());
     let kept = KeptOpen::by(ending.0.clone());
     let service = noting(&activity, switching(Arc::clone(&given_to), kept, answering));
     let mut http = http1::Builder::new();
@@ -120,8 +120,9 @@ where
             }
             () = sleep_until(until), if !ended && quiet.is_none() => {
                 looked = Instant::now();
-                // A first request that comes slowly has begun.
-                if activity.was_any() && activity.is_over(PARKED_AFTER) {
+                // A first request that comes slowly has begun, and an answer that is taken slowly has not ended.
+                let is_quiet = activity.was_any() && activity.is_over(PARKED_AFTER);
+                if is_quiet && !untaken.load(Ordering::Relaxed) {
                     quiet = Some(activity.since());
                     // Nothing is under way, so it ends at once.
                     Pin::new(&mut serving).graceful_shutdown();
@@ -130,9 +131,9 @@ where
         }
     }
     let http1::Parts { io, read_buf, .. } = serving.into_parts();
-    let Begun { first, io } = io.into_inner();
+    let Begun { first, io, .. } = io.into_inner();
     // What it was read into, of 8 KiB, is not kept.
-    let begun = Begun { first: Bytes::from([read_buf, first].concat()), io };
+    let begun = Begun::new(Bytes::from([read_buf, first].concat()), io);
     let given_to = given_to.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(given_to) = given_to {
         // Whoever asked for it may have given up.
@@ -186,7 +187,7 @@ mod tests {
     use crate::serving::Open;
     use axum::body::Body;
     use std::{
-        sync::atomic::{AtomicUsize, Ordering},
+        sync::atomic::AtomicUsize,
         task::{Context, Poll},
     };
     use tokio::{
@@ -275,7 +276,7 @@ mod tests {
             let open = Open::new();
             let answering = |_| std::future::ready(Ok(Response::new(Body::from("here"))));
             theirs.write_all(&[ASKED, beginning].concat()).await.unwrap();
-            let begun = Begun { first: Bytes::new(), io };
+            let begun = Begun::new(Bytes::new(), io);
             let Ok(Served::Quiet(parked, _)) = for_a_time(begun, IDLE, answering, &mut open.one()).await
             else {
                 panic!("it is not parked")

@@ -87,15 +87,7 @@ fn threat_18_a_silent_database_is_unavailable_in_time_and_service_resumes_by_its
         let before = answered.executed();
         until("some load", || (answered.executed() >= before + 20).then_some(()));
         proxy.stall();
-        let stalled = Instant::now();
-        // What another node may have ended by now is not told from memory.
-        loop {
-            let asked = stalled.elapsed();
-            if ask().status == 503 {
-                break;
-            }
-            assert!(asked < Duration::from_secs(2), "told from memory after {asked:?}");
-        }
+        nothing_is_told_from_memory(|| ask().status);
         let doors = thread::scope(|scope| {
             // The other doors too: who asks is told, and does not wait for ever.
             let told = ["/oauth/introspect", "/oauth/revoke"]
@@ -117,7 +109,19 @@ fn threat_18_a_silent_database_is_unavailable_in_time_and_service_resumes_by_its
     checked(&story, &limited, &answered, process);
 }
 
-/// What another node may have ended by now is not told from memory. Nothing else goes on here: what happens under load has a node
+/// What another node may have ended by now is not told from memory, once the database is silent.
+fn nothing_is_told_from_memory(ask: impl Fn() -> u16) {
+    let stalled = Instant::now();
+    loop {
+        let asked = stalled.elapsed();
+        if ask() == 503 {
+            return;
+        }
+        assert!(asked < Duration::from_secs(2), "told from memory after {asked:?}");
+    }
+}
+
+/// As [`nothing_is_told_from_memory`]. Nothing else goes on here: what happens under load has a node
 /// forget what it knows, so that there would be nothing to tell.
 #[test]
 fn threat_18_what_a_node_remembers_is_not_told_while_the_database_is_silent() {
@@ -132,14 +136,7 @@ fn threat_18_what_a_node_remembers_is_not_told_while_the_database_is_silent() {
         assert_eq!(ask().expect(200).at("/active"), true);
     }
     proxy.stall();
-    let stalled = Instant::now();
-    loop {
-        let asked = stalled.elapsed();
-        if ask().status == 503 {
-            break;
-        }
-        assert!(asked < Duration::from_secs(2), "told from memory after {asked:?}");
-    }
+    nothing_is_told_from_memory(|| ask().status);
     proxy.forward();
     until("it to be told again", || (ask().status == 200).then_some(()));
     assert_eq!(ask().expect(200).at("/active"), true);
