@@ -1,6 +1,6 @@
 //! The end of an action: its outcome, what it gives back, what its idempotency key answers, in one transaction.
 //!
-//! It rides the next group commit. A crash before that leaves the action `pending`, and the next start makes it
+//! It rides the next group commit ([`crate::writer`]). A crash before that leaves the action `pending`, and the next start makes it
 //! `unknown` ([`Store::recover`]): unknown is never taken for "it did not happen".
 //!
 //! Invariant: an action leaves `pending` once; its charges are given back at most once, and only by whoever says that
@@ -82,14 +82,23 @@ pub enum ConcludeError {
 }
 
 impl Store {
-    /// Concludes an action with the next group commit. The request is on its way when this returns; the future only
-    /// tells how it went, and may be dropped.
+    /// Concludes an action with the next group commit. The request is on its way when this returns; the future answers when
+    /// it is durable, and may be dropped.
     pub fn conclude(
         &self,
         conclusion: Conclusion,
     ) -> impl Future<Output = Result<(), ConcludeError>> + Send + 'static {
         let sent = self.inner.writer.send(conclusion);
         async move { sent?.await.unwrap_or(Err(ConcludeError::Fault(Fault::Closed))) }
+    }
+
+    /// Concludes an action together with what is written next, at the latest a few milliseconds from now. Nobody is told
+    /// how it went: where that fails, the action stays in flight until it counts as `unknown`.
+    ///
+    /// # Errors
+    /// [`Fault::Closed`].
+    pub fn conclude_later(&self, conclusion: Conclusion) -> Result<(), Fault> {
+        self.inner.writer.ride(conclusion)
     }
 
     /// Ends what a crash of this node left in flight: each such action becomes `unknown`, with the entry that `entry` makes for it.

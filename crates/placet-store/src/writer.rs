@@ -6,6 +6,7 @@
 //! Invariant: what waits is bounded, and everything that was taken is answered.
 
 mod group;
+mod queue;
 
 use crate::{
     connection::Connection,
@@ -20,13 +21,11 @@ use placet_core::{
     id::{ActionId, NodeId},
     time::Timestamp,
 };
+use queue::Queue;
 use std::{
     marker::PhantomData,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc, Mutex, PoisonError,
-        mpsc::{Sender, channel},
-    },
+    sync::{Arc, Mutex, PoisonError, mpsc::channel},
     thread::{self, JoinHandle},
 };
 use tokio::sync::oneshot;
@@ -191,10 +190,20 @@ impl Orphans {
     }
 }
 
+/// The queue as long as it is served.
+struct Served(Arc<Queue>);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.0.close();
+        drop(self.0.drain());
+    }
+}
+
 /// The way to the writer thread. The thread ends when this is dropped, after answering what waits.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    jobs: Option<Sender<Box<dyn Job>>>,
+    queue: Arc<Queue>,
     load: Arc<Load>,
     orphans: Orphans,
     thread: Option<JoinHandle<()>>,
@@ -208,17 +217,19 @@ impl Writer {
         identity: Identity,
         now: Timestamp,
     ) -> Result<Self, OpenError> {
-        let (jobs, queue) = channel();
+        let queue = Arc::<Queue>::default();
         let (ready, opened) = channel();
         let load = Arc::<Load>::default();
         let orphans = Orphans::default();
-        let parts = (Arc::clone(&load), orphans.clone(), place.clone());
+        let parts = (Arc::clone(&load), orphans.clone(), place.clone(), Arc::clone(&queue));
         let work = move || {
-            let (load, orphans, place) = parts;
+            let (load, orphans, place, queue) = parts;
+            // Also where it stops with a bug: nobody waits for what will never come.
+            let queue = Served(queue);
             match State::open(connection, &place, identity, now, load, orphans) {
                 Ok(state) => {
                     _ = ready.send(Ok(()));
-                    state.work(&queue);
+                    state.work(&queue.0);
                 }
                 Err(error) => _ = ready.send(Err(error)),
             }
@@ -227,7 +238,7 @@ impl Writer {
         let thread = thread::Builder::new().name("placet-writer".into()).spawn(work);
         let thread = thread.map_err(|error| fault(Fault::Io(error.to_string())))?;
         opened.recv().unwrap_or_else(|_| Err(fault(Fault::Panicked)))?;
-        Ok(Self { jobs: Some(jobs), load, orphans, thread: Some(thread) })
+        Ok(Self { queue, load, orphans, thread: Some(thread) })
     }
 
     /// How busy it is.
@@ -241,14 +252,22 @@ impl Writer {
         &self,
         operation: O,
     ) -> Result<oneshot::Receiver<Result<O::Value, O::Error>>, Fault> {
-        let jobs = self.jobs.as_ref().ok_or(Fault::Closed)?;
-        if !self.load.arrives(O::LANE.limit()) {
-            return Err(Fault::Busy);
-        }
+        self.arrives::<O>()?;
         let (reply, answer) = oneshot::channel();
         let job = Box::new(Request { operation, outcome: None, reply: Some(reply) });
-        jobs.send(job).map_err(|_| Fault::Closed)?;
+        self.queue.wait(job).map_err(|_| Fault::Closed)?;
         Ok(answer)
+    }
+
+    /// Does it together with what comes next, or alone in a moment: nobody waits for it.
+    pub(crate) fn ride<O: Operation>(&self, operation: O) -> Result<(), Fault> {
+        self.arrives::<O>()?;
+        let job = Box::new(Request { operation, outcome: None, reply: None });
+        self.queue.ride(job).map_err(|_| Fault::Closed)
+    }
+
+    fn arrives<O: Operation>(&self) -> Result<(), Fault> {
+        if self.load.arrives(O::LANE.limit()) { Ok(()) } else { Err(Fault::Busy) }
     }
 
     /// Runs a closure in the next group.
@@ -268,7 +287,7 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.jobs = None;
+        self.queue.close();
         // Where the last store was dropped inside a closure, this is the writer itself: it ends after its group.
         if let Some(thread) =
             self.thread.take().filter(|thread| thread.thread().id() != thread::current().id())

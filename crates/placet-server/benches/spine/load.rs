@@ -80,7 +80,7 @@ impl Load {
         answers
     }
 
-    /// Sends them over `connections` connections for `time`, at most `pace` a second where there is one. How long an answer
+    /// Sends them over `connections` connections for `time`, at most `pace` a second where there is one, spread evenly. How long an answer
     /// takes is told from when its request is sent.
     pub(crate) async fn run(&self, connections: usize, pace: Option<f64>, time: Duration) -> Rate {
         let every = pace.map(|pace| Duration::from_secs_f64(connections as f64 / pace));
@@ -94,7 +94,9 @@ impl Load {
                     let mut stream = TcpStream::connect(address).await.unwrap();
                     stream.set_nodelay(true).unwrap();
                     let (mut taken, mut buffer) = (Vec::with_capacity(65_536), Vec::new());
-                    let mut due = Instant::now();
+                    // Not all at once, which would be a burst and no pace.
+                    let mut due = Instant::now()
+                        + every.unwrap_or_default().mul_f64(connection as f64 / connections as f64);
                     while !stop.load(Ordering::Relaxed) {
                         if let Some(every) = every {
                             // The timer rounds up to a millisecond: what is late by then is sent at once.

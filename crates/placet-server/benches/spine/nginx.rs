@@ -43,9 +43,17 @@ pub(crate) async fn measure(directory: &Path, upstream: SocketAddr, subject: &Su
     println!("(e) POST /mcp, tools/call, one at a time, against the upstream itself");
     let direct =
         Load::new(upstream, reverse::PATH, "content-type: application/json\r\n", reverse::BODY, "200");
+    let before = subject.took().await;
     let (bare, ours) = crate::by_turns(1, None, &direct, &subject.called).await;
+    let after = subject.took().await;
     println!("    floor   {bare}\n    placet  {ours}");
     println!("    added at p50 {:.2?}", ours.p50.saturating_sub(bare.p50));
+    for (what, before, after) in
+        [("the commit of its intent", before[0], after[0]), ("the upstream's answer", before[1], after[1])]
+    {
+        let mean = Duration::from_secs_f64((after.1 - before.1) / (after.0 - before.0));
+        println!("    of which {what}, on average, {mean:.2?}");
+    }
     let Some((_nginx, nginx)) = start(directory, upstream).await else {
         println!("(f) there is no nginx here to measure beside: apt-get install nginx");
         return;

@@ -141,6 +141,20 @@ impl Subject {
         Self { act: nothing(), token: nothing(), proxied: nothing(), called: nothing(), store, stop, serving }
     }
 
+    /// How often actions were admitted and upstreams asked so far, and how long that took in all, in seconds.
+    pub(crate) async fn took(&self) -> [(f64, f64); 2] {
+        let admin = Admin { address: self.act.address() };
+        let metrics = admin.send("GET", "/metrics", "text/plain", "").await;
+        let value = |name: String| {
+            let line = metrics.as_str().unwrap().lines().find_map(|line| line.strip_prefix(&name));
+            line.unwrap().trim().parse::<f64>().unwrap()
+        };
+        ["admit", "upstream"].map(|name| {
+            let part = |part: &str| value(format!("placet_{name}_seconds_{part} "));
+            (part("count"), part("sum"))
+        })
+    }
+
     /// Stops it and closes the store.
     pub(crate) async fn stop(self) {
         drop(self.store);
@@ -257,6 +271,6 @@ impl Admin {
         let answer = String::from_utf8(answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 2"), "{answer}");
-        serde_json::from_str(body).unwrap_or(Value::Null)
+        serde_json::from_str(body).unwrap_or_else(|_| body.into())
     }
 }

@@ -206,16 +206,17 @@ async fn carry_out(
             .ok(),
         _ => None,
     };
-    let began = Instant::now();
-    let concluded = conclude(app, id, settled, recorded.clone(), sealed)?;
     if wait {
-        let concluded = concluded.await;
+        let began = Instant::now();
+        let concluded = app.store.conclude(conclusion(app, id, settled, recorded.clone(), sealed)?).await;
         app.operations.metrics.conclude.observe(began.elapsed());
         concluded.map_err(|error| {
             tracing::error!(%error, action = %id, "the action could not be concluded");
             Problem::of(Code::Unavailable, "the action ran, but its outcome could not be kept")
                 .with("happened", "yes")
         })?;
+    } else {
+        finish(app, id, settled, recorded.clone());
     }
     if let Some(invalid_token) = refused {
         described.doubt(app, invalid_token).await;
@@ -298,17 +299,26 @@ impl Settled {
     }
 }
 
-/// Concludes an action. The request is on its way when this returns; the future tells how it went.
+/// Concludes an action for whose conclusion nobody waits: it rides with what is written next.
+pub(super) fn finish(app: &App, id: ActionId, settled: Settled, recorded: Envelope) {
+    let concluded = conclusion(app, id, settled, recorded, None)
+        .and_then(|conclusion| app.store.conclude_later(conclusion).map_err(Problem::from));
+    if let Err(problem) = concluded {
+        tracing::error!(action = %id, problem = problem.detail(), "the action could not be concluded");
+    }
+}
+
+/// How an action ends, with its entry in the record.
 ///
 /// # Errors
 /// The entry can't be made.
-pub(super) fn conclude(
+fn conclusion(
     app: &App,
     id: ActionId,
     settled: Settled,
     recorded: Envelope,
     answer: Option<Vec<u8>>,
-) -> Result<impl Future<Output = Result<(), ConcludeError>> + Send + 'static, Problem> {
+) -> Result<Conclusion, Problem> {
     let Settled { state, status, give_back, cut } = settled;
     // A stream that was cut is told as such, with the reason; what is stored is whether it happened.
     let outcome = if cut.is_some() { "cut" } else { state.as_str() };
@@ -320,7 +330,7 @@ pub(super) fn conclude(
         at: app.clock.now(),
         ..recorded
     };
-    let conclusion = Conclusion {
+    Ok(Conclusion {
         action: id,
         from: ActionState::Pending,
         state,
@@ -329,8 +339,7 @@ pub(super) fn conclude(
         give_back,
         answer,
         outcome: app.prepare(envelope, None)?,
-    };
-    Ok(app.store.conclude(conclusion))
+    })
 }
 
 /// `{status, headers, body}`: JSON as JSON, other text as text, other bytes as base64.

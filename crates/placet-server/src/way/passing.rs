@@ -10,7 +10,7 @@ use super::{
     Described,
     detected::{self, Detecting, Given},
     ongoing::Ongoing,
-    outcome::{Answered, REFUSED, Settled, UPSTREAM_TIME, conclude, failed},
+    outcome::{Answered, REFUSED, Settled, UPSTREAM_TIME, failed, finish},
     returned::Keeping,
     shaped::{self, Shaping},
 };
@@ -459,16 +459,6 @@ enum Passed {
     /// Something was found for which nothing more passes, or what comes can't be looked through.
     Sensitive,
     Failed(UpstreamFailure),
-}
-
-pub(super) fn finish(app: &App, id: ActionId, settled: Settled, recorded: Envelope) {
-    match conclude(app, id, settled, recorded, None) {
-        // It rides the next group commit.
-        Ok(concluding) => drop(concluding),
-        Err(problem) => {
-            tracing::error!(action = %id, problem = problem.detail(), "the action could not be concluded");
-        }
-    }
 }
 
 /// How a stream ended, told beside its pieces so that a panic is no end.

@@ -10,7 +10,7 @@
 use super::{
     Answered, Asked, Described, Door, Wanted,
     ongoing::Ongoing,
-    outcome::{Form, REFUSED, Settled, UPSTREAM_TIME, conclude, failed},
+    outcome::{Form, REFUSED, Settled, UPSTREAM_TIME, failed, finish},
     passing, wait,
 };
 use crate::{
@@ -173,7 +173,7 @@ async fn carry_out(
                     if let End::Cut(code) = end {
                         settled.cut = Some(code);
                     }
-                    passing::finish(app, id, settled, recorded);
+                    finish(app, id, settled, recorded);
                     return;
                 }
                 Ok(Opened::Answer(answer)) => {
@@ -193,7 +193,7 @@ async fn carry_out(
             }
         }
     };
-    passing::finish(app, id, settled, recorded);
+    finish(app, id, settled, recorded);
     // Whoever asked may be gone.
     let _ = tell.send(told);
 }
@@ -228,13 +228,7 @@ pub(super) async fn say(
                 (settled, Err(problem.with("id", id.to_string()).with("happened", happened)))
             }
         };
-        // It is known to be recorded only by the intent; this rides the next group commit.
-        match conclude(&app, id, settled, recorded, None) {
-            Ok(concluding) => drop(concluding),
-            Err(problem) => {
-                tracing::error!(action = %id, problem = problem.detail(), "the action could not be concluded");
-            }
-        }
+        finish(&app, id, settled, recorded);
         told
     });
     saying

@@ -13,7 +13,10 @@
 //!
 //! Invariant: nothing is answered as kept before its commit returned, and no group is ever applied twice.
 
-use super::{Identity, Job, Lane, Orphans, Ran};
+use super::{
+    Identity, Job, Lane, Orphans, Ran,
+    queue::{GROUP, Queue, Taken},
+};
 use crate::{
     actions,
     connection::{Connection, Uncommitted},
@@ -32,16 +35,11 @@ use crate::{
 use placet_core::{id::ActionId, record::Head, time::Timestamp};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc,
-        mpsc::{Receiver, RecvTimeoutError},
-    },
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
-/// How many requests one transaction takes.
-const GROUP: usize = 256;
 /// For how long a group is tried again on a database server.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long it waits before it is tried again: at first, and at most.
@@ -113,19 +111,14 @@ impl State {
         Ok(state)
     }
 
-    pub(super) fn work(mut self, queue: &Receiver<Box<dyn Job>>) {
+    pub(super) fn work(mut self, queue: &Queue) {
         let mut kept: Vec<Box<dyn Job>> = Vec::new();
         loop {
-            let first = if kept.is_empty() {
-                queue.recv().map_err(|_| RecvTimeoutError::Disconnected)
-            } else {
-                queue.recv_timeout(RETRY)
-            };
-            let last = matches!(first, Err(RecvTimeoutError::Disconnected));
-            if last && kept.is_empty() {
+            let retry = (!kept.is_empty()).then(|| Instant::now() + RETRY);
+            let Taken { jobs: new, last } = queue.take(retry);
+            if last && new.is_empty() && kept.is_empty() {
                 return;
             }
-            let new: Vec<_> = first.into_iter().chain(queue.try_iter().take(GROUP - 1)).collect();
             self.load.taken(new.len());
             let again = kept.drain(..kept.len().min(GROUP));
             let mut all: Vec<_> = again.chain(new).collect();
@@ -140,7 +133,7 @@ impl State {
             }
             if self.down {
                 // Whoever waits behind is told now, not after as many time-outs as there are groups of them.
-                let waiting: Vec<_> = queue.try_iter().collect();
+                let waiting = queue.drain();
                 self.load.taken(waiting.len());
                 answer(waiting, &Err(Fault::Unavailable("the last requests failed")), &mut kept);
             }
