@@ -7,6 +7,7 @@ use crate::{
     bearer::Bearers,
     clock::Clock,
     connections::{Connections, SecretSource},
+    denials::Denials,
     egress::{self, Egress},
     intent::Judge,
     keys::LookUps,
@@ -189,6 +190,8 @@ pub struct App {
     pub observed_lookups: Advice,
     /// How many actions each agent has under way.
     pub(crate) under_way: Shares,
+    /// Which refusals have entries of their own.
+    pub(crate) denials: Denials,
     /// Held requests that wait in place.
     pub waiters: Waiters,
     /// Answers and uploads that are open.
@@ -252,6 +255,7 @@ impl App {
             lookups: Advice::of_lookups(),
             observed_lookups: Advice::of_lookups(),
             under_way: Shares::of("actions under way on a node"),
+            denials: Denials::default(),
             waiters: Waiters::default(),
             streams: Streams::default(),
             calls: Calls::default(),

@@ -195,9 +195,8 @@ async fn undescribed(
     };
     let stated = serde_json::to_vec(&(bearer.chain.leaf().grant.id, server.id, &body, &envelope.source));
     let stated = stated.map_err(|_| Problem::of(Code::Internal, "a refusal could not be written"))?;
-    let entry = app.prepare(envelope, Some(&body))?;
     let key = sha256(&[arrival.door.as_bytes(), b" undescribed ", &stated]);
-    app.store.append_denial(key, entry, now, way::COALESCED_OVER).await?;
+    app.record_denial(&bearer.chain, key, (envelope, &body), None, now).await?;
     way::count(app, "deny", reason.code.as_str());
     Ok(Problem::from(reason).with("decision", "deny").with("id", id.to_string()))
 }

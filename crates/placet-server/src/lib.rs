@@ -19,6 +19,7 @@ pub mod clock;
 pub mod connections;
 mod consent;
 mod cross_origin;
+mod denials;
 pub mod doors;
 pub mod egress;
 #[cfg(any(test, fuzzing))]

@@ -74,8 +74,6 @@ const ATTEMPTS: usize = 20;
 const CONCLUDING: Duration = Duration::from_secs(10);
 /// How long an idempotent answer is kept.
 const IDEMPOTENCY_KEPT: Duration = Duration::from_secs(24 * 3600);
-/// How long equal refusals are counted into one entry of the record.
-pub const COALESCED_OVER: Duration = Duration::from_secs(60);
 
 /// What an agent asks for, at whichever door.
 #[derive(Debug)]
@@ -513,8 +511,7 @@ async fn deny(
     let observed =
         observe::noted(&judgement.observed, &bearer.chain, &described.action.name, leaf::Verdict::Deny);
     app.store.observe(observed, now).await?;
-    let entry = app.prepare(envelope, Some(&body))?.kept_until(bearer.policies.keep_until(now));
-    app.store.append_denial(key, entry, now, COALESCED_OVER).await?;
+    app.record_denial(&bearer.chain, key, (envelope, &body), bearer.policies.keep_until(now), now).await?;
     count(app, "deny", reasons.first().map_or("", |reason| reason.code.as_str()));
     Ok(Problem::new(reasons, Reader::Agent)
         .with("decision", "deny")
@@ -565,8 +562,8 @@ async fn deny_undescribed(
     let from = (&envelope.source, &envelope.door);
     let stated = serde_json::to_vec(&(bearer.chain.leaf().grant.id, &action, &body, asked.approval, from));
     let stated = stated.map_err(|_| Problem::of(Code::Internal, "a refusal could not be written"))?;
-    let entry = app.prepare(envelope, Some(&body))?;
-    app.store.append_denial(sha256(&[b"undescribed", &stated]), entry, now, COALESCED_OVER).await?;
+    let key = sha256(&[b"undescribed", &stated]);
+    app.record_denial(&bearer.chain, key, (envelope, &body), None, now).await?;
     count(app, "deny", problem.code().as_str());
     let problem = problem.with("decision", "deny").with("id", id.to_string());
     Ok(match action {

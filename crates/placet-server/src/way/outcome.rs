@@ -24,7 +24,7 @@ use placet_core::{
     shape::Withheld,
 };
 use placet_gateway::{Following, Happened, ResponseBody, Unknown, UpstreamFailure, UpstreamResponse};
-use placet_store::{Admitted, ConcludeError, Conclusion, actions::ActionState, admit::Replay};
+use placet_store::{Admitted, Conclusion, actions::ActionState, admit::Replay};
 use serde_json::{Value, json};
 use std::{
     sync::{Arc, PoisonError},

@@ -11,7 +11,7 @@ use super::{
     Answered, Asked, Described, Door, Wanted,
     ongoing::Ongoing,
     outcome::{Form, REFUSED, Settled, UPSTREAM_TIME, failed, finish},
-    passing, wait,
+    wait,
 };
 use crate::{
     app::App, bearer, body::MAX_BODY, clock, connections, handshake::Handshake, problem::Problem, proxy,

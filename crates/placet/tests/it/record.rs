@@ -26,6 +26,34 @@ fn entries(story: &Story, kind: &str, agent: &str, count: usize) -> Vec<Value> {
 }
 
 #[test]
+fn refusals_of_ever_different_requests_are_counted_and_none_is_lost() {
+    const ASKED: u64 = 300;
+    let mut story = Story::new(PLACET);
+    let (agent, token) = story.ready(RULES);
+    for order in 0..ASKED {
+        let order = json!({"customer_id": "c1", "order_id": order.to_string()});
+        story.act(&token, "orders.delete", &order).refused(403, "condition_failed");
+    }
+    let refused = |story: &Story| {
+        let mut all = story.record();
+        all.retain(|entry| entry["type"] == "decision.deny" && entry["agent"] == agent.id.as_str());
+        all
+    };
+    let own = until("as many as have entries of their own", || {
+        let all = refused(&story);
+        (all.len() >= 257).then_some(all)
+    });
+    let (further, own): (Vec<_>, Vec<_>) = own.into_iter().partition(|entry| entry["action"].is_null());
+    assert_eq!((own.len(), further.len()), (256, 1), "{further:#?}");
+    assert_eq!((&further[0]["codes"], &further[0]["params"]), (&json!(["condition_failed"]), &Value::Null));
+    // A start writes down what was counted.
+    story.server.kill();
+    story.server.restart();
+    let counted = until("the count", || refused(&story).into_iter().find(|entry| !entry["count"].is_null()));
+    assert_eq!(counted["count"].as_u64(), Some(ASKED - 257), "{counted:#}");
+}
+
+#[test]
 fn every_action_is_recorded_with_its_chain_and_task() {
     let story = Story::new(PLACET);
     let client = story.client();

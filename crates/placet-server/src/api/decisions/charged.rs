@@ -491,10 +491,10 @@ impl Case<'_> {
         ));
         let stated = stated.map_err(|_| Problem::of(Code::Internal, "a refusal could not be written"))?;
         let body = observe::beside(self.body(&reasons), observed);
-        let entry = self.app.prepare(envelope, Some(&body))?.kept_until(self.policies.keep_until(self.now));
         let key = sha256(&[b"charged", &stated]);
         self.app.store.observe(self.noted(observed, leaf::Verdict::Deny), self.now).await?;
-        self.app.store.append_denial(key, entry, self.now, way::COALESCED_OVER).await?;
+        let kept = self.policies.keep_until(self.now);
+        self.app.record_denial(&self.bearer.chain, key, (envelope, &body), kept, self.now).await?;
         way::count(self.app, "deny", reasons.first().map_or("", |reason| reason.code.as_str()));
         Ok(self.answer(Verdict::Deny, clock::fresh(self.now), reasons))
     }
