@@ -1,5 +1,5 @@
-//! Whether the credential of a connection works: the action that its service names for that is taken, by the server itself, for
-//! who asks about the connection.
+//! Whether the credential of a connection works: the action that its service names for that is taken, or an MCP server asked for
+//! its tools, by the server itself, for who asks about the connection.
 //!
 //! A credential that upstream does not take parks its connection, and one that it takes again wakes it. What says neither
 //! changes nothing: an upstream that is down refuses nobody.
@@ -7,16 +7,18 @@
 //! Invariant: the action only reads and its parameters are the definition's; nothing of the answer but its status leaves this
 //! module. A secret goes nowhere where its owner has not agreed that it goes.
 
-use super::{Picked, answered, by_id, elsewhere, freshen, keep::stays, to_try};
+use super::{Picked, UNAUTHORIZED, answered, by_id, elsewhere, freshen, keep::stays, to_try};
 use crate::{app::App, caller::Source, problem::Problem, recording, rules::LiveService};
 use placet_core::{
     call::Auth,
     record::{EntryType, Envelope},
     refusal::Code,
     secret::Secret,
-    service::{ConnectionCheck, Finding, oauth::Kept, reference::Reference},
+    service::{ConnectionCheck, Finding, Kind, oauth::Kept, reference::Reference},
 };
-use placet_gateway::{Credential, NotSent, ResponseBody, Unknown, UpstreamFailure, UpstreamResponse};
+use placet_gateway::{
+    Credential, NoTools, NotSent, ResponseBody, Told, Unknown, UpstreamFailure, UpstreamResponse,
+};
 use placet_store::{
     PreparedEntry,
     connections::{self, Attention, Connection, ConnectionState},
@@ -29,6 +31,7 @@ use std::time::{Duration, Instant};
 const WITHIN: Duration = Duration::from_secs(15);
 /// The most bytes of its answer that are read.
 const MAX_ANSWER: usize = 256 * 1024;
+
 /// What SQLSTATEs begin with that are about who logs in.
 const NO_LOGIN: &str = "28";
 
@@ -37,7 +40,7 @@ const NO_LOGIN: &str = "28";
 pub(crate) struct Checked {
     /// `works`, `refused` or `unclear`.
     pub(crate) result: &'static str,
-    /// The action that was taken.
+    /// The action that was taken, or `tools/list`.
     pub(crate) action: String,
     /// The status of the answer, where one came.
     pub(crate) status: Option<u16>,
@@ -45,6 +48,25 @@ pub(crate) struct Checked {
     pub(crate) why: String,
     #[serde(skip)]
     pub(crate) finding: Finding,
+}
+
+/// How the credentials of a service are tried.
+#[derive(Clone, Copy)]
+pub(crate) enum Trial<'s> {
+    /// By the action that it declares for that.
+    Action(&'s ConnectionCheck),
+    /// By asking an MCP server for its tools, which takes a credential as each request to it does.
+    Tools,
+}
+
+impl Trial<'_> {
+    /// What is asked.
+    fn name(self) -> String {
+        match self {
+            Self::Action(check) => check.action().to_string(),
+            Self::Tools => "tools/list".to_owned(),
+        }
+    }
 }
 
 /// An answer, or why there was none.
@@ -55,13 +77,20 @@ struct Heard {
     invalid_token: bool,
 }
 
-/// The check that the service of a connection declares.
+/// How the credentials of this service are tried; `None` where it doesn't say. A program behind a pipe tells its tools to whoever
+/// has started it: that says nothing of a credential.
+pub(crate) fn trial(live: &LiveService) -> Option<Trial<'_>> {
+    let is_asked = live.service.kind() == Kind::Mcp && live.route.command().is_none();
+    live.service.check().map(Trial::Action).or(is_asked.then_some(Trial::Tools))
+}
+
+/// The same where there has to be one.
 ///
 /// # Errors
-/// `conflict` where it declares none.
-pub(crate) fn declared(live: &LiveService) -> Result<&ConnectionCheck, Problem> {
+/// `conflict` where there is none.
+fn declared(live: &LiveService) -> Result<Trial<'_>, Problem> {
     let name = live.service.name();
-    live.service.check().ok_or_else(|| {
+    trial(live).ok_or_else(|| {
         let detail = format!(
             "the service `{name}` does not say how a connection is checked: its definition names an action that only reads, `check: {{action: …}}`"
         );
@@ -183,12 +212,7 @@ fn may_be_tried(found: &Connection) -> Result<(), Problem> {
 }
 
 /// Shows the credential of a connection.
-async fn shown(
-    app: &App,
-    live: &LiveService,
-    check: &ConnectionCheck,
-    picked: &Picked,
-) -> Result<Heard, Problem> {
+async fn shown(app: &App, live: &LiveService, check: Trial<'_>, picked: &Picked) -> Result<Heard, Problem> {
     let none = || {
         Problem::of(Code::Unavailable, "the connection has no credential that can be used; nothing was sent")
     };
@@ -205,14 +229,23 @@ async fn another(app: &App, live: &LiveService, picked: &Picked) -> Result<Optio
     Ok(now.filter(|now| now.access != picked.access))
 }
 
-/// Takes the action.
+/// Takes the action, or asks for the tools.
 async fn asked(
     app: &App,
     live: &LiveService,
-    check: &ConnectionCheck,
+    trial: Trial<'_>,
     credential: &Credential,
 ) -> Result<Heard, Problem> {
     let service = &live.service;
+    let deadline = tokio::time::Instant::from_std(Instant::now() + WITHIN);
+    let check = match trial {
+        Trial::Action(check) => check,
+        Trial::Tools => {
+            let at = service.asked_for_tools();
+            let told = app.gateway.tools(&at, &live.route, credential, deadline).await;
+            return Ok(told_tools(told));
+        }
+    };
     let declared = service.action(check.action());
     let call = declared.and_then(|declared| service.render(declared, check.params()).ok());
     let unfit = || Problem::of(Code::Conflict, "the check of the service can't be sent as it is defined");
@@ -221,10 +254,23 @@ async fn asked(
         Ok(turn) => turn,
         Err(away) => return Ok(Heard::nothing(away.to_string())),
     };
-    let deadline = tokio::time::Instant::from_std(Instant::now() + WITHIN);
     let sent = app.gateway.send_for(call, &live.route, credential, deadline, MAX_ANSWER).await;
     turn.conclude(service.kind(), sent.as_ref());
     Ok(heard(check, sent))
+}
+
+/// What an MCP server's answer says of the credential.
+fn told_tools(told: Result<Told, NoTools>) -> Heard {
+    match told {
+        Ok(_) => Heard { finding: Finding::Works, status: None, why: None, invalid_token: false },
+        Err(NoTools::Refused { status, invalid_token }) => {
+            let refused = status == UNAUTHORIZED;
+            let finding = if refused { Finding::Refused } else { Finding::Unclear };
+            Heard { finding, status: Some(status), why: None, invalid_token }
+        }
+        Err(NoTools::Failed(failure)) => heard_nothing(&failure),
+        Err(why @ (NoTools::NoList | NoTools::TooMany)) => Heard::nothing(why.to_string()),
+    }
 }
 
 fn heard(check: &ConnectionCheck, sent: Result<UpstreamResponse, UpstreamFailure>) -> Heard {
@@ -242,11 +288,13 @@ fn heard(check: &ConnectionCheck, sent: Result<UpstreamResponse, UpstreamFailure
             why: None,
             invalid_token: false,
         },
-        Err(failure) => {
-            let finding = if is_about_credential(&failure) { Finding::Refused } else { Finding::Unclear };
-            Heard { finding, ..Heard::nothing(failure.to_string()) }
-        }
+        Err(failure) => heard_nothing(&failure),
     }
+}
+
+fn heard_nothing(failure: &UpstreamFailure) -> Heard {
+    let finding = if is_about_credential(failure) { Finding::Refused } else { Finding::Unclear };
+    Heard { finding, ..Heard::nothing(failure.to_string()) }
 }
 
 /// Whether what stood in the way is that upstream does not take the credential.
@@ -266,7 +314,7 @@ impl Heard {
         Self { finding: Finding::Unclear, status: None, why: Some(why), invalid_token: false }
     }
 
-    fn told(self, check: &ConnectionCheck) -> Checked {
+    fn told(self, trial: Trial<'_>) -> Checked {
         let with = self.status.map_or_else(String::new, |status| format!(" (status {status})"));
         let (result, meaning) = match self.finding {
             Finding::Works => ("works", format!("upstream takes the credential{with}")),
@@ -279,13 +327,7 @@ impl Heard {
             Some(why) => format!("{meaning}: {why}"),
             None => meaning,
         };
-        Checked {
-            result,
-            action: check.action().to_string(),
-            status: self.status,
-            why,
-            finding: self.finding,
-        }
+        Checked { result, action: trial.name(), status: self.status, why, finding: self.finding }
     }
 }
 

@@ -180,7 +180,7 @@ pub(super) async fn section(app: &App, person: &SignedIn) -> Result<Markup, Prob
     let open = crate::connections::client::open_to_people(app).await?;
     let rules = app.rules.load_full();
     let is_checked = |one: &Connection| {
-        rules.services.get(&one.service).is_some_and(|live| live.service.check().is_some())
+        rules.services.get(&one.service).is_some_and(|live| checked::trial(live).is_some())
     };
     let link = |service: &str, mends: Option<&Connection>| {
         let mends = mends.map(|connection| connection.name.clone());

@@ -1,6 +1,7 @@
 //! MCP servers behind Placet: a tool is an action once somebody has accepted it, and only as it was accepted.
 
 mod beside;
+mod checked;
 mod hostile;
 mod killed;
 mod meanwhile;

@@ -120,6 +120,9 @@ fn a_listed_program_is_a_server_with_nothing_but_what_is_listed() {
     let flood = programs.call("flood");
     assert_eq!((&flood["isError"], &flood["content"]), (&json!(false), &json!([])), "{flood:#}");
     assert_eq!(programs.call("about")["structuredContent"]["process"], about["process"], "the same");
+    // It tells its tools to whoever has started it: that is no word about a secret.
+    let check = format!("/v1/connections/{service}-main/check");
+    story.admin().post(&check).send().refused(409, "conflict");
     // Another connection has a process of its own.
     let other = format!("{service}-other");
     story.connection(&other, service, &json!({})).expect(201);
