@@ -13,7 +13,7 @@ fn connect(head: &http::request::Parts) {
     let theirs = match Url::parse(&format!("https://{asked}/")) {
         Ok(theirs) => theirs,
         // A label may be one of RFC 5891, which is no name where it decodes to none; that is the resolver's to say here.
-        Err(_) if asked.contains("xn--") => return,
+        Err(_) if asked.to_ascii_lowercase().contains("xn--") => return,
         Err(error) => panic!("`{asked}`: {error}"),
     };
     // A browser reads the same host and port, and no more than these.
