@@ -35,7 +35,7 @@ pub use client::{Answer, Client, Request};
 pub use http2::{Answering, Http2, Sending};
 pub use key_services::{OpenBao, SoftHsm};
 pub use nginx::Nginx;
-pub use postgres::{Cluster, Database};
+pub use postgres::{Certified, Cluster, Database};
 pub use proxy::Proxy;
 pub use publisher::Publisher;
 pub use server::{Server, is_about_a_file, on_postgres};

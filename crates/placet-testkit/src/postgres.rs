@@ -4,6 +4,10 @@
 //! Invariant: nothing of it outlives the process of the tests: the server is stopped by a shell that waits for the end
 //! of a pipe, which a killed process closes too.
 
+mod certified;
+
+pub use certified::Certified;
+
 use crate::{Proxy, until};
 use postgres::{Client, NoTls};
 use std::{

@@ -3,12 +3,16 @@
 //! Invariant: a stored value is in no fault: of the server's words only those about statements and damage are taken.
 
 use crate::fault::Fault;
+use rustls::CertificateError;
+use std::{error, io};
 use tokio_postgres::{Error, error::SqlState};
 
 /// The fault of an error.
 pub(crate) fn fault(error: &Error) -> Fault {
     let Some(said) = error.as_db_error() else {
-        return if error.is_closed() || lost(error) {
+        return if let Some(why) = distrusted(error) {
+            Fault::Unavailable(why)
+        } else if error.is_closed() || lost(error) {
             Fault::Unavailable("the connection was lost")
         } else {
             // A parameter that its column can't take, or an answer that nobody understands.
@@ -57,12 +61,35 @@ pub(crate) fn ends_connection(error: &Error) -> bool {
 
 /// Whether reading from or writing to the socket failed.
 fn lost(error: &Error) -> bool {
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        if inner.is::<std::io::Error>() {
-            return true;
+    causes(error).any(|cause| cause.is::<io::Error>())
+}
+
+/// Why the server's certificate is not believed, if that is what is wrong.
+fn distrusted(error: &Error) -> Option<&'static str> {
+    let of_tls = |cause: &(dyn error::Error + 'static)| {
+        // An error of the socket has it inside of it, and not as its cause.
+        let inside = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let tls = inside.and_then(|inside| inside.downcast_ref()).or_else(|| cause.downcast_ref());
+        match tls {
+            Some(rustls::Error::InvalidCertificate(why)) => Some(why.clone()),
+            _ => None,
         }
-        source = inner.source();
-    }
-    false
+    };
+    causes(error).find_map(of_tls).map(|why| match why {
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "the server's certificate is for another name"
+        }
+        CertificateError::UnknownIssuer => {
+            "the server's certificate comes from no authority that is trusted: `sslrootcert` in the URL names one"
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "the server's certificate has expired"
+        }
+        _ => "the server's certificate is not one that is believed",
+    })
+}
+
+/// What an error comes from, nearest first.
+fn causes(error: &Error) -> impl Iterator<Item = &(dyn error::Error + 'static)> {
+    std::iter::successors(error::Error::source(error), |inner| inner.source())
 }

@@ -1,16 +1,13 @@
 //! Who is logged in to, where, and over what.
 
 use super::{Desk, base};
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use placet_core::call::Auth;
 use placet_gateway::{AddressClass, CertificateDer, GatewayConfig, NotSent, Resolve, UpstreamFailure};
-use placet_testkit::Cluster;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use placet_testkit::{Certified, Cluster};
 use serde_json::json;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt as _;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -43,57 +40,10 @@ fn why(failure: UpstreamFailure) -> NotSent {
     }
 }
 
-fn pem(label: &str, der: &[u8]) -> String {
-    let text = STANDARD.encode(der);
-    let lines: Vec<&str> =
-        text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
-    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
-}
-
-/// A server with a certificate for `localhost` and passwords, and the authority.
-fn certified() -> (Cluster, CertificateDer<'static>, tempfile::TempDir) {
-    let mut authority = CertificateParams::new(Vec::new()).unwrap();
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    authority.distinguished_name.push(DnType::CommonName, "test authority");
-    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let certificate =
-        CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
-    let directory = tempfile::Builder::new().prefix("placet-tls").tempdir_in("/tmp").unwrap();
-    let write = |name: &str, text: &str, mode: u32| {
-        let path = directory.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-        // The server runs as `postgres` where the tests run as root.
-        _ = std::process::Command::new("chown")
-            .arg("postgres")
-            .arg(&path)
-            .stderr(std::process::Stdio::null())
-            .status();
-        path.display().to_string()
-    };
-    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    let settings = [
-        "fsync=off".to_owned(),
-        "ssl=on".to_owned(),
-        format!("ssl_cert_file={}", write("server.crt", &pem("CERTIFICATE", certificate.der()), 0o644)),
-        format!("ssl_key_file={}", write("server.key", &pem("PRIVATE KEY", &key.serialize_der()), 0o600)),
-        format!(
-            "hba_file={}",
-            write(
-                "hba.conf",
-                "local all all trust\nhost all postgres 127.0.0.1/32 trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n",
-                0o644
-            )
-        ),
-    ];
-    let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
-    (Cluster::start(&settings), authority.der().clone(), directory)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_login_goes_over_tls_that_is_checked() {
-    let (cluster, root, _files) = certified();
+    let server = Certified::start();
+    let (cluster, root) = (&server.cluster, CertificateDer::from(server.authority.clone()));
     let database = cluster.database();
     let name = database.url().rsplit('/').next().unwrap().to_owned();
     database.run(
@@ -128,7 +78,7 @@ async fn the_login_goes_over_tls_that_is_checked() {
         why(plain.act("all", json!({})).await.unwrap_err()),
         NotSent::Refused { sqlstate: "28000".to_owned() }
     );
-    cluster.stop();
+    server.cluster.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
