@@ -9,7 +9,7 @@ fn paths_in_pages_exist() {
     let root = root();
     let mut found = Vec::new();
     for (page, least) in
-        [("ARCHITECTURE.md", 40), ("CONTRIBUTING.md", 8), ("docs/threats.md", 20), ("README.md", 1)]
+        [("ARCHITECTURE.md", 40), ("CONTRIBUTING.md", 8), ("docs/threats.md", 20), ("README.md", 8)]
     {
         let text = fs::read_to_string(root.join(page)).unwrap_or_else(|error| panic!("{page}: {error}"));
         let paths: Vec<&str> = in_backticks(&text).filter(|text| is_path(text)).collect();
@@ -19,6 +19,22 @@ fn paths_in_pages_exist() {
         );
     }
     none("these paths do not exist", &found);
+}
+
+/// Every page is in the list of its folder, so that whoever looks for one finds it.
+#[test]
+fn every_page_is_listed() {
+    let mut missing = Vec::new();
+    for (folder, least) in [("docs", 25), ("docs/decisions", 18)] {
+        let folder = root().join(folder);
+        let list = fs::read_to_string(folder.join("README.md")).unwrap();
+        let names =
+            fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let pages: Vec<String> = names.filter(|name| name.ends_with(".md") && name != "README.md").collect();
+        assert!(pages.len() >= least, "only {} pages in {}", pages.len(), folder.display());
+        missing.extend(pages.into_iter().filter(|page| !list.contains(&format!("({page})"))));
+    }
+    none("name these pages in the README.md beside them", &missing);
 }
 
 /// Every test that the page on threats names exists.
