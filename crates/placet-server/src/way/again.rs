@@ -3,7 +3,7 @@
 //!
 //! Invariant: what is judged on facts of before is only ever replayed: it never passes the commit point.
 
-use super::{Asked, Described, idempotency};
+use super::{Asked, Described, case::idempotency};
 use crate::{app::App, bearer::Bearer, problem::Problem};
 use placet_core::{judge, service::Facts, time::Timestamp};
 use placet_store::{Fault, actions, idempotency::action_of};

@@ -9,8 +9,16 @@
 //! be decided, which never come here. What can't be read is unknown.
 
 use super::describe::Described;
-use crate::{app::App, bearer::Bearer, connections, problem::Problem};
+use crate::{
+    app::App,
+    bearer::Bearer,
+    connections::{self, Picked},
+    problem::Problem,
+    rules::LiveService,
+};
 use placet_core::{
+    call::UpstreamCall,
+    id::AgentId,
     judge::{self, Need},
     refusal::Code,
     service::{Lookup, Unread},
@@ -113,35 +121,7 @@ pub(super) async fn gather(
     for (_, lookup, of, call) in missing {
         let (app, live, connection) = (Arc::clone(app), Arc::clone(&live), described.connection.clone());
         asking.spawn(async move {
-            let answer = match connection.credential() {
-                Some(credential) => {
-                    let deadline = tokio::time::Instant::from_std(Instant::now() + lookup.within());
-                    let max = lookup.max_bytes();
-                    // Who has a turn already waits for no other: that could be its own.
-                    let turn = match has_turn {
-                        true => None,
-                        false => Some(live.upstream(&app.gateway).enter(Some(agent)).await),
-                    };
-                    let turn = turn.transpose();
-                    match turn {
-                        Ok(turn) => {
-                            let sent =
-                                app.gateway.send_for(call, &live.route, credential, deadline, max).await;
-                            if let Some(turn) = turn {
-                                turn.conclude(live.service.kind(), sent.as_ref());
-                            }
-                            if let Ok(response) = &sent {
-                                let answer = (response.status, response.invalid_token);
-                                connections::answered(&app, &connection, &live.service, Some(agent), answer)
-                                    .await;
-                            }
-                            read(sent)
-                        }
-                        Err(_) => Err(Unread::NoAnswer),
-                    }
-                }
-                None => Err(Unread::NoAnswer),
-            };
+            let answer = ask(&app, &live, &connection, (&lookup, call), (agent, has_turn)).await;
             (lookup.name().to_owned(), (of, answer))
         });
     }
@@ -150,6 +130,33 @@ pub(super) async fn gather(
         looked_up.0.insert(name, answer);
     }
     Ok(Gathered::Anew)
+}
+
+/// Asks the upstream, in a turn of `agent`'s: who has one already waits for no other, which could be its own.
+async fn ask(
+    app: &App,
+    live: &LiveService,
+    connection: &Picked,
+    (lookup, call): (&Lookup, UpstreamCall),
+    (agent, has_turn): (AgentId, bool),
+) -> Answer {
+    let credential = connection.credential().ok_or(Unread::NoAnswer)?;
+    let deadline = tokio::time::Instant::from_std(Instant::now() + lookup.within());
+    let turn = if has_turn {
+        None
+    } else {
+        let entered = live.upstream(&app.gateway).enter(Some(agent)).await;
+        Some(entered.map_err(|_| Unread::NoAnswer)?)
+    };
+    let sent = app.gateway.send_for(call, &live.route, credential, deadline, lookup.max_bytes()).await;
+    if let Some(turn) = turn {
+        turn.conclude(live.service.kind(), sent.as_ref());
+    }
+    if let Ok(response) = &sent {
+        let answer = (response.status, response.invalid_token);
+        connections::answered(app, connection, &live.service, Some(agent), answer).await;
+    }
+    read(sent)
 }
 
 /// Gives the action what an answer says of the facts that are needed.

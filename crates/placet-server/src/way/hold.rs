@@ -1,7 +1,9 @@
 //! Held actions: what a person has said about this very request, or the question that is put to people.
 
 use super::{
-    Answered, Asked, Described, intent,
+    Answered, Described,
+    case::Case,
+    intent,
     permits::{self, Permitted},
 };
 use crate::{
@@ -21,7 +23,6 @@ use placet_core::{
     record::{EntryType, Envelope},
     refusal::Reason,
     service::ServiceAction,
-    time::Timestamp,
 };
 use placet_store::approvals;
 use serde_json::{Map, json};
@@ -51,23 +52,19 @@ pub(super) enum Standing {
 /// # Errors
 /// Faults; what is said of the approval is a [`Standing`].
 pub(super) async fn approved(
-    app: &App,
-    bearer: &Bearer,
-    described: &Described,
+    case: &Case<'_>,
     judgement: &Judgement,
-    asked: &Asked,
     spent: &BTreeSet<PermitId>,
-    now: Timestamp,
 ) -> Result<Standing, Problem> {
-    let digest = digest(app, bearer, described, judgement);
-    let standing = if let Some(id) = named(app, bearer, asked, digest, now).await? {
-        question::presented(app, bearer, id, digest, asked.idempotency_key.is_some(), now).await?
+    let Case { app, asked, bearer, now, .. } = case;
+    let digest = digest(case, judgement);
+    let standing = if let Some(id) = named(case, digest).await? {
+        question::presented(app, bearer, id, digest, asked.idempotency_key.is_some(), *now).await?
     } else {
-        if let Some(permitted) = permits::covering(app, bearer, described, judgement, spent, now).await? {
+        if let Some(permitted) = permits::covering(case, judgement, spent).await? {
             return Ok(Standing::Released(Release { approval: None, permitted }));
         }
-        let question = question(bearer, described, judgement, asked, now)?;
-        question::ask(app, question, digest, now).await?
+        question::ask(app, question(case, judgement)?, digest, *now).await?
     };
     Ok(match standing {
         question::Standing::Approved(approval) => {
@@ -80,13 +77,9 @@ pub(super) async fn approved(
 
 /// The approval that the request comes with: the one that it names, or at a door whose requests can name none the answer to
 /// this very request: a yes that waits to be used, or a no, so that who was told no isn't asked again.
-async fn named(
-    app: &App,
-    bearer: &Bearer,
-    asked: &Asked,
-    digest: RequestDigest,
-    now: Timestamp,
-) -> Result<Option<ApprovalId>, Problem> {
+async fn named(case: &Case<'_>, digest: RequestDigest) -> Result<Option<ApprovalId>, Problem> {
+    let Case { app, asked, bearer, now, .. } = case;
+    let now = *now;
     if asked.approval.is_some() || !asked.takes_up() {
         return Ok(asked.approval);
     }
@@ -95,13 +88,8 @@ async fn named(
 }
 
 /// What people are asked about the request.
-fn question<'a>(
-    bearer: &'a Bearer,
-    described: &'a Described,
-    judgement: &'a Judgement,
-    asked: &Asked,
-    now: Timestamp,
-) -> Result<Question<'a>, Problem> {
+fn question<'a>(case: &'a Case<'_>, judgement: &'a Judgement) -> Result<Question<'a>, Problem> {
+    let Case { asked, bearer, described, now, .. } = case;
     let call = &described.call;
     let mut beside = Map::new();
     beside.insert("connection".into(), described.connection.connection.name.as_str().into());
@@ -127,7 +115,12 @@ fn question<'a>(
             connection: described.action.connection,
             source: recording::source(asked.source),
             door: Some(asked.door.as_str().to_owned()),
-            ..recording::attributed(EntryType::ApprovalRequested, now, &bearer.chain, Some(bearer.claims.jti))
+            ..recording::attributed(
+                EntryType::ApprovalRequested,
+                *now,
+                &bearer.chain,
+                Some(bearer.claims.jti),
+            )
         },
         body: described.beside(recording::action_body(
             &described.action,
@@ -143,12 +136,8 @@ fn held(app: &App, approval: &Approval) -> Answered {
 }
 
 /// The digest of everything that the approval is bound to.
-pub(super) fn digest(
-    app: &App,
-    bearer: &Bearer,
-    described: &Described,
-    judgement: &Judgement,
-) -> RequestDigest {
+pub(super) fn digest(case: &Case<'_>, judgement: &Judgement) -> RequestDigest {
+    let Case { app, bearer, described, .. } = case;
     let leaf = &bearer.chain.leaf().grant;
     let params = serde_json::to_vec(&described.action.params).unwrap_or_default();
     Binding {

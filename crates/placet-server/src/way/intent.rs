@@ -7,13 +7,12 @@
 //! asked about this very request, what the policy leaves to people is not asked of a judge.
 
 use super::{
-    Answered, Asked, Described,
+    Stop,
+    case::{Case, unshowable},
     hold::{self, Release},
-    idempotency, turned_away,
 };
 use crate::{
     app::App,
-    bearer::Bearer,
     clock,
     intent::{Failure, Judge, Opinion},
     problem::Problem,
@@ -31,7 +30,7 @@ use placet_core::{
 };
 use placet_store::{approvals, purposes};
 use serde_json::Value;
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 /// What was asked for this request, and what was said.
 pub(crate) struct Heard {
@@ -219,83 +218,36 @@ pub(crate) fn seen(judgement: &Judgement) -> Vec<Reason> {
     judgement.reasons.iter().filter(|reason| reason.observed.contains_key(OBSERVED)).cloned().collect()
 }
 
-/// How a request at a door goes on after the judge was asked.
-pub(super) enum Next {
-    /// To the commit point.
-    Admit(Box<Release>),
-    /// From the beginning.
-    Anew,
-    /// It was answered.
-    Answered(Box<Answered>),
-}
-
-/// The judge's part of the way, at the doors that carry out.
+/// The judge's part of the way, at the doors that carry out: what lets the request go on, `release` where nothing else does.
 ///
 /// # Errors
-/// A recorded denial; faults.
+/// It is judged anew once the judge was asked; it is answered, held or denied.
 pub(super) async fn pass(
-    app: &App,
-    bearer: &Arc<Bearer>,
-    described: &Described,
-    asked: &Asked,
-    (judgement, release): (&mut Judgement, Release),
+    case: &mut Case<'_>,
+    release: Release,
     heard: &mut Option<Heard>,
-    now: Timestamp,
-) -> Result<Next, Problem> {
-    if judgement.intents.is_empty() {
-        return Ok(Next::Admit(Box::new(release)));
+) -> Result<Release, Stop> {
+    if case.judgement.intents.is_empty() {
+        return Ok(release);
     }
-    // Before anybody is asked: it may be what ran already, sent again.
-    if heard.is_none()
-        && let Some(key) = idempotency(bearer, described, asked, now)
-        && let Err(refused) = app.store.first_use(key, described.versions(bearer), now).await
-    {
-        let answer = turned_away(app, bearer, described, asked, judgement, refused, now).await?;
-        return Ok(answer.map_or(Next::Anew, |answer| Next::Answered(Box::new(answer))));
-    }
-    if heard.is_none() && asked.approval.is_none() {
-        let digest = |left: &Judgement| Ok(hold::digest(app, bearer, described, left));
-        match people(app, bearer.chain.agent().id, judgement, digest, now).await? {
-            People::Silent => {}
-            People::Asked(left) => return held(app, bearer, described, asked, &left, now).await,
-            People::Refused => {
-                let reason = vec![Reason::of(Code::ApprovalDenied)];
-                return Err(super::deny(app, bearer, described, asked, judgement, reason, now).await?);
+    if heard.is_none() {
+        // Before anybody is asked: it may be what ran already, sent again.
+        case.is_first_use().await?;
+        if case.asked.approval.is_none() {
+            let digest = |left: &Judgement| Ok(hold::digest(case, left));
+            match people(case.app, case.bearer.chain.agent().id, &case.judgement, digest, case.now).await? {
+                People::Silent => {}
+                People::Asked(left) => return case.approved(&left, &BTreeSet::new()).await,
+                People::Refused => return Err(case.deny(vec![Reason::of(Code::ApprovalDenied)]).await),
             }
         }
     }
-    match fit(app, (&bearer.chain, &described.action, described.secret()), judgement, heard, now).await? {
-        Fit::Goes => Ok(Next::Admit(Box::new(release))),
-        Fit::Anew => Ok(Next::Anew),
-        Fit::Denied(reasons) => {
-            Err(super::deny(app, bearer, described, asked, judgement, reasons, now).await?)
-        }
-        Fit::Held if described.call.streamed => {
-            let reason = Reason::of(Code::Forbidden)
-                .detail("it needs an approval, and what is streamed can't be shown to a person");
-            Err(super::deny(app, bearer, described, asked, judgement, vec![reason], now).await?)
-        }
-        Fit::Held => held(app, bearer, described, asked, judgement, now).await,
-    }
-}
-
-/// People are asked, or have answered.
-async fn held(
-    app: &App,
-    bearer: &Arc<Bearer>,
-    described: &Described,
-    asked: &Asked,
-    judgement: &Judgement,
-    now: Timestamp,
-) -> Result<Next, Problem> {
-    match hold::approved(app, bearer, described, judgement, asked, &BTreeSet::new(), now).await? {
-        hold::Standing::Held(answer) => {
-            super::count(app, "hold", Code::ApprovalRequired.as_str());
-            Ok(Next::Answered(Box::new(answer)))
-        }
-        hold::Standing::Released(release) => Ok(Next::Admit(Box::new(release))),
-        hold::Standing::Refused(reason) => {
-            Err(super::deny(app, bearer, described, asked, judgement, vec![reason], now).await?)
-        }
+    let about = (&case.bearer.chain, &*case.described.action, case.described.secret());
+    match fit(case.app, about, &mut case.judgement, heard, case.now).await? {
+        Fit::Goes => Ok(release),
+        Fit::Anew => Err(Stop::Anew),
+        Fit::Denied(reasons) => Err(case.deny(reasons).await),
+        Fit::Held if case.described.call.streamed => Err(case.deny(vec![unshowable()]).await),
+        Fit::Held => case.approved(&case.judgement, &BTreeSet::new()).await,
     }
 }

@@ -3,14 +3,13 @@
 //! Invariant: permits answer for all requirements or for none: where one is left open, everybody is asked anew. Their
 //! counters are charged and their revocation is compared inside the commit point, like everything else.
 
-use super::Described;
-use crate::{app::App, bearer::Bearer, problem::Problem};
+use super::{Described, case::Case};
+use crate::problem::Problem;
 use placet_core::{
     approval::permit::{Permit, Use},
     id::PermitId,
     judge::Judgement,
     ledger::Charge,
-    time::Timestamp,
 };
 use placet_store::{Fault, Version, permits};
 use std::collections::BTreeSet;
@@ -34,13 +33,12 @@ pub(super) struct Permitted {
 /// # Errors
 /// Faults.
 pub(super) async fn covering(
-    app: &App,
-    bearer: &Bearer,
-    described: &Described,
+    case: &Case<'_>,
     judgement: &Judgement,
     spent: &BTreeSet<PermitId>,
-    now: Timestamp,
 ) -> Result<Option<Permitted>, Problem> {
+    let Case { app, bearer, described, now, .. } = case;
+    let now = *now;
     let agent = bearer.chain.agent().id;
     let given = app
         .store
