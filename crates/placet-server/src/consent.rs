@@ -297,13 +297,8 @@ fn record(
     let (grant, task) = (&consented.grant, &consented.task);
     let by = grant.user.map(|user| user.to_string()).unwrap_or_default();
     let envelope = Envelope {
-        agent: Some(grant.agent),
-        chain: vec![grant.agent],
-        grants: vec![grant.id],
-        task: grant.task,
-        user: grant.user,
         source: recording::source(source.0),
-        ..recording::by(EntryType::GrantConsented, now, by)
+        ..recording::of_grant(EntryType::GrantConsented, now, by, grant)
     };
     let authority = &grant.authority;
     let mut body = json!({"scope": authority.scope, "tools": authority.tools, "resources": authority.resources,

@@ -11,15 +11,16 @@ use crate::{
     clock, connections,
     problem::Problem,
     recording::{self, Intent},
-    rules::Rules,
+    rules::{LiveService, Rules},
 };
 use placet_core::{
-    id::{ActionId, ConnectionId},
+    call::UpstreamCall,
+    id::{ActionId, AgentId, ConnectionId},
     pattern::ActionName,
     record::{EntryType, Envelope, leaf},
     time::Timestamp,
 };
-use placet_gateway::{ResponseBody, UpstreamResponse};
+use placet_gateway::{ResponseBody, UpstreamFailure, UpstreamResponse};
 use placet_store::{
     Admission, ConcludeError, Conclusion, Fault, Refused, Version,
     actions::{self, ActionState, Listed, StoredAction},
@@ -126,7 +127,7 @@ impl Reconciler {
 ///
 /// # Errors
 /// Faults.
-pub async fn abandon_overdue(app: &App) -> Result<usize, Problem> {
+pub(crate) async fn abandon_overdue(app: &App) -> Result<usize, Problem> {
     let now = app.clock.now();
     let before = now.minus(OVERDUE);
     let pending = app.store.read(move |q| actions::overdue(q, before, PAGE)).await?;
@@ -223,7 +224,7 @@ fn about(app: &App, action: &StoredAction, entry_type: EntryType, now: Timestamp
     }
 }
 
-/// Asks the service of one action what became of it, where it says how to.
+/// Asks the service of one action what became of it, where it says how to, and settles it by the answer.
 async fn ask(app: &App, action: &StoredAction) -> Result<Asked, Problem> {
     let Some(intent) = app.intent(action) else { return Ok(Asked::Open) };
     if intent.envelope.by.as_deref() == Some(ITSELF) {
@@ -238,103 +239,18 @@ async fn ask(app: &App, action: &StoredAction) -> Result<Asked, Problem> {
     if now < due {
         return Ok(Asked::Early(due));
     }
-    let name = question.name.clone();
     let Some((live, declared)) = rules.declaring(&question.original) else { return Ok(Asked::Open) };
     let Some(check) = declared.status() else { return Ok(Asked::Open) };
-    let id: ActionId = clock::fresh(now);
-    let entry = |entry_type| Envelope {
-        action: Some(name.to_string()),
-        action_id: Some(id),
-        service: Some(format!("{}@{}", live.service.name(), live.version)),
-        connection: Some(question.connection.0),
-        ..recording::by(entry_type, app.clock.now(), ITSELF.to_owned())
-    };
-    let body = json!({"resource": question.resource, "params": question.params, "settles": action.id});
-    let admission = Admission {
-        action: id,
-        agent: action.agent,
-        user: action.user,
-        root: action.root,
-        grant: action.grant,
-        task: action.task,
-        connection: Some(question.connection.0),
-        at: now,
-        until: now.plus(ASKED_FOR).plus(FIRST),
-        observed: Vec::new(),
-        versions: vec![
-            (Version::Service(live.service.name().to_owned()), live.stamp),
-            (Version::Connection(question.connection.0), question.connection.1),
-        ],
-        charges: Vec::new(),
-        approval: None,
-        idempotency: None,
-        intent: app.prepare(
-            Envelope { decision: Some(leaf::Verdict::Allow), ..entry(EntryType::ActionIntent) },
-            Some(&body),
-        )?,
-    };
-    match app.store.admit(admission).await {
-        Ok(_) => {}
-        Err(Refused::Stale) => {
-            app.refresh().await?;
-            return Ok(Asked::Open);
-        }
-        Err(Refused::Fault(fault)) => return Err(fault.into()),
-        Err(_) => return Ok(Asked::Open),
-    }
-    let auth = live.service.auth();
-    let mut picked = connections::by_id(app, live.service.name(), auth, question.connection.0).await?;
-    if let Some(picked) = &mut picked {
-        // Without a token nothing is asked, and it stays unknown.
-        _ = connections::freshen(app, picked, auth, live.service.allow_private()).await;
-    }
-    let shown = picked.as_ref().and_then(|picked| Some((picked, picked.credential()?)));
-    let answer = match shown {
-        Some((picked, credential)) => {
-            let deadline = tokio::time::Instant::from_std(Instant::now() + ASKED_FOR);
-            // It is asked in its turn; else it stays unknown until the next time.
-            match live.upstream(&app.gateway).enter(Some(action.agent)).await {
-                Ok(turn) => {
-                    let sent = app.gateway.send(question.call, &live.route, credential, deadline).await;
-                    turn.conclude(live.service.kind(), sent.as_ref());
-                    if let Ok(response) = &sent {
-                        let (by, answer) = (Some(action.agent), (response.status, response.invalid_token));
-                        connections::answered(app, picked, &live.service, by, answer).await;
-                    }
-                    Some(sent)
-                }
-                Err(_) => None,
-            }
-        }
-        None => None,
-    };
-    let status = match &answer {
-        Some(Ok(response)) => Some(response.status),
-        Some(Err(failure)) => failure.status(),
-        None => None,
-    };
-    let state = if matches!(answer, Some(Ok(_))) { ActionState::Done } else { ActionState::Failed };
-    let outcome =
-        Envelope { outcome: Some(state.as_str().to_owned()), status, ..entry(EntryType::ActionOutcome) };
-    // What only reads has happened or not, and nobody need know which: it is never unknown itself.
-    let concluded = app.store.conclude(Conclusion {
-        action: id,
-        from: ActionState::Pending,
-        state,
-        status,
-        at: app.clock.now(),
-        give_back: false,
-        answer: None,
-        outcome: app.prepare(outcome, None)?,
-    });
-    concluded.await.map_err(|error| Problem::from(fault_of(error)))?;
+    let Some(id) = question.admit(app, live, action, now).await? else { return Ok(Asked::Open) };
+    let answer = question.send(app, live, action.agent).await?;
+    question.conclude(app, live, id, answer.as_ref()).await?;
     let Some((status, happened)) = answer.and_then(Result::ok).and_then(|response| {
         let (status, body) = readable(response);
         check.read(status, &body).map(|happened| (status, happened))
     }) else {
         return Ok(Asked::Open);
     };
-    let rests_on = json!({"status_action": name.as_str(), "action_id": id, "status": status});
+    let rests_on = json!({"status_action": question.name.as_str(), "action_id": id, "status": status});
     settle(app, action, happened, ITSELF.to_owned(), None, &rests_on).await?;
     Ok(Asked::Settled)
 }
@@ -345,9 +261,120 @@ struct Question {
     name: ActionName,
     params: Map<String, Value>,
     resource: String,
-    call: placet_core::call::UpstreamCall,
+    call: UpstreamCall,
     connection: (ConnectionId, u64),
     after: Duration,
+}
+
+impl Question {
+    /// What its entries have in common.
+    fn entry(&self, app: &App, live: &LiveService, id: ActionId, entry_type: EntryType) -> Envelope {
+        Envelope {
+            action: Some(self.name.to_string()),
+            action_id: Some(id),
+            service: Some(format!("{}@{}", live.service.name(), live.version)),
+            connection: Some(self.connection.0),
+            ..recording::by(entry_type, app.clock.now(), ITSELF.to_owned())
+        }
+    }
+
+    /// Passes the commit point, as the server's own action; `None` where it can't be asked now.
+    async fn admit(
+        &self,
+        app: &App,
+        live: &LiveService,
+        action: &StoredAction,
+        now: Timestamp,
+    ) -> Result<Option<ActionId>, Problem> {
+        let id: ActionId = clock::fresh(now);
+        let envelope = Envelope {
+            decision: Some(leaf::Verdict::Allow),
+            ..self.entry(app, live, id, EntryType::ActionIntent)
+        };
+        let body = json!({"resource": self.resource, "params": self.params, "settles": action.id});
+        let admission = Admission {
+            action: id,
+            agent: action.agent,
+            user: action.user,
+            root: action.root,
+            grant: action.grant,
+            task: action.task,
+            connection: Some(self.connection.0),
+            at: now,
+            until: now.plus(ASKED_FOR).plus(FIRST),
+            observed: Vec::new(),
+            versions: vec![
+                (Version::Service(live.service.name().to_owned()), live.stamp),
+                (Version::Connection(self.connection.0), self.connection.1),
+            ],
+            charges: Vec::new(),
+            approval: None,
+            idempotency: None,
+            intent: app.prepare(envelope, Some(&body))?,
+        };
+        match app.store.admit(admission).await {
+            Ok(_) => Ok(Some(id)),
+            Err(Refused::Stale) => app.refresh().await.map(|()| None),
+            Err(Refused::Fault(fault)) => Err(fault.into()),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Sends it with the connection's credential, in a turn of `agent`'s; `None` where it could not be sent.
+    async fn send(
+        &self,
+        app: &App,
+        live: &LiveService,
+        agent: AgentId,
+    ) -> Result<Option<Result<UpstreamResponse, UpstreamFailure>>, Problem> {
+        let auth = live.service.auth();
+        let picked = connections::by_id(app, live.service.name(), auth, self.connection.0).await?;
+        let Some(mut picked) = picked else { return Ok(None) };
+        // Without a token nothing is asked, and it stays unknown.
+        _ = connections::freshen(app, &mut picked, auth, live.service.allow_private()).await;
+        let Some(credential) = picked.credential() else { return Ok(None) };
+        let deadline = tokio::time::Instant::from_std(Instant::now() + ASKED_FOR);
+        // Who has no turn asks the next time.
+        let Ok(turn) = live.upstream(&app.gateway).enter(Some(agent)).await else { return Ok(None) };
+        let sent = app.gateway.send(self.call.clone(), &live.route, credential, deadline).await;
+        turn.conclude(live.service.kind(), sent.as_ref());
+        if let Ok(response) = &sent {
+            let answer = (response.status, response.invalid_token);
+            connections::answered(app, &picked, &live.service, Some(agent), answer).await;
+        }
+        Ok(Some(sent))
+    }
+
+    /// Concludes it. What only reads has happened or not, and nobody need know which: it is never unknown itself.
+    async fn conclude(
+        &self,
+        app: &App,
+        live: &LiveService,
+        id: ActionId,
+        answer: Option<&Result<UpstreamResponse, UpstreamFailure>>,
+    ) -> Result<(), Problem> {
+        let (state, status) = match answer {
+            Some(Ok(response)) => (ActionState::Done, Some(response.status)),
+            Some(Err(failure)) => (ActionState::Failed, failure.status()),
+            None => (ActionState::Failed, None),
+        };
+        let envelope = Envelope {
+            outcome: Some(state.as_str().to_owned()),
+            status,
+            ..self.entry(app, live, id, EntryType::ActionOutcome)
+        };
+        let concluded = app.store.conclude(Conclusion {
+            action: id,
+            from: ActionState::Pending,
+            state,
+            status,
+            at: app.clock.now(),
+            give_back: false,
+            answer: None,
+            outcome: app.prepare(envelope, None)?,
+        });
+        concluded.await.map_err(|error| Problem::from(fault_of(error)))
+    }
 }
 
 /// The question about an action, where its service has one, the connection can be used and what it needs was kept.

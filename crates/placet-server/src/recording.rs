@@ -6,6 +6,7 @@ use crate::{app::App, clock, problem::Problem};
 use placet_core::{
     action::Action,
     chain::Chain,
+    grant::Grant,
     id::TokenId,
     record::{Body, EntryType, Envelope, body::redact_secret_members},
     refusal::{Code, Reader, Reason},
@@ -25,8 +26,25 @@ pub fn by(entry_type: EntryType, now: Timestamp, by: String) -> Envelope {
     Envelope { by: Some(by), ..entry(entry_type, now) }
 }
 
+/// The same, about a grant.
+pub(crate) fn of_grant(entry_type: EntryType, now: Timestamp, by: String, grant: &Grant) -> Envelope {
+    Envelope {
+        agent: Some(grant.agent),
+        chain: vec![grant.agent],
+        grants: vec![grant.id],
+        task: grant.task,
+        user: grant.user,
+        ..self::by(entry_type, now, by)
+    }
+}
+
 /// An envelope that attributes what happened to the acting agent, its whole chain, the task and the user.
-pub fn attributed(entry_type: EntryType, now: Timestamp, chain: &Chain, token: Option<TokenId>) -> Envelope {
+pub(crate) fn attributed(
+    entry_type: EntryType,
+    now: Timestamp,
+    chain: &Chain,
+    token: Option<TokenId>,
+) -> Envelope {
     Envelope {
         agent: Some(chain.agent().id),
         chain: chain.links().iter().map(|link| link.agent.id).collect(),
@@ -47,7 +65,7 @@ pub fn source(source: Option<SocketAddr>) -> Option<String> {
 ///
 /// # Errors
 /// `internal` where a secret member can't be committed to.
-pub fn action_body(action: &Action, secret: &[String], reasons: &[Reason]) -> Result<Value, Problem> {
+pub(crate) fn action_body(action: &Action, secret: &[String], reasons: &[Reason]) -> Result<Value, Problem> {
     let mut params = action.params.as_value().clone();
     if !secret.is_empty() {
         redact_secret_members(&mut params, secret.iter().map(String::as_str), clock::entropy);

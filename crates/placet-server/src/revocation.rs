@@ -93,7 +93,7 @@ impl Ended {
 ///
 /// # Errors
 /// `request_invalid`.
-pub fn check_reason(reason: Option<&str>) -> Result<(), Problem> {
+pub(crate) fn check_reason(reason: Option<&str>) -> Result<(), Problem> {
     if reason.is_some_and(|reason| reason.chars().count() > MAX_REASON) {
         return Err(Problem::of(
             Code::RequestInvalid,
@@ -143,82 +143,114 @@ pub(crate) fn apply(app: &App, tx: &mut Tx<'_>, ending: &Ending, now: Timestamp)
         in_flight: in_flight.into_iter().collect(),
         truncated: survey.truncated,
     };
-    let body = json!({"reason": ending.reason, "affected_grants": ended.affected_grants,
-        "affected_tasks": ending_tasks.iter().map(|task| task.id).collect::<Vec<_>>(), "in_flight": ended.in_flight,
-        "truncated": ended.truncated});
-    // What ends is told whole by the first entry; there may be thousands that hang side by side, each with its own.
-    let mut whole = matches!(ending.what, What::Grant(_)).then_some(&body);
-    let reason = json!({"reason": ending.reason});
-    let entry = |entry_type: EntryType| Envelope {
-        count: u64::try_from(ended.affected_grants.len()).ok(),
-        source: recording::source(ending.source.0),
-        ..recording::by(entry_type, now, ending.by.clone())
-    };
-    match &ending.what {
-        What::Grant(_) => {}
-        What::Task(id, state) => {
-            if let Some(task) = ending_tasks.iter().find(|task| task.id == *id)
-                && tasks::finish(tx, *id, *state)?
-            {
-                let done = *state == TaskState::Completed;
-                let envelope = Envelope {
-                    task: Some(*id),
-                    agent: Some(task.agent),
-                    user: task.user,
-                    ..entry(if done { EntryType::TaskCompleted } else { EntryType::TaskRevoked })
-                };
-                tx.record(app.prepare(envelope, Some(&body))?)?;
-            }
-        }
-        What::Agent(id) => {
-            let agent = agents::find(tx, *id)?;
-            if let Some(agent) = agent
-                && agents::end(tx, *id, agent.version)?
-            {
-                waiting::end_of_agent(tx, *id)?;
-                let envelope = Envelope { agent: Some(*id), ..entry(EntryType::AgentEnded) };
-                tx.record(app.prepare(envelope, Some(&body))?)?;
-            }
-        }
-        What::Issuer(id, _) => {
-            let issuer = trusted_issuers::find(tx, *id)?;
-            if let Some(issuer) = issuer
-                && trusted_issuers::end(tx, *id, &ending.by, now)?
-            {
-                let mut body = body.clone();
-                if let Some(members) = body.as_object_mut() {
-                    members.insert("id".into(), json!(id));
-                    members.insert("issuer".into(), issuer.document.issuer.into());
-                }
-                tx.record(app.prepare(entry(EntryType::IssuerRemoved), Some(&body))?)?;
-            }
-        }
-    }
+    let task_ids: Vec<TaskId> = ending_tasks.iter().map(|task| task.id).collect();
+    let whole = json!({"reason": ending.reason, "affected_grants": ended.affected_grants, "affected_tasks": task_ids,
+        "in_flight": ended.in_flight, "truncated": ended.truncated});
+    let noting = Noting { app, ending, now, count: u64::try_from(ended.affected_grants.len()).ok(), whole };
+    noting.end_what_is_named(tx, &ending_tasks)?;
     if !matches!(ending.what, What::Task(..)) {
-        let revoked = Revoked { at: now, by: ending.by.clone(), reason: ending.reason.clone() };
-        for top in &tops {
-            if survey.below_another(top) || !grants::revoke(tx, top.id, &revoked)? {
-                continue;
-            }
-            if top.origin == Origin::Registration {
-                waiting::end_of_agent(tx, top.agent)?;
-            }
-            let envelope = Envelope {
-                agent: Some(top.agent),
-                chain: vec![top.agent],
-                grants: vec![top.id],
-                task: top.task,
-                user: top.user,
-                ..entry(EntryType::GrantRevoked)
-            };
-            tx.record(app.prepare(envelope, Some(whole.take().unwrap_or(&reason)))?)?;
-        }
+        let tops: Vec<&Grant> = tops.iter().filter(|top| !survey.below_another(top)).collect();
+        noting.revoke(tx, &tops)?;
     }
     for task in &ending_tasks {
         // The one that was named has its state already.
         tasks::finish(tx, task.id, TaskState::Revoked)?;
     }
     Ok(ended)
+}
+
+/// Ends what was named, each with its entry of the record.
+struct Noting<'a> {
+    app: &'a App,
+    ending: &'a Ending,
+    now: Timestamp,
+    /// How many grants end.
+    count: Option<u64>,
+    /// All that ends, for the body of an entry.
+    whole: Value,
+}
+
+impl Noting<'_> {
+    /// What its entries have in common.
+    fn entry(&self, entry_type: EntryType) -> Envelope {
+        Envelope {
+            count: self.count,
+            source: recording::source(self.ending.source.0),
+            ..recording::by(entry_type, self.now, self.ending.by.clone())
+        }
+    }
+
+    fn record(&self, tx: &mut Tx<'_>, envelope: Envelope, body: &Value) -> Result<(), Problem> {
+        tx.record(self.app.prepare(envelope, Some(body))?)?;
+        Ok(())
+    }
+
+    /// Ends the task, agent or trust that is named, unless it has ended before.
+    fn end_what_is_named(&self, tx: &mut Tx<'_>, ending_tasks: &[Task]) -> Result<(), Problem> {
+        match &self.ending.what {
+            What::Grant(_) => {}
+            What::Task(id, state) => {
+                if let Some(task) = ending_tasks.iter().find(|task| task.id == *id)
+                    && tasks::finish(tx, *id, *state)?
+                {
+                    let done = *state == TaskState::Completed;
+                    let envelope = Envelope {
+                        task: Some(*id),
+                        agent: Some(task.agent),
+                        user: task.user,
+                        ..self.entry(if done { EntryType::TaskCompleted } else { EntryType::TaskRevoked })
+                    };
+                    self.record(tx, envelope, &self.whole)?;
+                }
+            }
+            What::Agent(id) => {
+                if let Some(agent) = agents::find(tx, *id)?
+                    && agents::end(tx, *id, agent.version)?
+                {
+                    waiting::end_of_agent(tx, *id)?;
+                    let envelope = Envelope { agent: Some(*id), ..self.entry(EntryType::AgentEnded) };
+                    self.record(tx, envelope, &self.whole)?;
+                }
+            }
+            What::Issuer(id, _) => {
+                if let Some(issuer) = trusted_issuers::find(tx, *id)?
+                    && trusted_issuers::end(tx, *id, &self.ending.by, self.now)?
+                {
+                    let mut body = self.whole.clone();
+                    if let Some(members) = body.as_object_mut() {
+                        members.insert("id".into(), json!(id));
+                        members.insert("issuer".into(), issuer.document.issuer.into());
+                    }
+                    self.record(tx, self.entry(EntryType::IssuerRemoved), &body)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Revokes the grants that all others which end hang from.
+    fn revoke(&self, tx: &mut Tx<'_>, tops: &[&Grant]) -> Result<(), Problem> {
+        let Ending { what, by, reason, .. } = self.ending;
+        let revoked = Revoked { at: self.now, by: by.clone(), reason: reason.clone() };
+        // What ends is told whole by the first entry; there may be thousands that hang side by side, each with its own.
+        let mut whole = matches!(what, What::Grant(_)).then_some(&self.whole);
+        let reason = json!({"reason": reason});
+        for top in tops {
+            if !grants::revoke(tx, top.id, &revoked)? {
+                continue;
+            }
+            if top.origin == Origin::Registration {
+                waiting::end_of_agent(tx, top.agent)?;
+            }
+            let envelope = Envelope {
+                count: self.count,
+                source: recording::source(self.ending.source.0),
+                ..recording::of_grant(EntryType::GrantRevoked, self.now, by.clone(), top)
+            };
+            self.record(tx, envelope, whole.take().unwrap_or(&reason))?;
+        }
+        Ok(())
+    }
 }
 
 /// The grants that everything which ends hangs from, or is.

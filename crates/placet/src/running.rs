@@ -27,6 +27,7 @@ use placet_store::{Fault, Store};
 use std::{
     io,
     net::{IpAddr, SocketAddr},
+    pin::Pin,
     sync::Arc,
     time::Duration,
 };
@@ -65,7 +66,8 @@ pub(crate) struct Running {
     monitoring: Option<JoinHandle<io::Result<()>>>,
     /// What runs beside it until it stops.
     beside: Vec<JoinHandle<()>>,
-    stopping: [oneshot::Sender<()>; 5],
+    /// Has each listener stop.
+    stopping: Vec<oneshot::Sender<()>>,
     serving: JoinHandle<io::Result<()>>,
     pages: JoinHandle<io::Result<()>>,
     mtls: Option<JoinHandle<io::Result<()>>>,
@@ -173,7 +175,7 @@ pub(crate) async fn start(
     spans: Spans,
     outside: Outside,
 ) -> Result<Running, Failure> {
-    let address = listener.local_addr().map_err(|error| Failure::start(error.to_string()))?;
+    let address = bound(&listener)?;
     let base_url = base_url(address);
     let Front {
         issuer,
@@ -187,29 +189,15 @@ pub(crate) async fn start(
         secrets_elsewhere,
     } = front;
     let (mtls_listener, mutual_tls, files) = match mutual_tls {
-        Some(MutualTls { listener, url, authorities, header, files }) => {
-            let bound = listener.as_ref().map(|(listener, _)| listener.local_addr()).transpose();
-            let bound = bound.map_err(|error| Failure::start(error.to_string()))?;
-            // Everybody would be told of an address of this machine as the place to go to.
-            if issuer.is_some() && url.is_none() && bound.is_some_and(|it| reachable(it).ip().is_loopback()) {
-                let detail = "--issuer says by which URL clients come: say by --mtls-url by which they reach --mtls-listen";
-                return Err(Failure::start(detail.to_owned()));
-            }
-            let url = url.or_else(|| bound.map(|bound| format!("https://{}", reachable(bound))));
-            (listener, Some(mtls::MutualTls { url, authorities, header }), Some(files))
+        Some(it) => {
+            let (listener, settings, files) = it.opened(issuer.is_some())?;
+            (listener, Some(settings), Some(files))
         }
         None => (None, None, None),
     };
-    let (egress_listener, egress) = match egress {
-        Some(Egress { listener, url, pass }) => {
-            let bound = listener.local_addr().map_err(|error| Failure::start(error.to_string()))?;
-            let url = url.unwrap_or_else(|| self::base_url(bound));
-            (Some(listener), Some(egress::Settings { url, pass }))
-        }
-        None => (None, None),
-    };
+    let (egress_listener, egress) = egress.map(Egress::opened).transpose()?.unzip();
     let issuer = issuer.unwrap_or_else(|| base_url.clone());
-    let pages_address = pages.listener.local_addr().map_err(|error| Failure::start(error.to_string()))?;
+    let pages_address = bound(&pages.listener)?;
     let pages_url = pages.url.unwrap_or_else(|| self::base_url(pages_address));
     let clock = Clock::System;
     let now = clock.now();
@@ -267,28 +255,25 @@ pub(crate) async fn start(
         beside.push(policies.follow(&app).await);
     }
     beside.extend(files.map(CertificateFiles::follow));
-    let (stopping, stop) = oneshot::channel();
-    let serving = tokio::spawn(placet_server::serve(listener, Arc::clone(&app), async { _ = stop.await }));
-    let (stopping_pages, stop_pages) = oneshot::channel();
-    let pages = placet_server::pages::serve(pages.listener, Arc::clone(&app), async { _ = stop_pages.await });
-    let pages = tokio::spawn(pages);
-    let (stopping_mtls, stop_mtls) = oneshot::channel();
+    let mut stopping = Vec::new();
+    let serving = self::serving(&mut stopping, |stop| placet_server::serve(listener, Arc::clone(&app), stop));
+    let pages = self::serving(&mut stopping, |stop| {
+        placet_server::pages::serve(pages.listener, Arc::clone(&app), stop)
+    });
     let mtls = mtls_listener.map(|(listener, identity)| {
-        let stop = async { _ = stop_mtls.await };
-        tokio::spawn(mtls::listener::serve(listener, identity, Arc::clone(&app), stop))
+        self::serving(&mut stopping, |stop| mtls::listener::serve(listener, identity, Arc::clone(&app), stop))
     });
-    let (stopping_egress, stop_egress) = oneshot::channel();
-    let egress = egress_listener.map(|listener| {
-        tokio::spawn(egress::serve(listener, Arc::clone(&app), async { _ = stop_egress.await }))
-    });
-    let (stopping_ext_authz, stop_ext_authz) = oneshot::channel();
+    let egress = egress_listener
+        .map(|listener| self::serving(&mut stopping, |stop| egress::serve(listener, Arc::clone(&app), stop)));
     let ext_authz = match ext_authz {
         Some(ExtAuthz { at: Listening { listener, identity }, files }) => {
             beside.push(files.follow());
-            let address = listener.local_addr().map_err(|error| Failure::start(error.to_string()))?;
+            let address = bound(&listener)?;
             tracing::info!(%address, tls = identity.is_some(), "Envoy is answered (ext_authz)");
-            let stop = async { _ = stop_ext_authz.await };
-            Some((address, tokio::spawn(ext_authz::serve(listener, identity, Arc::clone(&app), stop))))
+            let answering = self::serving(&mut stopping, |stop| {
+                ext_authz::serve(listener, identity, Arc::clone(&app), stop)
+            });
+            Some((address, answering))
         }
         None => None,
     };
@@ -307,7 +292,7 @@ pub(crate) async fn start(
         jobs,
         monitoring: None,
         beside,
-        stopping: [stopping, stopping_pages, stopping_mtls, stopping_egress, stopping_ext_authz],
+        stopping,
         serving,
         pages,
         mtls,
@@ -315,6 +300,50 @@ pub(crate) async fn start(
         ext_authz,
         directory,
     })
+}
+
+impl MutualTls {
+    /// Its listener, how it is told of, and the files that it comes from. Without a URL of its own it is told of by its bound
+    /// address: on loopback that is of no use to those who come by the issuer's.
+    fn opened(
+        self,
+        is_issuer_said: bool,
+    ) -> Result<(Option<(TcpListener, Live<Identity>)>, mtls::MutualTls, CertificateFiles), Failure> {
+        let Self { listener, url, authorities, header, files } = self;
+        let address = listener.as_ref().map(|(listener, _)| bound(listener)).transpose()?;
+        if is_issuer_said && url.is_none() && address.is_some_and(|it| reachable(it).ip().is_loopback()) {
+            let detail = "--issuer says by which URL clients come: say by --mtls-url by which they reach --mtls-listen";
+            return Err(Failure::start(detail.to_owned()));
+        }
+        let url = url.or_else(|| address.map(|address| format!("https://{}", reachable(address))));
+        Ok((listener, mtls::MutualTls { url, authorities, header }, files))
+    }
+}
+
+impl Egress {
+    /// Its listener, and how programs find it.
+    fn opened(self) -> Result<(TcpListener, egress::Settings), Failure> {
+        let Self { listener, url, pass } = self;
+        let address = bound(&listener)?;
+        Ok((listener, egress::Settings { url: url.unwrap_or_else(|| base_url(address)), pass }))
+    }
+}
+
+fn bound(listener: &TcpListener) -> Result<SocketAddr, Failure> {
+    listener.local_addr().map_err(|error| Failure::start(error.to_string()))
+}
+
+/// Serves a listener in a task of its own, until `stopping` says that it is to stop.
+fn serving<F>(
+    stopping: &mut Vec<oneshot::Sender<()>>,
+    serve: impl FnOnce(Pin<Box<dyn Future<Output = ()> + Send>>) -> F,
+) -> JoinHandle<io::Result<()>>
+where
+    F: Future<Output = io::Result<()>> + Send + 'static,
+{
+    let (stop, stopped) = oneshot::channel();
+    stopping.push(stop);
+    tokio::spawn(serve(Box::pin(async { _ = stopped.await })))
 }
 
 impl Running {

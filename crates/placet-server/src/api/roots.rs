@@ -182,13 +182,8 @@ pub(crate) fn insert(
 ) -> Result<(), Problem> {
     grants::insert(tx, grant)?;
     let envelope = Envelope {
-        agent: Some(grant.agent),
-        chain: vec![grant.agent],
-        grants: vec![grant.id],
-        task: grant.task,
-        user: grant.user,
         source: recording::source(maker.source.0),
-        ..recording::by(EntryType::GrantIssued, now, maker.by.clone())
+        ..recording::of_grant(EntryType::GrantIssued, now, maker.by.clone(), grant)
     };
     let authority = &grant.authority;
     let body = json!({"scope": authority.scope, "tools": authority.tools, "resources": authority.resources,

@@ -11,7 +11,12 @@ mod answer;
 mod base;
 mod reach;
 
-use super::{client::Client, federation::Counts, redeem::Redemption, refresh, token};
+use super::{
+    client::Client,
+    federation::{Counts, Word},
+    redeem::Redemption,
+    refresh, token,
+};
 use crate::{
     api::scopes,
     app::App,
@@ -27,9 +32,9 @@ use answer::{Given, answer};
 pub use base::Presented;
 use base::{Found, Spend};
 use placet_core::{
-    chain::{Chain, Link},
+    chain::{Chain, Link, Stamp},
     grant::{Authority, Exceeds, Grant},
-    id::{AgentId, TokenId},
+    id::{AgentId, GrantId, TokenId},
     intent::Stated,
     record::{EntryType, Envelope},
     refusal::{Code, Reason},
@@ -38,11 +43,12 @@ use placet_core::{
     time::Timestamp,
 };
 use placet_store::{
-    Fault, Issue, PreparedEntry, client_use, delegations, grants, lineage, status_lists, tasks,
+    Fault, Issue, PreparedEntry, Tx, client_use, delegations, grants, lineage, status_lists, tasks,
     trusted_issuers,
 };
+pub use reach::audience;
 pub(crate) use reach::named_audience;
-pub use reach::{audience, within_level};
+pub(crate) use reach::within_level;
 use serde_json::{Map, Value, json};
 use std::{sync::Arc, time::Duration};
 
@@ -323,84 +329,121 @@ async fn commit(
     {
         return Ok(if app.store.issue(alone).await? { Committed::Done(None) } else { Committed::Stale });
     }
-    let stamps = plan.chain.stamps().to_vec();
-    let leaf = plan.chain.leaf().grant.id;
-    let (task, grant, spends) = (plan.task.clone(), plan.grant.clone(), found.base.spends.clone());
-    let (narrows, noted) = (found.again, plan.noted);
-    let place = plan.placed.as_ref().map(|placed| placed.place);
-    let written = app
-        .store
-        .write(move |tx| {
-            if !lineage::holds(tx, &stamps)? {
-                return Ok(Committed::Stale);
-            }
-            // Of two that ask for the same less at once, the later one finds what the other was given.
-            if let (true, Some(grant)) = (narrows, &grant)
-                && let Some(task) = grant.task
-            {
-                let held = grants::of_task_for_reuse(tx, grant.agent, task, now, MAX_COMPARED)?;
-                let same = |other: &Grant| other.parent == grant.parent && is_same(other, &grant.authority);
-                if held.iter().any(same) {
-                    return Ok(Committed::Stale);
-                }
-            }
-            // Before anything is used up, so that a root that is worked out anew still has it.
-            if let Spend::Root(rooted) = &spends
-                && !rooted.holds(tx)?
-            {
-                return Ok(Committed::Stale);
-            }
-            if let Some(word) = &word {
-                let counts = word.take(tx)?;
-                if counts != Counts::Yes {
-                    return Ok(Committed::Distrusted(counts));
-                }
-            }
-            let salt = match &spends {
-                Spend::Nothing => None,
-                Spend::Root(rooted) => {
-                    rooted.make(tx)?;
-                    None
-                }
-                Spend::Delegation(jti, expires) => {
-                    if !delegations::spend(tx, *jti, *expires)? {
-                        return Ok(Committed::Spent);
-                    }
-                    None
-                }
-                Spend::Refresh(rotation) => match rotation.commit(tx, now)? {
-                    Some(salt) => Some(salt),
-                    None => return Ok(Committed::Reused),
-                },
-                Spend::Consent(redemption) => {
-                    if !redemption.commit(tx, now)? {
-                        return Ok(Committed::TakenUp(Box::new(redemption.clone())));
-                    }
-                    None
-                }
-            };
-            if let Some(task) = &task {
-                tasks::insert(tx, task)?;
-            }
-            if let Some(grant) = &grant {
-                grants::insert(tx, grant)?;
-            }
-            if let Some(place) = place {
-                status_lists::take(tx, place)?;
-            }
-            if let Some(word) = &word {
-                trusted_issuers::note(tx, word.issuer(), leaf)?;
-            }
-            if let Some(agent) = noted {
-                client_use::note(tx, agent, now)?;
-            }
-            tx.record(entry.clone())?;
-            Ok::<_, Fault>(Committed::Done(salt))
-        })
-        .await;
-    match written {
+    let writing = Writing {
+        stamps: plan.chain.stamps().to_vec(),
+        leaf: plan.chain.leaf().grant.id,
+        task: plan.task.clone(),
+        grant: plan.grant.clone(),
+        spends: found.base.spends.clone(),
+        narrows: found.again,
+        noted: plan.noted,
+        place: plan.placed.as_ref().map(|placed| placed.place),
+        word,
+        entry,
+        now,
+    };
+    match app.store.write(move |tx| writing.run(tx)).await {
         // Two requests began the same task at once: the later one finds it and asks again.
         Err(Fault::Conflict(_)) => Ok(Committed::LabelTaken),
         written => Ok(written?),
+    }
+}
+
+/// What a plan changes, in one transaction.
+struct Writing {
+    /// What its chain was read at.
+    stamps: Vec<(Stamp, u64)>,
+    /// The grant that the token is of.
+    leaf: GrantId,
+    /// The task that comes to be.
+    task: Option<Task>,
+    /// The grant that comes to be.
+    grant: Option<Grant>,
+    spends: Spend,
+    /// Whether it is less of what the client holds for the task already.
+    narrows: bool,
+    /// Whose use is noted.
+    noted: Option<AgentId>,
+    /// The token's place in a list of statuses.
+    place: Option<status_lists::Place>,
+    /// A trusted issuer's word that it rests on.
+    word: Option<Word>,
+    entry: PreparedEntry,
+    now: Timestamp,
+}
+
+impl Writing {
+    fn run(&self, tx: &mut Tx<'_>) -> Result<Committed, Fault> {
+        if !lineage::holds(tx, &self.stamps)? || self.was_given_meanwhile(tx)? {
+            return Ok(Committed::Stale);
+        }
+        // Before anything is used up, so that a root that is worked out anew still has it.
+        if let Spend::Root(rooted) = &self.spends
+            && !rooted.holds(tx)?
+        {
+            return Ok(Committed::Stale);
+        }
+        if let Some(word) = &self.word {
+            let counts = word.take(tx)?;
+            if counts != Counts::Yes {
+                return Ok(Committed::Distrusted(counts));
+            }
+        }
+        let spent = self.spend(tx)?;
+        if matches!(spent, Committed::Done(_)) {
+            self.store(tx)?;
+        }
+        Ok(spent)
+    }
+
+    /// Of two that ask for the same less at once, the later one finds what the other was given.
+    fn was_given_meanwhile(&self, tx: &mut Tx<'_>) -> Result<bool, Fault> {
+        let Some(grant) = self.grant.as_ref().filter(|_| self.narrows) else { return Ok(false) };
+        let Some(task) = grant.task else { return Ok(false) };
+        let held = grants::of_task_for_reuse(tx, grant.agent, task, self.now, MAX_COMPARED)?;
+        Ok(held.iter().any(|other| other.parent == grant.parent && is_same(other, &grant.authority)))
+    }
+
+    /// Uses up what it rests on: done, or why not.
+    fn spend(&self, tx: &mut Tx<'_>) -> Result<Committed, Fault> {
+        match &self.spends {
+            Spend::Nothing => {}
+            Spend::Root(rooted) => rooted.make(tx)?,
+            Spend::Delegation(jti, expires) => {
+                if !delegations::spend(tx, *jti, *expires)? {
+                    return Ok(Committed::Spent);
+                }
+            }
+            Spend::Refresh(rotation) => {
+                let salt = rotation.commit(tx, self.now)?;
+                return Ok(salt.map_or(Committed::Reused, |salt| Committed::Done(Some(salt))));
+            }
+            Spend::Consent(redemption) => {
+                if !redemption.commit(tx, self.now)? {
+                    return Ok(Committed::TakenUp(Box::new(redemption.clone())));
+                }
+            }
+        }
+        Ok(Committed::Done(None))
+    }
+
+    /// Stores what comes to be, with its entry.
+    fn store(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
+        if let Some(task) = &self.task {
+            tasks::insert(tx, task)?;
+        }
+        if let Some(grant) = &self.grant {
+            grants::insert(tx, grant)?;
+        }
+        if let Some(place) = self.place {
+            status_lists::take(tx, place)?;
+        }
+        if let Some(word) = &self.word {
+            trusted_issuers::note(tx, word.issuer(), self.leaf)?;
+        }
+        if let Some(agent) = self.noted {
+            client_use::note(tx, agent, self.now)?;
+        }
+        tx.record(self.entry.clone())
     }
 }

@@ -80,10 +80,9 @@ pub(crate) async fn leave(
         let wrong = "The form was not given to this browser, or its cookie is gone. Try again.";
         return refused(&app, &headers, &next, StatusCode::FORBIDDEN, wrong).await;
     };
-    let provider = match named(&app, handle).await {
-        Ok(Some(provider)) => provider,
-        Ok(None) => return refused(&app, &headers, &next, StatusCode::NOT_FOUND, GONE).await,
-        Err(fault) => return sign_in::failed(&fault.into()),
+    let provider = match of_way(&app, &headers, &next, handle).await {
+        Ok(provider) => provider,
+        Err(refused) => return refused,
     };
     match provider::leave(&app, &browser, &provider, &next.query, None, source).await {
         Ok(url) => on_the_way(&provider.document, &url).into_response(),
@@ -100,10 +99,9 @@ pub(crate) async fn callback(
     RawQuery(query): RawQuery,
 ) -> Response {
     let nowhere = Next::default();
-    let provider = match named(&app, handle).await {
-        Ok(Some(provider)) => provider,
-        Ok(None) => return refused(&app, &headers, &nowhere, StatusCode::NOT_FOUND, GONE).await,
-        Err(fault) => return sign_in::failed(&fault.into()),
+    let provider = match of_way(&app, &headers, &nowhere, handle).await {
+        Ok(provider) => provider,
+        Err(refused) => return refused,
     };
     let answer = read(query.as_deref().unwrap_or_default());
     let Some((answer, browser)) = answer.zip(Cookie::Form.read(&app, &headers)) else {
@@ -162,10 +160,9 @@ pub(crate) async fn submit_code(
     mut form: Form,
 ) -> Response {
     let next = Next { query: form.take("next"), ..Next::default() };
-    let provider = match named(&app, handle).await {
-        Ok(Some(provider)) => provider,
-        Ok(None) => return refused(&app, &headers, &next, StatusCode::NOT_FOUND, GONE).await,
-        Err(fault) => return sign_in::failed(&fault.into()),
+    let provider = match of_way(&app, &headers, &next, handle).await {
+        Ok(provider) => provider,
+        Err(refused) => return refused,
     };
     let (ticket, subject) = (Ticket::sent(&mut form), form.take("subject"));
     let (browser, id) = (Cookie::Form.read(&app, &headers), provider.id.to_string());
@@ -396,6 +393,15 @@ fn told(document: &Document, unknown: &Unknown) -> (StatusCode, String) {
                 (StatusCode::FORBIDDEN, text)
             }
         }
+    }
+}
+
+/// The live provider that a person is on the way to or from, or the page that says that there is none.
+async fn of_way(app: &App, headers: &HeaderMap, next: &Next, handle: String) -> Result<Provider, Response> {
+    match named(app, handle).await {
+        Ok(Some(provider)) => Ok(provider),
+        Ok(None) => Err(refused(app, headers, next, StatusCode::NOT_FOUND, GONE).await),
+        Err(fault) => Err(sign_in::failed(&fault.into())),
     }
 }
 

@@ -102,13 +102,8 @@ fn apply(app: &App, tx: &mut Tx<'_>, narrowing: &Narrowing) -> Result<Value, Pro
         return Err(Problem::of(Code::Conflict, "the grant was revoked meanwhile"));
     }
     let envelope = Envelope {
-        agent: Some(grant.agent),
-        chain: vec![grant.agent],
-        grants: vec![grant.id],
-        task: grant.task,
-        user: grant.user,
         source: recording::source(narrowing.source.0),
-        ..recording::by(EntryType::GrantNarrowed, *now, narrowing.by.clone())
+        ..recording::of_grant(EntryType::GrantNarrowed, *now, narrowing.by.clone(), &grant)
     };
     let listed = |grant: &Grant| {
         let authority = &grant.authority;
