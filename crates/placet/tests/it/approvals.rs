@@ -1,10 +1,12 @@
 //! Held actions: what an approval is bound to, who may decide it, and that it is used once.
 
-use crate::stage::{PLACET, story};
+use crate::{
+    process::typed,
+    stage::{PLACET, story},
+};
 use placet_testkit::{Agent, Answer, Story, fresh, password, together};
 use serde_json::{Value, json};
 use std::{
-    io::Write as _,
     process::{Command, Stdio},
     sync::OnceLock,
 };
@@ -443,16 +445,7 @@ fn the_command_line_decides_with_a_persons_session_only() {
         assert_ne!(output.status.code(), Some(0), "{with:?}: {output:?}");
     }
     assert_eq!(shown(&story, &id)["state"], "pending");
-    let mut login = story.server.cli();
-    let mut login = login
-        .args(["login", "--name", "lee"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    writeln!(login.stdin.take().unwrap(), "{}", password("lee")).unwrap();
-    let output = login.wait_with_output().unwrap();
+    let output = typed(story.server.cli().args(["login", "--name", "lee"]), &password("lee"));
     assert!(output.status.success(), "{output:?}");
     let output = run(&["approvals", "approve", &id], None);
     assert_eq!(output.status.code(), Some(0), "{output:?}");

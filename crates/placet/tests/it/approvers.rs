@@ -1,9 +1,11 @@
 //! Several people, a second person, and whose yes counts: the sentences of `docs/approvals.md`, "Several people".
 
-use crate::stage::{PLACET, story};
+use crate::{
+    process::typed,
+    stage::{PLACET, story},
+};
 use placet_testkit::{Answer, Story, fresh, password, together};
 use serde_json::{Value, json};
-use std::{io::Write as _, process::Stdio};
 
 /// Somebody who is signed in.
 struct Person {
@@ -388,14 +390,8 @@ fn roles_are_changed_by_administrators_in_person_and_one_stays() {
     set_roles(&story, "ada", &["approver"]).expect(200);
     set_roles(&story, "lee", &[]).refused(403, "not_permitted");
     // The command line, signed in as the one who is left.
-    let cli = |args: &[&str], input: &str| {
-        let mut command = story.server.cli();
-        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut running = command.spawn().unwrap();
-        running.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-        running.wait_with_output().unwrap()
-    };
-    assert!(cli(&["login", "--name", "lee"], &format!("{}\n", password("lee"))).status.success());
+    let cli = |args: &[&str], input: &str| typed(story.server.cli().args(args), input);
+    assert!(cli(&["login", "--name", "lee"], &password("lee")).status.success());
     let changed = cli(&["user", "roles", "ada", "--role", "auditor", "--json"], "");
     assert!(changed.status.success(), "{}", String::from_utf8_lossy(&changed.stderr));
     let changed: Value = serde_json::from_slice(&changed.stdout).unwrap();

@@ -1,25 +1,11 @@
 //! The commands against a running server.
 
-use crate::process::{Server, placet, stderr, stdout};
+use crate::process::{Server, placet, stderr, stdout, typed};
 use serde_json::Value;
-use std::{
-    fs,
-    io::Write as _,
-    path::Path,
-    process::{Output, Stdio},
-};
+use std::{fs, path::Path, process::Output};
 
 fn given(home: &Path, arguments: &[&str], input: &str) -> Output {
-    let mut child = placet(home)
-        .args(["--data", "data"])
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    child.wait_with_output().unwrap()
+    typed(placet(home).args(["--data", "data"]).args(arguments), input)
 }
 
 fn answer(output: &Output) -> Value {

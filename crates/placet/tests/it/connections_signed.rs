@@ -2,6 +2,7 @@
 
 use crate::{
     mtls::world::{Authority, dns},
+    process::typed,
     stage::story,
 };
 use aws_lc_rs::{digest, hmac};
@@ -16,7 +17,6 @@ use serde_json::{Value, json};
 use std::{
     io::{Read as _, Write as _},
     net::{Shutdown, TcpListener},
-    process::Stdio,
     sync::Arc,
     thread,
 };
@@ -239,10 +239,7 @@ fn the_command_line_gives_each_kind_its_parts() {
     let add = |service: &str, more: &[&str], input: &str| {
         let mut command = story.server.cli();
         command.args(["connection", "add", &fresh("cli-"), "--service", service]).args(more);
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-        let done = child.wait_with_output().unwrap();
+        let done = typed(&mut command, input);
         (done.status.success(), String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned())
     };
     let file = |text: &str| {

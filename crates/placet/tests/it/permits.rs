@@ -1,9 +1,12 @@
 //! The semantics of permits: a test for each sentence of `docs/approvals.md`.
 
-use crate::stage::{PLACET, story};
+use crate::{
+    process::typed,
+    stage::{PLACET, story},
+};
 use placet_testkit::{Agent, Answer, Reply, Story, fresh, password, together, until};
 use serde_json::{Value, json};
-use std::{io::Write as _, process::Stdio, sync::OnceLock};
+use std::sync::OnceLock;
 
 const HELD: &str = "  - name: held\n    allow: [notes.*, refunds.*, orders.*]\n    approve: {by: [\"role:support-lead\"], within: 30m}\n";
 
@@ -552,11 +555,8 @@ fn the_command_line_shows_the_words_and_gives_only_what_was_confirmed() {
     let story = Story::new(PLACET);
     let (_, token) = story.ready(HELD);
     let id = hold(&story, &token, "refunds.create", &refund("c", "1", 60));
-    let mut login = story.server.cli();
-    let login = login.args(["login", "--name", "lee"]).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut login = login.stderr(Stdio::piped()).spawn().unwrap();
-    writeln!(login.stdin.take().unwrap(), "{}", password("lee")).unwrap();
-    assert!(login.wait_with_output().unwrap().status.success());
+    let login = typed(story.server.cli().args(["login", "--name", "lee"]), &password("lee"));
+    assert!(login.status.success(), "{login:?}");
     let run = |more: &[&str]| {
         let mut command = story.server.cli();
         command.args([

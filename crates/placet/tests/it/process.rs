@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Output, Stdio},
 };
@@ -28,6 +28,14 @@ pub(crate) fn placet(home: &Path) -> Command {
 /// Runs it to its end.
 pub(crate) fn run(home: &Path, arguments: &[&str]) -> Output {
     placet(home).args(arguments).output().unwrap()
+}
+
+/// Runs a command to its end, with `input` as what is typed.
+pub(crate) fn typed(command: &mut Command, input: &str) -> Output {
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
 }
 
 pub(crate) fn stdout(output: &Output) -> String {

@@ -1,12 +1,10 @@
 //! Actions of which nobody knows what became: listed, settled by hand or by the service's status action, and never
 //! silently given back.
 
-use crate::stage::PLACET;
+use crate::{process::typed, stage::PLACET};
 use placet_testkit::{Answer, Gate, Reply, Story, fresh, password, until};
 use serde_json::{Value, json};
 use std::{
-    io::Write as _,
-    process::Stdio,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -249,11 +247,8 @@ fn the_command_line_lists_and_settles() {
     let mut story = Story::new(PLACET);
     let (_, token) = story.ready(RULES);
     let id = interrupted(&mut story, &token, &fresh("c"), None);
-    let mut login = story.server.cli();
-    let login = login.args(["login", "--name", "ada"]).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut login = login.stderr(Stdio::piped()).spawn().unwrap();
-    writeln!(login.stdin.take().unwrap(), "{}", password("ada")).unwrap();
-    assert!(login.wait_with_output().unwrap().status.success());
+    let login = typed(story.server.cli().args(["login", "--name", "ada"]), &password("ada"));
+    assert!(login.status.success(), "{login:?}");
     let run = |arguments: &[&str]| {
         let output = story.server.cli().args(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{output:?}");

@@ -2,6 +2,7 @@
 
 use crate::{
     parties::{Stage, read, stage},
+    process::typed,
     stage::PLACET,
 };
 use placet_core::{
@@ -17,8 +18,7 @@ use proptest::{
 use serde_json::{Value, json};
 use std::{
     collections::BTreeSet,
-    io::Write as _,
-    process::{Output, Stdio},
+    process::Output,
     time::{Duration, Instant},
 };
 
@@ -491,11 +491,7 @@ fn two_nodes_give_no_place_twice_and_each_knows_what_the_other_ended() {
 }
 
 fn cli(server: &Server, token: &str) -> (Output, Value) {
-    let mut command = server.cli();
-    let command = command.args(["--json", "token", "status"]).stdin(Stdio::piped());
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    writeln!(child.stdin.take().unwrap(), "{token}").unwrap();
-    let output = child.wait_with_output().unwrap();
+    let output = typed(server.cli().args(["--json", "token", "status"]), token);
     let said = serde_json::from_slice(&output.stdout).unwrap_or_default();
     (output, said)
 }

@@ -1,13 +1,12 @@
 //! Commands that read what is stored in a PostgreSQL database, with a server or without one. These run on a real
 //! PostgreSQL whatever the engine of the other tests.
 
-use crate::stage::PLACET;
+use crate::{process::typed, stage::PLACET};
 use placet_testkit::{Cluster, Server, Story, password, until};
 use serde_json::{Value, json};
 use std::{
     fs,
-    io::Write as _,
-    process::{Command, Output, Stdio},
+    process::{Command, Output},
 };
 
 const RULES: &str = "  - {name: notes, allow: [notes.write]}\n";
@@ -151,11 +150,8 @@ fn the_directory_of_a_second_node_is_used_with_the_session_of_its_server() {
     for way in ["placet login --url", "PLACET_TOKEN", "admin.token"] {
         assert!(stderr(&refused).contains(way), "{way}: {refused:?}");
     }
-    let mut login = second.cli();
-    let login = login.args(["login", "--name", "ada"]).stdin(Stdio::piped()).stdout(Stdio::null());
-    let mut login = login.spawn().unwrap();
-    writeln!(login.stdin.take().unwrap(), "{}", password("ada")).unwrap();
-    assert!(login.wait().unwrap().success());
+    let login = typed(second.cli().args(["login", "--name", "ada"]), &password("ada"));
+    assert!(login.status.success(), "{login:?}");
     let listed = agents();
     assert_eq!(listed.status.code(), Some(0), "{listed:?}");
     // The same where the server is named beside the directory.

@@ -1,24 +1,11 @@
 //! The same by the command line.
 
 use super::*;
-use crate::process::{Server, placet, stderr, stdout};
-use std::{
-    io::Write as _,
-    path::Path,
-    process::{Output, Stdio},
-};
+use crate::process::{Server, placet, stderr, stdout, typed};
+use std::{path::Path, process::Output};
 
 fn run(home: &Path, arguments: &[&str], input: &str) -> Output {
-    let mut child = placet(home)
-        .args(["--data", "data"])
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    child.wait_with_output().unwrap()
+    typed(placet(home).args(["--data", "data"]).args(arguments), input)
 }
 
 #[track_caller]
