@@ -134,6 +134,24 @@ impl Exceeds {
 }
 
 impl Authority {
+    /// Permits everything, for as long as there is time: for made-up grants on which policies are tried, and none else.
+    pub(crate) fn unlimited() -> Option<Self> {
+        Some(Self {
+            scope: vec![Scope::parse("**").ok()?],
+            tools: vec![ActionPattern::parse("**").ok()?],
+            resources: vec![ResourcePattern::everything()],
+            connections: None,
+            authorization_details: Vec::new(),
+            detail_types: Vec::new(),
+            audience: Vec::new(),
+            not_before: Timestamp::from_micros(0),
+            expires: Timestamp::MAX,
+            max_depth: MAX_DEPTH,
+            key: None,
+            certificate: None,
+        })
+    }
+
     /// The authority of a child that asks for `request`. A life that the request leaves out or that outlasts the
     /// parent's ends with the parent's.
     ///

@@ -9,7 +9,7 @@ use crate::{
     id::{Id, Kind},
     judge::{Judgement, Request, judge, traced},
     ledger::Limit,
-    pattern::{ActionName, ActionPattern, ResourcePattern, ResourceUri},
+    pattern::{ActionName, ResourceUri},
     service::Effect,
     task::{Task, TaskOrigin, TaskState},
     time::Timestamp,
@@ -47,20 +47,7 @@ pub(crate) struct Spec {
 }
 
 pub(crate) fn everything() -> Authority {
-    Authority {
-        scope: vec!["**".parse().unwrap()],
-        tools: vec![ActionPattern::parse("**").unwrap()],
-        resources: vec![ResourcePattern::everything()],
-        connections: None,
-        authorization_details: Vec::new(),
-        detail_types: Vec::new(),
-        audience: Vec::new(),
-        not_before: Timestamp::from_micros(0),
-        expires: Timestamp::MAX,
-        max_depth: 8,
-        key: None,
-        certificate: None,
-    }
+    Authority::unlimited().unwrap()
 }
 
 pub(crate) fn spec(number: u8, handle: &str) -> Spec {

@@ -521,14 +521,8 @@ fn action(
     all.sort_unstable();
     all.dedup();
     check_names(map.report(), at, &resource, &path, &all, &binds, &secret);
-    if let (Some(name), Some(it)) =
-        (all.iter().find(|name| name.is_empty() || name.chars().any(char::is_control)), &schema_at)
-    {
-        // In a query it would be what no door takes, and in a body what no person can be shown.
-        it.error(format!(
-            "{} can't be a parameter's name: it is empty or has control characters",
-            quoted(name)
-        ));
+    if let Some(it) = &schema_at {
+        check_writable(it, &all);
     }
     let mapping = method.and_then(|method| {
         let path: Vec<&str> = path.variables().collect();
@@ -543,15 +537,8 @@ fn action(
         }
     };
     let bound: Vec<String> = binds.into_iter().map(|bind| bind.value).collect();
-    let mut claimed: Vec<String> = resource
-        .variables()
-        .filter(|name| {
-            !path.variables().any(|other| other == *name) && !bound.iter().any(|bind| bind == name)
-        })
-        .map(str::to_owned)
-        .collect();
-    claimed.sort_unstable();
-    claimed.dedup();
+    let claimed = resource
+        .claimed(|name| path.variables().any(|other| other == name) || bound.iter().any(|bind| bind == name));
     let resolve = match map.optional("resolve") {
         None => Vec::new(),
         Some(it) => {
@@ -591,6 +578,16 @@ fn action(
         check_row_limit(map.report(), &action, &limit)?;
     }
     Some(action)
+}
+
+/// Refuses names of parameters that would be in a query what no door takes, and in a body what no person can be shown.
+fn check_writable(schema: &Reading<'_>, names: &[String]) {
+    if let Some(name) = names.iter().find(|name| name.is_empty() || name.chars().any(char::is_control)) {
+        schema.error(format!(
+            "{} can't be a parameter's name: it is empty or has control characters",
+            quoted(name)
+        ));
+    }
 }
 
 /// What is narrowed has to be a number that is nothing but the number of rows.

@@ -4,7 +4,10 @@
 
 use super::value;
 use crate::pattern::{Component, Piece, ResourcePattern, ResourceUri};
-use std::{cmp::Ordering, collections::BTreeMap};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+};
 
 /// Values of variables, decoded.
 pub(super) type Values = BTreeMap<String, String>;
@@ -158,6 +161,12 @@ impl ResourceTemplate {
 
     pub(super) fn variables(&self) -> impl Iterator<Item = &str> {
         self.components.iter().flat_map(Segment::variables)
+    }
+
+    /// The variables that only the agent's word settles, sorted. `is_settled`: what stands in the path, or is bound.
+    pub(super) fn claimed(&self, is_settled: impl Fn(&str) -> bool) -> Vec<String> {
+        let claimed: BTreeSet<&str> = self.variables().filter(|name| !is_settled(name)).collect();
+        claimed.into_iter().map(str::to_owned).collect()
     }
 
     pub(super) fn fill(&self, values: &Values) -> Result<ResourceUri, &'static str> {

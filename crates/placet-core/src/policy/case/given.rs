@@ -182,7 +182,7 @@ fn agent(reading: Option<&Reading<'_>>, first: Option<&Policy>) -> Option<(Agent
         None => minted(&[&handle]),
         Some(reading) => id(&reading)?,
     };
-    let mut authority = everything()?;
+    let mut authority = Authority::unlimited()?;
     if let Some(reading) = read("allowed_tools") {
         authority.tools = parsed(&reading, ActionPattern::parse)?;
         authority.scope = parsed(&reading, Scope::parse)?;
@@ -212,23 +212,6 @@ fn agent(reading: Option<&Reading<'_>>, first: Option<&Policy>) -> Option<(Agent
         version: 1,
     };
     Some((agent, registration))
-}
-
-fn everything() -> Option<Authority> {
-    Some(Authority {
-        scope: vec![Scope::parse("**").ok()?],
-        tools: vec![ActionPattern::parse("**").ok()?],
-        resources: vec![ResourcePattern::everything()],
-        connections: None,
-        authorization_details: Vec::new(),
-        detail_types: Vec::new(),
-        audience: Vec::new(),
-        not_before: Timestamp::from_micros(0),
-        expires: Timestamp::MAX,
-        max_depth: MAX_DEPTH,
-        key: None,
-        certificate: None,
-    })
 }
 
 /// A name, or a map.

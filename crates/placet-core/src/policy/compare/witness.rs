@@ -14,9 +14,9 @@ use crate::{
     cel::{Path, Root},
     chain::{Chain, Link},
     grant::{Authority, Grant, Origin},
-    id::GrantId,
+    id::{AgentId, GrantId, UserId},
     judge::{self, Judgement, Verdict},
-    pattern::{ActionName, ActionPattern, ResourcePattern, ResourceUri},
+    pattern::{ActionName, ResourcePattern, ResourceUri},
     policy::{PolicySet, shape},
     service::{Effect, ServiceAction},
     task::{Task, TaskOrigin, TaskState},
@@ -151,73 +151,13 @@ impl Facts {
 
     /// A chain with these facts, in which every authority permits everything.
     fn chain(&self, now: Timestamp) -> Option<Chain> {
-        let everything = Authority {
-            scope: vec!["**".parse().ok()?],
-            tools: vec![ActionPattern::parse("**").ok()?],
-            resources: vec![ResourcePattern::everything()],
-            connections: None,
-            authorization_details: Vec::new(),
-            detail_types: Vec::new(),
-            audience: Vec::new(),
-            not_before: Timestamp::from_micros(0),
-            expires: Timestamp::MAX,
-            max_depth: u8::MAX,
-            key: None,
-            certificate: None,
+        let authority = Authority { max_depth: u8::MAX, ..Authority::unlimited()? };
+        let agent = Arc::new(self.agent()?);
+        let user = if self.user { Some(Arc::new(self.user()?)) } else { None };
+        let task = match self.task {
+            true => Some(Arc::new(self.task(agent.id, user.as_deref().map(|user| user.id))?)),
+            false => None,
         };
-        let grant_id = |number: u8| GrantId::from_parts(Timestamp::from_micros(1_000_000), [number; 10]);
-        let id = |root| self.text(root, &["id"]);
-        let agent_id = id(Root::Agent).map_or(Some(values::agent_id()), |text| text.parse().ok())?;
-        let user_id = id(Root::User).map_or(Some(values::user_id()), |text| text.parse().ok())?;
-        let task_id = id(Root::Task).map_or(Some(values::task_id()), |text| text.parse().ok())?;
-        let mut labels = std::collections::BTreeMap::new();
-        for (path, given) in &self.values {
-            if let (Root::Agent, [labelled, name], Given::Value(Value::String(value))) =
-                (path.root(), path.fields(), given)
-                && &**labelled == "labels"
-            {
-                labels.insert(name.to_string(), value.clone());
-            }
-        }
-        let agent = Arc::new(Agent {
-            id: agent_id,
-            handle: self.text(Root::Agent, &["handle"]).unwrap_or("agent").to_owned(),
-            description: String::new(),
-            owner: self.text(Root::Agent, &["owner"]).map(str::to_owned),
-            labels,
-            level: Level::Elevated,
-            default_scopes: Vec::new(),
-            registration: grant_id(100),
-            state: AgentState::Active,
-            created: Timestamp::from_micros(0),
-            version: 1,
-        });
-        let roles = self.value(Root::User, &["roles"]).and_then(Value::as_array);
-        let roles = roles.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
-        let user = self.user.then(|| {
-            Arc::new(User {
-                id: user_id,
-                name: self.text(Root::User, &["name"]).unwrap_or("user").to_owned(),
-                roles,
-                created: Timestamp::from_micros(0),
-                version: 1,
-            })
-        });
-        let task = self.task.then(|| {
-            Arc::new(Task {
-                id: task_id,
-                label: self.text(Root::Task, &["label"]).map(str::to_owned),
-                description: self.text(Root::Task, &["description"]).map(str::to_owned),
-                stated: crate::intent::Stated::default(),
-                agent: agent_id,
-                user: user.as_ref().map(|user| user.id),
-                parent: None,
-                origin: TaskOrigin::Person,
-                state: TaskState::Active,
-                created: Timestamp::from_micros(0),
-                expires: None,
-            })
-        });
         let depth = self.value(Root::Grant, &["depth"]).and_then(Value::as_u64);
         let depth = u8::try_from(depth.unwrap_or(0)).ok()?;
         let link = |up: u8| {
@@ -226,20 +166,20 @@ impl Facts {
                 root: grant_id(0),
                 parent: (up < depth).then(|| grant_id(depth - up - 1)),
                 depth: depth - up,
-                agent: agent_id,
+                agent: agent.id,
                 user: user.as_ref().map(|user| user.id),
                 task: task.as_ref().map(|task| task.id),
-                authority: everything.clone(),
+                authority: authority.clone(),
                 limits: Vec::new(),
                 origin: Origin::Agent,
                 created: Timestamp::from_micros(0),
                 revoked: None,
             };
             let registration =
-                Grant { id: grant_id(100), parent: None, origin: Origin::Registration, ..grant.clone() };
+                Grant { id: agent.registration, parent: None, origin: Origin::Registration, ..grant.clone() };
             Link {
                 grant: Arc::new(grant),
-                agent: agent.clone(),
+                agent: Arc::clone(&agent),
                 registration: Arc::new(registration),
                 task: task.clone(),
                 user: user.clone(),
@@ -247,6 +187,65 @@ impl Facts {
         };
         Chain::assemble((0..=depth).map(link).collect(), Vec::new(), now).ok()
     }
+
+    fn agent(&self) -> Option<Agent> {
+        let id = self.text(Root::Agent, &["id"]);
+        let labels =
+            self.values.iter().filter_map(|(path, given)| match (path.root(), path.fields(), given) {
+                (Root::Agent, [labels, name], Given::Value(Value::String(value)))
+                    if &**labels == "labels" =>
+                {
+                    Some((name.to_string(), value.clone()))
+                }
+                _ => None,
+            });
+        Some(Agent {
+            id: id.map_or(Some(values::agent_id()), |text| text.parse().ok())?,
+            handle: self.text(Root::Agent, &["handle"]).unwrap_or("agent").to_owned(),
+            description: String::new(),
+            owner: self.text(Root::Agent, &["owner"]).map(str::to_owned),
+            labels: labels.collect(),
+            level: Level::Elevated,
+            default_scopes: Vec::new(),
+            registration: grant_id(100),
+            state: AgentState::Active,
+            created: Timestamp::from_micros(0),
+            version: 1,
+        })
+    }
+
+    fn user(&self) -> Option<User> {
+        let id = self.text(Root::User, &["id"]);
+        let roles = self.value(Root::User, &["roles"]).and_then(Value::as_array);
+        Some(User {
+            id: id.map_or(Some(values::user_id()), |text| text.parse().ok())?,
+            name: self.text(Root::User, &["name"]).unwrap_or("user").to_owned(),
+            roles: roles.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect(),
+            created: Timestamp::from_micros(0),
+            version: 1,
+        })
+    }
+
+    fn task(&self, agent: AgentId, user: Option<UserId>) -> Option<Task> {
+        let id = self.text(Root::Task, &["id"]);
+        Some(Task {
+            id: id.map_or(Some(values::task_id()), |text| text.parse().ok())?,
+            label: self.text(Root::Task, &["label"]).map(str::to_owned),
+            description: self.text(Root::Task, &["description"]).map(str::to_owned),
+            stated: crate::intent::Stated::default(),
+            agent,
+            user,
+            parent: None,
+            origin: TaskOrigin::Person,
+            state: TaskState::Active,
+            created: Timestamp::from_micros(0),
+            expires: None,
+        })
+    }
+}
+
+fn grant_id(number: u8) -> GrantId {
+    GrantId::from_parts(Timestamp::from_micros(1_000_000), [number; 10])
 }
 
 /// What is wider, if the judge says so. `what` is what seemed to be.

@@ -7,13 +7,13 @@
 //! Invariant: the URI of a resource reaches rules as one segment, in the one spelling that it has (`uri`).
 
 use super::{
-    Effect, ResourceTemplate, Tool,
+    Tool,
     uri::{self, MAX_URI},
 };
 use crate::{
     pattern::ActionName,
     service::{
-        PathTemplate, ServiceAction,
+        Effect, PathTemplate, ResourceTemplate, ServiceAction,
         body::{Body, Media},
         mapping::{self, Mapping},
         schema::ParamsSchema,
@@ -56,7 +56,7 @@ impl Part {
     ];
 
     /// Whether what its server tells are members, each of which the agent may use or not.
-    pub const fn tells_members(self) -> bool {
+    pub(crate) const fn tells_members(self) -> bool {
         matches!(self, Self::Resources | Self::PromptCompletion | Self::ResourceCompletion)
     }
 

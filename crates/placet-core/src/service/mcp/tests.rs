@@ -1,5 +1,5 @@
 use super::*;
-use crate::service::Kind;
+use crate::service::{Effect, Kind};
 use proptest::prelude::*;
 
 mod part;

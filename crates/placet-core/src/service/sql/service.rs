@@ -6,7 +6,7 @@
 use super::{Source, Statement, Tables, Verb, column::MOST_ITEMS, load as statements};
 use crate::{
     call::Auth,
-    diagnostic::{Diagnostic, Report, quoted},
+    diagnostic::{Diagnostic, Position, Report, quoted},
     pattern::ActionName,
     service::{
         Effect, Kind, Paging, PathTemplate, ResourceTemplate, Service, ServiceAction, StatusCheck,
@@ -187,42 +187,12 @@ fn action(
     let at = resource_at.map_or(key.position, |it| it.position());
     let path = PathTemplate::parse("/").ok()?;
     load::check_names(report, at, &resource, &path, &all, &[], &secret);
-    for (name, column, list) in
-        statement.places().filter(|(name, ..)| resource.variables().any(|it| it == *name))
-    {
-        if list || !statements::names(column) {
-            let message = format!(
-                "{} stands in `resource`, and column {} can't name one: it may be NULL, or its values are written in several ways",
-                quoted(name),
-                quoted(&column.name)
-            );
-            report.error(at, message);
-        }
-    }
-    let optional = statement.sources().find_map(|source| match source {
-        Source::Param { name, optional: true } => resource.variables().find(|it| it == name),
-        _ => None,
-    });
-    if let Some(name) = optional {
-        report.error(
-            at,
-            format!("{} stands in `resource`, so it is always given: leave out the `?`", quoted(name)),
-        );
-    }
-    let binds: Vec<String> = {
-        let enforced: Vec<&str> = statement.enforced().collect();
-        let mut binds: Vec<String> =
-            resource.variables().filter(|name| enforced.contains(name)).map(str::to_owned).collect();
-        binds.dedup();
-        binds
-    };
-    let mut claimed: Vec<String> = resource
-        .variables()
-        .filter(|name| !binds.iter().any(|bound| bound == name))
-        .map(str::to_owned)
-        .collect();
-    claimed.sort_unstable();
-    claimed.dedup();
+    check_variables(report, at, &resource, &statement);
+    let enforced: Vec<&str> = statement.enforced().collect();
+    let mut binds: Vec<String> =
+        resource.variables().filter(|name| enforced.contains(name)).map(str::to_owned).collect();
+    binds.dedup();
+    let claimed = resource.claimed(|name| binds.iter().any(|bound| bound == name));
     let resolve = match map.optional("resolve") {
         None => Vec::new(),
         Some(it) => {
@@ -266,6 +236,32 @@ fn action(
         load::check_row_limit(report, &action, &limit)?;
     }
     Some(action)
+}
+
+/// Refuses variables of a resource that could be left out, or whose column does not name one thing.
+fn check_variables(report: &Report, at: Position, resource: &ResourceTemplate, statement: &Statement) {
+    for (name, column, list) in
+        statement.places().filter(|(name, ..)| resource.variables().any(|it| it == *name))
+    {
+        if list || !statements::names(column) {
+            let message = format!(
+                "{} stands in `resource`, and column {} can't name one: it may be NULL, or its values are written in several ways",
+                quoted(name),
+                quoted(&column.name)
+            );
+            report.error(at, message);
+        }
+    }
+    let optional = statement.sources().find_map(|source| match source {
+        Source::Param { name, optional: true } => resource.variables().find(|it| it == name),
+        _ => None,
+    });
+    if let Some(name) = optional {
+        report.error(
+            at,
+            format!("{} stands in `resource`, so it is always given: leave out the `?`", quoted(name)),
+        );
+    }
 }
 
 /// How pages are asked for, as agents see it.
