@@ -1,4 +1,6 @@
 //! The one function that decides.
+//!
+//! Invariant: what can't be evaluated is no yes: an `allow` does not hold by it, a `guard` fails, a `deny` matches, and people are asked.
 
 use super::{
     Judgement, Request, Verdict,

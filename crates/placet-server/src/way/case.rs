@@ -80,10 +80,11 @@ impl<'a> Case<'a> {
     pub(super) async fn answer_what_ran(&self, again: bool, kept: &mut Kept) -> Result<(), Stop> {
         let verdict = self.judgement.verdict;
         let asks = verdict == Verdict::Hold && self.asked.approval.is_none();
-        if !asks && !(again && verdict != Verdict::Deny) {
+        let may_have_run = asks || (again && verdict != Verdict::Deny);
+        if !may_have_run {
             return Ok(());
         }
-        self.is_first_use().await?;
+        self.first_use().await?;
         if again {
             // The key has just been forgotten.
             kept.is_first = true;
@@ -93,7 +94,7 @@ impl<'a> Case<'a> {
     }
 
     /// Goes on where its idempotency key was not used yet, or it has none; else it has the answer of the first use.
-    pub(super) async fn is_first_use(&self) -> Result<(), Stop> {
+    pub(super) async fn first_use(&self) -> Result<(), Stop> {
         let Some(key) = self.idempotency() else { return Ok(()) };
         match self.app.store.first_use(key, self.versions(), self.now).await {
             Ok(()) => Ok(()),
@@ -153,7 +154,7 @@ impl<'a> Case<'a> {
             Ok(turn::Taken::Waited) => Err(Stop::Anew),
             Err(away) => {
                 // What ran already is answered all the same.
-                self.is_first_use().await?;
+                self.first_use().await?;
                 Err(away.into())
             }
         }

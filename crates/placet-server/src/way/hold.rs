@@ -1,4 +1,6 @@
 //! Held actions: what a person has said about this very request, or the question that is put to people.
+//!
+//! Invariant: a yes is bound to everything that would be sent and judged by ([`digest`]), and used up by the commit point alone.
 
 use super::{
     Answered, Described,

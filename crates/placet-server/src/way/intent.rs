@@ -232,7 +232,7 @@ pub(super) async fn pass(
     }
     if heard.is_none() {
         // Before anybody is asked: it may be what ran already, sent again.
-        case.is_first_use().await?;
+        case.first_use().await?;
         if case.asked.approval.is_none() {
             let digest = |left: &Judgement| Ok(hold::digest(case, left));
             match people(case.app, case.bearer.chain.agent().id, &case.judgement, digest, case.now).await? {

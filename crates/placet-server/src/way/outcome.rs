@@ -1,4 +1,7 @@
 //! Carrying out what was admitted, concluding it, and answering.
+//!
+//! Invariant: what happened is on its way into the record before its answer is shaped or looked through. What is kept for a
+//! key is kept whole, and a replay is shaped by what holds then.
 
 use super::{
     Arrived, ArrivedBody, Asked, Described, Wanted,
