@@ -100,7 +100,7 @@ const fn is_one(count: &u32) -> bool {
 impl Requirement {
     /// Whether `person` may answer it for a request on behalf of `user`, by agents whose owners are `owners` (ids of
     /// users; in approvals that were asked before those were looked up, names).
-    pub fn may_be_met_by(&self, person: &User, user: Option<UserId>, owners: &[String]) -> bool {
+    pub(crate) fn may_be_met_by(&self, person: &User, user: Option<UserId>, owners: &[String]) -> bool {
         self.names(person, user) && !self.not.iter().any(|except| except.means(person, user, owners))
     }
 

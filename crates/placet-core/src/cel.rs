@@ -179,7 +179,7 @@ impl Expression {
     }
 
     /// As [`Expression::check`], for an expression that must be a number.
-    pub fn check_number(&self, schema: &dyn Schema) -> Vec<TypeIssue> {
+    pub(crate) fn check_number(&self, schema: &dyn Schema) -> Vec<TypeIssue> {
         match self.conjuncts() {
             [_] => self.check_for(check::Wanted::Number, schema),
             _ => {

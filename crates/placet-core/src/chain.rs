@@ -36,7 +36,7 @@ pub struct Link {
 
 impl Link {
     /// The task as far as policies may know it: of one that the agent made itself, only the id.
-    pub fn stated_task(&self) -> Option<&Task> {
+    pub(crate) fn stated_task(&self) -> Option<&Task> {
         self.task.as_deref().filter(|task| task.origin != TaskOrigin::Agent)
     }
 }
@@ -145,7 +145,7 @@ impl Chain {
 
     /// Links with adjacent ones of the same agent as one (the leafward stands for all): policies are evaluated once
     /// for each, and the limits of a counter are charged once (DESIGN §3.4).
-    pub fn policy_links(&self) -> impl Iterator<Item = &Link> {
+    pub(crate) fn policy_links(&self) -> impl Iterator<Item = &Link> {
         self.links.iter().enumerate().filter_map(|(index, link)| {
             let below = index.checked_sub(1).and_then(|below| self.links.get(below));
             (below.map(|below| below.agent.id) != Some(link.agent.id)).then_some(link)

@@ -431,13 +431,6 @@ impl Metadata {
         let exact = self.redirect_uris.iter().find(|uri| uri.as_str() == named);
         exact.or_else(|| self.redirect_uris.iter().find(|uri| uri.permits(named)))
     }
-
-    /// Whether every way back leads to the person's own machine or to an installed application, where anybody's
-    /// program may listen (standards say: warn).
-    pub fn returns_locally(&self) -> bool {
-        !self.redirect_uris.is_empty()
-            && self.redirect_uris.iter().all(|uri| uri.kind() != RedirectKind::Https)
-    }
 }
 
 /// All that a method of authentication allows; codes only with somewhere to go back to.

@@ -124,7 +124,7 @@ impl Decimal {
     }
 
     /// The whole part, the fraction cut off (towards zero), where it fits.
-    pub fn truncate_to_i64(self) -> Option<i64> {
+    pub(crate) fn truncate_to_i64(self) -> Option<i64> {
         i64::try_from(self.split().0).ok()
     }
 

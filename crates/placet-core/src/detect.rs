@@ -230,7 +230,7 @@ impl Detect {
     }
 
     /// As a policy writes it: a whole group by its name, and beside it the kinds of it that differ.
-    pub fn in_words(&self) -> Vec<(&'static str, Level)> {
+    pub(crate) fn in_words(&self) -> Vec<(&'static str, Level)> {
         let mut words = Vec::new();
         for group in Group::ALL {
             // What most of the group have, where all have something.

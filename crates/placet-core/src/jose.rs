@@ -137,7 +137,7 @@ impl<'t> Jws<'t> {
 
     /// Whether its `typ` is this media type, with or without `application/`, in any case (RFC 7515 §4.1.9); `None`
     /// where it has none.
-    pub fn is_type(&self, wanted: &str) -> Option<bool> {
+    pub(crate) fn is_type(&self, wanted: &str) -> Option<bool> {
         let typ = self.header.get("typ").and_then(Value::as_str)?.to_ascii_lowercase();
         Some(typ.strip_prefix("application/").unwrap_or(&typ) == wanted)
     }

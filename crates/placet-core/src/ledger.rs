@@ -169,7 +169,7 @@ impl By {
     }
 
     /// Whether it is the grant that says whose counter it is, so that nothing in a request gives another one.
-    pub fn is_of_the_grant(&self) -> bool {
+    pub(crate) fn is_of_the_grant(&self) -> bool {
         matches!(self, Self::Agent | Self::User | Self::Task | Self::Grant)
     }
 }

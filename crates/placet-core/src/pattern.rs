@@ -1,5 +1,5 @@
 //! Patterns over action names and over resources: what a grant, a scope or a rule names, and the exact questions
-//! "does it match", "does it cover" and "can both match the same thing" (`DESIGN.md` §3).
+//! "does it match", "does it cover" and "can both match the same thing" (DESIGN §3).
 //!
 //! Both kinds are lists of components. A star stands for one component or for a part of one, `**` as the last
 //! component stands for zero or more, and a bare `*` or `**` matches everything.

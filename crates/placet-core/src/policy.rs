@@ -97,7 +97,6 @@ pub struct Policy {
     /// The templates of all rules; each entry of `on` knows its index.
     templates: Box<[Template]>,
     index: Index,
-    reads: Reads,
 }
 
 impl Policy {
@@ -253,14 +252,6 @@ impl Policy {
     /// How long the bodies of entries about what it was asked are kept: `record: {keep: …}`.
     pub fn keep(&self) -> Option<Duration> {
         self.keep.map(Duration::from_secs)
-    }
-
-    /// The same document as another version.
-    #[must_use]
-    pub fn with_version(mut self, version: u64) -> Self {
-        self.version = version;
-        self.label = format!("{}@{version}", self.name).into();
-        self
     }
 
     /// The names of its rules, in order.

@@ -1,4 +1,4 @@
-//! Scopes: `action[:resource]` as OAuth carries them, for example `file_read:github/specific` (`DESIGN.md` §3).
+//! Scopes: `action[:resource]` as OAuth carries them, for example `file_read:github/specific` (DESIGN §3).
 //!
 //! Behind the first colon stands a resource pattern, taken exactly (`order://customer:42/*`), or a short form without
 //! `://`, which reaches below what it names: `github` is `github://**` and `github/x` is `github://x/**`. Without

@@ -287,7 +287,7 @@ impl BodyKey {
     }
 
     /// The number of the key that sealed a body; `None` for bytes that are no sealed body.
-    pub fn number_of(sealed: &[u8]) -> Option<u32> {
+    pub(crate) fn number_of(sealed: &[u8]) -> Option<u32> {
         BodyParts::read(sealed).map(|parts| parts.number)
     }
 

@@ -1,5 +1,5 @@
 //! The definition of an upstream: which actions it has, how each maps to HTTP, what each does to what
-//! (`DESIGN.md` §7 "Services", §2 "describe", §4 "Provenance in services").
+//! (DESIGN §7 "Services", §2 "describe", §4 "Provenance in services").
 //!
 //! A door [describes](ServiceAction::describe) its request, so that it can be judged, and [renders](Service::render)
 //! it, so that it can be sent. Both come from the same definition, and a rendered call that does not
@@ -40,7 +40,7 @@ pub use call::{Candidates, Placed};
 pub use check::check;
 pub use connection_check::{ConnectionCheck, Finding};
 pub use editor::schema;
-pub use effect::{Effect, Provenance};
+pub use effect::Effect;
 pub use import::{Imported, MAX_DOCUMENT, Options, import};
 pub use mcp::{MAX_DEFINITION, Observed, Part, Pins, Standing, Tool};
 pub use members::{Members, RowLimit};
@@ -348,18 +348,6 @@ impl ServiceAction {
         &self.claimed
     }
 
-    /// Where the value of a variable of the resource comes from; `None` if it is none.
-    pub fn provenance(&self, variable: &str) -> Option<Provenance> {
-        self.resource.variables().find(|name| *name == variable)?;
-        Some(if self.path.variables().any(|name| name == variable) {
-            Provenance::Addressed
-        } else if self.binds.iter().any(|name| name == variable) {
-            Provenance::Scoping
-        } else {
-            Provenance::Claimed
-        })
-    }
-
     /// The pattern that every resource of it matches: a star for each variable.
     pub(crate) fn resource_pattern(&self) -> Option<ResourcePattern> {
         let variables: Vec<String> = self.resource.variables().map(str::to_owned).collect();
@@ -368,12 +356,12 @@ impl ServiceAction {
 
     /// The claimed variable that an entry of a rule or grant with this pattern would rely on; `None` if it relies on
     /// none, because it has a whole star there or can't match a resource of this action at all.
-    pub fn reads_claimed(&self, pattern: &ResourcePattern) -> Option<String> {
+    pub(crate) fn reads_claimed(&self, pattern: &ResourcePattern) -> Option<String> {
         self.resource.reads_claimed(pattern, &self.claimed)
     }
 
     /// What is known about the type of a parameter (`["amount"]`) or of a member of one (`["to", "[]", "email"]`).
-    pub fn params_type(&self, path: &[&str]) -> ParamType {
+    pub(crate) fn params_type(&self, path: &[&str]) -> ParamType {
         let Some(first) = path.first() else { return ParamType::Map };
         if !self.names.iter().any(|name| name == first) {
             let near = nearest(first, self.names.iter().map(String::as_str));

@@ -38,7 +38,7 @@ pub struct Shape {
 
 impl Shape {
     /// Whether it is about how an answer is laid out: not where it only looks for something in it.
-    pub fn is_of_layout(&self) -> bool {
+    pub(crate) fn is_of_layout(&self) -> bool {
         !self.rows.is_empty() || !self.redact.is_empty()
     }
 }

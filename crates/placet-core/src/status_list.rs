@@ -199,7 +199,7 @@ impl Statuses {
     ///
     /// # Errors
     /// [`ListError`].
-    pub fn from_lst(bits: Bits, lst: &str) -> Result<Self, ListError> {
+    pub(crate) fn from_lst(bits: Bits, lst: &str) -> Result<Self, ListError> {
         let packed = URL_SAFE_NO_PAD.decode(lst).map_err(|_| ListError::Base64)?;
         let bytes = decompress_to_vec_zlib_with_limit(&packed, MAX_BYTES).map_err(|error| {
             if error.status == miniz_oxide::inflate::TINFLStatus::HasMoreOutput {

@@ -97,12 +97,12 @@ impl Task {
     }
 
     /// What it is for, where somebody other than the agent said so.
-    pub fn stated_description(&self) -> Option<&str> {
+    pub(crate) fn stated_description(&self) -> Option<&str> {
         self.description.as_deref().filter(|_| self.origin != TaskOrigin::Agent)
     }
 
     /// What a person calls it; a label that an agent chose is not.
-    pub fn stated_label(&self) -> Option<&str> {
+    pub(crate) fn stated_label(&self) -> Option<&str> {
         self.label.as_deref().filter(|_| self.origin == TaskOrigin::Person)
     }
 

@@ -53,13 +53,13 @@ impl Timestamp {
     }
 
     /// The same point for calendar arithmetic; clamped to what a calendar can hold.
-    pub fn to_jiff(self) -> jiff::Timestamp {
+    pub(crate) fn to_jiff(self) -> jiff::Timestamp {
         jiff::Timestamp::from_microsecond(self.0.clamp(-Self::MAX.0 / 4, Self::MAX.0))
             .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
     }
 
     /// From a calendar's point in time, rounded down to microseconds.
-    pub fn from_jiff(at: jiff::Timestamp) -> Self {
+    pub(crate) fn from_jiff(at: jiff::Timestamp) -> Self {
         Self(at.as_microsecond())
     }
 

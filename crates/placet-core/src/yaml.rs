@@ -70,7 +70,7 @@ pub fn parse(source: &[u8], file: Option<&str>) -> Result<(Node, Report), Vec<Di
 ///
 /// # Errors
 /// As there.
-pub fn parse_foreign(source: &[u8], file: Option<&str>) -> Result<(Node, Report), Vec<Diagnostic>> {
+pub(crate) fn parse_foreign(source: &[u8], file: Option<&str>) -> Result<(Node, Report), Vec<Diagnostic>> {
     tree(source, file, true)
 }
 
@@ -134,7 +134,7 @@ impl Node {
 
     /// Where byte `offset` of a string stands in the source: exact for scalars on one line and for `|` blocks, the
     /// beginning of the scalar for others.
-    pub fn position_within(&self, offset: usize) -> Position {
+    pub(crate) fn position_within(&self, offset: usize) -> Position {
         match &self.value {
             Yaml::String(text) | Yaml::Number(text) => {
                 self.origin.position(text, offset).unwrap_or(self.position)

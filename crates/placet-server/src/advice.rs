@@ -35,7 +35,7 @@ impl fmt::Debug for Advice {
 
 impl Advice {
     /// None yet, of what is looked up for agents' actions.
-    pub fn of_lookups() -> Self {
+    pub(crate) fn of_lookups() -> Self {
         Self { burst: LOOKUPS, ..Self::default() }
     }
 

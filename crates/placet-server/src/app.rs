@@ -265,7 +265,7 @@ impl App {
     }
 
     /// Whether a URL is one of this server's: an issuer that it has had, a base of its own, or something below one.
-    pub fn is_own_url(&self, url: &str) -> bool {
+    pub(crate) fn is_own_url(&self, url: &str) -> bool {
         self.issuers.load().iter().chain(&self.bases).chain([&self.pages]).any(|own| {
             url.strip_prefix(own.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         })
@@ -292,7 +292,7 @@ impl App {
     ///
     /// # Errors
     /// As [`App::reload_rules`].
-    pub async fn newest_rules(&self) -> Result<Arc<Rules>, Problem> {
+    pub(crate) async fn newest_rules(&self) -> Result<Arc<Rules>, Problem> {
         if self.shared {
             self.reload_rules().await?;
         }

@@ -48,7 +48,7 @@ pub struct Bearer {
 
 impl Bearer {
     /// Whether its policies were bound by these rules.
-    pub fn is_bound_by(&self, rules: &Rules) -> bool {
+    pub(crate) fn is_bound_by(&self, rules: &Rules) -> bool {
         self.rules_generation == rules.generation
     }
 }
@@ -88,13 +88,13 @@ impl fmt::Debug for Bearers {
 impl Bearers {
     /// Says that authority has changed (a revocation, a suspension, an ended task): every chain is read anew before
     /// it is used again.
-    pub fn authority_changed(&self) {
+    pub(crate) fn authority_changed(&self) {
         self.generation.fetch_add(1, Ordering::SeqCst);
         self.changed.notify_one();
     }
 
     /// Waits for the next change of authority, or one that nobody has waited for yet. For one job only.
-    pub async fn next_change(&self) {
+    pub(crate) async fn next_change(&self) {
         self.changed.notified().await;
     }
 
@@ -176,7 +176,7 @@ pub async fn live_for(app: &App, token: &str, meant: Meant<'_>) -> Result<Arc<Be
 ///
 /// # Errors
 /// As [`live`].
-pub async fn live_now(app: &App, token: &str, meant: Meant<'_>) -> Result<Arc<Bearer>, Problem> {
+pub(crate) async fn live_now(app: &App, token: &str, meant: Meant<'_>) -> Result<Arc<Bearer>, Problem> {
     // Alone, nobody else changes anything.
     if app.shared && !app.bearers.is_current() {
         return read(app, token, meant).await;

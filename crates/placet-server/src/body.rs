@@ -38,7 +38,7 @@ const DRAINED: usize = 8 * MAX_BODY;
 const DRAINING: Duration = Duration::from_secs(1);
 
 /// The media type of a request without its parameters, lower case.
-pub fn media_type(headers: &HeaderMap) -> Option<String> {
+pub(crate) fn media_type(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
 }
@@ -56,7 +56,7 @@ pub async fn whole(request: Request) -> Result<Bytes, Problem> {
 ///
 /// # Errors
 /// As [`whole`].
-pub async fn whole_of(headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
+pub(crate) async fn whole_of(headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
     let late = |_| Problem::of(Code::RequestSlow, "the body did not come in time");
     tokio::time::timeout(TIME, read_whole(headers, body)).await.map_err(late)?
 }
@@ -153,7 +153,7 @@ fn without_value(error: &str) -> String {
 ///
 /// # Errors
 /// `media_type_unsupported`, naming what to send.
-pub fn expect_media_type(headers: &HeaderMap, known: &[&str]) -> Result<(), Problem> {
+pub(crate) fn expect_media_type(headers: &HeaderMap, known: &[&str]) -> Result<(), Problem> {
     match media_type(headers) {
         Some(kind) if known.contains(&kind.as_str()) => Ok(()),
         kind => Err(Problem::of(
@@ -252,7 +252,7 @@ impl OAuthParams {
 
     /// The same on the word of a trusted issuer (RFC 7523 §2.1).
     #[must_use]
-    pub fn on_word(self, word: Word) -> Self {
+    pub(crate) fn on_word(self, word: Word) -> Self {
         Self { word: Some(word), ..self }
     }
 
@@ -273,7 +273,7 @@ impl OAuthParams {
 
     /// The same from a client whose tokens are bound to its certificate (RFC 8705 §3).
     #[must_use]
-    pub fn binding_certificate(self, binds_certificate: bool) -> Self {
+    pub(crate) fn binding_certificate(self, binds_certificate: bool) -> Self {
         Self { binds_certificate, ..self }
     }
 

@@ -68,7 +68,7 @@ impl Caller {
     ///
     /// # Errors
     /// `not_permitted` for everybody else.
-    pub fn must_configure(&self) -> Result<(), Problem> {
+    pub(crate) fn must_configure(&self) -> Result<(), Problem> {
         if self.configures() {
             Ok(())
         } else {
@@ -111,7 +111,7 @@ impl Caller {
 /// # Errors
 /// A 401 of the table: `token_invalid`, `token_expired`, `token_revoked`, `lineage_revoked`, `task_ended`,
 /// `agent_inactive`, `proof_required`, `proof_invalid`, `nonce_required`.
-pub async fn identify(app: &App, sender: &Sender) -> Result<Caller, Problem> {
+pub(crate) async fn identify(app: &App, sender: &Sender) -> Result<Caller, Problem> {
     let credential = sender
         .credential()?
         .ok_or_else(|| Problem::of(Code::TokenInvalid, "send `Authorization: Bearer …` with a token"))?;

@@ -197,7 +197,7 @@ pub async fn reached(
 ///
 /// # Errors
 /// Faults.
-pub async fn by_id(
+pub(crate) async fn by_id(
     app: &App,
     service: &str,
     auth: &Auth,
@@ -241,7 +241,7 @@ pub async fn any(app: &App, service: &str, auth: &Auth) -> Result<Option<Picked>
 ///
 /// # Errors
 /// `unavailable` where the store doesn't answer.
-pub async fn service_of(app: &App, asked: &str) -> Result<Option<Arc<str>>, Problem> {
+pub(crate) async fn service_of(app: &App, asked: &str) -> Result<Option<Arc<str>>, Problem> {
     let generation = app.connections.generation.load(Ordering::SeqCst);
     if let Some((read_at, found)) = app.connections.services.get(asked)
         && read_at == generation

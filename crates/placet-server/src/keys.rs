@@ -235,11 +235,6 @@ impl Verifier {
     pub fn delegation(&self, token: &str, now: Timestamp) -> Result<DelegationClaims, Reason> {
         token::verify_delegation(&self.keys, Issuers { known: &self.issuers }, token, now)
     }
-
-    /// Whether one of these is Placet itself.
-    pub fn is_us(&self, audiences: &[String]) -> bool {
-        audiences.iter().any(|audience| self.issuers.contains(audience))
-    }
 }
 
 /// When keys were last read anew in vain, because of a name that is no key's.
@@ -273,7 +268,7 @@ impl App {
     }
 
     /// Reads the keys anew where a body was sealed by one that is not known.
-    pub async fn know_sealer_of(&self, sealed: &[u8]) {
+    pub(crate) async fn know_sealer_of(&self, sealed: &[u8]) {
         self.look_up(|| self.secrets.bodies.load().sealer_of(sealed).is_some()).await;
     }
 

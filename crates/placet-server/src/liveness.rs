@@ -9,7 +9,7 @@ use placet_store::{Fault, Query, lineage};
 ///
 /// # Errors
 /// [`Fault`].
-pub fn has_ended(q: &mut impl Query, grant: GrantId, now: Timestamp) -> Result<bool, Fault> {
+pub(crate) fn has_ended(q: &mut impl Query, grant: GrantId, now: Timestamp) -> Result<bool, Fault> {
     let Some(rows) = lineage::load(q, grant)? else { return Ok(true) };
     Ok(match Chain::assemble(rows.links, rows.stamps, now) {
         Ok(_) => false,

@@ -175,7 +175,7 @@ impl OAuthError {
     }
 
     /// The code of the table where it is about a DPoP proof.
-    pub fn of_proof(&self) -> Option<Code> {
+    pub(crate) fn of_proof(&self) -> Option<Code> {
         [Code::ProofInvalid, Code::NonceRequired].into_iter().find(|code| code.oauth() == self.error)
     }
 }

@@ -203,7 +203,7 @@ impl Rates {
     }
 
     /// The code was right: it was no guess.
-    pub fn code_was_right(&self, person: &str, source: Source) {
+    pub(crate) fn code_was_right(&self, person: &str, source: Source) {
         let (network, site) = networks(source);
         for of in [Of::Codes(person), Of::CodesFrom(network), Of::CodesFrom(site)] {
             self.give_back(of);
@@ -220,7 +220,7 @@ impl Rates {
     ///
     /// # Errors
     /// `too_many_requests`.
-    pub fn unknown_person(&self, client: &str, now: Timestamp) -> Result<(), Problem> {
+    pub(crate) fn unknown_person(&self, client: &str, now: Timestamp) -> Result<(), Problem> {
         self.take(Of::Hints(client), now).map_err(too_many)
     }
 
@@ -243,7 +243,7 @@ impl Rates {
     }
 
     /// Somebody came back and is known.
-    pub fn came_back(&self, source: Source) {
+    pub(crate) fn came_back(&self, source: Source) {
         let (network, site) = networks(source);
         for of in [Of::Away(network), Of::Away(site)] {
             self.give_back(of);

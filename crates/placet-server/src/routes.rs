@@ -56,7 +56,7 @@ impl Routes {
     }
 
     /// The router.
-    pub fn into_router(self) -> Router<Arc<App>> {
+    pub(crate) fn into_router(self) -> Router<Arc<App>> {
         self.router
     }
 }

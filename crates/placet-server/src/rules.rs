@@ -198,7 +198,7 @@ impl Rules {
     ///
     /// # Errors
     /// [`Fault`].
-    pub fn are_stored(&self, q: &mut impl Query) -> Result<bool, Fault> {
+    pub(crate) fn are_stored(&self, q: &mut impl Query) -> Result<bool, Fault> {
         let stored = documents::current(q, Kind::Service)?;
         let same =
             |one: &Applied| self.services.get(&one.name).is_some_and(|live| live.version == one.version);
@@ -251,7 +251,7 @@ fn compile(
 ///
 /// # Errors
 /// `document_invalid` with every diagnostic.
-pub fn live_service(name: &str, version: u64, source: &[u8]) -> Result<LiveService, Problem> {
+pub(crate) fn live_service(name: &str, version: u64, source: &[u8]) -> Result<LiveService, Problem> {
     let (service, _) = Service::parse(source, Some(name)).map_err(|errors| Problem::document(&errors))?;
     let route = match service.command() {
         Some(command) => Route::process(command),

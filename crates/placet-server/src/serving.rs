@@ -1,4 +1,4 @@
-//! Connections of the listeners that agents come to: HTTP/1.1 and HTTP/2, served alike.
+//! Connections of the listeners: HTTP/1.1 and HTTP/2, served alike.
 //!
 //! Over TLS the version is what the handshake agreed on; on a plain listener a client that knows that it may just begins
 //! to speak HTTP/2 (RFC 9113 §3.3), which its first bytes show. An `Upgrade` to it is not taken.

@@ -79,7 +79,7 @@ impl Streams {
     }
 
     /// Cuts every stream, for a stop of the server.
-    pub fn cut_all(&self) {
+    pub(crate) fn cut_all(&self) {
         for entry in self.registry().open.values() {
             entry.cut.send_replace(Some(Code::Unavailable));
         }

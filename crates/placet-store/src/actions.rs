@@ -35,8 +35,6 @@ statements! {
     IN_FLIGHT = concat!(select!(), "WHERE a.root_id = ?1 AND a.state = 'pending' ORDER BY a.id");
     /// A node's in flight, oldest first.
     PENDING = concat!(select!(), "WHERE a.state = 'pending' AND a.node = ?1 ORDER BY a.id LIMIT ?2");
-    /// All in flight that were admitted before some time, oldest first.
-    PENDING_SINCE = concat!(select!(), "WHERE a.state = 'pending' AND a.admitted < ?1 ORDER BY a.id LIMIT ?2");
     /// A page of those in flight.
     PENDING_PAGE = concat!(select!(), "WHERE a.id > ?1 AND a.state = 'pending' ORDER BY a.id LIMIT ?2");
     /// Those in flight since before a time, but for decisions: whose effect a resource server tells when it knows.
@@ -141,19 +139,6 @@ pub fn find(query: &mut impl Query, id: ActionId) -> Result<Option<StoredAction>
 /// What the engine met.
 pub fn in_flight(query: &mut impl Query, root: GrantId) -> Result<Vec<StoredAction>, Fault> {
     query.query(&IN_FLIGHT, &params![root], read)
-}
-
-/// Up to `limit` actions that any node admitted before `before` and nobody has concluded, oldest first: where that is
-/// long ago, the node has died, and somebody has to find out what became of them.
-///
-/// # Errors
-/// What the engine met.
-pub fn pending_since(
-    query: &mut impl Query,
-    before: Timestamp,
-    limit: usize,
-) -> Result<Vec<StoredAction>, Fault> {
-    query.query(&PENDING_SINCE, &params![before, limit], read)
 }
 
 /// Up to `limit` actions of `node` in flight, oldest first.

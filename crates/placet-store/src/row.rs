@@ -43,7 +43,7 @@ impl Row<'_> {
     ///
     /// # Errors
     /// As [`Row::text`].
-    pub fn optional_text(&self, column: usize) -> Result<Option<String>, Fault> {
+    pub(crate) fn optional_text(&self, column: usize) -> Result<Option<String>, Fault> {
         match self.0 {
             Inner::Sqlite(row) => Ok(row.get(column)?),
             Inner::Postgres(row) => {
@@ -64,7 +64,7 @@ impl Row<'_> {
     ///
     /// # Errors
     /// As [`Row::text`].
-    pub fn optional_integer(&self, column: usize) -> Result<Option<i64>, Fault> {
+    pub(crate) fn optional_integer(&self, column: usize) -> Result<Option<i64>, Fault> {
         match self.0 {
             Inner::Sqlite(row) => Ok(row.get(column)?),
             Inner::Postgres(row) => row.try_get(column).map_err(unreadable),
@@ -99,7 +99,7 @@ impl Row<'_> {
     ///
     /// # Errors
     /// As [`Row::text`].
-    pub fn optional_blob(&self, column: usize) -> Result<Option<Vec<u8>>, Fault> {
+    pub(crate) fn optional_blob(&self, column: usize) -> Result<Option<Vec<u8>>, Fault> {
         match self.0 {
             Inner::Sqlite(row) => Ok(row.get(column)?),
             Inner::Postgres(row) => row.try_get(column).map_err(unreadable),
@@ -126,7 +126,7 @@ impl Row<'_> {
     ///
     /// # Errors
     /// As [`Row::text`].
-    pub fn optional_time(&self, column: usize) -> Result<Option<Timestamp>, Fault> {
+    pub(crate) fn optional_time(&self, column: usize) -> Result<Option<Timestamp>, Fault> {
         Ok(self.optional_integer(column)?.map(Timestamp::from_micros))
     }
 
@@ -142,7 +142,7 @@ impl Row<'_> {
     ///
     /// # Errors
     /// As [`Row::id`].
-    pub fn optional_id<K: Kind>(&self, column: usize) -> Result<Option<Id<K>>, Fault> {
+    pub(crate) fn optional_id<K: Kind>(&self, column: usize) -> Result<Option<Id<K>>, Fault> {
         let text = self.optional_text(column)?;
         text.map(|text| text.parse().map_err(|_| Fault::Unreadable("an id"))).transpose()
     }

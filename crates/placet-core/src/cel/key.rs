@@ -9,7 +9,7 @@ use super::{
 
 impl Expression {
     /// As [`Expression::check`], for an expression that counters are told by.
-    pub fn check_key(&self, schema: &dyn Schema) -> Vec<TypeIssue> {
+    pub(crate) fn check_key(&self, schema: &dyn Schema) -> Vec<TypeIssue> {
         match self.conjuncts() {
             [_] => self.check_for(Wanted::Key, schema),
             _ => self.check(schema),
@@ -21,7 +21,7 @@ impl Expression {
     ///
     /// # Errors
     /// Why there is none: it can't be told, or it is of another type.
-    pub fn evaluate_key(&self, vars: &Activation<'_>, fuel: &mut Fuel) -> Result<String, Why> {
+    pub(crate) fn evaluate_key(&self, vars: &Activation<'_>, fuel: &mut Fuel) -> Result<String, Why> {
         let mut all = true;
         let single = self.conjuncts().len() == 1;
         for conjunct in self.conjuncts() {

@@ -178,7 +178,6 @@ fn a_public_client_has_only_what_a_person_takes_part_in() {
     let public = read(value, Author::Administrator).unwrap();
     let grants = [GrantType::AuthorizationCode, GrantType::RefreshToken, GrantType::DeviceCode];
     assert_eq!(public.grant_types, grants);
-    assert!(public.returns_locally());
     for grant in ["client_credentials", "urn:ietf:params:oauth:grant-type:token-exchange"] {
         let value = json!({"token_endpoint_auth_method": "none", "grant_types": [grant]});
         assert!(matches!(read(value.clone(), Author::Administrator), Err(MetadataError::Metadata(_))));

@@ -87,7 +87,7 @@ impl<'u> Uri<'u> {
     }
 
     /// Whether it leads somewhere over https, or over http at this machine.
-    pub fn is_https_or_local(&self) -> bool {
+    pub(crate) fn is_https_or_local(&self) -> bool {
         match (self.scheme, self.authority) {
             ("https", Some(_)) => true,
             ("http", Some(authority)) => authority.is_loopback(),

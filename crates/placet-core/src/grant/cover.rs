@@ -44,7 +44,7 @@ pub fn meet<T: Clone>(a: &[T], b: &[T], covers: impl Fn(&T, &T) -> bool) -> Vec<
 }
 
 /// Leaves of `entries` what `above` reaches, too, as [`meet`] does; nothing is copied where that is all.
-pub fn reduce<T: Clone>(entries: &mut Vec<T>, above: &[T], covers: impl Fn(&T, &T) -> bool) {
+pub(crate) fn reduce<T: Clone>(entries: &mut Vec<T>, above: &[T], covers: impl Fn(&T, &T) -> bool) {
     if !entries.iter().all(|entry| above.iter().any(|wide| covers(wide, entry))) {
         *entries = meet(entries, above, covers);
     }
@@ -189,7 +189,7 @@ impl Bound {
     }
 
     /// The number as it was written.
-    pub fn as_number(&self) -> &Number {
+    pub(crate) fn as_number(&self) -> &Number {
         &self.0
     }
 }

@@ -33,7 +33,7 @@ pub fn time(claims: &Map<String, Value>, name: &'static str) -> Result<Option<Ti
 }
 
 /// The one that `aud` names, alone: as text, or as a list of one.
-pub fn sole_audience(claims: &Map<String, Value>) -> Option<&str> {
+pub(crate) fn sole_audience(claims: &Map<String, Value>) -> Option<&str> {
     match claims.get("aud")? {
         Value::String(audience) => Some(audience),
         Value::Array(list) => match list.as_slice() {

@@ -94,9 +94,4 @@ impl Said {
             Self::NotMatched => "not_matched",
         }
     }
-
-    /// Whether the rule had its say: an `allow` was chosen, a `guard` was asked and a `deny` matched.
-    pub const fn had_a_say(self) -> bool {
-        matches!(self, Self::Chosen | Self::Passed | Self::Failed | Self::Matched)
-    }
 }

@@ -49,7 +49,7 @@ impl Component {
     }
 
     /// A component made of pieces in their order. Neighbouring stars are one star.
-    pub fn from_pieces(pieces: Vec<Piece>) -> Self {
+    pub(crate) fn from_pieces(pieces: Vec<Piece>) -> Self {
         // The literals between stars: one more of them than there are stars.
         let mut literals = Vec::new();
         let mut current = String::new();
@@ -95,7 +95,7 @@ impl Component {
     }
 
     /// The text, if there is no star.
-    pub fn as_literal(&self) -> Option<&str> {
+    pub(crate) fn as_literal(&self) -> Option<&str> {
         match &self.0 {
             Shape::Literal(text) => Some(text),
             Shape::Any | Shape::Glob { .. } => None,
@@ -103,7 +103,7 @@ impl Component {
     }
 
     /// Whether this is only a star: any component at all.
-    pub fn is_star(&self) -> bool {
+    pub(crate) fn is_star(&self) -> bool {
         matches!(self.0, Shape::Any)
     }
 

@@ -129,7 +129,7 @@ impl ResourcePattern {
     ///
     /// # Errors
     /// If it is no scheme.
-    pub fn everything_of(scheme: &str) -> Result<Self, PatternError> {
+    pub(crate) fn everything_of(scheme: &str) -> Result<Self, PatternError> {
         Self::from_parts(scheme, Component::star(), Vec::new(), true)
     }
 
@@ -274,7 +274,7 @@ impl Piece {
     ///
     /// # Errors
     /// If it has a `/`, `?`, `#`, `**` or a malformed percent-encoding.
-    pub fn parse_many(text: &str) -> Result<Vec<Self>, PatternError> {
+    pub(crate) fn parse_many(text: &str) -> Result<Vec<Self>, PatternError> {
         let refuse = |problem| PatternError::new(text, "a part of a resource pattern", problem);
         if text.contains('/') {
             return Err(refuse("a slash separates components"));

@@ -123,15 +123,6 @@ impl BoundPolicies {
             rules.filter_map(|rule| rule.patterns(&bound.filled)).flatten()
         })
     }
-
-    /// Whether some rule reads the parameters: a request whose parameters can't be read is then unknown.
-    pub fn reads_params(&self) -> bool {
-        // What is only observed must not make a request unknown.
-        let policies = self.links.iter().flat_map(BoundLink::in_force);
-        let of_policies = policies.fold(Reads::default(), |reads, bound| reads.with(bound.policy.reads));
-        let grants = self.links.iter().flat_map(|link| &link.grants).flat_map(|grant| &grant.limits);
-        grants.fold(of_policies, |reads, applied| reads.with(applied.reads)).has(crate::cel::Root::Params)
-    }
 }
 
 impl fmt::Debug for BoundPolicies {

@@ -56,10 +56,6 @@ pub(super) fn read(root: &Node, report: &Report, version: u64) -> Option<Policy>
     }
     let (name, selector) = (name?, selector?);
     let index = Index::new(&rules);
-    let reads = rules.iter().fold(Reads::default(), |reads, rule| {
-        let limits = rule.limits.iter().fold(rule.reads, |reads, applied| reads.with(applied.reads));
-        reads.with(limits).with(rule.approve.as_ref().map(|approve| approve.reads).unwrap_or_default())
-    });
     Some(Policy {
         label: format!("{name}@{version}").into(),
         name: name.into(),
@@ -72,7 +68,6 @@ pub(super) fn read(root: &Node, report: &Report, version: u64) -> Option<Policy>
         rules: rules.into(),
         templates: reader.templates.into(),
         index,
-        reads,
     })
 }
 

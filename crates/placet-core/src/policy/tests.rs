@@ -112,7 +112,6 @@ fn the_example_of_the_design_loads() {
         ["read own orders", "small refunds", "office hours", "only proven agents move money", "no bulk"]
     );
     assert!(warnings.iter().all(|warning| warning.message.contains("no service declares")), "{warnings:?}");
-    assert_eq!(policy.with_version(8).label(), "support-desk@8");
 }
 
 #[test]
@@ -535,9 +534,9 @@ fn what_is_bound_can_be_kept_and_shared() {
     let bound = set.bind(&chain(&[spec(1, "support-1").label("team", "support")]));
     shared(&set);
     shared(&bound);
-    assert!(bound.reads_params() && bound.labels().len() == 1);
+    assert_eq!(bound.labels().len(), 1);
     let other = set.bind(&chain(&[spec(1, "other")]));
-    assert!(!other.reads_params() && other.labels().is_empty());
+    assert!(other.labels().is_empty());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What an action does to the world, and how well a variable of its resource is known.
+//! What an action does to the world.
 
 use serde::{Deserialize, Serialize};
 
@@ -34,16 +34,4 @@ impl Effect {
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|effect| effect.as_str() == word)
     }
-}
-
-/// Where the value of a variable of a resource comes from (`DESIGN.md` §4, "Provenance in services").
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Provenance {
-    /// It stands in the upstream path and so names the object acted on.
-    Addressed,
-    /// Declared in `binds`: upstream itself rejects a mismatch.
-    Scoping,
-    /// The agent says so.
-    Claimed,
 }

@@ -19,7 +19,7 @@ const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
 pub const HEADERS: &[&str] = &["authorization", "x-amz-content-sha256", "x-amz-date", "x-amz-security-token"];
 
 /// Whether the service reads paths as S3 does, and takes bodies unsigned.
-pub fn is_storage(service: &str) -> bool {
+pub(crate) fn is_storage(service: &str) -> bool {
     matches!(service, "s3" | "s3-outposts" | "s3-object-lambda")
 }
 

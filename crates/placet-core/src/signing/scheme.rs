@@ -337,7 +337,7 @@ impl Scheme {
     }
 
     /// Whether nothing that is signed ends: what was overheard could be sent again.
-    pub fn is_timeless(&self) -> bool {
+    pub(crate) fn is_timeless(&self) -> bool {
         let ends = |template: &Template| template.has(Part::Timestamp) || template.has(Part::Nonce);
         let signs_query = self.sign.has(Part::Query) || self.sign.has(Part::Target);
         let mut signed = self.query.iter().filter(|(_, it)| signs_query && !it.has(Part::Signature));
@@ -345,7 +345,7 @@ impl Scheme {
     }
 
     /// Whether the body has to be known before the request is sent.
-    pub fn needs_body(&self) -> bool {
+    pub(crate) fn needs_body(&self) -> bool {
         let added = self.headers.iter().chain(&self.query).map(|(_, template)| template);
         [&self.sign].into_iter().chain(added).any(|template| template.parts().any(Part::is_of_body))
     }

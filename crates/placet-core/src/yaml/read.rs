@@ -138,7 +138,7 @@ impl<'a> Reading<'a> {
     }
 
     /// The items of a list, or the value alone if it is no list.
-    pub fn one_or_many(&self) -> Vec<Self> {
+    pub(crate) fn one_or_many(&self) -> Vec<Self> {
         match &self.node.value {
             Yaml::List(items) => self.items(items),
             _ => vec![self.clone()],
@@ -208,7 +208,7 @@ impl<'a> MapReading<'a> {
     }
 
     /// Where `key` itself stands.
-    pub fn key_position(&self, key: &str) -> Option<Position> {
+    pub(crate) fn key_position(&self, key: &str) -> Option<Position> {
         self.entries.iter().find(|(name, _)| name.value == key).map(|(name, _)| name.position)
     }
 

@@ -142,7 +142,7 @@ pub async fn bodies(app: &App, by: By) -> Answer<String> {
 ///
 /// # Errors
 /// [`Fault`].
-pub async fn remove_expired(app: &App, now: Timestamp) -> Result<usize, Fault> {
+pub(crate) async fn remove_expired(app: &App, now: Timestamp) -> Result<usize, Fault> {
     let over = |key: &StoredKey| key.until.is_some_and(|until| until <= now);
     let found = app.store.read(|q| keys::all(q)).await?;
     let over: Vec<_> = found.iter().filter(|key| over(key)).collect();

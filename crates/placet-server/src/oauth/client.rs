@@ -267,7 +267,7 @@ async fn names_itself(
 ///
 /// # Errors
 /// As [`authenticate`]; 429 where too many come from there; 503 where a client's document or keys can't be read.
-pub async fn authenticate_to_ask(
+pub(crate) async fn authenticate_to_ask(
     app: &App,
     headers: &HeaderMap,
     params: &OAuthParams,

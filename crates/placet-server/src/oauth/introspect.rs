@@ -135,7 +135,7 @@ impl Asker {
     }
 
     /// Whether it may be told about a token.
-    pub fn may_know(&self, bearer: &Bearer) -> bool {
+    pub(crate) fn may_know(&self, bearer: &Bearer) -> bool {
         match self {
             Self::Agent(id) => bearer.chain.links().iter().any(|link| link.agent.id == *id),
             Self::ResourceServer(server) => bearer.claims.aud.contains(&server.audience),

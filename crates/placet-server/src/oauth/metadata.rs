@@ -45,7 +45,10 @@ pub async fn show(State(app): State<Arc<App>>) -> Result<Response, Problem> {
 }
 
 /// The same with the path of the issuer behind it (RFC 8414 §3.1).
-pub async fn show_at(State(app): State<Arc<App>>, Path(path): Path<String>) -> Result<Response, Problem> {
+pub(crate) async fn show_at(
+    State(app): State<Arc<App>>,
+    Path(path): Path<String>,
+) -> Result<Response, Problem> {
     if split(&app.issuer).1.strip_prefix('/') == Some(&path) {
         return show(State(app)).await;
     }

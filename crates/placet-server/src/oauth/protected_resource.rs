@@ -28,7 +28,10 @@ pub async fn show(State(app): State<Arc<App>>) -> Result<Response, Problem> {
 }
 
 /// `GET /.well-known/oauth-protected-resource/{path…}`: one door.
-pub async fn show_at(State(app): State<Arc<App>>, Path(path): Path<String>) -> Result<Response, Problem> {
+pub(crate) async fn show_at(
+    State(app): State<Arc<App>>,
+    Path(path): Path<String>,
+) -> Result<Response, Problem> {
     let path = format!("/{path}");
     let (_, own) = split(&app.issuer);
     // An issuer with a path has it inserted here as well.

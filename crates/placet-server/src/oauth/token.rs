@@ -137,7 +137,7 @@ pub(super) async fn proved(app: &App, sender: &Sender) -> Result<Option<Thumbpri
 }
 
 /// A JSON answer that nothing may keep (RFC 6749 §5.1).
-pub fn no_store(answer: Value) -> Response {
+pub(crate) fn no_store(answer: Value) -> Response {
     ([(header::CACHE_CONTROL, "no-store"), (header::PRAGMA, "no-cache")], Json(answer)).into_response()
 }
 

@@ -35,7 +35,7 @@ impl Counter {
     }
 
     /// `count` more under these labels.
-    pub fn add_many(&self, labels: &[(&str, &str)], count: u64) {
+    pub(crate) fn add_many(&self, labels: &[(&str, &str)], count: u64) {
         let key = rendered(labels);
         {
             let series = self.0.read().unwrap_or_else(PoisonError::into_inner);

@@ -36,7 +36,7 @@ impl Space {
     ///
     /// # Errors
     /// `unavailable`.
-    pub fn may_begin(&self) -> Result<(), Problem> {
+    pub(crate) fn may_begin(&self) -> Result<(), Problem> {
         if self.is_tight() {
             return Err(Problem::of(
                 Code::Unavailable,

@@ -63,7 +63,7 @@ impl Wanted {
     }
 
     /// The text of a file, which says its name itself.
-    pub fn of_file(file: String, text: String) -> Self {
+    pub(crate) fn of_file(file: String, text: String) -> Self {
         Self { file, text, name: None, agents: Vec::new(), back_to: None }
     }
 }

@@ -35,7 +35,7 @@ pub struct Standing {
 
 impl Directory {
     /// Whether this server follows one.
-    pub fn is_followed(&self) -> bool {
+    pub(crate) fn is_followed(&self) -> bool {
         self.followed.load(Ordering::Relaxed)
     }
 

@@ -227,7 +227,7 @@ async fn a_node_that_starts_ends_only_its_own() {
         async |id| one.read::<_, Fault, _>(move |q| actions::find(q, id)).await.unwrap().unwrap().state;
     assert_eq!((state(own).await, state(theirs).await), (ActionState::Unknown, ActionState::Pending));
     let long =
-        async |before| one.read::<_, Fault, _>(move |q| actions::pending_since(q, before, 10)).await.unwrap();
+        async |before| one.read::<_, Fault, _>(move |q| actions::overdue(q, before, 10)).await.unwrap();
     assert_eq!(long(at(0)).await, []);
     assert_eq!(long(at(1)).await.iter().map(|action| action.id).collect::<Vec<_>>(), [theirs]);
 }

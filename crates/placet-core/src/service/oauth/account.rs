@@ -35,7 +35,7 @@ const USUAL: u64 = 5;
 const SLOWEST: u64 = 60;
 
 /// Whether people can be sent to `url`: https, or http at this machine, without user and fragment.
-pub fn is_page(url: &str) -> bool {
+pub(crate) fn is_page(url: &str) -> bool {
     let Ok(Uri { scheme, authority: Some(authority), .. }) = Uri::parse(url) else { return false };
     !url.contains(['#', '@']) && (scheme == "https" || (scheme == "http" && authority.is_loopback()))
 }

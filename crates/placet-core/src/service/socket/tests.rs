@@ -1,7 +1,7 @@
 use super::{Carried, Refusal};
 use crate::{
     pattern::ActionName,
-    service::{Provenance, Service, ServiceAction},
+    service::{Service, ServiceAction},
 };
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -77,8 +77,8 @@ fn a_message_is_the_action_whose_values_it_has_with_what_was_opened() {
     );
     let action = feed.action(&name("feed.subscribe")).unwrap();
     // What was opened is what upstream acts on; what a message says is claimed.
-    assert_eq!(action.provenance("room"), Some(Provenance::Addressed));
-    assert_eq!(action.provenance("topic"), Some(Provenance::Claimed));
+    assert!(action.in_path("room"));
+    assert_eq!(action.claimed(), ["topic"]);
 }
 
 #[test]

@@ -157,7 +157,7 @@ pub(super) fn exceeds(error: Exceeds) -> OAuthError {
 ///
 /// # Errors
 /// `invalid_scope`, naming them.
-pub fn within_level(rules: &Rules, client: &Client, request: &Request) -> Result<(), OAuthError> {
+pub(crate) fn within_level(rules: &Rules, client: &Client, request: &Request) -> Result<(), OAuthError> {
     let scopes = request.scope.iter().flatten().filter_map(|scope| scope.action().single());
     let tools = request.tools.iter().flatten().filter_map(ActionPattern::single);
     let above: Vec<String> = scopes
