@@ -100,11 +100,14 @@ pub(crate) struct Front {
     pub(crate) secrets_elsewhere: Arc<dyn SecretSource>,
 }
 
+/// A bound listener, and what it presents itself with.
+type Presented = (TcpListener, Live<Identity>);
+
 /// Where clients show certificates.
 #[derive(Debug)]
 pub(crate) struct MutualTls {
     /// The bound listener that is for that, and what it presents itself with; `None` where only a proxy says it.
-    pub(crate) listener: Option<(TcpListener, Live<Identity>)>,
+    pub(crate) listener: Option<Presented>,
     /// Its URL, where it is not the bound address.
     pub(crate) url: Option<String>,
     /// Who certifies clients.
@@ -308,7 +311,7 @@ impl MutualTls {
     fn opened(
         self,
         is_issuer_said: bool,
-    ) -> Result<(Option<(TcpListener, Live<Identity>)>, mtls::MutualTls, CertificateFiles), Failure> {
+    ) -> Result<(Option<Presented>, mtls::MutualTls, CertificateFiles), Failure> {
         let Self { listener, url, authorities, header, files } = self;
         let address = listener.as_ref().map(|(listener, _)| bound(listener)).transpose()?;
         if is_issuer_said && url.is_none() && address.is_some_and(|it| reachable(it).ip().is_loopback()) {
