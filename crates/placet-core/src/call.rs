@@ -184,6 +184,12 @@ impl Auth {
         }
     }
 
+    /// Whether the secret is sent as it is, and so is one text.
+    #[must_use]
+    pub const fn sends_one_text(&self) -> bool {
+        matches!(self, Self::Bearer | Self::Basic { .. } | Self::Query { .. } | Self::Header { .. })
+    }
+
     /// Whether a text can be the user name of [`Auth::Basic`]: at most 255 visible ASCII characters or spaces, and no
     /// colon (RFC 7617 §2).
     pub fn is_username(text: &str) -> bool {

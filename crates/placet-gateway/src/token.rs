@@ -33,8 +33,8 @@ const WITHIN: Duration = Duration::from_secs(10);
 /// Why there is no token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// The endpoint does not answer as one.
-    #[error("its token endpoint: {0}")]
+    /// The place that was asked (for a token, a device's code, what is published) does not answer as one.
+    #[error("its authorization server: {0}")]
     Endpoint(FetchError),
     /// It was not asked.
     #[error(

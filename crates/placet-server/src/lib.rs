@@ -269,7 +269,7 @@ fn finished(routes: Routes, app: Arc<App>) -> Router {
         path => Router::new().nest(path, router.clone()).merge(router),
     };
     router
-        .fallback(async || Problem::of(Code::NotFound, "there is no such path; the README lists them"))
+        .fallback(async || Problem::of(Code::NotFound, "there is no such path; `/openapi.json` lists them"))
         .method_not_allowed_fallback(async || {
             Problem::of(Code::MethodNotAllowed, "the path has no such method")
         })

@@ -23,6 +23,7 @@ use placet_core::secret::Secret;
 use placet_server::caller::SESSION_PREFIX;
 use placet_store::Database;
 use std::{
+    cell::Cell,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -178,7 +179,7 @@ impl Cli {
     /// Why it could not do what it was asked.
     pub(crate) fn run(self, environment: Environment) -> Result<Exit, Failure> {
         let out = Output::new(self.global.json, environment.no_color);
-        let context = Context { global: self.global, environment, out };
+        let context = Context { global: self.global, environment, out, given: Cell::new(false) };
         match self.command {
             Command::Serve(serve) => {
                 return many_threads()?.block_on(serve.run(&context));
@@ -191,7 +192,7 @@ impl Cli {
             _ => {}
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.map_err(no_runtime)?.block_on(async {
+        let ended = runtime.map_err(no_runtime)?.block_on(async {
             match self.command {
                 // They were run above.
                 Command::Serve(_)
@@ -234,7 +235,8 @@ impl Cli {
                 Command::Session(command) => command.run(&context).await,
                 Command::Record(command) => command.run(&context).await,
             }
-        })
+        });
+        ended.map_err(|failure| context.explained(failure))
     }
 }
 
@@ -255,6 +257,8 @@ pub(crate) struct Context {
     pub(crate) environment: Environment,
     /// How to print.
     pub(crate) out: Output,
+    /// Whether the token of the environment was sent.
+    given: Cell<bool>,
 }
 
 impl Context {
@@ -264,6 +268,7 @@ impl Context {
     /// A sentence, where there is neither.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
         let token = self.environment.token.clone();
+        self.given.set(token.is_some());
         if let Some(url) = self.url() {
             if let Some(token) = token {
                 return Client::new(url, Some(token));
@@ -282,6 +287,33 @@ impl Context {
             return Client::new(&session.url, Some(token.unwrap_or_else(|| session.token())));
         }
         self.default_directory(token)
+    }
+
+    /// The server with the token of an agent, which is the environment's and no other.
+    ///
+    /// # Errors
+    /// A sentence, where there is none.
+    pub(crate) fn agent(&self) -> Result<Client, Failure> {
+        if self.environment.token.is_none() {
+            return Err(Failure::unreadable(
+                "an agent's token is read from PLACET_TOKEN, and there is none: `placet token` gets one",
+            ));
+        }
+        self.client()
+    }
+
+    /// A refusal that is about the token says which one it was: a variable that was exported for something else is easily
+    /// forgotten.
+    fn explained(&self, failure: Failure) -> Failure {
+        match failure {
+            Failure::Refused(message) if self.given.get() && is_about_the_token(&message) => {
+                Failure::Refused(format!(
+                    "{message}\n  (the token of PLACET_TOKEN was sent; without it the command speaks as whoever is signed in, \
+                     or as the administrator of the data directory)"
+                ))
+            }
+            other => other,
+        }
     }
 
     /// The server, without a token: for what needs none, or authenticates otherwise.
@@ -431,6 +463,11 @@ fn address(directory: &Path) -> Result<String, Failure> {
 fn admin_token(directory: &Path) -> Result<Secret, Failure> {
     let bytes = Secret::new(input::file(&directory.join(data::ADMIN_TOKEN))?);
     Ok(Secret::new(input::text_of(&bytes, "administrator token")?.trim()))
+}
+
+fn is_about_the_token(message: &str) -> bool {
+    let code = message.split(':').next().unwrap_or_default();
+    ["not_permitted", "token_invalid", "token_expired", "token_revoked"].contains(&code)
 }
 
 fn no_token() -> Failure {

@@ -64,6 +64,11 @@ impl Answer {
         let mut out = match (code, detail) {
             (Some(code), Some(detail)) => format!("{code}: {detail}"),
             (Some(one), None) | (None, Some(one)) => one.to_owned(),
+            (None, None) if self.body.is_string() => format!(
+                "the server answered {}, and with something else than JSON: is this the address of Placet's interface, \
+                 and not that of people's pages or of something in front of it?",
+                self.status
+            ),
             (None, None) => format!("the server answered {}: {}", self.status, self.body),
         };
         for diagnostic in self.body.get("diagnostics").and_then(Value::as_array).into_iter().flatten() {
@@ -211,13 +216,10 @@ impl Client {
             }
         };
         let unreachable = |error: reqwest::Error| {
-            let mut reason = error.without_url().to_string();
-            if reason.is_empty() {
-                "no answer".clone_into(&mut reason);
-            }
             Failure::unreadable(format!(
-                "{} can't be reached: {reason}; is `placet serve` running?",
-                self.base
+                "{} can't be reached: {}; is `placet serve` running?",
+                self.base,
+                escaped(&why(error))
             ))
         };
         let answer = request.send().await.map_err(unreachable)?;
@@ -248,6 +250,21 @@ impl Client {
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
         self.send(Method::POST, path, &[], Body::Json(body)).await?.success()
     }
+}
+
+/// What went wrong, down to the first cause: which is what can be done something about.
+fn why(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut out = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(below) = cause {
+        let text = below.to_string();
+        if !out.ends_with(&text) {
+            let _ = write!(out, ": {text}");
+        }
+        cause = below.source();
+    }
+    out
 }
 
 fn builder(base: &str) -> Result<reqwest::ClientBuilder, Failure> {
@@ -310,6 +327,9 @@ mod tests {
         assert_eq!(refusal(json!({"code": "no_rule", "title": "x", "detail": "y"})), "no_rule: y");
         assert_eq!(refusal(json!({"error": "invalid_scope"})), "invalid_scope");
         assert_eq!(refusal(json!({"a": "\u{202e}"})), "the server answered 403: {\"a\":\"\\u{202e}\"}");
+        // A page is no sentence.
+        let page = refusal(json!("<!DOCTYPE html><h1>There is no such page.</h1>"));
+        assert!(page.contains("answered 403") && !page.contains('<'), "{page}");
         let diagnostics = json!({"code": "document_invalid", "diagnostics": [
             {"message": "unknown key `x`", "position": {"line": 2, "column": 3}, "help": "did you mean `y`?"}]});
         assert_eq!(

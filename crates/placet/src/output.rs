@@ -80,6 +80,11 @@ impl Output {
         line(&if self.json { value.to_string() } else { escaped(text) });
     }
 
+    /// The same for what takes a person several lines: each is one, whatever is in it.
+    pub(crate) fn lines(self, value: &Value, lines: &[&str]) {
+        line(&if self.json { value.to_string() } else { one_below_another(lines) });
+    }
+
     /// Prints a sentence for a person; nothing where JSON is printed.
     pub(crate) fn sentence(self, sentence: &str) {
         if !self.json {
@@ -161,6 +166,11 @@ pub(crate) fn escaped(text: &str) -> String {
     out
 }
 
+/// These lines, none of which can be more than one.
+fn one_below_another(lines: &[&str]) -> String {
+    lines.iter().map(|line| escaped(line)).collect::<Vec<_>>().join("\n")
+}
+
 /// A value on one line for a person.
 pub(crate) fn text(value: &Value) -> String {
     match value {
@@ -188,6 +198,11 @@ mod tests {
         assert_eq!(escaped("a\u{1b}[31m\u{202e}b\n"), "a\\u{1b}[31m\\u{202e}b\\u{a}");
         assert_eq!(text(&json!({"a": "\u{202e}\u{1b}"})), "{\"a\":\"\\u{202e}\\u001b\"}");
         assert_eq!(text(&json!(["x", 2, null])), "x, 2, -");
+    }
+
+    #[test]
+    fn lines_stand_one_below_another_and_none_makes_another() {
+        assert_eq!(one_below_another(&["auth:", "", "  a\nb"]), "auth:\n\n  a\\u{a}b");
     }
 
     #[test]

@@ -151,8 +151,11 @@ fn read(source: &[u8]) -> Result<Value, String> {
     match yaml::parse_foreign(source, None) {
         Ok((node, _)) => Ok(yaml::to_json(&node)),
         Err(found) => {
-            let what = found.first().map(ToString::to_string).unwrap_or_default();
-            Err(format!("the document can't be read: {what}"))
+            let what = found.first().map(|first| match first.position {
+                Some(at) => format!("{} (line {}, column {})", first.message, at.line, at.column),
+                None => first.message.clone(),
+            });
+            Err(format!("the document can't be read: {}", what.unwrap_or_default()))
         }
     }
 }

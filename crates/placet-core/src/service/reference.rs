@@ -58,6 +58,9 @@ pub enum ReferenceError {
     /// No member.
     #[error("`key` has 1 to {MAX_NAME} visible characters")]
     Key,
+    /// Several parts where there is to be one.
+    #[error("what is there has several parts, and one is wanted: name its `key` (`vault:PATH#KEY`)")]
+    Whole,
 }
 
 impl Reference {
@@ -88,6 +91,15 @@ impl Reference {
                 if good { Ok(()) } else { Err(ReferenceError::Key) }
             }
         }
+    }
+
+    /// Whether what is read there can be one text: a secret of the key-value store is an object, of which a member has to be
+    /// named. All of it in the place of a token would go to an upstream that is to have one part.
+    ///
+    /// # Errors
+    /// [`ReferenceError::Whole`].
+    pub fn check_is_one(&self) -> Result<(), ReferenceError> {
+        if matches!(self, Self::VaultKv { key: None, .. }) { Err(ReferenceError::Whole) } else { Ok(()) }
     }
 
     /// As it is sealed in the place of a secret.
@@ -166,6 +178,14 @@ mod tests {
         ] {
             assert!(serde_json::from_value::<Reference>(value).is_err());
         }
+    }
+
+    #[test]
+    fn of_a_secret_with_several_parts_one_is_named_where_one_is_wanted() {
+        let of = |key: Option<&str>| Reference::VaultKv { path: "shop".into(), key: key.map(Into::into) };
+        assert_eq!(of(None).check_is_one(), Err(ReferenceError::Whole));
+        assert_eq!(of(Some("token")).check_is_one(), Ok(()));
+        assert_eq!(Reference::File { path: "shop".into() }.check_is_one(), Ok(()));
     }
 
     proptest! {

@@ -81,8 +81,7 @@ pub(crate) async fn begin(
     let mut told = about.as_object().cloned().unwrap_or_default();
     if !wanted.device {
         if !plan.who.server.asks_people() {
-            let detail = "the service does not say where people agree (`authorization_url`)";
-            return Err(Problem::of(Code::RequestInvalid, detail));
+            return Err(Problem::of(Code::RequestInvalid, connect::NOWHERE_TO_AGREE));
         }
         told.insert("url".into(), connect::page(&app, &wish).into());
         return Ok(Json(told).into_response());

@@ -60,5 +60,7 @@ async fn filled(app: &App, kept: Kept) -> Result<Kept, AskError> {
 pub(crate) async fn read(app: &App, place: Option<&Reference>) -> Result<Option<Secret>, AskError> {
     let Some(place) = place else { return Ok(None) };
     let read = app.secrets_elsewhere.read(place).await;
+    // What is read so goes to the authorization server, or signs.
+    let read = read.and_then(|secret| place.check_is_one().map(|()| secret).map_err(|it| it.to_string()));
     read.map(Some).map_err(|why| AskError::Elsewhere(place.clone(), why))
 }

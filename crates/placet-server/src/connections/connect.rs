@@ -55,6 +55,8 @@ const LONGEST_NAME: usize = 60;
 /// The most agents that a connection names this way.
 const MAX_AGENTS: usize = 32;
 /// The purposes of what is made from a `state`.
+/// Why nobody can connect an account of their own at a service.
+pub(crate) const NOWHERE_TO_AGREE: &str = "the service does not say where people agree (`authorization_url`)";
 const STATE: &str = "connect_state";
 const VERIFIER: &str = "connect_verifier";
 
@@ -154,6 +156,10 @@ pub(crate) async fn planned(app: &App, caller: &Caller, wish: &Wish) -> Result<P
         let detail = "the service takes a secret, and no account at an authorization server: give it with `placet connection add`";
         return Err(Problem::of(Code::RequestInvalid, detail));
     };
+    // What no client would do anything about is told first.
+    if !server.asks_people() && server.device_authorization_url.is_none() {
+        return Err(Problem::of(Code::RequestInvalid, NOWHERE_TO_AGREE));
+    }
     let client = client::registered(app, &wish.service, server).await?.ok_or_else(|| {
         let detail = format!(
             "nobody has said which client this server is at the authorization server of `{0}`, or the service names another by now: an administrator says it with `placet service client {0} --client-id ID`",
@@ -314,10 +320,8 @@ pub(crate) async fn leave(
         state: &state,
         code_challenge: &URL_SAFE_NO_PAD.encode(sha256(&[verifier.expose()])),
     };
-    let url = who.server.ask_at(&asking).ok_or_else(|| {
-        let detail = "the service does not say where people agree (`authorization_url`)";
-        Problem::of(Code::RequestInvalid, detail)
-    })?;
+    let url =
+        who.server.ask_at(&asking).ok_or_else(|| Problem::of(Code::RequestInvalid, NOWHERE_TO_AGREE))?;
     let hash = state_hash(app, session, &service, &state);
     app.store
         .write(move |tx| {

@@ -157,6 +157,9 @@ async fn reading(
     before: Option<(Secret, Credential)>,
 ) -> Result<(Secret, Credential), String> {
     let secret = app.secrets_elsewhere.read(reference).await?;
+    if auth.sends_one_text() {
+        reference.check_is_one().map_err(|error| error.to_string())?;
+    }
     match before {
         Some((old, credential)) if old == secret => Ok((old, credential)),
         _ => {

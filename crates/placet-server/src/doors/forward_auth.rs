@@ -7,7 +7,10 @@
 //!
 //! Invariant: where both pairs are there, one of them is the agent's word, and neither is taken.
 
-use super::{Arrival, ask, told::Refusal};
+use super::{
+    Arrival, ask,
+    told::{self, Refusal},
+};
 use crate::{
     api::{actions::once, decisions::asking},
     app::App,
@@ -39,7 +42,10 @@ pub(crate) async fn check(
         Err(problem) => {
             // Of the proxy's own making: no word about the agent's token.
             let unknown = problem.code().status() == 401;
+            // Who sets a proxy up that drops bodies has to see what is wrong, too.
+            let told = told::in_words(&problem);
             let mut response = problem.into_response();
+            response.headers_mut().extend(told);
             if unknown {
                 let scheme = HeaderValue::from_static("Basic realm=\"placet\"");
                 response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);

@@ -167,6 +167,11 @@ impl Refusal {
     }
 }
 
+/// The problem document as a header, for who is told nothing else of it.
+pub(super) fn in_words(problem: &Problem) -> Option<Named> {
+    named(PROBLEM, &in_header(&problem.told()))
+}
+
 fn named(name: HeaderName, text: &str) -> Option<Named> {
     HeaderValue::from_str(text).ok().map(|value| (name, value))
 }

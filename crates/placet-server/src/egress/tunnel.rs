@@ -1,4 +1,5 @@
-//! What `CONNECT` opens: TLS that ends here, or, to a host that the operator has named, a connection that is passed on.
+//! What `CONNECT` opens: TLS that ends here; to a host of services that are http the same without TLS, as clients ask that
+//! know one way through a proxy for all URLs; or, to a host that the operator has named, a connection that is passed on.
 //!
 //! A tunnel is registered under the grant that it was opened with and ends when that does, when the token is no longer good,
 //! or when it has been open for too long; a request that is under way in it is answered first, unless its own way ends it.
@@ -30,7 +31,10 @@ use placet_gateway::{Route, Tunnel};
 use rustls::{ServerConfig, server::Acceptor};
 use serde_json::json;
 use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
-use tokio::time::{sleep, timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{sleep, timeout},
+};
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
 /// How long a handshake may take.
@@ -50,7 +54,14 @@ pub(super) async fn open(
     })?;
     let credential = connection.credential(app, request.headers()).await?;
     let source = connection.source();
-    let agreed = meant(app, &credential, &connection, "https", &authority, &Method::CONNECT).await?;
+    let mut agreed = meant(app, &credential, &connection, "https", &authority, &Method::CONNECT).await?;
+    let mut tls = true;
+    if !inside::is_a_services(app, &agreed) {
+        let plain = meant(app, &credential, &connection, "http", &authority, &Method::CONNECT).await?;
+        if inside::is_a_services(app, &plain) {
+            (agreed, tls) = (plain, false);
+        }
+    }
     // A host of a service is never passed on: what is asked there is an action.
     if !inside::is_a_services(app, &agreed) && app.egress.passes(&agreed) {
         let tunnel = dial(app, &credential, &connection, &agreed).await?;
@@ -69,14 +80,21 @@ pub(super) async fn open(
         let absent = inside::absent();
         return Err(inside::refused(app, &credential, agreed.origin(), "CONNECT", source, absent).await);
     }
-    let identity = app.egress.authorities.identity(app, host(&agreed)).await?;
+    let identity = match tls {
+        true => Some(app.egress.authorities.identity(app, host(&agreed)).await?),
+        false => None,
+    };
     let upgrading = hyper::upgrade::on(&mut request);
     // The connection's place is the tunnel's.
     let share = connection.shown.place().take();
     let app = Arc::clone(app);
     tokio::spawn(async move {
         if let Ok(agent) = upgrading.await {
-            end_here(app, connection, share, credential, agreed, agent, identity).await;
+            let inside = Inside { app, connection, share, credential, agreed };
+            match identity {
+                Some(identity) => inside.over_tls(agent, identity).await,
+                None => inside.answer(TokioIo::new(agent), Version::Http1).await,
+            }
         }
     });
     Ok(Response::new(Body::empty()))
@@ -150,80 +168,93 @@ async fn pass_on(
     }
 }
 
-/// Ends TLS and answers what is asked inside.
-async fn end_here(
+/// A tunnel that ends here.
+struct Inside {
     app: Arc<App>,
-    mut connection: Connection,
+    connection: Connection,
     share: Option<Share>,
     credential: Credential,
     agreed: Route,
-    agent: Upgraded,
-    identity: Arc<ServerConfig>,
-) {
-    let mut open = app.streams.register(credential.bearer.chain.leaf().grant.id);
-    let shaken = timeout(HANDSHAKE_TIME, shake(agent, host(&agreed), identity)).await;
-    let stream = match shaken {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(Unshaken::Misdirected)) => {
-            let detail = "TLS is spoken for another host than the tunnel was opened for";
-            let problem = Problem::of(Code::NotGranted, detail);
-            _ = inside::refused(&app, &credential, agreed.origin(), "CONNECT", connection.source(), problem)
-                .await;
-            return;
-        }
-        Ok(Err(Unshaken::Failed(error))) => {
-            tracing::debug!(%error, "a handshake at the egress door failed");
-            return;
-        }
-        Err(_) => return,
-    };
-    let until = remaining(&app, &credential);
-    let (who, source) = (Arc::new((credential, agreed)), connection.source());
-    let inner = Arc::clone(&app);
-    // A WebSocket goes on when this tunnel is served, and holds its places.
-    let kept = KeptOpen::by((connection.clone(), share));
-    let answering = move |mut request: Request| {
-        let (app, who, kept) = (Arc::clone(&inner), Arc::clone(&who), kept.clone());
-        async move {
-            let (credential, agreed) = &*who;
-            if request.headers().contains_key(header::UPGRADE) {
-                request.extensions_mut().insert(kept);
+}
+
+impl Inside {
+    /// Ends TLS and answers what is asked inside.
+    async fn over_tls(self, agent: Upgraded, identity: Arc<ServerConfig>) {
+        let shaken = timeout(HANDSHAKE_TIME, shake(agent, host(&self.agreed), identity)).await;
+        let stream = match shaken {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(Unshaken::Misdirected)) => {
+                let detail = "TLS is spoken for another host than the tunnel was opened for";
+                let problem = Problem::of(Code::NotGranted, detail);
+                let (origin, source) = (self.agreed.origin(), self.connection.source());
+                _ = inside::refused(&self.app, &self.credential, origin, "CONNECT", source, problem).await;
+                return;
             }
-            let response = match in_one_form(&mut request) {
-                Ok(()) => inside::ask(&app, credential, agreed, request, source).await,
-                Err(problem) => crate::proxy::said(Err(problem)),
-            };
-            Ok::<_, Infallible>(response)
-        }
-    };
-    let over = async {
-        tokio::select! {
-            _ = open.ended() => {}
-            () = connection.stopped() => {}
-            () = sleep(until) => {}
-        }
-    };
-    if Version::agreed(stream.get_ref().1.alpn_protocol()) == Version::Http2 {
-        let here = Open::new();
-        let mut serving = pin!(serving::serve(stream, Version::Http2, IDLE, answering, here.one()));
-        tokio::select! {
-            () = serving.as_mut() => return,
-            () = over => {}
-        }
-        tokio::join!(serving, here.end());
-        return;
+            Ok(Err(Unshaken::Failed(error))) => {
+                tracing::debug!(%error, "a handshake at the egress door failed");
+                return;
+            }
+            Err(_) => return,
+        };
+        let version = Version::agreed(stream.get_ref().1.alpn_protocol());
+        self.answer(stream, version).await;
     }
-    let answering = service_fn(move |request: Request<Incoming>| answering(request.map(Body::new)));
-    let mut serving = pin!(http().serve_connection(TokioIo::new(stream), answering).with_upgrades());
-    let ended = tokio::select! {
-        ended = serving.as_mut() => ended,
-        () = over => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
+
+    /// Answers what is asked inside, in this version.
+    async fn answer<S>(self, stream: S, version: Version)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Self { app, mut connection, share, credential, agreed } = self;
+        let mut open = app.streams.register(credential.bearer.chain.leaf().grant.id);
+        let until = remaining(&app, &credential);
+        let (who, source) = (Arc::new((credential, agreed)), connection.source());
+        let inner = Arc::clone(&app);
+        // A WebSocket goes on when this tunnel is served, and holds its places.
+        let kept = KeptOpen::by((connection.clone(), share));
+        let answering = move |mut request: Request| {
+            let (app, who, kept) = (Arc::clone(&inner), Arc::clone(&who), kept.clone());
+            async move {
+                let (credential, agreed) = &*who;
+                if request.headers().contains_key(header::UPGRADE) {
+                    request.extensions_mut().insert(kept);
+                }
+                let response = match in_one_form(&mut request) {
+                    Ok(()) => inside::ask(&app, credential, agreed, request, source).await,
+                    Err(problem) => crate::proxy::said(Err(problem)),
+                };
+                Ok::<_, Infallible>(response)
+            }
+        };
+        let over = async {
+            tokio::select! {
+                _ = open.ended() => {}
+                () = connection.stopped() => {}
+                () = sleep(until) => {}
+            }
+        };
+        if version == Version::Http2 {
+            let here = Open::new();
+            let mut serving = pin!(serving::serve(stream, Version::Http2, IDLE, answering, here.one()));
+            tokio::select! {
+                () = serving.as_mut() => return,
+                () = over => {}
+            }
+            tokio::join!(serving, here.end());
+            return;
         }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a tunnel of the egress door broke off");
+        let answering = service_fn(move |request: Request<Incoming>| answering(request.map(Body::new)));
+        let mut serving = pin!(http().serve_connection(TokioIo::new(stream), answering).with_upgrades());
+        let ended = tokio::select! {
+            ended = serving.as_mut() => ended,
+            () = over => {
+                serving.as_mut().graceful_shutdown();
+                serving.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a tunnel of the egress door broke off");
+        }
     }
 }
 

@@ -353,7 +353,7 @@ fn not_connected(service: &str, stopped: Stopped) -> Response {
         Stopped::NoCode(NoCode::Refused(error, description)) => {
             let said = description.map_or_else(|| error.clone(), |text| format!("{error}: {text}"));
             let said: String = said.chars().take(SHOWN).collect();
-            (StatusCode::FORBIDDEN, format!("The server says: {said}"))
+            (StatusCode::FORBIDDEN, format!("The server says: {}.", said.trim_end_matches('.')))
         }
         Stopped::NoCode(error) => {
             tracing::warn!(service, %error, "what a person came back with is not believed");

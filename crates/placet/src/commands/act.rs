@@ -103,7 +103,7 @@ impl Act {
         let prefer = self.wait.map(|seconds| format!("wait={seconds}"));
         let prefer = prefer.as_deref().map(|prefer| ("prefer", prefer));
         let headers: Vec<(&str, &str)> = key.into_iter().chain(approval).chain(prefer).collect();
-        let client = self.certificate.shown_by(context, context.client()?)?.holding(self.key.open()?);
+        let client = self.certificate.shown_by(context, context.agent()?)?.holding(self.key.open()?);
         let answer = client.send(Method::POST, "/v1/actions", &headers, Body::Json(&body)).await?;
         Ok(shown(context, &answer, "status", "executed"))
     }
@@ -130,6 +130,10 @@ impl Decide {
 
 /// Prints the answer, whatever it is: a denial is an answer too. Done where `member` is `wanted`.
 fn shown(context: &Context, answer: &Answer, member: &str, wanted: &str) -> Exit {
+    if answer.body.is_string() {
+        note(&answer.refusal());
+        return Exit::Negative;
+    }
     context.out.document(&answer.body);
     if answer.body.get(member).and_then(Value::as_str) == Some(wanted) {
         return Exit::Done;

@@ -160,7 +160,8 @@ impl Command {
                 let found = context.client()?.read(&format!("/v1/authorization-server{asked}")).await?;
                 let auth = found.get("auth").unwrap_or(&serde_json::Value::Null);
                 // JSON is YAML.
-                context.out.item(&found, &format!("auth: {auth:#}"));
+                let block = format!("auth: {auth:#}");
+                context.out.lines(&found, &block.lines().collect::<Vec<_>>());
             }
             Self::Client(asked) => return client::run(&asked, context).await,
             Self::Catalog { name: Some(name), oauth2, app } => {

@@ -94,3 +94,58 @@ fn grants_and_resource_servers_are_made_and_narrowed() {
     assert_eq!(listed["resource_servers"], serde_json::json!([]));
     assert_eq!(server.stop(), Some(0));
 }
+
+#[test]
+fn what_is_in_the_way_is_named() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start(home.path(), &home.path().join("data"));
+    let run = |arguments: &[&str], token: Option<&str>| {
+        let mut command = placet(home.path());
+        command.args(["--data", "data"]).args(arguments).stdin(Stdio::null());
+        token.into_iter().for_each(|token| _ = command.env("PLACET_TOKEN", token));
+        command.output().unwrap()
+    };
+    // An action is an agent's: whose token is at hand otherwise is not sent.
+    let act = run(&["act", "orders.read"], None);
+    assert_eq!(act.status.code(), Some(2));
+    assert!(
+        stderr(&act).contains("PLACET_TOKEN") && stderr(&act).contains("placet token"),
+        "{}",
+        stderr(&act)
+    );
+    // A variable that is still there from something else is what a refusal is about, and nothing else is.
+    let made = answer(&given(
+        home.path(),
+        &["agent", "create", "reader", "--tool", "orders.*", "--default-scope", "orders.*", "--activate"],
+        "",
+    ));
+    let token = given(
+        home.path(),
+        &["token", "--client-id", made["client_id"].as_str().unwrap()],
+        made["client_secret"].as_str().unwrap(),
+    );
+    let token = answer(&token)["access_token"].as_str().unwrap().to_owned();
+    for token in [&*token, "junk"] {
+        let refused = run(&["connection", "list"], Some(token));
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(stderr(&refused).contains("the token of PLACET_TOKEN was sent"), "{}", stderr(&refused));
+    }
+    assert_eq!(run(&["connection", "list"], None).status.code(), Some(0));
+    let absent = run(&["agent", "show", "nobody"], None);
+    assert!(stderr(&absent).contains("not_found") && !stderr(&absent).contains("PLACET_TOKEN"));
+    // Another address of the same server, and another protocol.
+    let read =
+        |name: &str| fs::read_to_string(home.path().join("data").join(name)).unwrap().trim().to_owned();
+    let page = run(&["--url", &read("pages-address"), "act", "orders.read"], Some(&token));
+    assert!(stderr(&page).contains("people's pages") && stdout(&page).is_empty(), "{}", stderr(&page));
+    assert!(!stderr(&page).contains('<'));
+    let address = read("address");
+    let tls = address.replace("http://", "https://");
+    let spoken = run(&["--url", &tls, "agent", "list"], Some(&token));
+    assert_eq!(spoken.status.code(), Some(2));
+    let told = stderr(&spoken);
+    assert!(told.contains("can't be reached: ") && told.matches(": ").count() > 2, "{told}");
+    assert_eq!(server.stop(), Some(0));
+    let gone = run(&["--url", &address, "agent", "list"], Some(&token));
+    assert!(stderr(&gone).contains("refused"), "{}", stderr(&gone));
+}

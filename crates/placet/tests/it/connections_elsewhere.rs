@@ -246,6 +246,10 @@ fn a_key_value_store_is_read_as_its_interface_says() {
     version.store(1, Ordering::SeqCst);
     refused(&secret("other"), "no `other`");
     refused(&secret("count"), "no text");
+    // All of it would go to the upstream in the place of a token.
+    let whole = json!({"from": "vault_kv", "path": format!("placet/{}", account.name)});
+    refused(&whole, "several parts");
+    assert!(account.shown().is_empty());
     refused(&json!({"from": "vault_kv", "path": "../sys/raw", "key": "x"}), "plain segments");
     account.connect(&story.admin(), &secret("token")).expect(201);
     account.get(story).expect(200);

@@ -169,6 +169,9 @@ fn only_the_resource_server_itself_asks() {
             Some("Basic realm=\"placet\""),
             "nothing is wrong with the token"
         );
+        // Behind nginx nothing else is seen of it.
+        let header: Value = serde_json::from_str(answer.header("placet-problem").unwrap()).unwrap();
+        assert_eq!(header, answer.body);
     }
     ask(Some(format!("Basic {}", front.credentials()))).expect(200);
     let foreign = ask(Some(format!("Basic {}", other.credentials())));

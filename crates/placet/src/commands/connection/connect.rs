@@ -72,7 +72,8 @@ async fn begin(context: &Context, client: &Client, wanted: &Value) -> Result<Exi
     let text =
         |begun: &Value, name: &str| begun.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let Some(ticket) = begun.as_object_mut().and_then(|begun| begun.remove("ticket")) else {
-        context.out.item(&begun, &format!("Open this in your browser:\n\n  {}", text(&begun, "url")));
+        let link = format!("  {}", text(&begun, "url"));
+        context.out.lines(&begun, &["Open this in your browser:", "", &link]);
         return Ok(Exit::Done);
     };
     let at = text(&begun, "verification_uri");

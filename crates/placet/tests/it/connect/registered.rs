@@ -66,6 +66,17 @@ fn only_services_with_an_authorization_server_have_a_client() {
     let client = json!({"client_id": CLIENT});
     story.admin().put("/v1/services/shop/client").json(&client).send().refused(400, "request_invalid");
     story.admin().put("/v1/services/nothing/client").json(&client).send().refused(404, "not_found");
+    // Where people can't agree at all, no client would help: that is what is told.
+    let nowhere = Site::unregistered("");
+    let yaml = format!(
+        "service: {0}\nbase_url: {1}\nauth: {{type: oauth2, token_url: {1}/token}}\nactions:\n  \
+         {0}.get: {{method: GET, path: '/things/{{id}}', resource: '{0}://things/{{id}}', effect: read}}\n",
+        nowhere.service,
+        nowhere.api.base()
+    );
+    nowhere.story.service(&nowhere.service, &yaml).expect(200);
+    let refused = person.client().post("/v1/connect").json(&json!({"service": nowhere.service})).send();
+    assert!(refused.refused(400, "request_invalid").text("/detail").contains("authorization_url"));
     for (service, status) in [("shop", 400), ("nothing", 404)] {
         assert_eq!(story.admin().get(&format!("/v1/services/{service}/client")).send().status, status);
         let answer = person.client().post("/v1/connect").json(&json!({"service": service})).send();

@@ -133,6 +133,28 @@ fn a_whole_url_goes_through_the_door() {
 }
 
 #[test]
+fn a_tunnel_to_a_host_that_is_http_is_answered_without_tls() {
+    // Some clients (Node's `fetch`) ask for a tunnel whatever the scheme of the URL is.
+    let (world, agent, _) = prepared();
+    let path = format!("/customers/{}/orders/1", fresh("run-"));
+    let url = format!("{}{path}", world.story.shop.base());
+    let elsewhere = format!("{}/elsewhere", world.story.shop.base());
+    let command =
+        ["curl", "-sS", "--proxytunnel", "-w", " %{http_code}/%{num_connects}\n", &url, &url, &elsewhere];
+    let (code, text) = ended(&run(world, &agent, &[], &command).output().unwrap());
+    assert_eq!(code, 0, "{text}");
+    assert_eq!(world.story.shop.count(&path), 2, "{text}");
+    assert!(text.contains(" 200/1\n") && text.contains(" 200/0\n") && text.contains(" 403/0\n"), "{text}");
+    let intents = entries(world, &agent.id).into_iter().filter(|it| it["type"] == "action.intent").count();
+    assert_eq!(intents, 2);
+    // What it was opened for is what may be asked for inside.
+    let other = ["curl", "-sS", "--proxytunnel", "-H", "Host: api.example", &url];
+    let (_, text) = ended(&run(world, &agent, &[], &other).output().unwrap());
+    assert!(text.contains("misdirected"), "{text}");
+    assert_eq!(world.story.shop.count(&path), 2);
+}
+
+#[test]
 fn git_goes_through_the_door() {
     let (world, agent, _) = prepared();
     let customer = fresh("run-");
