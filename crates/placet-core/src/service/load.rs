@@ -74,8 +74,36 @@ pub(super) fn service(
     file: Option<&str>,
 ) -> Result<(Service, Vec<Diagnostic>), Vec<Diagnostic>> {
     let (node, report) = yaml::parse(source, file)?;
-    let service = node.as_map(&report).and_then(|map| read(&map, &report));
+    let service =
+        node.as_map(&report).and_then(|map| if is_other(&map, &report) { None } else { read(&map, &report) });
     report.finish(service)
+}
+
+/// Whether it is a document of another kind, of which nothing but that has to be said.
+fn is_other(map: &MapReading<'_>, report: &Report) -> bool {
+    if map.key_position("service").is_some() {
+        return false;
+    }
+    let kinds = [
+        ("openapi", "this is an OpenAPI document, and no service", "make one of it: `placet service import`"),
+        (
+            "swagger",
+            "this is a Swagger 2.0 document, and no service",
+            "convert it to OpenAPI 3, and make one of that: `placet service import`",
+        ),
+        (
+            "policy",
+            "this is a policy, and no service",
+            "`placet policy check` and `placet policy apply` take it",
+        ),
+    ];
+    for (key, what, help) in kinds {
+        if let Some(at) = map.key_position(key) {
+            report.add(Diagnostic::error(what).at(at).help(help));
+            return true;
+        }
+    }
+    false
 }
 
 fn read(map: &MapReading<'_>, report: &Report) -> Option<Service> {

@@ -169,6 +169,22 @@ fn values_that_would_leave_their_segment_are_refused() {
 }
 
 #[test]
+fn a_document_of_another_kind_is_told_as_that_alone() {
+    for (source, told) in [
+        ("openapi: 3.1.0\ninfo: {title: x}\npaths: {}\n", "placet service import"),
+        ("{\"swagger\": \"2.0\", \"paths\": {}}", "OpenAPI 3"),
+        ("policy: desk\nrules: []\n", "placet policy check"),
+    ] {
+        let found = Service::parse(source.as_bytes(), None).unwrap_err();
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].to_string().contains(told), "{}", found[0]);
+    }
+    // A service that has such a key has one that is not known.
+    let found = Service::parse(b"service: x\npolicy: y\n", None).unwrap_err();
+    assert!(found.iter().any(|it| it.message.contains("unknown key `policy`")), "{found:?}");
+}
+
+#[test]
 fn an_encoded_slash_stays_one_segment_where_it_is_declared() {
     let (described, target, _) = send("blobs.get", json!({"key": "a/b"})).unwrap();
     assert_eq!((target.as_str(), described.resource.segments().len()), ("/v1/blobs/a%2Fb", 1));
