@@ -1,16 +1,16 @@
 //! What is tried against the door by who writes bytes by hand.
 
 use super::entries;
-use super::world::{ALL, Tunnel, credential, world};
+use super::world::{ALL, Answer, Tunnel, credential, world};
 use placet_testkit::{fresh, until};
 use serde_json::json;
+use std::io::Write as _;
 
 /// Threat 6: metadata services, private addresses and this machine are reached by nobody, in whatever spelling.
 #[test]
 fn addresses_that_are_no_services_are_refused_and_recorded() {
     let world = world();
     let (agent, token) = world.story.ready(ALL);
-    let shop = world.story.shop.base().strip_prefix("http://").unwrap();
     let refused = [
         "169.254.169.254:80",
         "169.254.169.254:443",
@@ -21,8 +21,6 @@ fn addresses_that_are_no_services_are_refused_and_recorded() {
         "[::ffff:127.0.0.1]:443",
         "localhost:443",
         "unknown.example:443",
-        // A service, but one that is http: TLS would be spoken for nobody.
-        shop,
     ];
     for authority in refused {
         let answer = world.connect("x", &token, authority);
@@ -101,6 +99,39 @@ fn a_tunnel_is_for_one_host() {
         assert_eq!(answer.status, status, "{upgrade} {more}: {}", answer.text);
     }
     assert!(world.story.shop.seen_at(&format!("/safe/{customer}")).is_empty(), "nothing was sent");
+}
+
+/// Threat 9: the same where the host's services are http, and no TLS is spoken in the tunnel.
+#[test]
+fn a_tunnel_without_tls_is_for_one_host() {
+    let world = world();
+    let (_, token) = world.story.ready(ALL);
+    let shop = world.story.shop.base().strip_prefix("http://").unwrap();
+    let customer = format!("/customers/{}", fresh("c"));
+    let path = format!("{customer}/orders/1");
+    let ask = |head: &str| {
+        let mut stream = world.opened("x", &token, shop);
+        write!(stream, "{head}connection: close\r\n\r\n").unwrap();
+        Answer::read(&mut stream)
+    };
+    for (head, status) in [
+        (format!("GET {path} HTTP/1.1\r\nhost: evil.example\r\n"), 421),
+        (format!("GET {path} HTTP/1.1\r\nhost: {}\r\n", world.safe), 421),
+        (format!("GET {path} HTTP/1.1\r\nhost: {}\r\n", world.pass), 421),
+        (format!("GET {path} HTTP/1.1\r\nhost: {shop}\r\nhost: {shop}\r\n"), 400),
+        (format!("GET http://evil.example{path} HTTP/1.1\r\nhost: {shop}\r\n"), 400),
+        (format!("CONNECT {} HTTP/1.1\r\nhost: {shop}\r\n", world.pass), 400),
+        (format!("GET {customer}/../orders/1 HTTP/1.1\r\nhost: {shop}\r\n"), 400),
+    ] {
+        let answer = ask(&head);
+        assert_eq!(answer.status, status, "{head}: {}", answer.text);
+    }
+    // TLS is spoken by nobody there.
+    assert!(Tunnel::over(world.opened("x", &token, shop), "127.0.0.1", &world.trusted()).is_err());
+    assert!(world.story.shop.seen_at(&customer).is_empty(), "nothing was sent");
+    let fine = ask(&format!("GET {path} HTTP/1.1\r\nhost: {shop}\r\n"));
+    assert_eq!(fine.status, 200, "{}", fine.text);
+    assert_eq!(world.story.shop.count(&path), 1);
 }
 
 /// Threat 9: the port of a proxy takes what is for a proxy.
