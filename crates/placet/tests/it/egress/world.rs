@@ -227,7 +227,7 @@ impl Answer {
         Self { status, text }
     }
 
-    fn read(stream: &mut impl Read) -> Self {
+    pub(super) fn read(stream: &mut impl Read) -> Self {
         let mut bytes = Vec::new();
         let _ = stream.read_to_end(&mut bytes);
         Self::of(&bytes)
