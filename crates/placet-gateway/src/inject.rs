@@ -157,7 +157,7 @@ impl Credential {
                     (None, None) => (Carrier::Nothing, None, Scrubber::of_all([])),
                     (Some(_), None) => {
                         return Err(CredentialError::Certificate(
-                            "`secret`, which is shown beside it, is missing",
+                            "`secret`, which is shown beside it, is missing (`--beside` reads it)",
                         ));
                     }
                     (None, Some(_)) => {

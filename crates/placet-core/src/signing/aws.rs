@@ -55,7 +55,7 @@ impl AwsKey {
     /// [`KeyError`].
     pub fn from_secret(secret: &Secret) -> Result<Self, KeyError> {
         const FORM: KeyError = KeyError::Form(
-            "`access_key_id`, `secret_access_key` and perhaps `session_token`, as members of one JSON object",
+            "`access_key_id`, `secret_access_key` and perhaps `session_token`, as members of one JSON object (`--auth aws-sigv4 --key-id` makes it)",
         );
         let form: Form = serde_json::from_slice(secret.expose()).map_err(|_| FORM)?;
         let word = |text: &[u8], longest: usize| {

@@ -362,7 +362,9 @@ impl Scheme {
     /// [`KeyError`].
     pub fn key(&self, secret: &Secret) -> Result<Key, KeyError> {
         let (id, given) = if self.names_key() {
-            const FORM: KeyError = KeyError::Form("`key_id` and `secret`, as members of one JSON object");
+            const FORM: KeyError = KeyError::Form(
+                "`key_id` and `secret`, as members of one JSON object (`--auth hmac --key-id` makes it)",
+            );
             let form: Form<'_> = serde_json::from_slice(secret.expose()).map_err(|_| FORM)?;
             if !is_key_id(&form.key_id) {
                 return Err(KeyError::KeyId);

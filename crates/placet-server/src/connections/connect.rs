@@ -264,7 +264,7 @@ async fn named(
         .read(move |q| {
             if connections::by_name(q, &name)?.is_some() {
                 let detail = format!(
-                    "there is a connection `{name}` already: name another (`name`), or connect that one anew (`connection`)"
+                    "there is a connection `{name}` already: name another (`name`), or connect that one anew (`connection`: `placet connection reconnect {name}`)"
                 );
                 return Err(Problem::of(Code::Conflict, detail));
             }
