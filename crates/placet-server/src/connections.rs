@@ -36,7 +36,7 @@ use placet_core::{
 use placet_gateway::Credential;
 use placet_store::{
     Fault, Version,
-    connections::{Connection, ConnectionState},
+    connections::{Attention, Connection, ConnectionState},
 };
 use quick_cache::sync::Cache;
 use std::{
@@ -311,9 +311,18 @@ pub async fn answered(
 
 /// Picks the connection that was picked once more, as it is now.
 async fn pick_again(app: &App, picked: &mut Picked, auth: &Auth) -> Result<(), Problem> {
-    let (id, service) = (picked.connection.id, picked.connection.service.clone());
-    *picked = by_id(app, &service, auth, id).await?.ok_or_else(waits_for_its_owner)?;
+    *picked = as_it_is(app, picked, auth).await?.ok_or_else(waits_for_its_owner)?;
     Ok(())
+}
+
+/// The same connection as it is now, if it can still be used for what it was picked for: where that was to be tried, though
+/// upstream refused it, to be tried.
+async fn as_it_is(app: &App, picked: &Picked, auth: &Auth) -> Result<Option<Picked>, Problem> {
+    let connection = &picked.connection;
+    match connection.attention {
+        Some(Attention::CredentialRefused) => to_try(app, auth, connection.id).await,
+        _ => by_id(app, &connection.service, auth, connection.id).await,
+    }
 }
 
 fn waits_for_its_owner() -> Problem {

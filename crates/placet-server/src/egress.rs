@@ -20,7 +20,7 @@ use crate::{
     operations::failures,
     problem::Problem,
     proxy,
-    serving::KeptOpen,
+    serving::{KeptOpen, Link},
     share::{Share, Shares},
 };
 use authority::Authorities;
@@ -48,6 +48,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
 };
@@ -204,14 +205,29 @@ fn http() -> http1::Builder {
     http
 }
 
-async fn serve_one(app: Arc<App>, stream: TcpStream, mut connection: Connection) {
+async fn serve_one(app: Arc<App>, stream: TcpStream, connection: Connection) {
     _ = stream.set_nodelay(true);
     let shared = connection.clone();
-    let answering = service_fn(move |request: Request<Incoming>| {
+    let answering = move |request: Request<Incoming>| {
         let (app, connection) = (Arc::clone(&app), shared.clone());
-        async move { Ok::<_, Infallible>(answer(&app, connection, request).await) }
+        async move { answer(&app, connection, request).await }
+    };
+    served(stream, connection, answering).await;
+}
+
+/// Serves a connection, and whatever it becomes, as long as its other end takes what is written.
+async fn served<I, A, F>(io: I, mut connection: Connection, answering: A)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    A: Fn(Request<Incoming>) -> F,
+    F: Future<Output = Response>,
+{
+    let answering = service_fn(move |request: Request<Incoming>| {
+        let answered = answering(request);
+        async move { Ok::<_, Infallible>(answered.await) }
     });
-    let mut serving = pin!(http().serve_connection(TokioIo::new(stream), answering).with_upgrades());
+    let io = TokioIo::new(Link::new(io));
+    let mut serving = pin!(http().serve_connection(io, answering).with_upgrades());
     let shown = Arc::clone(&connection.shown);
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
@@ -302,4 +318,29 @@ pub(crate) fn route(scheme: &str, authority: &str) -> Result<Route, Problem> {
         };
         Problem::of(code, detail)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::{io::AsyncWriteExt as _, time::timeout};
+
+    /// Neither the answer nor the place is kept for who takes nothing of it.
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_nothing_of_an_answer_is_not_waited_for() {
+        let (ours, mut theirs) = tokio::io::duplex(1024);
+        let (_stopping, stop) = watch::channel(false);
+        let places = Arc::new(Semaphore::new(1));
+        let open = Arc::new(Arc::clone(&places).try_acquire_owned().unwrap());
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        let connection = Connection { peer, stop, shown: Arc::default(), _open: open };
+        let shown = Arc::clone(&connection.shown);
+        let answering = move |_: Request<Incoming>| {
+            shown.request.store(true, Ordering::Relaxed);
+            std::future::ready(Response::new(Body::from(vec![0; 1024 * 1024])))
+        };
+        theirs.write_all(b"GET http://a.example/ HTTP/1.1\r\nhost: a.example\r\n\r\n").await.unwrap();
+        timeout(IDLE * 10, served(ours, connection, answering)).await.expect("it is waited for");
+        assert_eq!(places.available_permits(), 1);
+    }
 }

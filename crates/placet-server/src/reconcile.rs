@@ -242,7 +242,9 @@ async fn ask(app: &App, action: &StoredAction) -> Result<Asked, Problem> {
     let Some((live, declared)) = rules.declaring(&question.original) else { return Ok(Asked::Open) };
     let Some(check) = declared.status() else { return Ok(Asked::Open) };
     let Some(id) = question.admit(app, live, action, now).await? else { return Ok(Asked::Open) };
-    let answer = question.send(app, live, action.agent).await?;
+    // Whose doing it counts as, as the action did: that of the agent at the root of the lineage.
+    let party = intent.envelope.chain.last().copied().unwrap_or(action.agent);
+    let answer = question.send(app, live, party).await?;
     question.conclude(app, live, id, answer.as_ref()).await?;
     let Some((status, happened)) = answer.and_then(Result::ok).and_then(|response| {
         let (status, body) = readable(response);

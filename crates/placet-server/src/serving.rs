@@ -8,14 +8,16 @@
 //!
 //! Invariant: whoever asks nothing for as long as the listener allows, or takes nothing of what is answered, is cut off,
 //! whatever the version, and keeps nothing in memory that somebody else needs; what one connection may have under way, and
-//! send ahead, is bounded.
+//! send ahead, is bounded. A connection has its place until it is closed, whatever it was switched over to.
 
 mod activity;
 mod begun;
 mod link;
 mod one_by_one;
+mod taken;
 
 pub(crate) use begun::Switching;
+pub(crate) use link::Link;
 
 use crate::operations::process;
 use activity::{Activity, Busy, UnderWay};
@@ -29,7 +31,7 @@ use begun::Begun;
 use bytes::Bytes;
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use link::Link;
+use link::UNTAKEN;
 use std::{
     any::Any,
     convert::Infallible,
@@ -41,10 +43,11 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use taken::{Pieces, Untaken};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tower_service::Service as _;
@@ -116,7 +119,12 @@ impl Open {
 
     /// What one connection is held by.
     pub(crate) fn one(&self) -> Ending {
-        Ending(self.0.subscribe())
+        Ending { told: self.0.subscribe(), place: None }
+    }
+
+    /// The same for one that has this place among those that may be open.
+    pub(crate) fn one_at(&self, place: OwnedSemaphorePermit) -> Ending {
+        Ending { place: Some(Arc::new(place)), ..self.one() }
     }
 
     /// Has every connection end when what is under way on it is answered, and waits for the last.
@@ -126,9 +134,13 @@ impl Open {
     }
 }
 
-/// Tells a connection that it has to end; the connection is open until this is dropped.
+/// Tells a connection that it has to end; the connection is open, and has its place, until this is dropped, and all that was
+/// [kept open](Self::kept_open) with it.
 #[derive(Debug)]
-pub(crate) struct Ending(watch::Receiver<bool>);
+pub(crate) struct Ending {
+    told: watch::Receiver<bool>,
+    place: Option<Arc<OwnedSemaphorePermit>>,
+}
 
 /// Whoever has this keeps the connection counted as open.
 #[derive(Clone)]
@@ -150,7 +162,12 @@ impl fmt::Debug for KeptOpen {
 impl Ending {
     async fn told(&mut self) {
         // Without anybody who could say so, the listener is gone.
-        _ = self.0.wait_for(|end| *end).await;
+        _ = self.told.wait_for(|end| *end).await;
+    }
+
+    /// For what the connection is switched over to, which goes on when it is served.
+    fn kept_open(&self) -> KeptOpen {
+        KeptOpen::by((self.told.clone(), self.place.clone()))
     }
 }
 
@@ -230,11 +247,7 @@ async fn listen_within(
         match accepted {
             Ok((place, (stream, address))) => {
                 let patience = places.patience();
-                let serving = plain(stream, address, router.clone(), open.one(), patience);
-                tokio::spawn(async move {
-                    serving.await;
-                    drop(place);
-                });
+                tokio::spawn(plain(stream, address, router.clone(), open.one_at(place), patience));
             }
             Err(error) => {
                 tell(&error);
@@ -334,7 +347,15 @@ where
     A: Fn(Request) -> F + Send + Unpin + 'static,
     F: Future<Output = Result<Response, Infallible>> + Send + 'static,
 {
-    let activity = Arc::new(Activity::default());
+    let (activity, untaken) = (Arc::new(Activity::default()), Arc::<Untaken>::default());
+    let waiting = Arc::clone(&untaken);
+    let answering = move |request: Request| {
+        let (answered, waiting) = (answering(request), Arc::clone(&waiting));
+        async move {
+            let response = answered.await?;
+            Ok::<_, Infallible>(response.map(|body| Body::new(Pieces::new(body, waiting))))
+        }
+    };
     let mut http = http2::Builder::new(TokioExecutor::new());
     http.timer(TokioTimer::new())
         .keep_alive_interval(PING)
@@ -345,21 +366,26 @@ where
         .initial_connection_window_size(WINDOWS);
     let mut serving = pin!(http.serve_connection(TokioIo::new(io), noting(&activity, answering)));
     loop {
-        let until = activity.since() + idle;
+        let until = (activity.since() + idle).min(Instant::now() + UNTAKEN);
         tokio::select! {
             served = serving.as_mut() => return served,
             () = ending.told() => break,
-            () = sleep_until(until) => if activity.is_over(idle) { break },
+            () = sleep_until(until) => if activity.is_over(idle) || untaken.for_long(UNTAKEN) > 0 { break },
         }
     }
     // It says which requests it has taken, takes no more, and answers those.
     serving.as_mut().graceful_shutdown();
     loop {
-        // Who has nothing under way has only to hang up.
+        // Who has nothing under way has only to hang up. What nobody takes is waited for no longer than the others are under
+        // way: they may be somebody else's.
         let until = activity.since().max(Instant::now()) + FAREWELL;
         tokio::select! {
             served = serving.as_mut() => return served,
-            () = sleep_until(until) => if activity.is_over(FAREWELL) { return Ok(()) },
+            () = sleep_until(until) => {
+                if activity.is_over(FAREWELL) || activity.under_way() <= untaken.for_long(UNTAKEN) {
+                    return Ok(());
+                }
+            }
         }
     }
 }
@@ -410,6 +436,91 @@ mod tests {
             assert!(after < PATIENT * 2, "{after:?}");
             assert!(answered > 60 || !answers, "{answered}");
         }
+    }
+
+    /// A frame of HTTP/2 (RFC 9113 §4.1).
+    fn frame(kind: u8, flags: u8, stream: u32, content: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(content.len()).unwrap().to_be_bytes();
+        [&length[1..], &[kind, flags], &stream.to_be_bytes(), content].concat()
+    }
+
+    /// A client that says this, and from then on only that it is there: it takes no more than it let come. What came, and
+    /// when its connection ended.
+    async fn only_there(mut theirs: tokio::io::DuplexStream, said: &[u8]) -> (Vec<u8>, Duration) {
+        let (began, mut came) = (Instant::now(), Vec::new());
+        theirs.write_all(said).await.unwrap();
+        loop {
+            let mut head = [0; 9];
+            if theirs.read_exact(&mut head).await.is_err() {
+                return (came, began.elapsed());
+            }
+            let [a, b, c, kind, flags, ..] = head;
+            let mut content = vec![0; usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c)];
+            theirs.read_exact(&mut content).await.unwrap();
+            match (kind, flags) {
+                (0, _) => came.extend(content),
+                (4, 0) => theirs.write_all(&frame(4, 1, 0, &[])).await.unwrap(),
+                (6, 0) => theirs.write_all(&frame(6, 1, 0, &content)).await.unwrap(),
+                _ => {}
+            }
+        }
+    }
+
+    /// Over HTTP/2 who takes nothing of an answer still answers pings, and asks for more: it is not waited for, but for what
+    /// else is under way.
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_over_http2_that_nobody_takes_ends_its_connection_and_no_other_answer() {
+        const SLOW: Duration = Duration::from_secs(300);
+        // No answer may be sent (SETTINGS_INITIAL_WINDOW_SIZE), but for the one to a request for /index.html.
+        let nothing = frame(4, 0, 0, &[0, 4, 0, 0, 0, 0]);
+        let first = frame(1, 5, 1, b"\x82\x86\x84");
+        let second = [frame(1, 5, 3, b"\x82\x86\x85"), frame(8, 0, 3, &[0, 0, 1, 0])].concat();
+        let alone = [HTTP2, &nothing, &first].concat();
+        let beside = [HTTP2, &nothing, &first, &second].concat();
+        for (said, answered, ends) in [(alone, &b""[..], UNTAKEN), (beside, b"there", SLOW)] {
+            let (ours, theirs) = tokio::io::duplex(65_536);
+            let answering = |request: Request| async move {
+                if request.uri().path() == "/" {
+                    return Ok(Response::new(Body::from("here")));
+                }
+                sleep(SLOW).await;
+                Ok(Response::new(Body::from("there")))
+            };
+            let open = Open::new();
+            let serving = serve(ours, Version::Http2, PATIENT, answering, open.one());
+            let both = async { tokio::join!(serving, only_there(theirs, &said)).1 };
+            let (came, after) = timeout(SLOW * 2, both).await.expect("it never ends");
+            assert_eq!(came, answered);
+            assert!((ends..ends + PATIENT + FAREWELL * 2).contains(&after), "{after:?}");
+        }
+    }
+
+    /// What a connection was switched over to has its place, and counts as open, until it is over.
+    #[tokio::test]
+    async fn what_a_connection_is_switched_over_to_keeps_its_place() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (switched, mut over) = tokio::sync::mpsc::unbounded_channel();
+        let router = Router::new().fallback(move |request: Request| {
+            let kept = request.extensions().get::<KeptOpen>().cloned();
+            let switching = Switching::of(request.extensions()).unwrap();
+            let switched = switched.clone();
+            tokio::spawn(async move { switched.send((switching.over().await, kept)) });
+            let headers = [("connection", "upgrade"), ("upgrade", "other")];
+            std::future::ready((axum::http::StatusCode::SWITCHING_PROTOCOLS, headers))
+        });
+        let places = Places::new(8);
+        let listening = tokio::spawn(listen_within(listener, router, std::future::pending(), places.clone()));
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let asks = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: other\r\n\r\n";
+        client.write_all(asks).await.unwrap();
+        let held = timeout(PATIENT, over.recv()).await.expect("it is switched over").unwrap();
+        assert!(held.0.is_some());
+        // One has it, and one is for who comes next.
+        assert_eq!(places.free.available_permits(), 6);
+        drop(held);
+        assert_eq!(places.free.available_permits(), 7);
+        listening.abort();
     }
 
     /// Clients take their part of the files and no more; whoever comes then waits for a place, and is served.

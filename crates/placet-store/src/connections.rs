@@ -75,7 +75,8 @@ statements! {
              WHERE id = ?1 AND generation = ?2 AND state = 'needs_attention' AND attention = 'credential_refused'";
     /// Whoever wins asks for a new token.
     BEGIN_RENEWAL = "UPDATE connections SET renewing = ?3
-                     WHERE id = ?1 AND generation = ?2 AND renewing <= ?4 AND state = 'active'";
+                     WHERE id = ?1 AND generation = ?2 AND renewing <= ?4
+                       AND (state = 'active' OR attention = 'credential_refused')";
     /// Nobody asks before then.
     END_RENEWAL = "UPDATE connections SET renewing = ?3 WHERE id = ?1 AND generation = ?2";
     /// A new token, where the secret is as it was read.

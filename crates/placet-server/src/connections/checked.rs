@@ -7,7 +7,7 @@
 //! Invariant: the action only reads and its parameters are the definition's; nothing of the answer but its status leaves this
 //! module. A secret goes nowhere where its owner has not agreed that it goes.
 
-use super::{Picked, UNAUTHORIZED, answered, by_id, elsewhere, freshen, keep::stays, to_try};
+use super::{Picked, UNAUTHORIZED, answered, as_it_is, elsewhere, freshen, keep::stays, to_try};
 use crate::{app::App, caller::Source, problem::Problem, recording, rules::LiveService};
 use placet_core::{
     call::Auth,
@@ -225,7 +225,7 @@ async fn another(app: &App, live: &LiveService, picked: &Picked) -> Result<Optio
     if !matches!(auth, Auth::Oauth2(_)) {
         return Ok(None);
     }
-    let now = by_id(app, live.service.name(), auth, picked.connection.id).await?;
+    let now = as_it_is(app, picked, auth).await?;
     Ok(now.filter(|now| now.access != picked.access))
 }
 

@@ -239,10 +239,11 @@ async fn renewed(
     loop {
         let read = app
             .store
-            .read(move |q| Ok::<_, Problem>((connections::find(q, id)?, connections::sealed(q, id)?)))
+            .read(move |q| Ok::<_, Problem>((connections::find(q, id)?, connections::tried(q, id)?)))
             .await?;
+        // One whose upstream refused its token when it was tried is tried again with another.
         let (Some(connection), Some((generation, sealed))) = read else { return Ok(Renewal::Parked) };
-        if connection.state != ConnectionState::Active || generation != connection.generation {
+        if generation != connection.generation {
             return Ok(Renewal::Parked);
         }
         // It was confirmed, or made anew, for another server than the request was described by.

@@ -13,7 +13,10 @@ pub mod message;
 
 use super::{ALL_NAMES, Arrival, Named, ask, told::Refusal};
 use crate::{api::decisions::asking, app::App, caller::Source};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::{
+    body::Body,
+    http::{HeaderMap, HeaderName, HeaderValue},
+};
 use message::{
     BoolValue, CheckRequest, CheckResponse, DeniedHttpResponse, HeaderValueOption, HttpRequest, HttpResponse,
     HttpStatus, OkHttpResponse,
@@ -52,14 +55,15 @@ impl Calls {
     /// Answers one call.
     pub(crate) async fn answer(
         self,
-        request: http::Request<hyper::body::Incoming>,
-    ) -> Result<http::Response<tonic::body::Body>, Infallible> {
+        request: http::Request<Body>,
+    ) -> Result<http::Response<Body>, Infallible> {
         if request.uri().path() != CHECK {
-            return Ok(Status::unimplemented("there is only Check").into_http());
+            let unknown = Status::unimplemented("there is only Check");
+            return Ok(unknown.into_http::<tonic::body::Body>().map(Body::new));
         }
         let codec = ProstCodec::<CheckResponse, CheckRequest>::default();
         let mut grpc = Grpc::new(codec).max_decoding_message_size(MAX_MESSAGE);
-        Ok(grpc.unary(self, request).await)
+        Ok(grpc.unary(self, request).await.map(Body::new))
     }
 
     async fn check(self, call: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {

@@ -229,11 +229,7 @@ pub async fn serve(
         let version = Version::agreed(stream.get_ref().1.alpn_protocol());
         // A router is always ready.
         let answering = move |request: Request| router.clone().call(arrived(&app, &peer, request));
-        let ending = open_ones.one();
-        tokio::spawn(async move {
-            serving::serve(stream, version, IDLE, answering, ending).await;
-            drop(open);
-        });
+        tokio::spawn(serving::serve(stream, version, IDLE, answering, open_ones.one_at(open)));
     }
     drop(accepting);
     open_ones.end().await;

@@ -36,10 +36,15 @@ impl Default for Activity {
 impl Activity {
     /// When something began or ended last; now, while something is under way.
     pub(super) fn since(&self) -> Instant {
-        if self.under_way.load(Ordering::Acquire) > 0 {
+        if self.under_way() > 0 {
             return Instant::now();
         }
         *self.since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How much is under way: of each request its body, and its answer.
+    pub(super) fn under_way(&self) -> usize {
+        self.under_way.load(Ordering::Acquire)
     }
 
     pub(super) fn is_over(&self, idle: Duration) -> bool {

@@ -19,13 +19,13 @@ pub(super) const UNTAKEN: Duration = Duration::from_secs(60);
 
 /// A connection.
 #[derive(Debug)]
-pub(super) struct Link<I> {
+pub(crate) struct Link<I> {
     stalled: Option<Pin<Box<Sleep>>>,
     io: I,
 }
 
 impl<I> Link<I> {
-    pub(super) fn new(io: I) -> Self {
+    pub(crate) fn new(io: I) -> Self {
         Self { stalled: None, io }
     }
 

@@ -99,7 +99,7 @@ where
 {
     let activity = Arc::new(Activity::default());
     let (untaken, given_to) = (begun.untaken(), Arc::<Mutex<Option<GivenTo>>>::default());
-    let kept = KeptOpen::by(ending.0.clone());
+    let kept = ending.kept_open();
     let service = noting(&activity, switching(Arc::clone(&given_to), kept, answering));
     let mut http = http1::Builder::new();
     // While it waits for the next request, too.

@@ -11,19 +11,16 @@ use crate::{
         Live,
         listener::{CONNECTIONS, HANDSHAKE_TIME},
     },
+    serving::{self, Ending, Open, Version},
 };
-use hyper::{server::conn::http2, service::service_fn};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::graceful::{GracefulShutdown, Watcher},
-};
+use axum::{extract::Request, response::Response};
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
     server::WebPkiClientVerifier,
 };
-use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::Future, io, pin::pin, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -32,8 +29,9 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-/// How often a connection is asked whether it is still there, and how long that may take.
-const PING: Duration = Duration::from_secs(30);
+/// How long whoever calls may keep a connection without asking anything. It is told to make another one then, and loses
+/// nothing by that.
+const IDLE: Duration = Duration::from_secs(120);
 /// How long to wait where the system has no room for another connection.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -90,7 +88,7 @@ pub async fn serve(
 ) -> io::Result<()> {
     let mut shutdown = pin!(shutdown);
     let room = Arc::new(Semaphore::new(CONNECTIONS));
-    let open_ones = GracefulShutdown::new();
+    let open_ones = Open::new();
     loop {
         let permit = Arc::clone(&room).acquire_owned();
         let Ok(permit) = (tokio::select! {
@@ -112,41 +110,36 @@ pub async fn serve(
             }
         };
         // As it is now: connections that are open go on by what it was.
-        let (identity, watcher) = (identity.as_ref().map(Live::now), open_ones.watcher());
+        let (identity, ending) = (identity.as_ref().map(Live::now), open_ones.one_at(permit));
         let calls = Calls { app: Arc::clone(&app), peer };
-        tokio::spawn(async move {
-            serve_one(stream, identity, calls, watcher).await;
-            drop(permit);
-        });
+        tokio::spawn(serve_one(stream, identity, calls, ending));
     }
-    open_ones.shutdown().await;
+    open_ones.end().await;
     Ok(())
 }
 
-async fn serve_one(stream: TcpStream, identity: Option<Arc<Identity>>, calls: Calls, watcher: Watcher) {
+async fn serve_one(stream: TcpStream, identity: Option<Arc<Identity>>, calls: Calls, ending: Ending) {
     _ = stream.set_nodelay(true);
+    let answering = move |call: Request| calls.clone().answer(call);
     match identity {
-        None => answer(stream, calls, watcher).await,
+        None => answer(stream, answering, ending).await,
         Some(identity) => {
             let acceptor = TlsAcceptor::from(Arc::clone(&identity.0));
             let shaken = timeout(HANDSHAKE_TIME, acceptor.accept(stream)).await;
             if let Ok(Ok(stream)) = shaken {
-                answer(stream, calls, watcher).await;
+                answer(stream, answering, ending).await;
             }
         }
     }
 }
 
-async fn answer<S>(stream: S, calls: Calls, watcher: Watcher)
+async fn answer<S, A, F>(stream: S, answering: A, ending: Ending)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    A: Fn(Request) -> F + Clone + Send + Unpin + 'static,
+    F: Future<Output = Result<Response, Infallible>> + Send + 'static,
 {
-    let mut http = http2::Builder::new(TokioExecutor::new());
-    http.timer(TokioTimer::new()).keep_alive_interval(PING).keep_alive_timeout(PING);
-    let service = service_fn(move |request| calls.clone().answer(request));
-    if let Err(error) = watcher.watch(http.serve_connection(TokioIo::new(stream), service)).await {
-        tracing::debug!(%error, "a connection for ext_authz broke off");
-    }
+    serving::serve(stream, Version::Http2, IDLE, answering, ending).await;
 }
 
 /// Where it listens.
@@ -156,4 +149,18 @@ pub struct Listening {
     pub listener: TcpListener,
     /// What it presents itself with; plain text without.
     pub identity: Option<Live<Identity>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_nothing_is_cut_off() {
+        let (ours, _theirs) = tokio::io::duplex(1024);
+        let answering = |_| std::future::ready(Ok(Response::new(Body::empty())));
+        let open = Open::new();
+        timeout(IDLE * 2, answer(ours, answering, open.one())).await.expect("it is waited for");
+    }
 }

@@ -244,3 +244,31 @@ fn a_check_of_a_token_that_has_ended_early_gets_another() {
         ("refused".to_owned(), json!("credential_refused"))
     );
 }
+
+/// What was refused may have a token that has ended since: it is tried with another, and woken.
+#[test]
+fn a_check_wakes_what_it_had_parked_though_its_token_has_ended() {
+    let (algorithm, pem, key) = keys().remove(1);
+    let hub = Hub::new(algorithm, key);
+    hub.connection(&pem, INSTALLATION).expect(201);
+    hub.lives.store(2, Ordering::SeqCst);
+    hub.server.reply("/things/", Reply::status(401));
+    let check = format!("/v1/connections/{}/check", hub.service);
+    let told = hub.story.admin().post(&check).send().expect(200);
+    assert_eq!(told.text("/check/result"), "refused");
+    assert_eq!(hub.state()["attention"]["reason"], "credential_refused");
+    // From now on upstream takes every token but those that there have been.
+    let refused = hub.asked();
+    hub.server.answer("/things/", move |seen| {
+        let number = seen.header("authorization").and_then(|value| value.strip_prefix("Bearer ghs_canary"));
+        let is_new =
+            number.and_then(|number| number.parse().ok()).is_some_and(|number: usize| number > refused);
+        Reply::json(if is_new { 200 } else { 401 }, &json!({}))
+    });
+    until("the token to have ended, and another to be tried", || {
+        let told = hub.story.admin().post(&check).send();
+        (told.status == 200 && told.text("/check/result") == "works").then_some(())
+    });
+    let state = hub.state();
+    assert_eq!((&state["state"], &state["attention"]), (&json!("active"), &Value::Null));
+}

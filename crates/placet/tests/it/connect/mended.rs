@@ -211,6 +211,49 @@ fn what_an_upstream_says_to_one_agent_alone_is_not_believed_for_those_who_use_th
     assert_eq!(state(), json!("needs_attention"));
 }
 
+/// What the server itself asks about an action of an agent below another one is that other one's doing, as the action was.
+#[test]
+fn what_is_asked_about_an_action_of_a_child_is_no_word_of_another_agent() {
+    let (site, person) = (Site::new(), Person::new());
+    let connection = site.connected(&person, token("t1", 3600, None));
+    let (name, server, story) = (&site.service, site.server.base(), site.story);
+    let yaml = format!(
+        "service: {name}\nbase_url: {}\nauth: {{type: oauth2, token_url: {server}/token, authorization_url: {server}/authorize, \
+         device_authorization_url: {server}/device, scope: [read, write]}}\nactions:\n  {name}.get: {{method: GET, path: '/things/{{id}}', \
+         resource: '{name}://things/{{id}}', effect: read}}\n  {name}.find: {{method: GET, path: '/found/{{id}}', resource: \
+         '{name}://found/{{id}}', effect: read}}\n  {name}.put: {{method: PUT, path: '/put/{{id}}', resource: '{name}://put/{{id}}', \
+         effect: write, status: {{action: {name}.find, params: {{id: $params.id}}, happened: {{status: 200}}, not_happened: \
+         {{status: 404}}, after: 0s}}}}\n",
+        site.api.base(),
+    );
+    story.service(name, &yaml).expect(200);
+    takes(&site, &["t1"]);
+    assert_eq!(status(&site.get(&site.agent_of(&person))), json!(200));
+    let [parent, child] = ["parent-", "child-"].map(|handle| {
+        let agent = story.agent(&fresh(handle)).with("allowed_tools", json!(["*", "**"]));
+        let agent = agent.with("resource_access", json!(["**"])).register();
+        let rule = format!("  - {{name: all, allow: [{name}.get, {name}.put]}}\n");
+        story.rules(&agent.handle, &rule).expect(201);
+        agent
+    });
+    let (task, scope) = (fresh("task-"), format!("{name}.*"));
+    let body =
+        json!({"task_id": task, "description": "puts things", "agent": parent.handle, "scope": [scope]});
+    person.client().post("/v1/tasks").json(&body).send().expect(201);
+    let client = story.client();
+    let token = parent.ask().with("task_id", &task).send(&client).expect(200).text("/access_token");
+    let below = child.ask().with("scope", &scope).with("parent_token", &token).send(&client).expect(200);
+    let no = || Reply::json(401, &json!({})).header("www-authenticate", "Bearer error=\"invalid_token\"");
+    site.api.answer("/", move |_| no());
+    site.api.reply("/put/", Reply::hang_up());
+    let body = json!({"service": name, "action": format!("{name}.put"), "params": {"id": "1"}});
+    client.post("/v1/actions").bearer(&below.text("/access_token")).json(&body).send().expect(502);
+    // By the second time what came of the first one has been noted.
+    until("it to be asked what became of it", || (site.api.count("/found/") > 1).then_some(()));
+    assert_eq!(status(&site.get(&token)), json!(401));
+    assert_eq!(site.state(&person, &connection)["state"], "active");
+}
+
 #[test]
 fn a_token_that_is_refused_to_a_lookup_is_renewed() {
     let (site, person) = (Site::new(), Person::new());
