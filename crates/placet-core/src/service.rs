@@ -51,7 +51,7 @@ pub use seen::{SeenBody, Unfit};
 pub use socket::{Carried, Refusal, WebSocket, load::IDLE};
 pub use sql::{Prepared, Rows};
 pub use status::StatusCheck;
-pub use target::{check_target, normal_path};
+pub use target::{check_target, normal_path, normal_query};
 pub use trusted::Trusted;
 
 use crate::{

@@ -54,6 +54,25 @@ pub fn normal_path(path: &str) -> String {
     out
 }
 
+/// A query that was let through, in the one way to write it: a space that is written as forms have it (`+`), and characters that
+/// clients leave as they are in values though values have them encoded. For doors that render what they send: they send
+/// what was read, whatever an upstream would have read.
+///
+/// What separates members for some programs (`;`, a second `=`) stays, and so is refused when the query is read.
+pub fn normal_query(query: &str) -> String {
+    let mut out = String::with_capacity(query.len());
+    for character in query.chars() {
+        match character {
+            '+' => out.push_str("%20"),
+            '!' | '$' | '\'' | '(' | ')' | '*' | ',' | ':' | '@' | '/' | '?' => {
+                value::encode(character.encode_utf8(&mut [0; 4]), &mut out);
+            }
+            other => out.push(other),
+        }
+    }
+    out
+}
+
 /// Checks that only `kept`, letters, digits and well-formed normal encodings stand in a text.
 fn check_text(text: &str, kept: &str) -> Result<(), &'static str> {
     let mut rest = text.as_bytes();

@@ -20,7 +20,7 @@ use placet_core::{
     pattern::ActionName,
     refusal::{Code, Reason},
     secret::sha256,
-    service::{Facts, Placed, ServiceAction, check_target, normal_path},
+    service::{Facts, Placed, ServiceAction, check_target, normal_path, normal_query},
     time::Timestamp,
 };
 use placet_gateway::Slot;
@@ -184,7 +184,7 @@ async fn arrival(app: &App, bearer: &Bearer, arrived: &Arrived, keyed: bool) -> 
     let rules = app.rules.load_full();
     let (live, placed) = found(app, bearer, &rules, arrived).await?;
     let declared = placed.action();
-    let query = arrived.target.split_once('?').map(|(_, query)| query);
+    let query = arrived.target.split_once('?').map(|(_, query)| normal_query(query));
     let body = match (&arrived.body, declared.stream()) {
         (ArrivedBody::Whole(body), false) => {
             expect_type(arrived.content_type.as_deref(), declared.content_type())?;
@@ -222,7 +222,7 @@ async fn arrival(app: &App, bearer: &Bearer, arrived: &Arrived, keyed: bool) -> 
             return Err(invalid(detail));
         }
     }
-    let params = placed.params(query, body).map_err(|error| invalid(error.to_string()))?;
+    let params = placed.params(query.as_deref(), body).map_err(|error| invalid(error.to_string()))?;
     let found = described(app, bearer, &rules, &live, declared, &params, Some(&arrived.connection)).await;
     let mut described = found.map_err(|problem| match problem.code() {
         // A connection out of reach is told like one that does not exist.

@@ -2,7 +2,11 @@
 
 use crate::process::{Server, placet, stderr, stdout, typed};
 use serde_json::Value;
-use std::{fs, path::Path, process::Output};
+use std::{
+    fs,
+    path::Path,
+    process::{Output, Stdio},
+};
 
 fn given(home: &Path, arguments: &[&str], input: &str) -> Output {
     typed(placet(home).args(["--data", "data"]).args(arguments), input)

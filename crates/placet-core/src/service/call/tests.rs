@@ -2,9 +2,9 @@ use crate::{
     call::{Auth, Method},
     diagnostic::Diagnostic,
     pattern::ActionName,
-    service::{Service, ServiceAction, check_target},
+    service::{Service, ServiceAction, check_target, normal_query, value},
 };
-use proptest::prelude::*;
+use proptest::{collection, prelude::*};
 use serde_json::{Map, Value, json};
 
 const DRIVE: &str = r#"
@@ -127,6 +127,49 @@ fn a_raw_request_is_read_in_one_way() {
         let refused = read(&service, method, target, body).unwrap_err();
         assert!(refused.contains(why), "{target} {body:?}: {refused}");
     }
+}
+
+proptest! {
+    /// However a client writes what it need not encode, it is read as the value that is sent.
+    #[test]
+    fn a_query_that_clients_write_is_read_as_what_is_sent(
+        values in collection::vec("[ -~\u{e9}]{0,12}", 1..4),
+        raw in any::<u32>(),
+    ) {
+        let (mut written, mut normal) = (String::new(), String::new());
+        let mut place = 0;
+        for (index, value) in values.iter().enumerate() {
+            let member = format!("{}m{index}=", if index > 0 { "&" } else { "" });
+            written.push_str(&member);
+            normal.push_str(&member);
+            for character in value.chars() {
+                let mut encoded = String::new();
+                value::encode(character.encode_utf8(&mut [0; 4]), &mut encoded);
+                normal.push_str(&encoded);
+                place += 1;
+                let as_it_is = raw >> (place % 32) & 1 == 1;
+                match character {
+                    ' ' if as_it_is => written.push('+'),
+                    one if as_it_is && "!$'()*,:@/?".contains(one) => written.push(one),
+                    _ => written.push_str(&encoded),
+                }
+            }
+        }
+        prop_assert_eq!(check_target(&format!("/x?{written}")), Ok(()));
+        prop_assert_eq!(normal_query(&written), normal);
+    }
+}
+
+#[test]
+fn what_separates_members_for_some_stays_refused() {
+    let service = drive();
+    for query in ["q=1;page=2", "q=a=b", "q=%3b", "q", "q=1&&page=2"] {
+        let target = format!("/files?{}", normal_query(query));
+        assert!(read(&service, Method::Get, &target, None).is_err(), "{query}");
+    }
+    let target = format!("/files?{}", normal_query("q=a+b@c:d/*"));
+    let read = read(&service, Method::Get, &target, None).unwrap();
+    assert_eq!(read.1, json!({"q": "a b@c:d/*"}));
 }
 
 #[test]
