@@ -1,6 +1,6 @@
 //! The end of an action: its outcome, what it gives back, what its idempotency key answers, in one transaction.
 //!
-//! It rides the next group commit ([`crate::writer`]). A crash before that leaves the action `pending`, and the next start makes it
+//! It rides the next group commit. A crash before that leaves the action `pending`, and the next start makes it
 //! `unknown` ([`Store::recover`]): unknown is never taken for "it did not happen".
 //!
 //! Invariant: an action leaves `pending` once; its charges are given back at most once, and only by whoever says that
