@@ -33,7 +33,7 @@ struct Inner {
     riding: VecDeque<Box<dyn Job>>,
     /// Since when the first of those rides.
     since: Option<Instant>,
-    /// The writer sleeps until it is woken, not until some time.
+    /// The writer sleeps for longer than a rider may be left, so a rider wakes it.
     asleep: bool,
     closed: bool,
 }
@@ -103,7 +103,7 @@ impl Queue {
             }
             doze = doze.filter(|doze| *doze > now);
             let wake = [due, until, doze].into_iter().flatten().min();
-            inner.asleep = wake.is_none();
+            inner.asleep = wake.is_none_or(|wake| wake > now + PATIENCE);
             inner = match wake {
                 Some(wake) => {
                     let slept = self.comes.wait_timeout(inner, wake.saturating_duration_since(now));
@@ -183,7 +183,7 @@ mod tests {
         taken.jobs.iter().filter_map(|job| job.admitted()).collect()
     }
 
-    /// Waits until the writer has gone to sleep for as long as nobody wakes it.
+    /// Waits until the writer has gone to sleep for long.
     fn until_asleep(queue: &Queue) {
         let end = Instant::now() + Duration::from_secs(20);
         while !queue.lock().asleep {
@@ -215,6 +215,20 @@ mod tests {
             ride(&queue, 7);
             assert_eq!(taking.join().unwrap(), [id(7)]);
             assert!(put.elapsed() >= PATIENCE, "it was not left to ride with another");
+        });
+    }
+
+    #[test]
+    fn one_that_nobody_waits_for_is_not_left_until_something_is_tried_again() {
+        const LONG: Duration = Duration::from_secs(60);
+        let queue = Queue::default();
+        thread::scope(|scope| {
+            let taking = scope.spawn(|| came(&queue.take(Some(Instant::now() + LONG))));
+            until_asleep(&queue);
+            let put = Instant::now();
+            ride(&queue, 7);
+            assert_eq!(taking.join().unwrap(), [id(7)]);
+            assert!(put.elapsed() < LONG / 2);
         });
     }
 
