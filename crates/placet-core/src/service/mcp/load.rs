@@ -5,17 +5,13 @@
 
 use super::{
     super::{
-        Effect, Kind, MAX_ACTIONS, PathTemplate, ResourceTemplate, Service, ServiceAction, UploadPace,
-        body::{Body, Media},
-        load,
-        mapping::{self, Mapping},
-        members::Response,
-        schema::ParamsSchema,
+        Effect, Kind, MAX_ACTIONS, ResourceTemplate, Service, ServiceAction, UploadPace, load, mapping,
+        members::Response, schema::ParamsSchema,
     },
-    KEYS, MAX_DEFINITION, PROCESS, Part, REFUSED, RESOURCES_KEYS, SERVER_KEYS, TOOL_KEYS, Tool, part,
+    KEYS, MAX_DEFINITION, PROCESS, Part, RESOURCES_KEYS, SERVER_KEYS, TOOL_KEYS, Tool, part,
 };
 use crate::{
-    call::{Auth, Method},
+    call::Auth,
     diagnostic::{Diagnostic, quoted},
     mcp::repeated,
     pattern::ActionName,
@@ -296,7 +292,6 @@ pub(super) fn offered(
     if let Some(missing) = schema.required().find(|name| !all.iter().any(|known| known == name)) {
         return Err(format!("its schema requires {}, which is none of its properties", quoted(missing)));
     }
-    let path = PathTemplate::parse("/").map_err(|error| error.message)?;
     let resource = match &stated.resource {
         Some(resource) => resource.clone(),
         None => {
@@ -310,34 +305,19 @@ pub(super) fn offered(
     let effect = stated.effect.or(prompt.map(|_| Effect::Read));
     let claimed = resource.claimed(|name| stated.binds.iter().any(|bind| bind == name));
     let said = definition.get("description").and_then(Value::as_str).map(str::to_owned);
-    let mut sent = Vec::new();
-    mapping::sent(&mut sent, headers, &Body::Rest(Media::Json));
+    let tool = Tool { part, name: tool.to_owned(), definition: definition.clone(), repeated };
+    let asked = part::by_message(name, resource, schema, headers, tool)?;
     Ok(ServiceAction {
-        name,
         description: stated.description.clone().or(said),
-        method: Method::Post,
         effect,
-        path,
-        resource,
         binds: stated.binds.clone(),
         claimed,
-        schema: Some(schema),
         names: all,
-        no_effect: stated.no_effect.clone().unwrap_or_else(|| REFUSED.to_vec()),
+        no_effect: stated.no_effect.clone().unwrap_or(asked.no_effect),
         secret: stated.secret.clone(),
         encoded_slash: stated.slash,
-        status: None,
         members: stated.response.members.clone(),
-        row_limit: None,
-        trusted: None,
-        resolve: Vec::new(),
-        stream: false,
-        mapping: Mapping { query: BTreeMap::new(), body: Body::Rest(Media::Json) },
-        headers: sent,
-        paging: None,
-        tool: Some(Tool { part, name: tool.to_owned(), definition: definition.clone(), repeated }),
-        statement: None,
-        socket: None,
+        ..asked
     })
 }
 

@@ -7,10 +7,11 @@
 //! Invariant: the URI of a resource reaches rules as one segment, in the one spelling that it has (`uri`).
 
 use super::{
-    Tool,
+    REFUSED, Tool,
     uri::{self, MAX_URI},
 };
 use crate::{
+    call::Method,
     pattern::ActionName,
     service::{
         Effect, PathTemplate, ResourceTemplate, ServiceAction,
@@ -219,23 +220,43 @@ fn way(
     let failed = |what: &str| format!("`{about}` can't be an action: {what}");
     let schema = ParamsSchema::pinned(schema).map_err(|error| failed(&error.message))?;
     let resource = ResourceTemplate::parse(&format!("mcp://{service}/{resource}"));
+    let name = part.action(service).ok_or_else(|| failed("its name"))?;
+    let tool = Tool { part, name: String::new(), definition: Value::Null, repeated: Vec::new() };
+    Ok(ServiceAction {
+        description: Some(format!("{about} of {service}")),
+        effect,
+        // What is read is what is named: the server itself knows no other.
+        binds: if part == Part::Resource { vec![URI.to_owned()] } else { Vec::new() },
+        names,
+        encoded_slash: slash,
+        ..by_message(name, resource.map_err(|error| error.message)?, schema, headers, tool)?
+    })
+}
+
+/// An action that is asked of the server by a message: its parameters are the message's.
+pub(super) fn by_message(
+    name: ActionName,
+    resource: ResourceTemplate,
+    schema: ParamsSchema,
+    headers: &[(String, String)],
+    tool: Tool,
+) -> Result<ServiceAction, String> {
     let mut sent = Vec::new();
     mapping::sent(&mut sent, headers, &Body::Rest(Media::Json));
     Ok(ServiceAction {
-        name: part.action(service).ok_or_else(|| failed("its name"))?,
-        description: Some(format!("{about} of {service}")),
-        method: crate::call::Method::Post,
-        effect,
+        name,
+        description: None,
+        method: Method::Post,
+        effect: None,
         path: PathTemplate::parse("/").map_err(|error| error.message)?,
-        resource: resource.map_err(|error| error.message)?,
-        // What is read is what is named: the server itself knows no other.
-        binds: if part == Part::Resource { vec![URI.to_owned()] } else { Vec::new() },
+        resource,
+        binds: Vec::new(),
         claimed: Vec::new(),
         schema: Some(schema),
-        names,
-        no_effect: super::REFUSED.to_vec(),
+        names: Vec::new(),
+        no_effect: REFUSED.to_vec(),
         secret: Vec::new(),
-        encoded_slash: slash,
+        encoded_slash: false,
         status: None,
         members: None,
         row_limit: None,
@@ -245,7 +266,7 @@ fn way(
         mapping: Mapping { query: BTreeMap::new(), body: Body::Rest(Media::Json) },
         headers: sent,
         paging: None,
-        tool: Some(Tool { part, name: String::new(), definition: Value::Null, repeated: Vec::new() }),
+        tool: Some(tool),
         statement: None,
         socket: None,
     })
