@@ -13,6 +13,7 @@ use crate::{
     recording,
     serving::{self, KeptOpen, Open, Version},
     share::Share,
+    streams::OpenStream,
 };
 use axum::{
     body::Body,
@@ -90,10 +91,13 @@ pub(super) async fn open(
     let app = Arc::clone(app);
     tokio::spawn(async move {
         if let Ok(agent) = upgrading.await {
+            // From before the handshake on: what ends meanwhile ends the tunnel.
+            let registered = Arc::clone(&app);
+            let open = registered.streams.register(credential.bearer.chain.leaf().grant.id);
             let inside = Inside { app, connection, share, credential, agreed };
             match identity {
-                Some(identity) => inside.over_tls(agent, identity).await,
-                None => inside.answer(TokioIo::new(agent), Version::Http1).await,
+                Some(identity) => inside.over_tls(agent, identity, open).await,
+                None => inside.answer(TokioIo::new(agent), Version::Http1, open).await,
             }
         }
     });
@@ -179,7 +183,7 @@ struct Inside {
 
 impl Inside {
     /// Ends TLS and answers what is asked inside.
-    async fn over_tls(self, agent: Upgraded, identity: Arc<ServerConfig>) {
+    async fn over_tls(self, agent: Upgraded, identity: Arc<ServerConfig>, open: OpenStream<'_>) {
         let shaken = timeout(HANDSHAKE_TIME, shake(agent, host(&self.agreed), identity)).await;
         let stream = match shaken {
             Ok(Ok(stream)) => stream,
@@ -197,16 +201,15 @@ impl Inside {
             Err(_) => return,
         };
         let version = Version::agreed(stream.get_ref().1.alpn_protocol());
-        self.answer(stream, version).await;
+        self.answer(stream, version, open).await;
     }
 
     /// Answers what is asked inside, in this version.
-    async fn answer<S>(self, stream: S, version: Version)
+    async fn answer<S>(self, stream: S, version: Version, mut open: OpenStream<'_>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let Self { app, mut connection, share, credential, agreed } = self;
-        let mut open = app.streams.register(credential.bearer.chain.leaf().grant.id);
         let until = remaining(&app, &credential);
         let (who, source) = (Arc::new((credential, agreed)), connection.source());
         let inner = Arc::clone(&app);
